@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The vocabulary between the roles. Bodies are these structs, host byte order, no padding that is
+ * not named; a trailing array is as long as the body says. A role checks the meaning of every field
+ * itself; msg_recv() has checked type, size and fds only.
+ */
+#ifndef NANOSEG_DAEMON_PROTO_H
+#define NANOSEG_DAEMON_PROTO_H
+
+#include "rules/flow.h"
+#include "rules/ruleset.h"
+
+enum role {
+	ROLE_SUPERVISOR = 1,
+	ROLE_KEEPER,
+	ROLE_WARDEN,
+	ROLE_CONTROLLER,
+	ROLE_CAPTURE,
+	ROLE_RELAY,
+	ROLE_DISCOVERY,
+	ROLE_COUNT_,
+};
+
+enum msg_type {
+	/* supervisor -> role, on the control channel (fd 3) */
+	MSG_SUP_CHANNEL =
+	    1,		/* sup_channel + fd: the channel to another role, replaces an older one */
+	MSG_SUP_LISTEN, /* + fd: the API's listening socket (controller) */
+	MSG_SUP_STOP,	/* end in order */
+	/* role -> supervisor */
+	MSG_SUP_READY,
+
+	/* warden <-> keeper (the keeper answers LIST with ITEMs and one END) */
+	MSG_KEEP_HELLO = 16, /* keep_hello, both ways, first */
+	MSG_KEEP_PUT,	     /* keep_item + fd */
+	MSG_KEEP_DROP,	     /* keep_item */
+	MSG_KEEP_LIST,
+	MSG_KEEP_ITEM, /* keep_item + fd */
+	MSG_KEEP_END,
+	MSG_KEEP_STOP, /* from the supervisor's side only: end */
+
+	/* warden -> controller */
+	MSG_W_HELLO = 32, /* w_hello, first after every (re)start: forget what you attached */
+	MSG_W_NETNS,	  /* w_netns: found, or more is known about it */
+	MSG_W_NETNS_GONE, /* w_cookie */
+	MSG_W_ATTACHED,	  /* w_attached + fds, see there */
+	MSG_W_APPLIED,	  /* w_applied */
+	MSG_W_DONE,	  /* w_done: answer to CT_DUMP, CT_DELETE, CT_INSERT, RELEASE */
+	MSG_W_CT_ENTRY,	  /* w_ct_entry: answer to CT_GET */
+	MSG_W_CT_STATS,	  /* w_ct_stats[] */
+	MSG_W_NFT_STATE,  /* w_nft_state: answer to NFT_READ */
+	MSG_W_SCANNED,	  /* the first full scan has been announced */
+
+	/* controller -> warden */
+	MSG_W_ATTACH = 64,  /* w_attach */
+	MSG_W_RELEASE,	    /* w_cookie: delete the table, close the sockets */
+	MSG_W_CT_DUMP,	    /* w_cookie; the entries arrive on the handed dump fd */
+	MSG_W_CT_GET,	    /* w_ct_tuple */
+	MSG_W_CT_DELETE,    /* w_ct_tuple */
+	MSG_W_CT_INSERT,    /* w_ct_tuple */
+	MSG_W_GET_CT_STATS, /* empty: of every attached namespace */
+	MSG_W_NFT_APPLY,    /* w_cookie, then an encoded ruleset */
+	MSG_W_NFT_READ,	    /* w_cookie */
+
+	/* warden -> capture */
+	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
+	MSG_CAP_DROP,	    /* w_cookie */
+	/* capture -> controller */
+	MSG_CAP_EVENTS, /* struct flow_event[] */
+	MSG_CAP_STATS,	/* cap_stats */
+
+	/* discovery -> controller */
+	MSG_D_CONTAINER = 112, /* JSON, see daemon/discovery.h */
+	MSG_D_GONE,	       /* d_id */
+	MSG_D_ENGINE,	       /* d_engine */
+	MSG_D_SYNCED,	       /* d_engine: everything that runs has been sent */
+	/* controller -> discovery */
+	MSG_D_LOOKUP, /* d_id: a namespace of this container appeared; ask the engine now */
+
+	/* discovery -> relay */
+	MSG_R_GET = 128, /* r_get */
+	/* relay -> discovery */
+	MSG_R_STREAM, /* r_stream + fd (read end of a pipe with the raw answer), or an error */
+
+	MSG_TYPE_MAX_,
+};
+
+struct sup_channel {
+	uint32_t role; /* enum role at the other end */
+};
+
+#define KEEP_VERSION 1
+struct keep_hello {
+	uint32_t version;
+	char instance[16];
+};
+
+enum keep_kind {
+	KEEP_OWNER = 1, /* the nftables owner socket */
+	KEEP_NFLOG,	/* the NFLOG socket, so that its group stays ours */
+};
+
+struct keep_item {
+	uint64_t cookie;
+	uint32_t kind;
+	uint32_t value; /* of KEEP_NFLOG: the group */
+};
+
+struct w_hello {
+	uint32_t features; /* NFT_CAN_* */
+	uint32_t zero;
+	char kernel[64];
+};
+
+#define NETNS_F_HOST 0x01   /* the namespace the daemon itself is in */
+#define NETNS_F_NAMED 0x02  /* a file in /run/netns */
+#define NETNS_F_ENGINE 0x04 /* a file in an engine's folder */
+#define NETNS_F_PROC 0x08   /* found by its processes only */
+
+struct w_netns {
+	uint64_t cookie, dev, ino;
+	uint32_t flags;
+	int32_t pid;	       /* a process in it, 0 if none is known */
+	char basename[64];     /* file name, "" if found by processes */
+	char container_id[65]; /* 64 hex digits from the process's cgroup, or "" */
+	char zero[7];
+	uint64_t seen_ns; /* CLOCK_MONOTONIC at which the warden saw it first */
+};
+
+struct w_cookie {
+	uint64_t cookie;
+};
+
+struct w_attach {
+	uint64_t cookie;
+	uint32_t host; /* 1: the host's namespace: NEW events and addresses only, no table */
+	uint32_t rcvbuf;
+};
+
+/*
+ * error 0: fds are [0] ct events, [1] ct dump, [2] rtnetlink, [3] sock_diag. Otherwise none. The
+ * NFLOG fd goes to the capture role at the same time.
+ */
+struct w_attached {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t owned;	  /* the table is owned */
+	uint32_t adopted; /* a kept table with rules was there: apply must follow */
+	uint32_t ct_count, ct_max;
+	uint32_t rcvbuf; /* in force */
+};
+
+struct w_applied {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t usec;
+	uint32_t owned;
+	uint32_t match;			     /* read back and equal to what was meant */
+	uint8_t ruleset[RULESET_DIGEST_LEN]; /* of the ruleset asked for */
+	uint8_t kernel[RULESET_DIGEST_LEN];  /* of what the kernel has */
+};
+
+struct w_done {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t zero;
+};
+
+struct w_ct_tuple {
+	uint64_t cookie;
+	struct tuple tuple;
+	uint32_t timeout_s; /* CT_INSERT */
+	uint32_t zero;
+};
+
+struct w_ct_entry {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t status;
+	struct tuple orig, reply;
+};
+
+struct w_ct_stats {
+	uint64_t cookie;
+	uint32_t count, max;
+};
+
+struct w_nft_state {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t present, match;
+	uint32_t n_rules, n_elems;
+	uint32_t zero;
+	uint64_t dropped;
+	uint8_t kernel[RULESET_DIGEST_LEN];
+};
+
+struct cap_nflog {
+	uint64_t cookie;
+	uint32_t group;
+	uint32_t zero;
+};
+
+struct cap_stats { /* cumulative */
+	uint64_t frames, malformed;
+	uint64_t ring_dropped; /* lost by the capture ring */
+	uint64_t nflog_lost;   /* gaps in report sequence numbers, overruns */
+	uint64_t unsent;       /* events the controller's channel did not take */
+	char error[128];       /* why there is no capture, or "" */
+};
+
+struct d_id {
+	char id[65];
+	char zero[7];
+};
+
+struct d_engine {
+	char engine[32]; /* "docker" */
+	uint32_t reachable;
+	uint32_t errors; /* answers refused so far */
+	char why[160];	 /* "" if all is well */
+};
+
+enum relay_request {
+	RELAY_CONTAINERS = 1, /* GET /containers/json */
+	RELAY_CONTAINER,      /* GET /containers/ID/json */
+	RELAY_EVENTS,	      /* GET /events, containers and networks only */
+	RELAY_IMAGE,	      /* GET /images/ID/json */
+};
+
+struct r_get {
+	uint32_t engine; /* index of the engine socket in the relay's arguments */
+	uint32_t request;
+	char id[80]; /* checked by the relay: hex, or sha256: and hex */
+};
+
+struct r_stream {
+	int32_t error;
+	uint32_t zero;
+};
+
+#endif

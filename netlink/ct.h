@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Conntrack over ctnetlink, parsed with libmnl: requests (warden), events and dumps (controller, on
+ * handed fds). Source: linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_netlink.c.
+ *
+ * ct_parse() is the hot path: no allocation, no system call, bounds checked by mnl_attr_validate.
+ */
+#ifndef NANOSEG_NETLINK_CT_H
+#define NANOSEG_NETLINK_CT_H
+
+#include "rules/flow.h"
+
+#include <linux/netlink.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ct_entry.status bits we use (linux/netfilter/nf_conntrack_common.h). */
+#define CT_SEEN_REPLY (1u << 1)
+#define CT_ASSURED (1u << 2)
+#define CT_SRC_NAT (1u << 4)
+#define CT_DST_NAT (1u << 5)
+
+enum ct_msg {
+	CT_MSG_NEW = 1, /* IPCTNL_MSG_CT_NEW with NLM_F_CREATE: a NEW event, or a dump entry */
+	CT_MSG_UPDATE,	/* IPCTNL_MSG_CT_NEW without it */
+	CT_MSG_DESTROY,
+};
+
+struct ct_entry {
+	enum ct_msg msg;
+	struct tuple orig;  /* dport of ICMP: type << 8 | code */
+	struct tuple reply; /* as the kernel has it: src answers */
+	uint32_t status;
+	uint32_t mark;
+	uint32_t timeout_s;
+	uint8_t tcp_state; /* 0 if absent */
+	uint16_t zone;
+	uint64_t packets[2], bytes[2]; /* original, reply; UINT64_MAX if accounting is off */
+};
+
+/*
+ * One netlink message of subsystem CTNETLINK. 0; -ENOTSUP: another subsystem or a family we do not
+ * follow; -EBADMSG: malformed.
+ */
+int ct_parse(const struct nlmsghdr *nlh, struct ct_entry *ret);
+
+/* Called per entry; a negative value stops and is returned. */
+typedef int (*ct_entry_fn)(void *arg, const struct ct_entry *e);
+
+struct ct_recv_stats {
+	uint64_t messages, malformed;
+	uint64_t overruns; /* ENOBUFS: the kernel dropped events, how many it does not say */
+};
+
+/*
+ * Reads what is there now, without blocking, at most max_messages datagrams, into the caller's
+ * buffer (64 KB is right), and calls fn for each entry. The number of entries; 0 if there was
+ * nothing; -ENOBUFS after an overrun (counted; call again); *ret_done is set when a NLMSG_DONE or
+ * NLMSG_ERROR was read (end of a dump), with the error in *ret_error (0 or negative).
+ */
+int ct_recv(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn, void *arg,
+    struct ct_recv_stats *stats, bool *ret_done, int *ret_error);
+
+/* Opens in a namespace (by fd) and joins the groups; rcvbuf in bytes, forced. */
+#define CT_GROUP_NEW 1u
+#define CT_GROUP_UPDATE 2u
+#define CT_GROUP_DESTROY 4u
+int ct_open_events(int nsfd, unsigned groups, int rcvbuf);
+/* A socket for dumps: requests are sent by ct_request_dump(), the answer is read elsewhere. */
+int ct_open_requests(int nsfd, int rcvbuf);
+
+/* Need CAP_NET_ADMIN in the sender and the opener. */
+int ct_request_dump(int sock, uint32_t seq);
+/* Synchronous, on a socket with nothing outstanding: 0 or a negative errno from the kernel. */
+int ct_get(int sock, const struct tuple *orig, struct ct_entry *ret);
+int ct_delete(int sock, const struct tuple *orig);
+/*
+ * Inserts an established TCP connection (state ESTABLISHED, SEEN_REPLY|ASSURED, liberal window
+ * tracking in both directions, timeout_s). -EEXIST: it is there already.
+ */
+int ct_insert_tcp(int sock, const struct tuple *orig, uint32_t timeout_s);
+/* Entries and limit of the namespace. */
+int ct_stats(int sock, uint32_t *ret_count, uint32_t *ret_max);
+
+#endif

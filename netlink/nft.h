@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The nanoseg table of one namespace, through libnftnl on one kept socket that owns it.
+ *
+ * The table is created once with its base chains and sets, which are permanent. A mode change
+ * flushes the chains' rules and adds the new ones; an edge change adds and deletes elements; either
+ * is one transaction. See the head of nft_table.c for the layout.
+ */
+#ifndef NANOSEG_NETLINK_NFT_H
+#define NANOSEG_NETLINK_NFT_H
+
+#include "rules/ruleset.h"
+
+#include <stdbool.h>
+
+#define NFT_TABLE_NAME_MAX 32
+
+struct nft_table;
+
+/*
+ * A handle on table `name` ("nanoseg_" and the instance id) through sock, an NETLINK_NETFILTER
+ * socket of that namespace which it does not own. Sends nothing yet. `group` is the NFLOG group of
+ * reports.
+ */
+int nft_table_new(int sock, const char *name, uint16_t group, struct nft_table **ret);
+void nft_table_free(struct nft_table *t);
+
+/*
+ * Makes the table hold exactly r, in one transaction: the smallest change if the last applied state
+ * is known, else everything (an orphan of ours is adopted; never a moment without its rules).
+ * Owner flags are used where the kernel has them; *ret_owned says. NULL r: the observe table.
+ * 0 or the kernel's negative errno, the old rules then stand.
+ */
+int nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned);
+
+/* What the kernel has now, canonical: digest over chains, rules and elements (counters left out).
+ */
+struct nft_state {
+	uint8_t digest[RULESET_DIGEST_LEN];
+	bool present;
+	uint32_t n_rules, n_elems;
+	uint64_t dropped; /* packets refused since the rules were loaded */
+};
+int nft_table_read(struct nft_table *t, struct nft_state *ret);
+/* The digest nft_table_read() must give after the last apply. */
+int nft_table_expected(const struct nft_table *t, uint8_t ret[static RULESET_DIGEST_LEN]);
+/* Deletes the table; established connections go on. -ENOENT is success. */
+int nft_table_delete(struct nft_table *t);
+
+/*
+ * Deletes every table of the socket's namespace whose name starts with `prefix`, adopting orphans
+ * first. The number deleted, or a negative errno (-EPERM: a living owner holds one).
+ */
+int nft_cleanup(int sock, const char *prefix);
+/* The number of such tables. */
+int nft_count_tables(int sock, const char *prefix);
+
+/* What this kernel can do, found by trying in a namespace of one's own (needs CAP_SYS_ADMIN). */
+#define NFT_CAN_TABLE 0x01
+#define NFT_CAN_OWNER 0x02
+#define NFT_CAN_PERSIST 0x04
+#define NFT_CAN_CT_EVENT 0x08
+#define NFT_CAN_CONCAT_RANGES 0x10
+#define NFT_CAN_LOG 0x20
+#define NFT_CAN_REJECT 0x40
+int nft_probe(uint32_t *ret_features);
+const char *nft_feature_name(uint32_t single_feature);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The sockets of a namespace (NETLINK_SOCK_DIAG): listeners and established TCP connections. */
+#ifndef NANOSEG_NETLINK_SOCKDIAG_H
+#define NANOSEG_NETLINK_SOCKDIAG_H
+
+#include "rules/flow.h"
+
+struct diag_socket {
+	uint8_t proto;	/* IPPROTO_TCP or IPPROTO_UDP */
+	bool listening; /* TCP LISTEN, or a UDP socket without a peer */
+	struct addr local,
+	    remote; /* remote: family 0 for listeners; local may be the any-address */
+	uint16_t local_port, remote_port;
+};
+
+typedef int (*diag_socket_fn)(void *arg, const struct diag_socket *s);
+
+int diag_open(int nsfd);
+/*
+ * Dumps TCP (LISTEN, ESTABLISHED, CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2) and unconnected UDP sockets of
+ * IPv4 and IPv6, synchronously, at most max of them. IPv4-mapped addresses become IPv4. A handed
+ * socket of another namespace is fine, unprivileged. The number, or a negative errno (-E2BIG: more
+ * than max).
+ */
+int diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The edge table: who talks to whom, with what evidence, and what was decided about it.
+ *
+ * The key is (from, to, protocol, port range). An observation has a single port; it belongs to the
+ * exact edge if there is one, else to the decided edge that covers it (a range, a CIDR, internet),
+ * else to a new pending edge. Which edge serves an observation is remembered in an alias, so that
+ * the hot path is one hash lookup and a few counters: edge_table_observe() on a known key neither
+ * allocates nor searches. Any change of decisions drops all aliases.
+ *
+ * The same connection is seen at the source's and at the destination's namespace. Each end counts
+ * for itself, and an edge has had max(at source, at destination) connections: neither double
+ * counting nor, when one end loses events, under-counting.
+ */
+#ifndef NANOSEG_RULES_EDGE_H
+#define NANOSEG_RULES_EDGE_H
+
+#include "rules/flow.h"
+#include "rules/peer.h"
+
+#define EDGE_ID_STRLEN 24
+#define EDGE_REASON_MAX 512
+
+enum edge_state {
+	EDGE_PENDING = 1,
+	EDGE_APPROVED,
+	EDGE_DENIED,
+};
+
+#define EDGE_FLAG_VIA_HOST \
+	0x01 /* from the host: may stand for anyone who reaches a published port */
+#define EDGE_FLAG_MIDSTREAM 0x02 /* direction never proven by a handshake or a listening socket */
+#define EDGE_FLAG_ONE_WAY 0x04	 /* only unanswered datagrams of long standing */
+#define EDGE_FLAG_IMAGE_CHANGED 0x08
+#define EDGE_FLAG_AUTO 0x10 /* approved by promotion: no person reviewed it */
+
+struct edge_key {
+	peer_id from, to;
+	uint16_t port_lo, port_hi; /* ICMP: type << 8 | code, lo == hi */
+	uint8_t proto;
+	uint8_t zero[3];
+};
+
+enum edge_end {
+	EDGE_END_SOURCE = 1,
+	EDGE_END_DESTINATION = 2,
+};
+
+#define EDGE_SKETCH 16 /* distinct values are counted exactly up to this, then estimated */
+
+struct edge_evidence {
+	uint64_t first_seen_ns, last_seen_ns; /* CLOCK_REALTIME, 0: never */
+	uint64_t connections_source, connections_destination;
+	uint64_t bytes;	       /* UINT64_MAX: not counted yet */
+	uint8_t ends;	       /* enum edge_end bits */
+	uint8_t hour_bits[21]; /* hour-of-week bitmap: bit h of UTC, Monday 00h is 0 */
+	uint32_t instance_hash[EDGE_SKETCH]; /* K smallest hashes of instances seen */
+	uint32_t client_hash[EDGE_SKETCH];   /* and of client addresses */
+	uint8_t n_instances, n_clients;
+};
+
+struct edge_decision {
+	char *reason, *ticket, *approved_by; /* NULL: none */
+	uint64_t decided_ns;
+	uint64_t expires_ns; /* 0: never */
+};
+
+struct edge {
+	char id[EDGE_ID_STRLEN]; /* "e-" and hex digits; stable for the same key on every host */
+	struct edge_key key;
+	enum edge_state state;
+	uint32_t flags;
+	bool dirty; /* changed since edge_clear_dirty(): the store has to write it */
+	struct edge_evidence evidence;
+	struct edge_decision decision;
+};
+
+struct edge_table;
+
+/* Does the decided edge cover the observation from -> to? Only called for keys not yet known. */
+typedef bool (*edge_covers_fn)(
+    void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);
+
+int edge_table_new(const struct peer_table *peers, size_t max_edges, uint64_t hash_seed,
+    edge_covers_fn covers, void *arg, struct edge_table **ret);
+void edge_table_free(struct edge_table *t);
+static inline void
+edge_table_freep(struct edge_table **t)
+{
+	edge_table_free(*t);
+}
+
+struct edge_observation {
+	struct edge_key key; /* port_lo == port_hi */
+	struct tuple tuple;
+	enum edge_end end;
+	uint32_t flags; /* EDGE_FLAG_* to set on a new edge; MIDSTREAM is cleared by a proven one */
+	uint32_t instance; /* any stable hash of the instance at that end */
+	uint64_t time_ns;
+	uint32_t count; /* connections, at least 1 */
+};
+
+/*
+ * Records one answered connection. 1: *ret is a new pending edge; 0: *ret was known; -ENOSPC: the
+ * table is full, the observation is counted in edge_table_overflow().
+ */
+int edge_table_observe(struct edge_table *t, const struct edge_observation *o, struct edge **ret);
+/* The edge of exactly this key, created pending if need be (decisions, policy files, the store). */
+int edge_table_add(struct edge_table *t, const struct edge_key *key, struct edge **ret);
+struct edge *edge_table_find(struct edge_table *t, const struct edge_key *key);
+struct edge *edge_table_find_id(struct edge_table *t, const char *id);
+/* By the 64-bit number behind the id (see edge_id_number). */
+struct edge *edge_table_find_number(struct edge_table *t, uint64_t number);
+void edge_table_remove(struct edge_table *t, struct edge *e);
+size_t edge_table_count(const struct edge_table *t);
+uint64_t edge_table_overflow(const struct edge_table *t);
+/* Iterates in a deterministic order (creation). Start with *pos = 0; NULL at the end. */
+struct edge *edge_table_next(const struct edge_table *t, size_t *pos);
+
+/*
+ * Sets state and decision (strings are copied, NULL clears) and drops the aliases. -ENOMEM leaves
+ * the edge as it was.
+ */
+int edge_decide(
+    struct edge_table *t, struct edge *e, enum edge_state state, const struct edge_decision *d);
+uint64_t edge_connections(const struct edge *e);
+/* The id's number; crosses to the warden and into rule counters instead of text. */
+uint64_t edge_id_number(const struct edge *e);
+void edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from);
+/* Names of the flags: "via-host" "midstream" "one-way" "image-changed" "auto". */
+const char *edge_flag_name(uint32_t single_flag);
+const char *edge_state_name(enum edge_state s);
+int edge_state_parse(const char *name);
+
+/*
+ * The stable id's number: the first 6 bytes of SHA-256 over the peers' text forms, protocol and
+ * ports. Colliding keys: edge_table_add() gives -EEXIST.
+ */
+uint64_t edge_key_number(const struct peer *from, const struct peer *to, uint8_t proto,
+    uint16_t port_lo, uint16_t port_hi);
+void edge_id_format(uint64_t number, char buf[static EDGE_ID_STRLEN]);
+
+#endif

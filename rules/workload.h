@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the facts about a container to the workload that it is an instance of. Pure: the same facts
+ * give the same name, always. Labels are claims: see workload_identify().
+ */
+#ifndef NANOSEG_RULES_WORKLOAD_H
+#define NANOSEG_RULES_WORKLOAD_H
+
+#include "rules/peer.h"
+
+#include <stdbool.h>
+
+enum runtime {
+	RUNTIME_UNKNOWN,
+	RUNTIME_NETNS, /* a plain namespace of "ip netns" */
+	RUNTIME_DOCKER,
+	RUNTIME_PODMAN,
+	RUNTIME_CONTAINERD,
+	RUNTIME_CRI,
+};
+
+struct label {
+	const char *key, *value;
+};
+
+/* What a provider knows about one container. Strings are borrowed and may be NULL. */
+struct container_facts {
+	enum runtime runtime;
+	const char *id;	      /* engine's id: 64 hex digits; the basename for a plain namespace */
+	const char *name;     /* without Docker's leading slash */
+	const char *image;    /* reference as the user gave it: repository[:tag][@digest] */
+	const char *image_id; /* digest of the image, "sha256:..." */
+	const struct label *labels; /* the container's, image labels merged in, as engines report */
+	size_t n_labels;
+	const struct label *image_labels; /* the image's own */
+	size_t n_image_labels;
+	bool image_labels_known; /* false: image could not be asked; label identity is then refused
+				  */
+	bool name_generated;	 /* the engine made the name up (see workload_name_is_generated) */
+};
+
+struct workload_id {
+	char name[PEER_NAME_MAX + 1]; /* "project/service", "namespace/owner", "name" */
+	char project[256];	      /* "" if none */
+	char service[256];
+	char image_repo[256]; /* repository without tag and digest */
+	bool one_off;	      /* compose run: a workload of its own */
+	bool labels_refused;  /* labels claimed an identity that the rule refused */
+};
+
+/*
+ * Compose: com.docker.compose.project + .service give "project/service" only if the container
+ * carries com.docker.compose.config-hash and the image does not; com.docker.compose.oneoff=True
+ * gives "project/service/run". Swarm: com.docker.swarm.service.name under the same kind of rule
+ * (label com.docker.swarm.task.id present, absent from the image). io.kubernetes.* counts only for
+ * RUNTIME_CRI. Then the container's name; a generated name gives the image repository, and without
+ * one the short id. Over-long parts are cut and marked with a hash so that two never collide.
+ * A '/' inside a project, service or container name becomes "%2F", '%' becomes "%25".
+ */
+void workload_identify(const struct container_facts *f, struct workload_id *ret);
+
+/* Docker's and Podman's adjective_surname form, e.g. "quirky_turing" or "quirky_turing3". */
+bool workload_name_is_generated(const char *name);
+/* "repo/name" of an image reference; tag and digest removed; "" if there is none. */
+void image_repository(const char *image, char *ret, size_t size);
+const char *runtime_name(enum runtime r); /* "docker", "netns", ... */
+
+#endif
