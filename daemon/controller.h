@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The controller's state, shared by its files. One thread, one event loop; nothing here is locked.
+ *
+ *   controller.c   start, dispatch of messages, timers
+ *   instance.c     namespaces + container facts -> instances of workloads, their addresses
+ *   resolve.c      address -> peer
+ *   observe.c      conntrack sockets: drained, dumped, oriented -> learn_flow()
+ *   learn.c        flow events -> edges, recent flows
+ *   denial.c       refused and unanswered connections, kept apart from the edges
+ *   segment.c      decisions, modes, revisions: what is to be in the kernel
+ *   enforce.c      reconciles what is to be with what the warden says is
+ *   promote.c      automatic segmentation by the clock
+ *   store.c        SQLite
+ *   api*.c         HTTP
+ */
+#ifndef NANOSEG_DAEMON_CONTROLLER_H
+#define NANOSEG_DAEMON_CONTROLLER_H
+
+#include "daemon/config.h"
+#include "daemon/proto.h"
+#include "daemon/role.h"
+#include "netlink/ct.h"
+#include "netlink/rtnl.h"
+#include "rules/compile.h"
+#include "rules/edge.h"
+#include "rules/policy.h"
+#include "rules/workload.h"
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#define CTL_MAX_INSTANCES 8192
+#define CTL_MAX_WORKLOADS POLICY_MAX_WORKLOADS
+#define CTL_MAX_CONTAINERS 8192
+#define CTL_MAX_ADDRS 64 /* per instance */
+
+struct store;
+struct api;
+struct addr_map;
+struct nat_cache;
+struct denial_table;
+struct attempt_table;
+struct flow_ring;
+struct controller;
+
+/* What the controller knows about a container from an engine (MSG_D_CONTAINER). */
+struct container {
+	struct container *next; /* hash chain */
+	char id[65];
+	char *facts; /* the JSON text, for status and identity again */
+	char *name, *image, *image_id;
+	struct workload_id identity;
+	enum runtime runtime;
+	bool existing; /* it ran before we asked for the first time */
+	bool host_network;
+};
+
+enum attach_state {
+	ATTACH_NONE,
+	ATTACH_ASKED,
+	ATTACH_DONE,
+	ATTACH_FAILED,
+};
+
+/* One namespace with what runs in it. */
+struct instance {
+	struct instance *next; /* of controller.instances */
+	struct instance *next_of_workload;
+	struct controller *ctl;
+	struct w_netns ns;
+	struct container *container; /* borrowed, NULL: none known (yet) */
+	struct workload *workload;   /* NULL until identified */
+	uint64_t announced_ns;	     /* CLOCK_MONOTONIC */
+	uint64_t attached_ns;
+	uint32_t hash; /* stable hash of the instance for evidence */
+	bool is_host;
+	bool gone;
+
+	enum attach_state attach;
+	int attach_error;
+	struct w_attached attached;
+	int dump_fd, diag_fd;
+	bool dump_running;
+	struct event *ev_ct, *ev_dump, *ev_rtnl;
+	int ct_fd;
+	bool armed; /* waits for the drain timer */
+	struct rtnl_watch *addrs;
+	struct ct_recv_stats ct_stats;
+	uint64_t lost_packets; /* of reports of this namespace */
+	struct w_ct_stats ct_count;
+	uint64_t listeners_read_ns;
+	struct diag_listener *listeners; /* observe.c */
+	size_t n_listeners;
+
+	/* enforce.c */
+	bool enforced_before; /* some direction has been in enforce since attach */
+	uint32_t apply_seq;   /* of the outstanding NFT_APPLY, 0: none */
+	uint64_t asked_revision, applied_revision;
+	uint8_t asked[RULESET_DIGEST_LEN], applied[RULESET_DIGEST_LEN];
+	bool has_applied, match;
+	uint8_t kernel[RULESET_DIGEST_LEN];
+	uint32_t apply_usec;
+	uint64_t applied_ns; /* CLOCK_REALTIME */
+	int apply_error;
+	unsigned apply_failures;
+	uint64_t retry_at_ns; /* CLOCK_MONOTONIC */
+	uint64_t drift;	      /* read-backs that differed */
+	uint64_t dropped;     /* packets refused, as last read */
+};
+
+struct workload {
+	struct workload *next; /* of controller.workloads, in order of appearance */
+	char *name;
+	peer_id peer;
+	enum wl_mode mode;
+	enum wl_direction direction;
+	struct policy_label *labels; /* given by the policy file */
+	size_t n_labels;
+	char project[256];
+	uint64_t first_seen_ns, last_seen_ns; /* CLOCK_REALTIME: an instance was there */
+	uint64_t mode_since_ns;
+	char *mode_reason;
+	bool dirty;
+	bool auto_promoted;
+	struct instance *instances;
+	uint64_t lost_events, lost_packets; /* of instances that are gone */
+	uint64_t incomplete_windows;
+};
+
+struct engine_state {
+	struct d_engine d;
+	bool known, synced;
+};
+
+/* Who asks for a change; text goes to the store and the log. */
+struct actor {
+	char name[64]; /* "uid:0(root)", "promotion" */
+};
+
+struct controller {
+	struct role_args args;
+	struct role_loop loop;
+	struct config *config;
+	const char *state_dir, *only, *socket_path, *config_path;
+	uint64_t seed; /* of every hash over outside input */
+
+	struct store *store;
+	struct api *api;
+	struct peer_table *peers;
+	struct edge_table *edges;
+	struct addr_map *addr_map;
+	struct nat_cache *nat;
+	struct denial_table *denials;
+	struct attempt_table *attempts;
+	struct flow_ring *flows;
+
+	struct instance *instances;
+	size_t n_instances;
+	struct instance *host;
+	struct container *containers[1024];
+	size_t n_containers;
+	struct workload *workloads, **workloads_tail;
+	size_t n_workloads;
+
+	struct policy_network *networks;
+	size_t n_networks;
+	uint64_t revision;
+	struct policy *policy; /* of `revision`, built from the tables; never NULL */
+	peer_id peer_host, peer_internet, peer_multicast;
+
+	struct w_hello warden;
+	bool warden_ready, scanned;
+	struct engine_state engine;
+	struct cap_stats capture;
+
+	struct event *ev_drain, *ev_second, *ev_reconcile;
+	bool drain_armed;
+	uint32_t next_seq;
+
+	/* Events of namespaces or peers that are not identified yet. */
+	struct flow_event *waiting;
+	size_t n_waiting;
+	uint64_t waiting_lost;
+	uint64_t unresolved; /* events of no instance, not counted anywhere else */
+	uint64_t started_ns;
+};
+
+/* Now, in nanoseconds: CLOCK_REALTIME and CLOCK_MONOTONIC. */
+uint64_t now_real(void);
+uint64_t now_mono(void);
+
+/* instance.c */
+void instance_on_netns(struct controller *c, const struct w_netns *n);
+void instance_on_netns_gone(struct controller *c, uint64_t cookie);
+void instance_on_attached(struct controller *c, struct msg *m);
+void instance_on_container(struct controller *c, const char *json, size_t len);
+void instance_on_container_gone(struct controller *c, const struct d_id *id);
+void instance_reset(struct controller *c); /* the warden is new */
+void instance_tick(struct controller *c);  /* once a second */
+struct instance *instance_find(struct controller *c, uint64_t cookie);
+/* Short id for people: container id (12 digits) or the namespace's name. */
+const char *instance_id(const struct instance *i);
+bool instance_is_late(const struct instance *i);
+/* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */
+const char *instance_grade(const struct instance *i, const char **ret_why);
+bool instance_has_addr(const struct instance *i, const struct addr *a);
+struct workload *workload_find(struct controller *c, const char *name);
+/* Creates it if need be; NULL when full or out of memory. */
+struct workload *workload_get(struct controller *c, const char *name);
+bool workload_selected(const struct controller *c, const char *name); /* --only */
+
+/* resolve.c */
+int addr_map_new(uint64_t seed, struct addr_map **ret);
+void addr_map_free(struct addr_map *m);
+int addr_map_claim(struct addr_map *m, const struct addr *a, struct instance *i);
+void addr_map_retract(struct addr_map *m, const struct addr *a, const struct instance *i);
+/* The one instance with this address; NULL if none, or *ret_ambiguous. */
+struct instance *addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguous);
+/*
+ * The peer behind an address. 0; -EAGAIN: an instance that is not identified yet has it (asked to
+ * wait); -ENOSPC. *ret_i is the instance or NULL.
+ */
+int resolve_addr(struct controller *c, const struct addr *a, peer_id *ret, struct instance **ret_i);
+struct inventory *inventory_build(struct controller *c);
+void inventory_free(struct inventory *inv);
+static inline void
+inventory_freep(struct inventory **inv)
+{
+	inventory_free(*inv);
+}
+
+/* observe.c */
+int observe_start(struct instance *i, struct msg *m);
+void observe_stop(struct instance *i);
+void observe_drain_cb(evutil_socket_t fd, short what, void *arg);
+int observe_dump(struct instance *i);
+void observe_on_dump_asked(struct controller *c, const struct w_done *d);
+/* The established TCP connections of the instance, oriented by its listeners. */
+typedef void (*observe_socket_fn)(void *arg, const struct tuple *t, bool oriented);
+int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
+
+/* learn.c */
+void learn_flow(struct controller *c, const struct flow_event *ev);
+void learn_retry_waiting(struct controller *c, bool give_up_old);
+bool learn_covers(
+    void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);
+
+/* One line of `nanoseg flows`. */
+struct flow_record {
+	uint64_t seq, time_ns;
+	struct tuple tuple;
+	peer_id from, to, behind; /* behind: the workload behind a published port, or none */
+	uint8_t kind;		  /* enum flow_kind */
+	uint64_t edge;		  /* number, 0: none */
+};
+int flow_ring_new(size_t size, struct flow_ring **ret);
+void flow_ring_free(struct flow_ring *r);
+void flow_ring_add(struct flow_ring *r, struct flow_record *rec);
+/* The record with the smallest seq >= *seq; NULL if there is none. *seq becomes its seq + 1. */
+const struct flow_record *flow_ring_next(const struct flow_ring *r, uint64_t *seq);
+uint64_t flow_ring_head(const struct flow_ring *r); /* seq of the next record */
+int nat_cache_new(uint64_t seed, struct nat_cache **ret);
+void nat_cache_free(struct nat_cache *n);
+void nat_cache_add(struct nat_cache *n, const struct ct_entry *e);
+/* The same connection as the other side of the host's NAT sees it; NULL if not translated. */
+const struct tuple *nat_cache_find(const struct nat_cache *n, const struct tuple *t);
+
+/* denial.c */
+struct denial {
+	char id[EDGE_ID_STRLEN]; /* "d-" and hex digits */
+	uint8_t kind;		 /* FLOW_DENIED, FLOW_AUDITED or FLOW_ATTEMPT */
+	uint8_t dir;
+	struct edge_key key;
+	uint64_t edge; /* the edge it would need */
+	struct tuple last;
+	uint64_t count, first_ns, last_ns;
+	uint64_t seq; /* of the last change, for following */
+};
+int denial_table_new(size_t max, uint64_t seed, struct denial_table **ret);
+void denial_table_free(struct denial_table *t);
+void denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key);
+const struct denial *denial_find(const struct denial_table *t, const char *id);
+/* In order of first sight; attempts are listed only if asked for. */
+const struct denial *denial_next(const struct denial_table *t, size_t *pos);
+uint64_t denial_head(const struct denial_table *t);
+uint64_t denial_evicted(const struct denial_table *t);
+int attempt_table_new(size_t max, uint64_t seed, struct attempt_table **ret);
+void attempt_table_free(struct attempt_table *t);
+void attempt_add(struct controller *c, const struct flow_event *ev);
+void attempt_answered(struct controller *c, const struct tuple *t);
+void attempt_tick(struct controller *c); /* unanswered ones become records */
+uint64_t attempt_lost(const struct attempt_table *t);
+
+/* segment.c: every change is durable in the store before the function returns 0. */
+struct mode_change {
+	struct workload *workload;
+	enum wl_mode mode;
+	enum wl_direction direction;
+};
+/* ids: edges or denials. -ENOENT with the id in *d. *ret_changed counts edges. */
+int segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge_state state,
+    const struct edge_decision *decision, const struct actor *who, struct diag *d,
+    size_t *ret_changed);
+int segment_set_modes(struct controller *c, const struct mode_change *changes, size_t n,
+    const char *reason, const struct actor *who, struct diag *d);
+/* Replaces everything decided. expected: the revision it was made from, 0: any. -ESTALE. */
+int segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expected,
+    const char *reason, const struct actor *who, struct diag *d);
+/* Approves edges and changes one workload's mode in one revision (promotion). */
+int segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
+    enum wl_direction direction, size_t *ret_approved);
+/* The policy value of now; pending edges included on request. */
+int segment_build_policy(struct controller *c, bool with_pending, struct policy **ret);
+int segment_load(struct controller *c, struct diag *d); /* from the store */
+
+/* enforce.c */
+void enforce_schedule(struct controller *c);
+void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);
+void enforce_on_applied(struct controller *c, const struct w_applied *a);
+void enforce_on_state(struct controller *c, const struct w_nft_state *s);
+void enforce_tick(struct controller *c);
+
+/* promote.c */
+void promote_tick(struct controller *c);
+
+/* store.c */
+int store_open(const char *dir, struct diag *d, struct store **ret);
+void store_close(struct store *s);
+/* Durable when it returns 0: dirty edges and workloads, and with a text a revision's record. */
+struct store_revision {
+	uint64_t number, time_ns;
+	const char *actor, *action, *reason;
+	const char *policy_json; /* the whole revision */
+};
+int store_begin(struct store *s);
+int store_commit(struct store *s);
+void store_rollback(struct store *s);
+int store_put_edge(struct store *s, const struct peer_table *peers, const struct edge *e);
+int store_delete_edge(struct store *s, const char *id);
+int store_put_workload(struct store *s, const struct workload *w);
+int store_put_networks(struct store *s, const struct policy_network *n, size_t count);
+int store_put_revision(struct store *s, const struct store_revision *r);
+int store_put_denial(struct store *s, const struct peer_table *peers, const struct denial *d);
+/* Loading: callbacks with borrowed values; a negative return stops. */
+struct stored_edge {
+	struct peer from, to;
+	uint8_t proto;
+	uint16_t port_lo, port_hi;
+	enum edge_state state;
+	uint32_t flags;
+	struct edge_evidence evidence;
+	struct edge_decision decision;
+};
+struct stored_workload {
+	const char *name, *project, *mode_reason;
+	enum wl_mode mode;
+	enum wl_direction direction;
+	uint64_t first_seen_ns, last_seen_ns, mode_since_ns;
+	bool auto_promoted;
+	const char *labels_json; /* object of strings, or NULL */
+};
+struct store_loader {
+	void *arg;
+	int (*edge)(void *arg, const struct stored_edge *e);
+	int (*workload)(void *arg, const struct stored_workload *w);
+	int (*network)(void *arg, const struct policy_network *n);
+	int (*revision)(void *arg, uint64_t newest);
+};
+int store_load(struct store *s, const struct store_loader *l, struct diag *d);
+/* The newest first, at most max; a JSON array of {revision, time, actor, action, reason}. */
+json_t *store_revisions(struct store *s, size_t max);
+
+/* api.c */
+int api_new(struct controller *c, struct api **ret);
+void api_free(struct api *a);
+int api_listen(struct api *a, int fd);
+/* New flows or denials are there: wake the followers. */
+void api_wake(struct api *a);
+
+#endif
