@@ -22,7 +22,10 @@ struct netns_id {
 bool netns_fd_valid(int fd);
 /* The caller's own namespace: an fd on /proc/thread-self/ns/net, or a negative errno. */
 int netns_open_self(void);
-/* Opens a nsfs file relative to a directory, no symlink followed, and checks it. */
+/*
+ * Opens a nsfs file of a directory, no symlink followed, and checks it. -EINVAL: it is something
+ * else, perhaps a file over which the namespace is not mounted yet; name is a single component.
+ */
 int netns_open_at(int dirfd, const char *name);
 int netns_open_pid(pid_t pid);
 /* Fills id, entering the namespace for the cookie. */
@@ -33,7 +36,10 @@ int netns_call(int nsfd, int (*fn)(void *arg), void *arg);
 int netns_socket(int nsfd, int domain, int type, int protocol);
 /* SO_NETNS_COOKIE of a socket. */
 int netns_socket_cookie(int sock, uint64_t *ret);
-/* SO_RCVBUFFORCE, else SO_RCVBUF; the size in force, or a negative errno. */
+/*
+ * SO_RCVBUFFORCE, else SO_RCVBUF, so that the size in force (as SO_RCVBUF reads back) becomes
+ * `bytes`; the size in force, or a negative errno.
+ */
 int sock_rcvbuf(int sock, int bytes);
 
 #endif
