@@ -28,8 +28,9 @@ struct addr_range {
 };
 
 enum addr_scope {
-	SCOPE_INTERNET,	 /* global unicast, documentation ranges included */
-	SCOPE_LOCAL,	 /* loopback, private, shared (100.64/10), link-local, unique local, 0/8 */
+	SCOPE_INTERNET, /* global unicast, documentation ranges included */
+	SCOPE_LOCAL,	/* loopback, private, shared (100.64/10), link-local, unique local, 0/8, ::,
+			   fec0::/10 */
 	SCOPE_MULTICAST, /* 224/4, ff00::/8, 255.255.255.255 */
 };
 
