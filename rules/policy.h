@@ -6,6 +6,7 @@
 #ifndef NANOSEG_RULES_POLICY_H
 #define NANOSEG_RULES_POLICY_H
 
+#include "rules/doc.h"
 #include "rules/edge.h"
 #include "rules/peer.h"
 
@@ -84,6 +85,11 @@ policy_freep(struct policy **p)
  * undeclared network, an id that does not belong to the edge: all refused, with line, column and
  * what was expected in *d; nothing is returned then. 0, -EINVAL or -ENOMEM.
  *
+ * A workload name is written as it is, unless text_escape() would change more of it than its
+ * backslashes (control characters, bidi overrides, bytes that are not UTF-8): such a name is
+ * written {escaped: "shop/\\xff"} in text_escape()'s notation, wherever a name may stand. The two
+ * forms cannot be confused, both are read back, and either gives the same bytes.
+ *
  * port: 8080, "8000-8010" or absent only for ICMP, which has `type` (0..255, and optional `code`).
  * Claims in the file (approvedBy, evidence) are accepted as keys and ignored.
  */
@@ -106,21 +112,5 @@ const char *direction_name(enum wl_direction d);
 int direction_parse(const char *name);
 /* The mode in one direction: mode if the direction is governed, else observe. */
 enum wl_mode mode_in(enum wl_mode m, enum wl_direction governed, enum flow_dir dir);
-
-/* YAML text to a tree, with places: shared by the policy and the configuration file. */
-struct doc;
-int doc_parse(const char *text, size_t len, struct diag *d, struct doc **ret);
-void doc_free(struct doc *doc);
-static inline void
-doc_freep(struct doc **doc)
-{
-	doc_free(*doc);
-}
-json_t *doc_root(struct doc *doc); /* borrowed */
-/* Line and column of a value of that tree (by identity); 0,0 if unknown. */
-void doc_place(const struct doc *doc, const json_t *value, unsigned *ret_line, unsigned *ret_col);
-/* The same for a key of an object. */
-void doc_key_place(const struct doc *doc, const json_t *object, const char *key, unsigned *ret_line,
-    unsigned *ret_col);
 
 #endif
