@@ -29,11 +29,17 @@ enum msg_type {
 	MSG_SUP_STOP,	/* end in order */
 	/* role -> supervisor */
 	MSG_SUP_READY,
+	MSG_SUP_LOST, /* sup_channel: that channel broke while both ends live; a new one follows */
 
-	/* warden <-> keeper (the keeper answers LIST with ITEMs and one END) */
+	/*
+	 * warden <-> keeper (the keeper answers LIST with ITEMs and one END). The supervisor
+	 * reaches the keeper by its socket: HELLO both ways, then SUP_CHANNEL with the keeper's end
+	 * of the warden's channel, or KEEP_STOP. Whoever connects says HELLO first; a keeper of
+	 * another KEEP_VERSION answers with its own and closes, keeping what it holds.
+	 */
 	MSG_KEEP_HELLO = 16, /* keep_hello, both ways, first */
 	MSG_KEEP_PUT,	     /* keep_item + fd */
-	MSG_KEEP_DROP,	     /* keep_item */
+	MSG_KEEP_DROP,	     /* keep_item; from the keeper: a PUT that it has no room for */
 	MSG_KEEP_LIST,
 	MSG_KEEP_ITEM, /* keep_item + fd */
 	MSG_KEEP_END,
@@ -86,10 +92,12 @@ enum msg_type {
 };
 
 struct sup_channel {
-	uint32_t role; /* enum role at the other end */
+	uint32_t role;	 /* enum role at the other end */
+	uint32_t serial; /* of this channel, repeated in SUP_LOST */
 };
 
 #define KEEP_VERSION 1
+#define KEEP_MAX_ITEMS 8192
 struct keep_hello {
 	uint32_t version;
 	char instance[16];

@@ -7,30 +7,10 @@
 #define NANOSEG_DAEMON_ROLE_H
 
 #include "daemon/msg.h"
+#include "daemon/priv.h"
 #include "daemon/proto.h"
 
 #include <event2/event.h>
-#include <sys/types.h>
-
-#define ROLE_CONTROL_FD 3
-
-const char *role_name(enum role r); /* "warden" */
-
-/*
- * Drops to what the role may have (the table in daemon/priv.c): uid, gid, supplementary groups,
- * capabilities in every set, the bounding set, no_new_privs, dumpable off, umask 077. uid and gid
- * are given by the supervisor. Exits the process with a sentence on any failure.
- */
-void priv_drop(enum role r, uid_t uid, gid_t gid);
-/* The role's seccomp filter (daemon/seccomp.c). A no-op, said in the log, under sanitizers. */
-void priv_seccomp(enum role r);
-
-/* Arguments every role takes: --instance HEX8 --uid N --gid N --log LEVEL; the rest is its own. */
-struct role_args {
-	char instance[16];
-	uid_t uid;
-	gid_t gid;
-};
 
 /* A role on an event loop (all but supervisor and keeper). */
 struct role_loop {
@@ -39,15 +19,25 @@ struct role_loop {
 	struct chan *peers[ROLE_COUNT_]; /* NULL while not connected */
 	/* Set by the role before role_loop_run(). */
 	void *arg;
-	void (*on_peer)(void *arg, enum role peer, struct chan *c); /* channel made or replaced */
+	/* A channel was made; one that replaces another is announced after on_peer_gone. */
+	void (*on_peer)(void *arg, enum role peer, struct chan *c);
 	void (*on_peer_gone)(void *arg, enum role peer);
 	void (*on_msg)(void *arg, enum role peer, struct msg *m);
 	void (*on_listen)(void *arg, int fd); /* owns fd */
 	void (*on_stop)(void *arg);	      /* before the loop ends */
+	/* Internal. */
+	enum role self;
+	uint32_t serials[ROLE_COUNT_];
+	struct role_link *links[ROLE_COUNT_];
+	struct event *sigterm;
+	bool stopped;
+	int status;
 };
 
-/* Parses the common arguments, removes them from argv; exits with usage on an error. */
-void role_parse_args(enum role r, int *argc, char **argv, struct role_args *ret);
+/*
+ * Clears *l, takes fd 3. The callbacks that stay NULL are not called. A message that the table of
+ * daemon/proto.c does not let the peer send to this role closes the channel before on_msg.
+ */
 int role_loop_init(struct role_loop *l, enum role self);
 /* Says READY, runs until STOP, SIGTERM or the supervisor's death. The exit status. */
 int role_loop_run(struct role_loop *l);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The table of message shapes: for every type its body length, its fds, and who may send it to
+ * whom. A type that is not here does not exist. Names of the roles, too.
+ */
+#include "config.h"
+#include "daemon/msg.h"
+#include "daemon/priv.h"
+#include "daemon/proto.h"
+
+#define R(x) (1u << ROLE_##x)
+#define ROLES_LOOP (R(WARDEN) | R(CONTROLLER) | R(CAPTURE) | R(RELAY) | R(DISCOVERY))
+
+#define MAX_EVENTS 16384
+#define MAX_STATS 65536
+#define MAX_CONTAINER_JSON (1u << 20)
+
+/* A body that is exactly one struct, or empty. */
+#define ONE(t) sizeof(struct t), sizeof(struct t), 0
+#define EMPTY 0, 0, 0
+
+static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
+	[MSG_SUP_CHANNEL] = { "SUP_CHANNEL", ONE(sup_channel), 1, 1, R(SUPERVISOR),
+	    ROLES_LOOP | R(KEEPER) },
+	[MSG_SUP_LISTEN] = { "SUP_LISTEN", EMPTY, 1, 1, R(SUPERVISOR), R(CONTROLLER) },
+	[MSG_SUP_STOP] = { "SUP_STOP", EMPTY, 0, 0, R(SUPERVISOR), ROLES_LOOP },
+	[MSG_SUP_READY] = { "SUP_READY", EMPTY, 0, 0, ROLES_LOOP, R(SUPERVISOR) },
+	[MSG_SUP_LOST] = { "SUP_LOST", ONE(sup_channel), 0, 0, ROLES_LOOP, R(SUPERVISOR) },
+
+	[MSG_KEEP_HELLO] = { "KEEP_HELLO", ONE(keep_hello), 0, 0,
+	    R(WARDEN) | R(SUPERVISOR) | R(KEEPER), R(WARDEN) | R(SUPERVISOR) | R(KEEPER) },
+	[MSG_KEEP_PUT] = { "KEEP_PUT", ONE(keep_item), 1, 1, R(WARDEN), R(KEEPER) },
+	[MSG_KEEP_DROP] = { "KEEP_DROP", ONE(keep_item), 0, 0, R(WARDEN) | R(KEEPER),
+	    R(WARDEN) | R(KEEPER) },
+	[MSG_KEEP_LIST] = { "KEEP_LIST", EMPTY, 0, 0, R(WARDEN), R(KEEPER) },
+	[MSG_KEEP_ITEM] = { "KEEP_ITEM", ONE(keep_item), 1, 1, R(KEEPER), R(WARDEN) },
+	[MSG_KEEP_END] = { "KEEP_END", EMPTY, 0, 0, R(KEEPER), R(WARDEN) },
+	[MSG_KEEP_STOP] = { "KEEP_STOP", EMPTY, 0, 0, R(SUPERVISOR), R(KEEPER) },
+
+	[MSG_W_HELLO] = { "W_HELLO", ONE(w_hello), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_NETNS] = { "W_NETNS", ONE(w_netns), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_NETNS_GONE] = { "W_NETNS_GONE", ONE(w_cookie), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_ATTACHED] = { "W_ATTACHED", ONE(w_attached), 0, 4, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_APPLIED] = { "W_APPLIED", ONE(w_applied), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_DONE] = { "W_DONE", ONE(w_done), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_CT_ENTRY] = { "W_CT_ENTRY", ONE(w_ct_entry), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_CT_STATS] = { "W_CT_STATS", 0, MAX_STATS * sizeof(struct w_ct_stats),
+	    sizeof(struct w_ct_stats), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_NFT_STATE] = { "W_NFT_STATE", ONE(w_nft_state), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_SCANNED] = { "W_SCANNED", EMPTY, 0, 0, R(WARDEN), R(CONTROLLER) },
+
+	[MSG_W_ATTACH] = { "W_ATTACH", ONE(w_attach), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_RELEASE] = { "W_RELEASE", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_CT_DUMP] = { "W_CT_DUMP", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_CT_GET] = { "W_CT_GET", ONE(w_ct_tuple), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_CT_DELETE] = { "W_CT_DELETE", ONE(w_ct_tuple), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_CT_INSERT] = { "W_CT_INSERT", ONE(w_ct_tuple), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_GET_CT_STATS] = { "W_GET_CT_STATS", EMPTY, 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_NFT_APPLY] = { "W_NFT_APPLY", sizeof(struct w_cookie) + 1, MSG_MAX_BODY, 0, 0, 0,
+	    R(CONTROLLER), R(WARDEN) },
+	[MSG_W_NFT_READ] = { "W_NFT_READ", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
+
+	[MSG_CAP_NFLOG] = { "CAP_NFLOG", ONE(cap_nflog), 1, 1, R(WARDEN), R(CAPTURE) },
+	[MSG_CAP_DROP] = { "CAP_DROP", ONE(w_cookie), 0, 0, R(WARDEN), R(CAPTURE) },
+	[MSG_CAP_EVENTS] = { "CAP_EVENTS", sizeof(struct flow_event),
+	    MAX_EVENTS * sizeof(struct flow_event), sizeof(struct flow_event), 0, 0, R(CAPTURE),
+	    R(CONTROLLER) },
+	[MSG_CAP_STATS] = { "CAP_STATS", ONE(cap_stats), 0, 0, R(CAPTURE), R(CONTROLLER) },
+
+	[MSG_D_CONTAINER] = { "D_CONTAINER", 2, MAX_CONTAINER_JSON, 0, 0, 0, R(DISCOVERY),
+	    R(CONTROLLER) },
+	[MSG_D_GONE] = { "D_GONE", ONE(d_id), 0, 0, R(DISCOVERY), R(CONTROLLER) },
+	[MSG_D_ENGINE] = { "D_ENGINE", ONE(d_engine), 0, 0, R(DISCOVERY), R(CONTROLLER) },
+	[MSG_D_SYNCED] = { "D_SYNCED", ONE(d_engine), 0, 0, R(DISCOVERY), R(CONTROLLER) },
+	[MSG_D_LOOKUP] = { "D_LOOKUP", ONE(d_id), 0, 0, R(CONTROLLER), R(DISCOVERY) },
+
+	[MSG_R_GET] = { "R_GET", ONE(r_get), 0, 0, R(DISCOVERY), R(RELAY) },
+	[MSG_R_STREAM] = { "R_STREAM", ONE(r_stream), 0, 1, R(RELAY), R(DISCOVERY) },
+};
+
+const struct msg_shape *
+msg_shape_of(uint16_t type)
+{
+	if (type >= ARRAY_SIZE(shapes) || shapes[type].name == NULL)
+		return NULL;
+	return &shapes[type];
+}
+
+bool
+msg_may_pass(uint16_t type, unsigned from, unsigned to)
+{
+	const struct msg_shape *s = msg_shape_of(type);
+
+	return s != NULL && from < ROLE_COUNT_ && to < ROLE_COUNT_ && (s->from & (1u << from)) &&
+	       (s->to & (1u << to));
+}
+
+const char *
+role_name(enum role r)
+{
+	static const char *const names[ROLE_COUNT_] = {
+		[ROLE_SUPERVISOR] = "supervisor",
+		[ROLE_KEEPER] = "keeper",
+		[ROLE_WARDEN] = "warden",
+		[ROLE_CONTROLLER] = "controller",
+		[ROLE_CAPTURE] = "capture",
+		[ROLE_RELAY] = "relay",
+		[ROLE_DISCOVERY] = "discovery",
+	};
+
+	if ((unsigned)r >= ROLE_COUNT_ || names[r] == NULL)
+		return "?";
+	return names[r];
+}
