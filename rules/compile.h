@@ -31,8 +31,12 @@ struct inventory {
  * on the same terms. FQDN peers give none (they are reported by compile_unsupported()). An edge
  * whose expires_ns is not 0 and <= now_ns gives none if approved (a denied edge never expires
  * away). "internet" covers SCOPE_INTERNET less the addresses of the inventory and of the host. In
- * each direction that is not governed there are no elements. Reports 50 per second. 0, -ENOMEM, or
- * -E2BIG when bounds are exceeded.
+ * each direction that is not governed there are no elements. Reports 50 per second. The result is
+ * disjoint (ruleset_disjoin). 0, -ENOMEM, or -E2BIG when bounds are exceeded.
+ *
+ * The workload is an edge's near end by name, or as a member of a prefix, network or address. Where
+ * such a set holds only some of the workload's addresses of a family, elements cannot tell them
+ * apart: the approval then gives none, the denial counts for all (never more open than evaluated).
  */
 int ruleset_compile(const struct policy *p, const struct inventory *inv, const char *workload,
     uint64_t now_ns, struct ruleset **ret);

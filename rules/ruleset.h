@@ -49,6 +49,14 @@ bool ruleset_elem_is_exact(const struct ruleset_elem *e);
 int ruleset_elem_cmp(const struct ruleset_elem *a, const struct ruleset_elem *b);
 /* Sorts, removes duplicates (keeping the smallest edge number), sorts local. */
 void ruleset_normalise(struct ruleset *r);
+/*
+ * Rewrites the elements that are not exact so that no two of the same direction, verdict and
+ * protocol overlap, and matches what it matched before. Of two that overlap, the one that starts
+ * first (then the longer) keeps the common part for its edge. Normalises too. What
+ * ruleset_compile() gives is disjoint. 0, -ENOMEM or -E2BIG; r is as it was on failure, but
+ * normalised.
+ */
+int ruleset_disjoin(struct ruleset *r);
 
 /* Binary form: bounded, versioned, host byte order, trailing bytes refused (-EBADMSG). */
 int ruleset_encode(const struct ruleset *r, uint8_t **ret, size_t *ret_len);

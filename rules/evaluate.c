@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The reference evaluator: what the words of a policy say about one connection. It shares nothing
+ * with compile: no element, no range, only "who is at each end" and "is he that peer".
+ *
+ * Whoever holds an address is asked by name: with a workload's name given, `workload` peers go by
+ * that name; without one, by whose address it is.
+ */
+#include "rules/compile.h"
+
+#include <string.h>
+
+/* Who is at one end of a connection. */
+struct party {
+	const struct addr *addr;
+	const char *workload; /* NULL: none */
+	bool is_host;
+	bool is_identified; /* the address is some workload's or the host's */
+};
+
+static bool
+entry_has_addr(const struct inventory_entry *entry, const struct addr *a)
+{
+	for (size_t i = 0; i < entry->n_addrs; i++)
+		if (addr_eq(&entry->addrs[i], a))
+			return true;
+	return false;
+}
+
+static struct party
+party_identify(const struct inventory *inv, const struct addr *a, const char *workload)
+{
+	struct party party = { .addr = a, .workload = workload };
+	size_t i;
+
+	for (i = 0; i < inv->n_host; i++)
+		if (addr_eq(&inv->host[i], a))
+			party.is_host = true;
+	party.is_identified = party.is_host || workload != NULL;
+	for (i = 0; i < inv->n_entries; i++) {
+		if (!entry_has_addr(&inv->entries[i], a))
+			continue;
+		party.is_identified = true;
+		if (party.workload == NULL)
+			party.workload = inv->entries[i].workload;
+	}
+	return party;
+}
+
+static bool
+network_has_addr(const struct policy *p, const char *name, const struct addr *a)
+{
+	const struct policy_network *network = policy_find_network(p, name);
+
+	if (network == NULL)
+		return false;
+	for (size_t i = 0; i < network->n_prefixes; i++)
+		if (prefix_contains(&network->prefixes[i], a))
+			return true;
+	return false;
+}
+
+static bool
+party_is_peer(const struct policy *p, const struct party *party, const struct peer *peer)
+{
+	switch (peer->kind) {
+	case PEER_WORKLOAD:
+		return party->workload != NULL && strcmp(party->workload, peer->name) == 0;
+	case PEER_HOST:
+		return party->is_host;
+	case PEER_CIDR:
+	case PEER_ADDR:
+		return prefix_contains(&peer->prefix, party->addr);
+	case PEER_NETWORK:
+		return network_has_addr(p, peer->name, party->addr);
+	case PEER_INTERNET:
+		return addr_scope(party->addr) == SCOPE_INTERNET && !party->is_identified;
+	case PEER_MULTICAST:
+		return addr_scope(party->addr) == SCOPE_MULTICAST;
+	case PEER_FQDN: /* names are not resolved here */
+	case PEER_NONE:
+		break;
+	}
+	return false;
+}
+
+bool
+peer_contains(const struct policy *p, const struct inventory *inv, const struct peer *peer,
+    const struct addr *a)
+{
+	struct party party;
+	size_t i;
+
+	if (peer->kind == PEER_WORKLOAD) {
+		for (i = 0; i < inv->n_entries; i++)
+			if (strcmp(inv->entries[i].workload, peer->name) == 0)
+				return entry_has_addr(&inv->entries[i], a);
+		return false;
+	}
+	party = party_identify(inv, a, NULL);
+	return party_is_peer(p, &party, peer);
+}
+
+static enum wl_mode
+party_mode(const struct policy *p, const struct party *party, enum flow_dir dir)
+{
+	const struct policy_workload *w;
+
+	if (party->workload == NULL)
+		return MODE_OBSERVE;
+	w = policy_find_workload(p, party->workload);
+	return w == NULL ? MODE_OBSERVE : mode_in(w->mode, w->direction, dir);
+}
+
+static bool
+approval_has_expired(const struct policy_edge *e, uint64_t now_ns)
+{
+	return e->expires_ns != 0 && e->expires_ns <= now_ns;
+}
+
+/* The first edge of that state that speaks of this connection, or NULL. */
+static const struct policy_edge *
+edge_find(const struct policy *p, enum edge_state state, const struct tuple *t,
+    const struct party *src, const struct party *dst, uint64_t now_ns)
+{
+	const struct policy_edge *e;
+
+	for (size_t i = 0; i < p->n_edges; i++) {
+		e = &p->edges[i];
+		if (e->state != state || e->proto != t->proto)
+			continue;
+		if (t->dport < e->port_lo || t->dport > e->port_hi)
+			continue;
+		if (state == EDGE_APPROVED && approval_has_expired(e, now_ns))
+			continue;
+		if (party_is_peer(p, src, &e->from) && party_is_peer(p, dst, &e->to))
+			return e;
+	}
+	return NULL;
+}
+
+void
+policy_evaluate(const struct policy *p, const struct inventory *inv, const struct tuple *t,
+    const char *src_workload, const char *dst_workload, uint64_t now_ns, struct evaluation *ret)
+{
+	struct party src = party_identify(inv, &t->src, src_workload);
+	struct party dst = party_identify(inv, &t->dst, dst_workload);
+	enum wl_mode src_mode = party_mode(p, &src, DIR_EGRESS);
+	enum wl_mode dst_mode = party_mode(p, &dst, DIR_INGRESS);
+	struct evaluation ev = { 0 };
+
+	ev.edge = edge_find(p, EDGE_DENIED, t, &src, &dst, now_ns);
+	ev.verdict = VERDICT_DENY_EDGE;
+	if (ev.edge == NULL) {
+		ev.edge = edge_find(p, EDGE_APPROVED, t, &src, &dst, now_ns);
+		ev.verdict = ev.edge != NULL ? VERDICT_ALLOW : VERDICT_DENY_ABSENT;
+	}
+	ev.source_enforces = src_mode == MODE_ENFORCE;
+	ev.destination_enforces = dst_mode == MODE_ENFORCE;
+	ev.source_audits = src_mode == MODE_AUDIT;
+	ev.destination_audits = dst_mode == MODE_AUDIT;
+	ev.passes =
+	    ev.verdict == VERDICT_ALLOW || (!ev.source_enforces && !ev.destination_enforces);
+	*ret = ev;
+}
