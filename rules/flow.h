@@ -66,8 +66,9 @@ bool proto_is_icmp(uint8_t proto);
 bool proto_has_port(uint8_t proto);
 
 /*
- * Checks a flow_event that came in a message: known kind, dir and families, both addresses of one
- * family, zero padding. 0 or -EBADMSG.
+ * Checks a flow_event that came in a message: known kind, families and flags, dir set for denials
+ * (FLOW_DENIED, FLOW_AUDITED) and only there, both addresses of one family and in canonical form
+ * (IPv4-mapped is not), a count, tcp_state for TCP only, zero padding. 0 or -EBADMSG.
  */
 int flow_event_validate(const struct flow_event *ev);
 

@@ -38,6 +38,8 @@ typedef uint32_t peer_id;
 struct peer_table;
 
 int peer_table_new(size_t max, struct peer_table **ret);
+/* The same with a secret seed, where peers come from the network or from container names. */
+int peer_table_new_seeded(size_t max, uint64_t hash_seed, struct peer_table **ret);
 void peer_table_free(struct peer_table *t);
 static inline void
 peer_table_freep(struct peer_table **t)
@@ -61,8 +63,9 @@ bool peer_eq(const struct peer *a, const struct peer *b);
 const char *peer_format(const struct peer *p, char buf[static PEER_STRLEN]);
 /*
  * The reverse, also for command lines: a bare name is a workload, "host", "internet" and
- * "multicast" are those peers, an address or prefix literal is an addr or cidr peer. The name is
- * copied into namebuf and ret->name points there. 0 or -EINVAL.
+ * "multicast" are those peers, an address or prefix literal is an addr or cidr peer (a malformed
+ * prefix of a valid address is refused, not taken for a name). The name is copied into namebuf and
+ * ret->name points there. 0 or -EINVAL.
  */
 int peer_parse(const char *text, char namebuf[static PEER_STRLEN], struct peer *ret);
 
@@ -70,8 +73,10 @@ int peer_parse(const char *text, char namebuf[static PEER_STRLEN], struct peer *
 bool workload_name_valid(const char *name);
 
 /*
- * Terminal-safe text: control characters, escapes, DEL, C1, bidi overrides and invalid UTF-8 become
- * \xNN or \u{NNNN}; a backslash becomes \\. Always terminates; returns the length it needed.
+ * Terminal-safe text: control characters, escapes, DEL, C1, bidi overrides, invisible and
+ * non-ASCII blank characters and invalid UTF-8 become \xNN or \u{NNNN}; a backslash becomes \\.
+ * Terminates unless out_size is 0 and never cuts inside a character or an escape; returns the
+ * length it needed, without the terminator.
  */
 size_t text_escape(const char *in, size_t len, char *out, size_t out_size);
 /* True if the bytes are well-formed UTF-8 (RFC 3629). */
