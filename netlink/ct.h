@@ -3,7 +3,7 @@
  * Conntrack over ctnetlink, parsed with libmnl: requests (warden), events and dumps (controller, on
  * handed fds). Source: linux/netfilter/nfnetlink_conntrack.h, net/netfilter/nf_conntrack_netlink.c.
  *
- * ct_parse() is the hot path: no allocation, no system call, bounds checked by mnl_attr_validate.
+ * ct_parse() is the hot path: no allocation, no system call, every length checked before the read.
  */
 #ifndef NANOSEG_NETLINK_CT_H
 #define NANOSEG_NETLINK_CT_H
@@ -21,7 +21,8 @@
 #define CT_DST_NAT (1u << 5)
 
 enum ct_msg {
-	CT_MSG_NEW = 1, /* IPCTNL_MSG_CT_NEW with NLM_F_CREATE: a NEW event, or a dump entry */
+	CT_MSG_NEW = 1, /* IPCTNL_MSG_CT_NEW with NLM_F_CREATE: a NEW event; or with NLM_F_MULTI: a
+			   dump entry */
 	CT_MSG_UPDATE,	/* IPCTNL_MSG_CT_NEW without it */
 	CT_MSG_DESTROY,
 };
@@ -33,14 +34,20 @@ struct ct_entry {
 	uint32_t status;
 	uint32_t mark;
 	uint32_t timeout_s;
-	uint8_t tcp_state; /* 0 if absent */
+	/*
+	 * TCP_CONNTRACK_*, 0 if absent. Events carry it only if that packet changed it: a REPLY
+	 * event of a handshake says SYN_RECV (2), of a connection met in the middle nothing (0).
+	 */
+	uint8_t tcp_state;
 	uint16_t zone;
 	uint64_t packets[2], bytes[2]; /* original, reply; UINT64_MAX if accounting is off */
 };
 
 /*
- * One netlink message of subsystem CTNETLINK. 0; -ENOTSUP: another subsystem or a family we do not
- * follow; -EBADMSG: malformed.
+ * One netlink message of subsystem CTNETLINK; nlmsg_len bytes are there. 0; -ENOTSUP: another
+ * subsystem, message or family than those we follow; -EBADMSG: malformed. Addresses have the family
+ * of the packets: IPv4-mapped IPv6 stays IPv6. Behind NAT reply is not orig reversed: what answers
+ * is reply.src, whom it answers is reply.dst.
  */
 int ct_parse(const struct nlmsghdr *nlh, struct ct_entry *ret);
 
@@ -54,9 +61,11 @@ struct ct_recv_stats {
 
 /*
  * Reads what is there now, without blocking, at most max_messages datagrams, into the caller's
- * buffer (64 KB is right), and calls fn for each entry. The number of entries; 0 if there was
- * nothing; -ENOBUFS after an overrun (counted; call again); *ret_done is set when a NLMSG_DONE or
- * NLMSG_ERROR was read (end of a dump), with the error in *ret_error (0 or negative).
+ * buffer (64 KB is right, aligned like a nlmsghdr), and calls fn for each entry. The number of
+ * entries; 0 if there was nothing; -ENOBUFS after an overrun (counted; what was read before it has
+ * been passed on; call again). *ret_done, either may be NULL, says whether a NLMSG_DONE or
+ * NLMSG_ERROR was read (end of a dump), with the error in *ret_error (0 or negative); both are
+ * always assigned, on failure too. Messages that are not from the kernel are ignored.
  */
 int ct_recv(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn, void *arg,
     struct ct_recv_stats *stats, bool *ret_done, int *ret_error);
@@ -71,7 +80,10 @@ int ct_open_requests(int nsfd, int rcvbuf);
 
 /* Need CAP_NET_ADMIN in the sender and the opener. */
 int ct_request_dump(int sock, uint32_t seq);
-/* Synchronous, on a socket with nothing outstanding: 0 or a negative errno from the kernel. */
+/*
+ * Synchronous, on a socket with nothing outstanding: 0 or a negative errno from the kernel, -ENOENT
+ * if there is no such entry. The kernel finds an entry by either direction's tuple.
+ */
 int ct_get(int sock, const struct tuple *orig, struct ct_entry *ret);
 int ct_delete(int sock, const struct tuple *orig);
 /*
