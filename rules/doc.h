@@ -49,4 +49,12 @@ void doc_member_place(const struct doc *doc, const json_t *object, const char *k
 void doc_item_place(const struct doc *doc, const json_t *array, size_t index, unsigned *ret_line,
     unsigned *ret_col);
 
+/*
+ * A tree as YAML text that doc_parse() reads back to an equal tree: the root and its members in
+ * block style, what is deeper (and a member named "metadata") on one line each. Deterministic, ends
+ * in a newline, *ret is malloc'ed. Texts that any YAML reader could take for something else are
+ * quoted; characters that cannot be seen are escaped. -EINVAL for a real number, -ENOMEM.
+ */
+int doc_to_yaml(const json_t *root, char **ret);
+
 #endif

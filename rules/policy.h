@@ -25,12 +25,12 @@ enum wl_direction {
 };
 
 /* Bounds on a policy file and on a policy; more is refused with a sentence. */
-#define POLICY_MAX_BYTES (16u << 20)
+#define POLICY_MAX_BYTES DOC_MAX_BYTES
 #define POLICY_MAX_WORKLOADS 10000
 #define POLICY_MAX_EDGES 100000
 #define POLICY_MAX_NETWORKS 1000
 #define POLICY_MAX_PREFIXES 10000
-#define POLICY_MAX_DEPTH 16
+#define POLICY_MAX_DEPTH DOC_MAX_DEPTH
 
 struct policy_network {
 	char *name;
