@@ -41,9 +41,9 @@ struct container_facts {
 
 struct workload_id {
 	char name[PEER_NAME_MAX + 1]; /* "project/service", "namespace/owner", "name" */
-	char project[256];	      /* "" if none */
+	char project[256];	      /* as the label, escaped as the name is but for '/'; "" if none */
 	char service[256];
-	char image_repo[256]; /* repository without tag and digest */
+	char image_repo[256]; /* repository without tag and digest, likewise */
 	bool one_off;	      /* compose run: a workload of its own */
 	bool labels_refused;  /* labels claimed an identity that the rule refused */
 };
@@ -54,14 +54,21 @@ struct workload_id {
  * gives "project/service/run". Swarm: com.docker.swarm.service.name under the same kind of rule
  * (label com.docker.swarm.task.id present, absent from the image). io.kubernetes.* counts only for
  * RUNTIME_CRI. Then the container's name; a generated name gives the image repository, and without
- * one the short id. Over-long parts are cut and marked with a hash so that two never collide.
- * A '/' inside a project, service or container name becomes "%2F", '%' becomes "%25".
+ * one the short id. Kubernetes: "namespace/owner", the owner read from the pod's labels.
+ *
+ * Different facts never meet in one name: inside a part '/' becomes "%2F", '%' becomes "%25" and a
+ * byte that is not UTF-8 "%XX" (so a name always is UTF-8); a part that is too long is cut and ends
+ * in "%~" and 32 hex digits of its SHA-256, a mark that no part can spell. That holds for an image
+ * repository as well: an image called shop/api is not the service shop/api.
  */
 void workload_identify(const struct container_facts *f, struct workload_id *ret);
 
 /* Docker's and Podman's adjective_surname form, e.g. "quirky_turing" or "quirky_turing3". */
 bool workload_name_is_generated(const char *name);
-/* "repo/name" of an image reference; tag and digest removed; "" if there is none. */
+/*
+ * "repo/name" of an image reference; tag and digest removed; "" if there is none (an image id of
+ * 12 or 64 hex digits has none). Cut and marked if it does not fit; size is at least 64.
+ */
 void image_repository(const char *image, char *ret, size_t size);
 const char *runtime_name(enum runtime r); /* "docker", "netns", ... */
 

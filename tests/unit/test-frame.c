@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Frames are written as text: hex digits with spaces, built from named pieces, so that a case can
+ * be read. Every accepted frame is also cut at every length and parsed from a heap block of exactly
+ * that size, so that a sanitizer or valgrind sees a read too far.
+ */
+#include "rules/frame.h"
+
+#include "rules/util.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define ETH "020000000001 020000000002 "
+#define IP4(len, proto) "45 00" len "0001 0000 40" proto "0000 0a000001 0a000002 "
+#define IP4_FRAG(len, frag, proto) "45 00" len "0001" frag "40" proto "0000 0a000001 0a000002 "
+#define IP6(len, next)                                             \
+	"60000000" len next "40 fd000000000000000000000000000001 " \
+			    "fd000000000000000000000000000002 "
+#define TCP_SYN "c000 0050 00000001 00000000 50 02 ffff 0000 0000 "
+#define UDP8 "c000 0035 0008 0000 "
+#define V4_TCP IP4("0028", "06") TCP_SYN
+#define V4_UDP IP4("001c", "11") UDP8
+#define V6_TCP IP6("0014", "06") TCP_SYN
+
+static const struct frame_case {
+	const char *what;
+	int link;
+	const char *hex;
+	int expect;
+	uint8_t proto;
+	uint16_t sport, dport;
+	uint8_t tcp_flags, flags, icmp_type;
+	uint32_t ifindex, payload_off, payload_len;
+} cases[] = {
+	{ "Ethernet, IPv4, TCP SYN", 1, ETH "0800" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 54, 0 },
+	{ "padding is no payload", 1, ETH "0800" V4_UDP "000000000000", 0, 17, 0xc000, 53, 0, 0, 0,
+	    0, 42, 0 },
+	{ "a payload", 1, ETH "0800" IP4("0020", "11") "c000 0035 000c 0000 61626364", 0, 17,
+	    0xc000, 53, 0, 0, 0, 0, 42, 4 },
+	{ "bytes after the UDP length", 1,
+	    ETH "0800" IP4("0020", "11") "c000 0035 000a 0000 61626364", 0, 17, 0xc000, 53, 0, 0, 0,
+	    0, 42, 2 },
+	{ "Ethernet, IPv6, TCP", 1, ETH "86dd" V6_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 74, 0 },
+	{ "one VLAN tag", 1, ETH "8100 0005 0800" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 58, 0 },
+	{ "two VLAN tags", 1, ETH "88a8 0005 8100 0006 0800" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0,
+	    62, 0 },
+	{ "three VLAN tags", 1, ETH "88a8 0005 8100 0006 8100 0007 0800" V4_TCP, -ENODATA },
+	{ "PPPoE session, IPv4", 1, ETH "8864 11 00 0001 002a 0021" V4_TCP, 0, 6, 0xc000, 80, 2, 0,
+	    0, 0, 62, 0 },
+	{ "PPPoE session, IPv6", 1, ETH "8864 11 00 0001 003e 0057" V6_TCP, 0, 6, 0xc000, 80, 2, 0,
+	    0, 0, 82, 0 },
+	{ "PPPoE session, link control", 1, ETH "8864 11 00 0001 0004 c021 0101", -ENODATA },
+	{ "PPPoE shorter than its packet", 1, ETH "8864 11 00 0001 0016 0021" V4_TCP, -EBADMSG },
+	{ "PPPoE of another version", 1, ETH "8864 22 00 0001 002a 0021" V4_TCP, -EBADMSG },
+	{ "ARP", 1, ETH "0806 0001080006040001", -ENODATA },
+	{ "802.3 with LLC", 1, ETH "0026 424203", -ENODATA },
+	{ "IPv4 options", 1,
+	    ETH "0800 46 00 0020 0001 0000 40 11 0000 0a000001 0a000002 01010101" UDP8, 0, 17,
+	    0xc000, 53, 0, 0, 0, 0, 46, 0 },
+	{ "IPv4 header of 16 bytes", 1,
+	    ETH "0800 44 00 001c 0001 0000 40 11 0000 0a000001 0a000002" UDP8, -EBADMSG },
+	{ "IPv4 total length below its header", 1, ETH "0800" IP4("0013", "11") UDP8, -EBADMSG },
+	{ "IPv4 total length before the ports", 1, ETH "0800" IP4("0016", "11") UDP8, -EBADMSG },
+	{ "IPv4 total length 0 (offload)", 1, ETH "0800" IP4("0000", "06") TCP_SYN "6162", 0, 6,
+	    0xc000, 80, 2, 0, 0, 0, 54, 2 },
+	{ "IPv6 in an IPv4 frame", 1, ETH "0800" V6_TCP, -EBADMSG },
+	{ "IPv4 in an IPv6 frame", 1, ETH "86dd" V4_TCP "00000000000000000000", -EBADMSG },
+	{ "a first fragment", 1, ETH "0800" IP4_FRAG("0028", "2000", "06") TCP_SYN, 0, 6, 0xc000,
+	    80, 2, FRAME_F_FIRST_FRAGMENT, 0, 0, 54, 0 },
+	{ "a first fragment of a longer datagram", 1,
+	    ETH "0800" IP4_FRAG("0020", "2000", "11") "c000 0035 0c00 0000 61626364", 0, 17, 0xc000,
+	    53, 0, FRAME_F_FIRST_FRAGMENT, 0, 0, 42, 4 },
+	{ "a later fragment", 1, ETH "0800" IP4_FRAG("0028", "0001", "06") TCP_SYN, -ENODATA },
+	{ "the last fragment", 1, ETH "0800" IP4_FRAG("001c", "00b9", "11") UDP8, -ENODATA },
+	{ "a tiny first fragment of TCP", 1,
+	    ETH "0800" IP4_FRAG("001c", "2000", "06") "c000 0050 00000001", -EBADMSG },
+	{ "TCP header length below 20", 1,
+	    ETH "0800" IP4("0028", "06") "c000 0050 00000001 00000000 40 02 ffff 0000 0000",
+	    -EBADMSG },
+	{ "TCP header length beyond the packet", 1,
+	    ETH "0800" IP4("0028", "06") "c000 0050 00000001 00000000 60 02 ffff 0000 0000",
+	    -EBADMSG },
+	{ "UDP longer than its packet", 1, ETH "0800" IP4("001c", "11") "c000 0035 0009 0000",
+	    -EBADMSG },
+	{ "UDP shorter than its header", 1, ETH "0800" IP4("001c", "11") "c000 0035 0007 0000",
+	    -EBADMSG },
+	{ "UDP length 0 in IPv4", 1, ETH "0800" IP4("001c", "11") "c000 0035 0000 0000", -EBADMSG },
+	{ "UDP length 0 in IPv6", 1, ETH "86dd" IP6("000a", "11") "c000 0035 0000 0000 6162", 0, 17,
+	    0xc000, 53, 0, 0, 0, 0, 62, 2 },
+	{ "SCTP", 1, ETH "0800" IP4("0020", "84") "0b59 0b5a 00000000 00000000", 0, 132, 0x0b59,
+	    0x0b5a, 0, 0, 0, 0, 46, 0 },
+	{ "GRE has no ports", 1, ETH "0800" IP4("0018", "2f") "00000800", 0, 47, 0, 0, 0, 0, 0, 0,
+	    34, 4 },
+	{ "IP in IP is not entered", 1, ETH "0800" IP4("0030", "04") V4_UDP, 0, 4, 0, 0, 0, 0, 0, 0,
+	    34, 28 },
+	{ "ICMP echo", 1, ETH "0800" IP4("001c", "01") "08 00 0000 1234 0001", 0, 1, 0x1234, 0x0800,
+	    0, 0, 8, 0, 42, 0 },
+	{ "ICMP echo reply", 1, ETH "0800" IP4("001c", "01") "00 00 0000 1234 0001", 0, 1, 0x1234,
+	    0, 0, 0, 0, 0, 42, 0 },
+	{ "ICMP unreachable has no identifier", 1,
+	    ETH "0800" IP4("001c", "01") "03 0d 0000 1234 0001", 0, 1, 0, 0x030d, 0, 0, 3, 0, 42,
+	    0 },
+	{ "ICMP echo without identifier", 1, ETH "0800" IP4("0018", "01") "08 00 0000", -EBADMSG },
+	{ "ICMPv6 echo", 1, ETH "86dd" IP6("0008", "3a") "80 00 0000 1234 0001", 0, 58, 0x1234,
+	    0x8000, 0, 0, 128, 0, 62, 0 },
+	{ "ICMPv6 neighbour solicitation", 1, ETH "86dd" IP6("0008", "3a") "87 00 0000 0000 0000",
+	    0, 58, 0, 0x8700, 0, 0, 135, 0, 62, 0 },
+	{ "ICMPv6 inside IPv4", 1, ETH "0800" IP4("001c", "3a") "80 00 0000 1234 0001", -EBADMSG },
+	{ "ICMP inside IPv6", 1, ETH "86dd" IP6("0008", "01") "08 00 0000 1234 0001", -EBADMSG },
+	{ "hop-by-hop and destination options", 1,
+	    ETH "86dd" IP6("0024", "00") "3c 00 000000000000 06 00 000000000000" TCP_SYN, 0, 6,
+	    0xc000, 80, 2, 0, 0, 0, 90, 0 },
+	{ "routing header of 24 bytes", 1,
+	    ETH
+	    "86dd" IP6("0020", "2b") "11 02 000000000000 0000000000000000 0000000000000000" UDP8,
+	    0, 17, 0xc000, 53, 0, 0, 0, 0, 86, 0 },
+	{ "authentication header", 1,
+	    ETH "86dd" IP6("0014", "33") "11 01 0000 00000001 00000001" UDP8, 0, 17, 0xc000, 53, 0,
+	    0, 0, 0, 74, 0 },
+	{ "IPv6 first fragment", 1, ETH "86dd" IP6("0010", "2c") "11 00 0001 00000007" UDP8, 0, 17,
+	    0xc000, 53, 0, FRAME_F_FIRST_FRAGMENT, 0, 0, 70, 0 },
+	{ "IPv6 atomic fragment", 1, ETH "86dd" IP6("0010", "2c") "11 00 0000 00000007" UDP8, 0, 17,
+	    0xc000, 53, 0, 0, 0, 0, 70, 0 },
+	{ "IPv6 later fragment", 1, ETH "86dd" IP6("0010", "2c") "11 00 0008 00000007" UDP8,
+	    -ENODATA },
+	{ "no next header", 1, ETH "86dd" IP6("0000", "3b"), -ENODATA },
+	{ "eight extension headers", 1,
+	    ETH "86dd" IP6("0048", "3c") "3c00000000000000 3c00000000000000 3c00000000000000"
+					 "3c00000000000000 3c00000000000000 3c00000000000000"
+					 "3c00000000000000 1100000000000000" UDP8,
+	    0, 17, 0xc000, 53, 0, 0, 0, 0, 126, 0 },
+	{ "nine extension headers", 1,
+	    ETH "86dd" IP6("0050", "3c") "3c00000000000000 3c00000000000000 3c00000000000000"
+					 "3c00000000000000 3c00000000000000 3c00000000000000"
+					 "3c00000000000000 3c00000000000000 1100000000000000" UDP8,
+	    -EBADMSG },
+	{ "an extension beyond the packet", 1, ETH "86dd" IP6("0010", "3c") "11ff000000000000" UDP8,
+	    -EBADMSG },
+	{ "a mapped source would forge an IPv4 tuple", 1,
+	    ETH "86dd 60000000 0008 11 40 00000000000000000000ffff0a000001"
+		"00000000000000000000ffff0a000002" UDP8,
+	    -EBADMSG },
+	{ "one mapped address would mix families", 1,
+	    ETH "86dd 60000000 0008 11 40 00000000000000000000ffff0a000001"
+		"fd000000000000000000000000000002" UDP8,
+	    -EBADMSG },
+	{ "raw IPv4", 12, V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 40, 0 },
+	{ "raw IPv6", 101, V6_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 60, 0 },
+	{ "raw, the third number", 14, V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 40, 0 },
+	{ "raw, no version", 12, "00", -EBADMSG },
+	{ "IPv4 only", 228, V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 40, 0 },
+	{ "IPv6 on an IPv4-only link", 228, V6_TCP, -EBADMSG },
+	{ "IPv6 only", 229, V6_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 60, 0 },
+	{ "null, little endian", 0, "02000000" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 44, 0 },
+	{ "null, big endian", 0, "00000002" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 44, 0 },
+	{ "null, IPv6 of Darwin", 0, "1e000000" V6_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 64, 0 },
+	{ "null, another family", 0, "10000000" V4_TCP, -ENODATA },
+	{ "loop", 108, "0000000a" V6_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 64, 0 },
+	{ "PPP", 9, "ff03 0021" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 44, 0 },
+	{ "PPP without address", 9, "0021" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 42, 0 },
+	{ "PPP with a short protocol", 9, "21" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 41, 0 },
+	{ "cooked, incoming", 113, "0000 0001 0006 020000000001 0000 0800" V4_TCP, 0, 6, 0xc000, 80,
+	    2, 0, 0, 0, 56, 0 },
+	{ "cooked, outgoing", 113, "0004 0001 0006 020000000001 0000 0800" V4_TCP, 0, 6, 0xc000, 80,
+	    2, FRAME_F_OUTGOING, 0, 0, 56, 0 },
+	{ "cooked 2", 276, "0800 0000 0000002a 0001 00 06 0200000000010000" V4_TCP, 0, 6, 0xc000,
+	    80, 2, 0, 0, 42, 60, 0 },
+	{ "cooked 2, outgoing, tagged", 276,
+	    "8100 0000 0000002a 0001 04 06 0200000000010000 0005 86dd" V6_TCP, 0, 6, 0xc000, 80, 2,
+	    FRAME_F_OUTGOING, 0, 42, 84, 0 },
+	{ "cooked 2, ARP", 276, "0806 0000 0000002a 0001 00 06 0200000000010000 0001", -ENODATA },
+	{ "a link type nobody knows", 147, V4_TCP, -EBADMSG },
+	{ "nothing", 1, "", -EBADMSG },
+};
+
+static size_t
+unhex(const char *hex, uint8_t *out, size_t max)
+{
+	size_t n = 0;
+	unsigned byte;
+
+	while (*hex != '\0') {
+		if (*hex == ' ') {
+			hex++;
+			continue;
+		}
+		assert_true(n < max);
+		assert_int_equal(sscanf(hex, "%2x", &byte), 1);
+		out[n++] = (uint8_t)byte;
+		hex += 2;
+	}
+	return n;
+}
+
+static void
+check_case(const struct frame_case *t, const struct frame_info *f)
+{
+	if (f->tuple.proto != t->proto || f->tuple.sport != t->sport || f->tuple.dport != t->dport)
+		fail_msg("%s: proto %u, %u -> %u", t->what, f->tuple.proto, f->tuple.sport,
+		    f->tuple.dport);
+	if (f->tcp_flags != t->tcp_flags || f->flags != t->flags || f->icmp_type != t->icmp_type ||
+	    f->ifindex != t->ifindex)
+		fail_msg("%s: tcp %x, flags %x, icmp %u, if %u", t->what, f->tcp_flags, f->flags,
+		    f->icmp_type, f->ifindex);
+	if (f->payload_off != t->payload_off || f->payload_len != t->payload_len)
+		fail_msg("%s: payload %u+%u", t->what, f->payload_off, f->payload_len);
+}
+
+static void
+each_frame_gives_its_tuple_or_its_error(void **state)
+{
+	uint8_t buf[512];
+	struct frame_info f;
+	size_t n;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		n = unhex(cases[i].hex, buf, sizeof(buf));
+		memset(&f, 0xee, sizeof(f));
+		r = frame_parse(cases[i].link, buf, n, &f);
+		if (r != cases[i].expect)
+			fail_msg("%s: got %d", cases[i].what, r);
+		if (r == 0)
+			check_case(&cases[i], &f);
+		else if (((uint8_t *)&f)[0] != 0xee)
+			fail_msg("%s: touched its output", cases[i].what);
+	}
+}
+
+static void
+addresses_are_as_on_the_wire(void **state)
+{
+	uint8_t buf[512];
+	struct frame_info f;
+	char src[ADDR_STRLEN], dst[ADDR_STRLEN];
+	size_t n;
+
+	n = unhex(V4_TCP, buf, sizeof(buf));
+	assert_int_equal(frame_parse(FRAME_RAW, buf, n, &f), 0);
+	assert_string_equal(addr_format(&f.tuple.src, src), "10.0.0.1");
+	assert_string_equal(addr_format(&f.tuple.dst, dst), "10.0.0.2");
+	n = unhex(V6_TCP, buf, sizeof(buf));
+	assert_int_equal(frame_parse(FRAME_RAW, buf, n, &f), 0);
+	assert_string_equal(addr_format(&f.tuple.src, src), "fd00::1");
+	assert_string_equal(addr_format(&f.tuple.dst, dst), "fd00::2");
+}
+
+/* Never a wrong tuple from a part of a frame: the ports, or an error. */
+static void
+a_cut_frame_gives_the_same_tuple_or_an_error(void **state)
+{
+	uint8_t whole[512], *part;
+	struct frame_info f, full;
+	size_t n;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		n = unhex(cases[i].hex, whole, sizeof(whole));
+		if (frame_parse(cases[i].link, whole, n, &full) != 0)
+			continue;
+		for (size_t len = 0; len < n; len++) {
+			part = malloc(MAX(len, (size_t)1));
+			assert_non_null(part);
+			memcpy(part, whole, len);
+			r = frame_parse(cases[i].link, part, len, &f);
+			free(part);
+			if (r == 0 && memcmp(&f.tuple, &full.tuple, sizeof(f.tuple)) != 0)
+				fail_msg("%s cut at %zu: another tuple", cases[i].what, len);
+			if (r == 0 && f.payload_off + f.payload_len > len)
+				fail_msg("%s cut at %zu: payload outside", cases[i].what, len);
+			if (r == 0 && f.tcp_flags != 0 && f.tcp_flags != full.tcp_flags)
+				fail_msg("%s cut at %zu: other flags", cases[i].what, len);
+		}
+	}
+}
+
+static void
+only_known_link_types_are_supported(void **state)
+{
+	static const int known[] = { 0, 1, 9, 12, 14, 101, 108, 113, 228, 229, 276 };
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		assert_true(frame_link_supported(known[i]));
+	for (int link = -5; link < 400; link++)
+		n += frame_link_supported(link);
+	assert_int_equal(n, ARRAY_SIZE(known));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_frame_gives_its_tuple_or_its_error),
+		cmocka_unit_test(addresses_are_as_on_the_wire),
+		cmocka_unit_test(a_cut_frame_gives_the_same_tuple_or_an_error),
+		cmocka_unit_test(only_known_link_types_are_supported),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
