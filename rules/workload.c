@@ -71,27 +71,14 @@ fact_witnessed(const struct container_facts *f, const char *witness)
 	       label_find(f->image_labels, f->n_image_labels, witness) == NULL;
 }
 
-/* Length of the well-formed UTF-8 sequence at s (RFC 3629), 0 if there is none. */
+/* Length of the well-formed UTF-8 character at s, 0 if there is none. */
 static size_t
 utf8_sequence(const char *s, size_t left)
 {
-	const unsigned char *u = (const unsigned char *)s;
-	size_t n;
-
-	if (u[0] < 0x80)
-		return 1;
-	if (u[0] < 0xc2 || u[0] > 0xf4)
-		return 0;
-	n = u[0] < 0xe0 ? 2 : u[0] < 0xf0 ? 3 : 4;
-	if (n > left)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((u[i] & 0xc0) != 0x80)
-			return 0;
-	if ((u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f) ||
-	    (u[0] == 0xf0 && u[1] < 0x90) || (u[0] == 0xf4 && u[1] > 0x8f))
-		return 0;
-	return n;
+	for (size_t n = 1; n <= MIN(left, (size_t)4); n++)
+		if (text_is_utf8(s, n))
+			return n;
+	return 0;
 }
 
 static void
