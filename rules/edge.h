@@ -3,10 +3,13 @@
  * The edge table: who talks to whom, with what evidence, and what was decided about it.
  *
  * The key is (from, to, protocol, port range). An observation has a single port; it belongs to the
- * exact edge if there is one, else to the decided edge that covers it (a range, a CIDR, internet),
- * else to a new pending edge. Which edge serves an observation is remembered in an alias, so that
- * the hot path is one hash lookup and a few counters: edge_table_observe() on a known key neither
- * allocates nor searches. Any change of decisions drops all aliases.
+ * exact edge if that is decided, else to the decided edge that covers it (a range, a CIDR,
+ * internet; a denied one before an approved one, then the narrowest range of ports, then the
+ * oldest), else to the exact pending edge, created if need be. Which edge serves an observation is
+ * remembered in an alias, so that the hot path is one hash lookup and a few counters:
+ * edge_table_observe() on a known key neither allocates nor searches. Where a decided edge covers
+ * some addresses of a key and not others (web -> internet and an edge web -> 192.0.2.0/24), the key
+ * is known by address, at a second lookup. Any change of decisions drops all aliases.
  *
  * The same connection is seen at the source's and at the destination's namespace. Each end counts
  * for itself, and an edge has had max(at source, at destination) connections: neither double
@@ -46,12 +49,13 @@ enum edge_end {
 	EDGE_END_DESTINATION = 2,
 };
 
-#define EDGE_SKETCH 16 /* distinct values are counted exactly up to this, then estimated */
+#define EDGE_SKETCH 16 /* fewer distinct values are counted exactly, more are estimated */
+#define EDGE_BYTES_UNKNOWN UINT64_MAX
 
 struct edge_evidence {
 	uint64_t first_seen_ns, last_seen_ns; /* CLOCK_REALTIME, 0: never */
 	uint64_t connections_source, connections_destination;
-	uint64_t bytes;	       /* UINT64_MAX: not counted yet */
+	uint64_t bytes;	       /* EDGE_BYTES_UNKNOWN: not counted yet */
 	uint8_t ends;	       /* enum edge_end bits */
 	uint8_t hour_bits[21]; /* hour-of-week bitmap: bit h of UTC, Monday 00h is 0 */
 	uint32_t instance_hash[EDGE_SKETCH]; /* K smallest hashes of instances seen */
@@ -70,17 +74,22 @@ struct edge {
 	struct edge_key key;
 	enum edge_state state;
 	uint32_t flags;
-	bool dirty; /* changed since edge_clear_dirty(): the store has to write it */
+	bool dirty; /* new, observed or decided: the store has to write it, and clears this */
 	struct edge_evidence evidence;
 	struct edge_decision decision;
 };
 
 struct edge_table;
 
-/* Does the decided edge cover the observation from -> to? Only called for keys not yet known. */
+/*
+ * Does the decided edge cover the observation from -> to? Protocol and ports match already. Only
+ * called for keys not yet known. Its answer may depend on the addresses in t where the decided peer
+ * is another one than the observed and not a workload.
+ */
 typedef bool (*edge_covers_fn)(
     void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);
 
+/* peers is borrowed and must outlive the table. covers may be NULL: then none does. */
 int edge_table_new(const struct peer_table *peers, size_t max_edges, uint64_t hash_seed,
     edge_covers_fn covers, void *arg, struct edge_table **ret);
 void edge_table_free(struct edge_table *t);
@@ -94,7 +103,11 @@ struct edge_observation {
 	struct edge_key key; /* port_lo == port_hi */
 	struct tuple tuple;
 	enum edge_end end;
-	uint32_t flags; /* EDGE_FLAG_* to set on a new edge; MIDSTREAM is cleared by a proven one */
+	/*
+	 * EDGE_FLAG_* to set at an edge's first observation; one without MIDSTREAM (or ONE_WAY)
+	 * clears that flag for good.
+	 */
+	uint32_t flags;
 	uint32_t instance; /* any stable hash of the instance at that end */
 	uint64_t time_ns;
 	uint32_t count; /* connections, at least 1 */
@@ -102,35 +115,51 @@ struct edge_observation {
 
 /*
  * Records one answered connection. 1: *ret is a new pending edge; 0: *ret was known; -ENOSPC: the
- * table is full, the observation is counted in edge_table_overflow().
+ * table is full; -EEXIST: another edge has this id; -ENOMEM. These three count the observation's
+ * connections in edge_table_overflow(). -EINVAL: a malformed observation.
  */
 int edge_table_observe(struct edge_table *t, const struct edge_observation *o, struct edge **ret);
-/* The edge of exactly this key, created pending if need be (decisions, policy files, the store). */
+/*
+ * The edge of exactly this key, created pending if need be (decisions, policy files, the store). 0,
+ * -EINVAL (unknown peers, port_lo > port_hi), -ENOSPC, -EEXIST, -ENOMEM.
+ */
 int edge_table_add(struct edge_table *t, const struct edge_key *key, struct edge **ret);
 struct edge *edge_table_find(struct edge_table *t, const struct edge_key *key);
 struct edge *edge_table_find_id(struct edge_table *t, const char *id);
 /* By the 64-bit number behind the id (see edge_id_number). */
 struct edge *edge_table_find_number(struct edge_table *t, uint64_t number);
 void edge_table_remove(struct edge_table *t, struct edge *e);
+/* For changes that edge_decide() does not see but `covers` does: networks, addresses of the host.
+ */
+void edge_table_drop_aliases(struct edge_table *t);
 size_t edge_table_count(const struct edge_table *t);
 uint64_t edge_table_overflow(const struct edge_table *t);
-/* Iterates in a deterministic order (creation). Start with *pos = 0; NULL at the end. */
+/*
+ * Iterates in a deterministic order (creation). Start with *pos = 0; NULL at the end. Removing
+ * edges meanwhile is fine; after adding one, start again.
+ */
 struct edge *edge_table_next(const struct edge_table *t, size_t *pos);
 
 /*
- * Sets state and decision (strings are copied, NULL clears) and drops the aliases. -ENOMEM leaves
- * the edge as it was.
+ * Sets state and decision (strings are copied, NULL clears) and drops the aliases. -ENOMEM, -EINVAL
+ * (no such state) and -E2BIG (a string beyond EDGE_REASON_MAX) leave the edge as it was.
  */
 int edge_decide(
     struct edge_table *t, struct edge *e, enum edge_state state, const struct edge_decision *d);
 uint64_t edge_connections(const struct edge *e);
 /* The id's number; crosses to the warden and into rule counters instead of text. */
 uint64_t edge_id_number(const struct edge *e);
+/* Adds one observation; edge_table_observe() does it for its edges. */
+void edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o);
+/* Adds the evidence of other observations: another host's, an edge's that is folded into this. */
 void edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from);
-/* Names of the flags: "via-host" "midstream" "one-way" "image-changed" "auto". */
+/* Distinct instances (of either end) and client addresses; within some 25% once estimated. */
+uint64_t edge_instances_estimate(const struct edge_evidence *ev);
+uint64_t edge_clients_estimate(const struct edge_evidence *ev);
+/* Names of the flags: "via-host" "midstream" "one-way" "image-changed" "auto". NULL: none such. */
 const char *edge_flag_name(uint32_t single_flag);
 const char *edge_state_name(enum edge_state s);
-int edge_state_parse(const char *name);
+int edge_state_parse(const char *name); /* or -EINVAL */
 
 /*
  * The stable id's number: the first 6 bytes of SHA-256 over the peers' text forms, protocol and
@@ -139,5 +168,9 @@ int edge_state_parse(const char *name);
 uint64_t edge_key_number(const struct peer *from, const struct peer *to, uint8_t proto,
     uint16_t port_lo, uint16_t port_hi);
 void edge_id_format(uint64_t number, char buf[static EDGE_ID_STRLEN]);
+/* Exactly the form above, else -EINVAL. */
+int edge_id_parse(const char *id, uint64_t *ret);
+/* The table's hash of a key: not predictable without the seed. */
+uint64_t edge_key_hash(const struct edge_key *key, uint64_t seed);
 
 #endif
