@@ -15,20 +15,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#define CAP(x) (1ULL << CAP_##x)
-
-static const struct priv {
-	uint64_t caps;
-	uint64_t opening; /* kept by priv_drop_opening() */
-	bool root;	  /* uid 0; otherwise uid 0 is refused */
-} privs[ROLE_COUNT_] = {
-	[ROLE_WARDEN] = { CAP(NET_ADMIN) | CAP(SYS_ADMIN) | CAP(NET_RAW) | CAP(SYS_PTRACE) |
-			      CAP(DAC_READ_SEARCH),
-	    0, true },
-	[ROLE_RELAY] = { CAP(DAC_READ_SEARCH), 0, true },
-	[ROLE_CAPTURE] = { 0, CAP(NET_RAW), false },
-};
-
 static void
 fail(const char *what)
 {
@@ -118,7 +104,7 @@ drop_to(enum role r, uid_t uid, gid_t gid, uint64_t caps)
 	char name[16];
 
 	errno = EINVAL;
-	if ((uid == 0) != privs[r].root || (uid != 0 && gid == 0))
+	if ((uid == 0) != priv_caps_of(r)->root || (uid != 0 && gid == 0))
 		fail("a user id that is not for this role");
 	umask(077);
 	snprintf(name, sizeof(name), "ns-%s", role_name(r));
@@ -138,11 +124,11 @@ drop_to(enum role r, uid_t uid, gid_t gid, uint64_t caps)
 void
 priv_drop(enum role r, uid_t uid, gid_t gid)
 {
-	drop_to(r, uid, gid, privs[r].caps);
+	drop_to(r, uid, gid, priv_caps_of(r)->caps);
 }
 
 void
 priv_drop_opening(enum role r, uid_t uid, gid_t gid)
 {
-	drop_to(r, uid, gid, privs[r].caps | privs[r].opening);
+	drop_to(r, uid, gid, priv_caps_of(r)->caps | priv_caps_of(r)->opening);
 }

@@ -8,6 +8,7 @@
 
 #include "daemon/proto.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #define ROLE_CONTROL_FD 3
@@ -26,8 +27,17 @@ void role_parse_args(enum role r, int *argc, char **argv, struct role_args *ret)
 /* True if text is exactly 8 lower-case hexadecimal digits. */
 bool role_instance_valid(const char *text);
 
+/* Bits 1 << CAP_*. root: uid 0, otherwise uid 0 is refused. */
+struct priv_caps {
+	uint64_t caps;
+	uint64_t opening; /* kept by priv_drop_opening() */
+	bool root;
+};
+
+const struct priv_caps *priv_caps_of(enum role r);
+
 /*
- * Drops to what the role may have (the table in daemon/priv.c): uid, gid, supplementary groups,
+ * Drops to what the role may have (the table in daemon/privtab.c): uid, gid, supplementary groups,
  * capabilities in every set, the bounding set, no_new_privs, dumpable off, umask 077. uid and gid
  * are given by the supervisor. Exits the process with a sentence on any failure.
  */
