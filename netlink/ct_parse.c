@@ -5,12 +5,11 @@
  * buffer.
  *
  * Invariants: every length is checked before the read; an entry is only passed on if both tuples
- * are whole and of the message's family; only the kernel is believed (anyone with CAP_NET_ADMIN in
- * the namespace can send to our port).
+ * are whole and of the message's family.
  */
 #include "netlink/ct.h"
 
-#include "rules/util.h"
+#include "netlink/drain.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -347,48 +346,26 @@ struct drain {
 	int entries;
 };
 
-static void
-drain_control(struct drain *d, const struct nlmsghdr *nlh)
-{
-	int32_t error = 0;
-
-	if (nlh->nlmsg_type != NLMSG_DONE && nlh->nlmsg_type != NLMSG_ERROR)
-		return;
-	d->done = true;
-	if (nlh->nlmsg_len >= MNL_NLMSG_HDRLEN + sizeof(error))
-		memcpy(&error, mnl_nlmsg_get_payload(nlh), sizeof(error));
-	else if (nlh->nlmsg_type == NLMSG_ERROR)
-		error = -EBADMSG;
-	/* Ours are negative everywhere; anything else here is no errno. */
-	d->error = error > 0 || error < -4095 ? -EBADMSG : error;
-}
-
 static int
-drain_datagram(struct drain *d, const void *buf, size_t len)
+drain_message(void *arg, const struct nlmsghdr *nlh)
 {
-	const struct nlmsghdr *nlh = buf;
+	struct drain *d = arg;
 	struct ct_entry e;
-	int left = (int)len, r;
+	int r;
 
-	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
-		d->stats->messages++;
-		if (nlh->nlmsg_type < NLMSG_MIN_TYPE) {
-			drain_control(d, nlh);
-			continue;
-		}
-		r = ct_parse(nlh, &e);
-		if (r == -EBADMSG)
-			d->stats->malformed++;
-		if (r < 0)
-			continue;
-		d->entries++;
-		r = d->fn(d->arg, &e);
-		if (r < 0)
-			return r;
+	d->stats->messages++;
+	if (nlh->nlmsg_type == NLMSG_DONE || nlh->nlmsg_type == NLMSG_ERROR) {
+		d->done = true;
+		d->error = nl_message_error(nlh);
+		return 0;
 	}
-	if (left > 0)
+	r = ct_parse(nlh, &e);
+	if (r == -EBADMSG)
 		d->stats->malformed++;
-	return 0;
+	if (r < 0)
+		return 0;
+	d->entries++;
+	return d->fn(d->arg, &e);
 }
 
 int
@@ -396,34 +373,11 @@ ct_recv(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn,
     struct ct_recv_stats *stats, bool *ret_done, int *ret_error)
 {
 	struct drain d = { .fn = fn, .arg = arg, .stats = stats };
-	struct sockaddr_nl from;
-	struct iovec iov = { buf, size };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
-	int r = 0;
+	int r;
 
-	for (unsigned i = 0; i < max_messages && r == 0; i++) {
-		msg.msg_name = &from;
-		msg.msg_namelen = sizeof(from);
-		n = recvmsg(sock, &msg, MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n < 0) {
-			r = -errno;
-			if (r == -ENOBUFS)
-				stats->overruns++;
-			break;
-		}
-		if (msg.msg_namelen < sizeof(from) || from.nl_pid != 0)
-			continue;
-		if ((msg.msg_flags & MSG_TRUNC) != 0) {
-			stats->malformed++;
-			continue;
-		}
-		r = drain_datagram(&d, buf, (size_t)n);
-	}
+	r = nl_drain(sock, buf, size, max_messages, drain_message, &d, &stats->malformed);
+	if (r == -ENOBUFS)
+		stats->overruns++;
 	if (ret_done != NULL)
 		*ret_done = d.done;
 	if (ret_error != NULL)

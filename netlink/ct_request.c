@@ -9,6 +9,7 @@
  */
 #include "netlink/ct.h"
 
+#include "netlink/drain.h"
 #include "netlink/netns.h"
 #include "rules/util.h"
 
@@ -167,7 +168,6 @@ answer_read(int sock, uint32_t seq, void *buf, size_t size, const struct nlmsghd
 	const struct nlmsghdr *nlh = buf;
 	struct sockaddr_nl from;
 	socklen_t from_len;
-	int32_t error;
 	ssize_t n;
 
 	for (unsigned i = 0; i < MAX_STALE; i++) {
@@ -185,10 +185,7 @@ answer_read(int sock, uint32_t seq, void *buf, size_t size, const struct nlmsghd
 			*ret_answer = nlh;
 			return 1;
 		}
-		if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(error))
-			return -EBADMSG;
-		memcpy(&error, mnl_nlmsg_get_payload(nlh), sizeof(error));
-		return error > 0 || error < -4095 ? -EBADMSG : error;
+		return nl_message_error(nlh);
 	}
 	return -EBUSY;
 }

@@ -6,6 +6,8 @@
 #include "rules/frame.h"
 
 #include <linux/netlink.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /*
  * Prefixes our rules put on reports. The first byte says what, the second where: 'i' input,
@@ -25,12 +27,31 @@ struct nflog_report {
 };
 
 /*
- * Opens in the namespace, binds a free group (random start, tried until the kernel accepts; taken
- * groups give EBUSY), copy range 128 bytes, sequence numbers on, rcvbuf forced. The fd;
- * *ret_group is the group bound.
+ * Opens in the namespace, binds a free group of 1024..65535 (at random, at most 64 tries; a group
+ * of another socket gives EPERM, as a lack of privilege does), copy range 128 bytes, sequence
+ * numbers on, rcvbuf forced, reports delivered within 50 ms. The fd; *ret_group is the group bound.
  */
 int nflog_open(int nsfd, int rcvbuf, uint16_t *ret_group);
-/* -ENOTSUP: not a packet message. -EBADMSG: malformed. */
+/*
+ * -ENOTSUP: not a packet message, or one without a prefix of ours (whoever is root in the namespace
+ * can log to our group). -EBADMSG: malformed. nlmsg_len bytes are there.
+ */
 int nflog_parse(const struct nlmsghdr *nlh, struct nflog_report *ret);
+
+struct nflog_stats {
+	uint64_t reports, foreign, malformed;
+	uint64_t overruns; /* ENOBUFS */
+	uint64_t lost;	   /* by gaps in the sequence: exact, also after an overrun */
+	uint32_t next_seq; /* of the socket; start with zeros */
+};
+
+typedef int (*nflog_fn)(void *arg, const struct nflog_report *r);
+/*
+ * Like ct_recv(): without blocking, at most max_messages datagrams into the caller's buffer (64
+ * KB), only the kernel's. The number of reports, -ENOBUFS after an overrun (call again), or fn's
+ * value.
+ */
+int nflog_recv(int sock, void *buf, size_t size, unsigned max_messages, nflog_fn fn, void *arg,
+    struct nflog_stats *stats);
 
 #endif

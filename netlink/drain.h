@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading netlink sockets without blocking: what every reader of a kernel socket must not forget.
+ */
+#ifndef NANOSEG_NETLINK_DRAIN_H
+#define NANOSEG_NETLINK_DRAIN_H
+
+#include <linux/netlink.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Called per message, nlmsg_len bytes of it are there; a negative value stops and is returned. */
+typedef int (*nl_message_fn)(void *arg, const struct nlmsghdr *nlh);
+
+/*
+ * Reads at most max datagrams into buf (aligned like a nlmsghdr) and calls fn for each message. 0,
+ * fn's negative value, or a negative errno (-ENOBUFS: an overrun; what came before it has been
+ * passed on). *malformed counts datagrams that were cut short or end in garbage. Only the kernel's
+ * datagrams count: whoever has CAP_NET_ADMIN in a socket's namespace can send to its port.
+ */
+int nl_drain(int sock, void *buf, size_t size, unsigned max, nl_message_fn fn, void *arg,
+    uint64_t *malformed);
+
+/* The errno in a NLMSG_ERROR or NLMSG_DONE: 0, a negative errno, or -EBADMSG. */
+int nl_message_error(const struct nlmsghdr *nlh);
+
+#endif
