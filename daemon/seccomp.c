@@ -159,7 +159,7 @@ static const struct {
 	{ "accept", G_HTTP | G_ACCEPT },
 	{ "sendfile", G_HTTP },
 	{ "sendmmsg", G_HTTP | G_NETNS },
-	{ "pipe2", G_PIPE | G_HTTP },
+	{ "pipe2", G_LOOP | G_PIPE | G_HTTP },
 	{ "splice", G_PIPE | G_HTTP },
 
 	{ "setns", G_NETNS },
