@@ -17,7 +17,7 @@
 #ifndef NANOSEG_DAEMON_CONTROLLER_H
 #define NANOSEG_DAEMON_CONTROLLER_H
 
-#include "daemon/config.h"
+#include "daemon/conf.h"
 #include "daemon/proto.h"
 #include "daemon/role.h"
 #include "netlink/ct.h"

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The table of settings and its reader. A default is text, read by the same setter as the file, so
+ * that no default can be out of its own bounds.
+ */
+#include "daemon/conf.h"
+
+#include "rules/read.h"
+#include "rules/timefmt.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct setting;
+typedef int (*setter_fn)(
+    const struct reader *r, const struct slot *s, const struct setting *t, struct config *c);
+
+struct setting {
+	const char *key;
+	setter_fn set;
+	size_t offset;
+	uint64_t min, max;	  /* numbers and durations */
+	const char *const *names; /* choices: index is the value */
+	size_t n_names;
+	const char *fallback; /* YAML */
+};
+
+static const char *const promote_names[] = { "off", "audit", "enforce" };
+static const char *const direction_names[] = { NULL, "ingress", "egress", "both" };
+static const char *const unknown_names[] = { "allow", "quarantine" };
+static const char *const level_names[] = { "error", "warn", "info", "debug" };
+
+static void *
+field_of(struct config *c, const struct setting *t)
+{
+	return (char *)c + t->offset;
+}
+
+static int
+set_number(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	int64_t v;
+	int rc = read_int(r, s, "a number", (int64_t)t->min, (int64_t)t->max, &v);
+
+	if (rc < 0)
+		return rc;
+	*(uint32_t *)field_of(c, t) = (uint32_t)v;
+	return 0;
+}
+
+static int
+set_duration(
+    const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	char said[SHOWN_LEN], min[DURATION_STRLEN], max[DURATION_STRLEN];
+	const char *text;
+	uint64_t ns;
+	int rc;
+
+	if (json_is_integer(s->value))
+		return read_fail(r, s,
+		    "a duration needs a unit: %" JSON_INTEGER_FORMAT "s, %" JSON_INTEGER_FORMAT
+		    "h or %" JSON_INTEGER_FORMAT "d",
+		    json_integer_value(s->value), json_integer_value(s->value),
+		    json_integer_value(s->value));
+	rc = read_text(r, s, "a duration such as 30s, 12h or 7d", 64, &text);
+	if (rc < 0)
+		return rc;
+	rc = duration_parse(text, &ns);
+	if (rc == -EINVAL)
+		return read_fail(r, s,
+		    "'%s' is not a duration, expected one such as 30s, 12h or 7d",
+		    shown(text, said));
+	if (rc < 0 || ns < t->min || ns > t->max)
+		return read_fail(r, s, "%s is out of range, expected a duration from %s to %s",
+		    shown(text, said), duration_format(t->min, min), duration_format(t->max, max));
+	*(uint64_t *)field_of(c, t) = ns;
+	return 0;
+}
+
+static int
+set_choice(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	size_t i;
+	int rc = read_choice(r, s, t->key, t->names, t->n_names, &i);
+
+	if (rc < 0)
+		return rc;
+	/* Every choice is an enumeration without negative values: an unsigned. */
+	*(unsigned *)field_of(c, t) = (unsigned)i;
+	return 0;
+}
+
+static void
+names_free(char **names, size_t n)
+{
+	for (size_t i = 0; names != NULL && i < n; i++)
+		free(names[i]);
+	free(names);
+}
+
+static int
+group_read(const struct reader *r, const struct slot *s, char **ret)
+{
+	static const char chars[] =
+	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	char said[SHOWN_LEN];
+	const char *text;
+	int rc = read_text(r, s, "the name of a group", CONFIG_GROUP_MAX, &text);
+
+	if (rc < 0)
+		return rc;
+	if (strspn(text, chars) != strlen(text) || text[0] == '-')
+		return read_fail(r, s, "'%s' is not the name of a group", shown(text, said));
+	*ret = strdup(text);
+	return *ret != NULL ? 0 : -ENOMEM;
+}
+
+static int
+set_groups(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	bool reviewer = t->offset == offsetof(struct config, reviewer_groups);
+	size_t *count = reviewer ? &c->n_reviewer_groups : &c->n_admin_groups, n;
+	char ***list = field_of(c, t), **names;
+	int rc = read_array(r, s, "a list of groups", CONFIG_MAX_GROUPS, &n);
+
+	if (rc < 0)
+		return rc;
+	names = calloc(n + 1, sizeof(*names));
+	if (names == NULL)
+		return -ENOMEM;
+	names_free(*list, *count);
+	*list = names;
+	*count = n;
+	for (size_t i = 0; i < n; i++) {
+		struct slot item = slot_item(s, i);
+
+		rc = group_read(r, &item, &names[i]);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static void
+engines_free(struct config *c)
+{
+	for (size_t i = 0; c->engines != NULL && i < c->n_engines; i++) {
+		free(c->engines[i].name);
+		free(c->engines[i].socket);
+	}
+	free(c->engines);
+	c->engines = NULL;
+	c->n_engines = 0;
+}
+
+static int
+engine_read(const struct reader *r, const struct slot *s, struct config_engine *ret)
+{
+	static const struct read_key keys[] = { { "name", true }, { "socket", true } };
+	static const char chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+	struct slot f[ARRAY_SIZE(keys)];
+	char said[SHOWN_LEN];
+	int rc = read_object(r, s, "an engine", keys, ARRAY_SIZE(keys), f);
+
+	if (rc >= 0)
+		rc = read_text_dup(r, &f[0], "an engine's name", CONFIG_ENGINE_MAX, &ret->name);
+	if (rc >= 0 && strspn(ret->name, chars) != strlen(ret->name))
+		return read_fail(
+		    r, &f[0], "an engine's name has lower-case letters, digits and '-'");
+	if (rc >= 0)
+		rc = read_text_dup(r, &f[1], "a socket's path", CONFIG_SOCKET_MAX, &ret->socket);
+	if (rc >= 0 && ret->socket[0] != '/')
+		return read_fail(
+		    r, &f[1], "'%s' is not an absolute path", shown(ret->socket, said));
+	return rc;
+}
+
+static int
+set_engines(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	size_t n;
+	int rc = read_array(r, s, "a list of engines", CONFIG_MAX_ENGINES, &n);
+
+	if (rc < 0)
+		return rc;
+	engines_free(c);
+	c->engines = calloc(n + 1, sizeof(*c->engines));
+	if (c->engines == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct slot item = slot_item(s, i);
+
+		c->n_engines = i + 1;
+		rc = engine_read(r, &item, &c->engines[i]);
+		if (rc < 0)
+			return rc;
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(c->engines[k].name, c->engines[i].name) == 0)
+				return read_fail(
+				    r, &item, "engine '%s' is given twice", c->engines[i].name);
+	}
+	return 0;
+}
+
+#define AT(field) offsetof(struct config, field)
+#define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
+#define SEC NSEC_PER_SEC
+
+static const struct setting settings[] = {
+	{ "observationPeriod", set_duration, AT(observation_period_ns), SEC, 366 * 86400 * SEC,
+	    .fallback = "7d" },
+	{ "promote", set_choice, AT(promote), NAMES(promote_names), .fallback = "off" },
+	{ "promoteDirection", set_choice, AT(promote_direction), NAMES(direction_names),
+	    .fallback = "both" },
+	{ "onUnknown", set_choice, AT(on_unknown), NAMES(unknown_names), .fallback = "allow" },
+	{ "identifyTimeout", set_duration, AT(identify_timeout_ns), 100 * NSEC_PER_MSEC, 60 * SEC,
+	    .fallback = "2s" },
+	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
+	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },
+	{ "engines", set_engines, AT(engines),
+	    .fallback = "[{name: docker, socket: /run/docker.sock}]" },
+	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000" },
+	{ "eventBuffer", set_number, AT(event_buffer), 256u << 10, 1u << 30,
+	    .fallback = "33554432" },
+	{ "conntrackAlert", set_number, AT(conntrack_alert), 1, 100, .fallback = "80" },
+	{ "logLevel", set_choice, AT(log_level), NAMES(level_names), .fallback = "info" },
+};
+
+void
+config_free(struct config *c)
+{
+	if (c == NULL)
+		return;
+	names_free(c->reviewer_groups, c->n_reviewer_groups);
+	names_free(c->admin_groups, c->n_admin_groups);
+	engines_free(c);
+	free(c);
+}
+
+static int
+set_fallback(const struct setting *t, struct config *c)
+{
+	_cleanup_(doc_freep) struct doc *doc = NULL;
+	struct diag d;
+	struct reader r = { .d = &d };
+	struct slot s;
+	int rc = doc_parse(t->fallback, strlen(t->fallback), &d, &doc);
+
+	if (rc < 0)
+		return rc;
+	r.doc = doc;
+	s = slot_root(doc_root(doc));
+	return t->set(&r, &s, t, c);
+}
+
+int
+config_new(struct config **ret)
+{
+	_cleanup_(config_freep) struct config *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		int r = set_fallback(&settings[i], c);
+
+		if (r < 0)
+			return r;
+	}
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+static int
+root_read(const struct reader *r, const struct slot *root, struct config *c)
+{
+	struct read_key keys[ARRAY_SIZE(settings)];
+	struct slot slots[ARRAY_SIZE(settings)];
+	int rc;
+
+	if (json_is_null(root->value))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		keys[i] = (struct read_key){ settings[i].key, false };
+	rc = read_object(r, root, "the configuration", keys, ARRAY_SIZE(keys), slots);
+	for (size_t i = 0; i < ARRAY_SIZE(settings) && rc >= 0; i++)
+		if (slots[i].value != NULL)
+			rc = settings[i].set(r, &slots[i], &settings[i], c);
+	return rc;
+}
+
+int
+config_parse(const char *text, size_t len, struct diag *d, struct config **ret)
+{
+	_cleanup_(config_freep) struct config *c = NULL;
+	_cleanup_(doc_freep) struct doc *doc = NULL;
+	struct diag unread;
+	struct reader r = { .d = d != NULL ? d : &unread };
+	struct slot root;
+	int rc;
+
+	if (len > CONFIG_MAX_BYTES) {
+		diag_set(
+		    d, 0, 0, "too large: %zu bytes, at most %u are read", len, CONFIG_MAX_BYTES);
+		return -EINVAL;
+	}
+	rc = config_new(&c);
+	if (rc >= 0)
+		rc = doc_parse(text, len, r.d, &doc);
+	if (rc < 0)
+		return rc;
+	r.doc = doc;
+	root = slot_root(doc_root(doc));
+	rc = root_read(&r, &root, c);
+	if (rc < 0)
+		return rc;
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+/* The whole file, at most one byte more than is allowed, so that the parser says so. */
+static int
+file_read(const char *path, char **ret, size_t *ret_len)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EISDIR;
+	text = malloc(CONFIG_MAX_BYTES + 1);
+	if (text == NULL)
+		return -ENOMEM;
+	while (len < CONFIG_MAX_BYTES + 1) {
+		ssize_t n = read(fd, text + len, CONFIG_MAX_BYTES + 1 - len);
+
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	*ret = steal_ptr(text);
+	*ret_len = len;
+	return 0;
+}
+
+int
+config_load(const char *path, struct diag *d, struct config **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	int r = file_read(path, &text, &len);
+
+	if (r == -ENOENT)
+		return config_new(ret);
+	if (r < 0) {
+		diag_set(d, 0, 0, "%s", r == -EISDIR ? "not a regular file" : strerror(-r));
+		return r;
+	}
+	return config_parse(text, len, d, ret);
+}

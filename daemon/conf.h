@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's configuration file, nanosegd.yaml: one flat mapping, every key optional. Keys,
+ * bounds and defaults stand in one table (conf.c), which docs and contrib/nanosegd.yaml are
+ * tested with.
+ */
+#ifndef NANOSEG_DAEMON_CONF_H
+#define NANOSEG_DAEMON_CONF_H
+
+#include "daemon/log.h"
+#include "rules/policy.h"
+
+#define CONFIG_MAX_BYTES (256u << 10)
+#define CONFIG_MAX_GROUPS 64
+#define CONFIG_MAX_ENGINES 8
+#define CONFIG_GROUP_MAX 32   /* bytes of a group's name, as useradd(8) has it */
+#define CONFIG_ENGINE_MAX 31  /* bytes of an engine's name */
+#define CONFIG_SOCKET_MAX 107 /* bytes of a path that fits sockaddr_un */
+
+enum config_promote {
+	PROMOTE_OFF,
+	PROMOTE_AUDIT,
+	PROMOTE_ENFORCE,
+};
+
+enum config_on_unknown {
+	ON_UNKNOWN_ALLOW,
+	ON_UNKNOWN_QUARANTINE,
+};
+
+struct config_engine {
+	char *name, *socket;
+};
+
+struct config {
+	uint64_t observation_period_ns;
+	enum config_promote promote;
+	enum wl_direction promote_direction;
+	enum config_on_unknown on_unknown;
+	uint64_t identify_timeout_ns;
+	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
+	size_t n_reviewer_groups, n_admin_groups;
+	struct config_engine *engines;
+	size_t n_engines;
+	uint32_t max_edges;
+	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
+	uint32_t conntrack_alert; /* percent of nf_conntrack_max */
+	enum log_level log_level;
+};
+
+void config_free(struct config *c);
+static inline void
+config_freep(struct config **c)
+{
+	config_free(*c);
+}
+
+/* The defaults. 0 or -ENOMEM. */
+int config_new(struct config **ret);
+/* A whole file; an empty one is the defaults. 0, -EINVAL with *d filled, or -ENOMEM. */
+int config_parse(const char *text, size_t len, struct diag *d, struct config **ret);
+/*
+ * Reads the file; a missing one is the defaults. Another errno if it cannot be read, with *d filled
+ * (line 0).
+ */
+int config_load(const char *path, struct diag *d, struct config **ret);
+
+#endif

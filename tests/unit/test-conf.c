@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+static struct config *
+parsed(const char *text)
+{
+	struct config *c = NULL;
+	struct diag d;
+
+	if (config_parse(text, strlen(text), &d, &c) < 0)
+		fail_msg("%s: %u:%u: %s", text, d.line, d.col, d.msg);
+	return c;
+}
+
+static void
+assert_defaults(const struct config *c)
+{
+	assert_true(c->observation_period_ns == 7 * 86400 * NSEC_PER_SEC);
+	assert_int_equal(c->promote, PROMOTE_OFF);
+	assert_int_equal(c->promote_direction, WL_BOTH);
+	assert_int_equal(c->on_unknown, ON_UNKNOWN_ALLOW);
+	assert_true(c->identify_timeout_ns == 2 * NSEC_PER_SEC);
+	assert_int_equal(c->n_reviewer_groups, 0);
+	assert_int_equal(c->n_admin_groups, 0);
+	assert_int_equal(c->n_engines, 1);
+	assert_string_equal(c->engines[0].name, "docker");
+	assert_string_equal(c->engines[0].socket, "/run/docker.sock");
+	assert_int_equal(c->max_edges, 50000);
+	assert_int_equal(c->event_buffer, 32u << 20);
+	assert_int_equal(c->conntrack_alert, 80);
+	assert_int_equal(c->log_level, LOG_LVL_INFO);
+}
+
+static void
+nothing_given_is_the_defaults(void **state)
+{
+	static const char *const texts[] = { "", "# only a comment\n", "{}", "---\n" };
+	struct config *c = NULL;
+
+	assert_int_equal(config_new(&c), 0);
+	assert_defaults(c);
+	config_free(c);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		c = parsed(texts[i]);
+		assert_defaults(c);
+		config_free(c);
+	}
+	config_free(NULL);
+}
+
+static void
+every_setting_arrives(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parsed(
+	    "observationPeriod: 1h30m\npromote: enforce\npromoteDirection: ingress\n"
+	    "onUnknown: quarantine\nidentifyTimeout: 500ms\nreviewerGroups: [net, ops.x]\n"
+	    "adminGroups:\n- wheel\nengines: [{name: a, socket: /a}, {socket: /b, name: b}]\n"
+	    "maxEdges: 100\neventBuffer: 262144\nconntrackAlert: 100\nlogLevel: debug\n");
+
+	assert_true(c->observation_period_ns == 5400 * NSEC_PER_SEC);
+	assert_int_equal(c->promote, PROMOTE_ENFORCE);
+	assert_int_equal(c->promote_direction, WL_INGRESS);
+	assert_int_equal(c->on_unknown, ON_UNKNOWN_QUARANTINE);
+	assert_true(c->identify_timeout_ns == 500 * NSEC_PER_MSEC);
+	assert_int_equal(c->n_reviewer_groups, 2);
+	assert_string_equal(c->reviewer_groups[1], "ops.x");
+	assert_int_equal(c->n_admin_groups, 1);
+	assert_string_equal(c->admin_groups[0], "wheel");
+	assert_int_equal(c->n_engines, 2);
+	assert_string_equal(c->engines[1].name, "b");
+	assert_string_equal(c->engines[1].socket, "/b");
+	assert_int_equal(c->max_edges, 100);
+	assert_int_equal(c->event_buffer, 262144);
+	assert_int_equal(c->conntrack_alert, 100);
+	assert_int_equal(c->log_level, LOG_LVL_DEBUG);
+}
+
+static void
+a_list_given_replaces_its_default(void **state)
+{
+	_cleanup_(config_freep) struct config *c = parsed("engines: []\n");
+
+	assert_int_equal(c->n_engines, 0);
+}
+
+static void
+errors_say_where_and_what(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned line, col;
+		const char *msg;
+	} cases[] = {
+		{ "[]", 1, 1, "expected a mapping for the configuration, found a list" },
+		{ "promote: off\nobservationPeriode: 7d\n", 2, 1,
+		    "unknown key 'observationPeriode' in the configuration, did you mean "
+		    "'observationPeriod'?" },
+		{ "observation-period: 7d\n", 1, 1, "did you mean 'observationPeriod'?" },
+		{ "observationPeriod: 7\n", 1, 20, "a duration needs a unit: 7s, 7h or 7d" },
+		{ "observationPeriod: 7 days\n", 1, 20, "'7 days' is not a duration" },
+		{ "observationPeriod: 0\n", 1, 20, "a duration needs a unit" },
+		{ "observationPeriod: 0s\n", 1, 20,
+		    "0s is out of range, expected a duration from 1s to 366d" },
+		{ "observationPeriod: 367d\n", 1, 20, "367d is out of range" },
+		{ "observationPeriod: 99999999999999999999d\n", 1, 20, "is out of range" },
+		{ "observationPeriod:\n", 1, 19,
+		    "expected a duration such as 30s, 12h or 7d, found nothing" },
+		{ "identifyTimeout: 10ms\n", 1, 18, "from 100ms to 1m" },
+		{ "promote: on\n", 1, 10, "unknown promote 'on', expected off, audit or enforce" },
+		{ "promote: false\n", 1, 10,
+		    "expected promote (off, audit or enforce), found false" },
+		{ "promote: enforced\n", 1, 10, "did you mean 'enforce'?" },
+		{ "promoteDirection: out\n", 1, 19, "expected ingress, egress or both" },
+		{ "onUnknown: deny\n", 1, 12, "expected allow or quarantine" },
+		{ "logLevel: warning\n", 1, 11, "did you mean 'warn'?" },
+		{ "maxEdges: 99\n", 1, 11,
+		    "99 is out of range, expected a number from 100 to 100000" },
+		{ "maxEdges: '1000'\n", 1, 11, "expected a number, found a text" },
+		{ "eventBuffer: 32M\n", 1, 14, "expected a number, found a text" },
+		{ "eventBuffer: 4294967296\n", 1, 14, "is out of range" },
+		{ "conntrackAlert: 101\n", 1, 17, "from 1 to 100" },
+		{ "reviewerGroups: net\n", 1, 17, "expected a list of groups, found a text" },
+		{ "adminGroups: [a, 7]\n", 1, 18, "expected the name of a group, found a number" },
+		{ "adminGroups: [-a]\n", 1, 15, "'-a' is not the name of a group" },
+		{ "adminGroups: [a b]\n", 1, 15, "'a b' is not the name of a group" },
+		{ "engines: [{name: docker}]\n", 1, 11, "an engine needs 'socket'" },
+		{ "engines: [{name: docker, sock: /x}]\n", 1, 26, "did you mean 'socket'?" },
+		{ "engines: [{name: ../x, socket: /x}]\n", 1, 18,
+		    "an engine's name has lower-case" },
+		{ "engines: [{name: a, socket: run/x}]\n", 1, 29,
+		    "'run/x' is not an absolute path" },
+		{ "engines:\n- {name: a, socket: /x}\n- {name: a, socket: /y}\n", 3, 3,
+		    "engine 'a' is given twice" },
+		{ "promote: off\npromote: audit\n", 2, 1,
+		    "key 'promote' is given twice, first in line 1" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct config *c = NULL;
+		struct diag d = { 0 };
+
+		if (config_parse(cases[i].text, strlen(cases[i].text), &d, &c) != -EINVAL)
+			fail_msg("accepted: %s", cases[i].text);
+		assert_null(c);
+		if (d.line != cases[i].line || d.col != cases[i].col ||
+		    strstr(d.msg, cases[i].msg) == NULL)
+			fail_msg("%s got %u:%u: %s", cases[i].text, d.line, d.col, d.msg);
+	}
+}
+
+static void
+file_with(char path[static 64], const char *text, size_t len)
+{
+	int fd;
+
+	snprintf(path, 64, "/tmp/test-config-XXXXXX");
+	fd = mkstemp(path);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, len), (ssize_t)len);
+	close(fd);
+}
+
+static void
+a_missing_file_is_the_defaults_and_an_unreadable_one_is_not(void **state)
+{
+	_cleanup_free_ char *big = malloc(CONFIG_MAX_BYTES + 10);
+	struct config *c = NULL;
+	struct diag d = { 0 };
+	char path[64];
+
+	assert_int_equal(config_load("/nonexistent/nanosegd.yaml", &d, &c), 0);
+	assert_defaults(c);
+	config_free(c);
+	c = NULL;
+	assert_int_equal(config_load("/tmp", &d, &c), -EISDIR);
+	assert_string_equal(d.msg, "not a regular file");
+	assert_int_equal(config_load("/dev/zero", &d, &c), -EISDIR);
+	assert_int_equal(config_load("/dev/null/x", &d, &c), -ENOTDIR);
+	assert_null(c);
+
+	file_with(path, "maxEdges: 7\n", 12);
+	assert_int_equal(config_load(path, &d, &c), -EINVAL);
+	assert_int_equal(d.line, 1);
+	assert_int_equal(d.col, 11);
+	unlink(path);
+
+	assert_non_null(big);
+	memset(big, '#', CONFIG_MAX_BYTES + 10);
+	file_with(path, big, CONFIG_MAX_BYTES + 10);
+	assert_int_equal(config_load(path, &d, &c), -EINVAL);
+	assert_non_null(strstr(d.msg, "too large"));
+	assert_null(c);
+	unlink(path);
+}
+
+/* The example must show every key with its default, so that it cannot fall behind the table. */
+static void
+the_example_is_valid_complete_and_the_defaults(void **state)
+{
+	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
+		"onUnknown", "identifyTimeout", "reviewerGroups", "adminGroups", "engines",
+		"maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
+	const char *top = getenv("top_srcdir");
+	_cleanup_(doc_freep) struct doc *doc = NULL;
+	struct config *c = NULL;
+	struct diag d = { 0 };
+	char path[4096], text[8192];
+	size_t len;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/contrib/nanosegd.yaml", top != NULL ? top : "..");
+	f = fopen(path, "re");
+	assert_non_null(f);
+	len = fread(text, 1, sizeof(text), f);
+	fclose(f);
+	assert_true(len > 0 && len < sizeof(text));
+	if (config_load(path, &d, &c) < 0)
+		fail_msg("%s: %u:%u: %s", path, d.line, d.col, d.msg);
+	assert_defaults(c);
+	config_free(c);
+	assert_int_equal(doc_parse(text, len, &d, &doc), 0);
+	assert_int_equal(json_object_size(doc_root(doc)), ARRAY_SIZE(keys));
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		assert_non_null(json_object_get(doc_root(doc), keys[i]));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_given_is_the_defaults),
+		cmocka_unit_test(every_setting_arrives),
+		cmocka_unit_test(a_list_given_replaces_its_default),
+		cmocka_unit_test(errors_say_where_and_what),
+		cmocka_unit_test(a_missing_file_is_the_defaults_and_an_unreadable_one_is_not),
+		cmocka_unit_test(the_example_is_valid_complete_and_the_defaults),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
