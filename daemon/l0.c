@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reads of /proc and of the netns folders. Cheap by intent: a process costs one readlink, its
+ * cgroup file is read only when somebody wants to know.
+ */
+#include "daemon/l0.h"
+#include "daemon/proto.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What engines put before the 64 digits in a systemd scope's name. */
+static const char *const scope_prefixes[] = { "docker-", "cri-containerd-", "libpod-", "crio-" };
+
+static bool
+is_hex_id(const char *s, size_t len)
+{
+	if (len != L0_CONTAINER_ID_LEN)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!isdigit((unsigned char)s[i]) && !(s[i] >= 'a' && s[i] <= 'f'))
+			return false;
+	return true;
+}
+
+/* "docker-<id>.scope", "docker/<id>", "kubepods/burstable/pod<uid>/<id>". */
+static const char *
+component_id(const char *s, size_t len)
+{
+	static const char suffix[] = ".scope";
+	const size_t suffix_len = sizeof(suffix) - 1;
+
+	if (is_hex_id(s, len))
+		return s;
+	if (len <= suffix_len || memcmp(s + len - suffix_len, suffix, suffix_len) != 0)
+		return NULL;
+	len -= suffix_len;
+	for (size_t i = 0; i < ARRAY_SIZE(scope_prefixes); i++) {
+		size_t n = strlen(scope_prefixes[i]);
+
+		if (len > n && memcmp(s, scope_prefixes[i], n) == 0 && is_hex_id(s + n, len - n))
+			return s + n;
+	}
+	return NULL;
+}
+
+static const char *
+path_id(const char *s, const char *end)
+{
+	while (s < end) {
+		const char *slash = memchr(s, '/', (size_t)(end - s));
+		const char *stop = slash != NULL ? slash : end;
+		const char *id = component_id(s, (size_t)(stop - s));
+
+		if (id != NULL)
+			return id;
+		s = stop + 1;
+	}
+	return NULL;
+}
+
+bool
+l0_container_id(const char *text, size_t len, char ret[static L0_CONTAINER_ID_LEN + 1])
+{
+	const char *p = text, *end = text + len;
+
+	/* Each line is "hierarchy:controllers:path". */
+	while (p < end) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		const char *line_end = nl != NULL ? nl : end;
+		const char *a = memchr(p, ':', (size_t)(line_end - p));
+		const char *b = a == NULL ? NULL : memchr(a + 1, ':', (size_t)(line_end - a - 1));
+		const char *id = b == NULL ? NULL : path_id(b + 1, line_end);
+
+		if (id != NULL) {
+			memcpy(ret, id, L0_CONTAINER_ID_LEN);
+			ret[L0_CONTAINER_ID_LEN] = '\0';
+			return true;
+		}
+		p = line_end + 1;
+	}
+	return false;
+}
+
+size_t
+l0_dirs(struct l0_dir ret[static L0_DIRS_MAX])
+{
+	struct stat run, var_run;
+	size_t n = 0;
+
+	ret[n++] = (struct l0_dir){ "/run/docker/netns", NETNS_F_ENGINE };
+	ret[n++] = (struct l0_dir){ "/run/netns", NETNS_F_NAMED };
+	if (stat("/var/run", &var_run) < 0)
+		return n;
+	if (stat("/run", &run) == 0 && run.st_dev == var_run.st_dev && run.st_ino == var_run.st_ino)
+		return n;
+	ret[n++] = (struct l0_dir){ "/var/run/docker/netns", NETNS_F_ENGINE };
+	ret[n++] = (struct l0_dir){ "/var/run/netns", NETNS_F_NAMED };
+	return n;
+}
+
+int
+l0_open_dir(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int
+l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret)
+{
+	static const char head[] = "net:[";
+	char path[32], link[64], *end;
+	unsigned long long ino;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%d/ns/net", (int)pid);
+	n = readlinkat(procfd, path, link, sizeof(link) - 1);
+	if (n < 0)
+		return -errno;
+	link[n] = '\0';
+	if (strncmp(link, head, sizeof(head) - 1) != 0)
+		return -EBADMSG;
+	errno = 0;
+	ino = strtoull(link + sizeof(head) - 1, &end, 10);
+	if (errno != 0 || *end != ']')
+		return -EBADMSG;
+	*ret = ino;
+	return 0;
+}
+
+int
+l0_pid_container(int procfd, pid_t pid, char ret[static L0_CONTAINER_ID_LEN + 1])
+{
+	_cleanup_close_ int fd = -1;
+	char path[32], text[8192];
+	size_t have = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%d/cgroup", (int)pid);
+	fd = openat(procfd, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (have < sizeof(text)) {
+		n = read(fd, text + have, sizeof(text) - have);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	return l0_container_id(text, have, ret) ? 0 : -ENOENT;
+}
+
+static void
+close_dir(DIR **d)
+{
+	if (*d != NULL)
+		closedir(*d);
+}
+
+int
+l0_each_process(l0_process_fn fn, void *arg)
+{
+	_cleanup_(close_dir) DIR *d = NULL;
+	struct dirent *e;
+	uint64_t ino;
+	char *end;
+	long pid;
+	int r;
+
+	d = opendir("/proc");
+	if (d == NULL)
+		return -errno;
+	while (errno = 0, (e = readdir(d)) != NULL) {
+		if (!isdigit((unsigned char)e->d_name[0]))
+			continue;
+		pid = strtol(e->d_name, &end, 10);
+		if (*end != '\0' || pid <= 0 || pid > INT_MAX)
+			continue;
+		/* Gone, or a zombie, which has no namespace any more. */
+		if (l0_pid_netns_ino(dirfd(d), (pid_t)pid, &ino) < 0)
+			continue;
+		r = fn(arg, dirfd(d), (pid_t)pid, ino);
+		if (r < 0)
+			return r;
+	}
+	return errno != 0 ? -errno : 0;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/l0.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define ID2 "fedcba9876543210fedcba9876543210fedcba9876543210fedcba9876543210"
+
+static const struct {
+	const char *name, *text, *id; /* id NULL: none */
+} cases[] = {
+	{ "v2, docker with systemd", "0::/system.slice/docker-" ID ".scope\n", ID },
+	{ "v2, docker with cgroupfs", "0::/docker/" ID "\n", ID },
+	{ "v2, no newline at the end", "0::/docker/" ID, ID },
+	{ "v1, docker", "12:pids:/docker/" ID "\n11:memory:/docker/" ID "\n0::/\n", ID },
+	{ "v1, only a later controller knows", "12:pids:/\n1:name=systemd:/docker/" ID "\n", ID },
+	{ "containerd under kubernetes",
+	    "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" ID ".scope\n", ID },
+	{ "kubernetes with cgroupfs", "4:cpu:/kubepods/burstable/pod12-34/" ID "\n", ID },
+	{ "cri-o", "0::/kubepods.slice/crio-" ID ".scope\n", ID },
+	{ "podman", "0::/machine.slice/libpod-" ID ".scope/container\n", ID },
+	{ "podman's monitor is not the container", "0::/machine.slice/libpod-conmon-" ID ".scope\n",
+	    NULL },
+	{ "a container inside a container is the outer one's", "0::/docker/" ID "/docker/" ID2 "\n",
+	    ID },
+	{ "a container cannot take another id by naming a cgroup",
+	    "0::/system.slice/docker-" ID ".scope/docker-" ID2 ".scope\n", ID },
+	{ "a service", "0::/system.slice/ssh.service\n", NULL },
+	{ "the root", "0::/\n", NULL },
+	{ "nothing", "", NULL },
+	{ "too short", "0::/docker/0123456789abcdef\n", NULL },
+	{ "too long", "0::/docker/" ID "0\n", NULL },
+	{ "capital letters are no id",
+	    "0::/docker/0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF\n", NULL },
+	{ "an unknown prefix", "0::/x-" ID ".scope\n", NULL },
+	{ "a suffix that only ends alike", "0::/docker-" ID ".scopes\n", NULL },
+	{ "an id outside the path", ID ":" ID ":/\n", NULL },
+	{ "no colons", "/docker/" ID "\n", NULL },
+	{ "one colon", "0:/docker/" ID "\n", NULL },
+	{ "only a suffix", "0::/.scope\n", NULL },
+	{ "slashes", "0:://///\n", NULL },
+};
+
+static void
+finds_the_container_of_a_cgroup(void **state)
+{
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char id[L0_CONTAINER_ID_LEN + 1] = "untouched";
+		bool found = l0_container_id(cases[i].text, strlen(cases[i].text), id);
+		const char *want = cases[i].id != NULL ? cases[i].id : "untouched";
+
+		if (found != (cases[i].id != NULL) || strcmp(id, want) != 0)
+			fail_msg("%s: %s", cases[i].name, id);
+	}
+}
+
+/* Every prefix of a text is read without looking past it. */
+static void
+reads_no_byte_past_the_end(void **state)
+{
+	static const char text[] = "12:pids:/x\n0::/system.slice/docker-" ID ".scope/y\n";
+	char id[L0_CONTAINER_ID_LEN + 1];
+
+	for (size_t n = 0; n < sizeof(text); n++) {
+		char *copy = malloc(n > 0 ? n : 1);
+
+		assert_non_null(copy);
+		memcpy(copy, text, n);
+		l0_container_id(copy, n, id);
+		free(copy);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(finds_the_container_of_a_cgroup),
+		cmocka_unit_test(reads_no_byte_past_the_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
