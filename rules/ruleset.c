@@ -266,8 +266,6 @@ ruleset_decode(const uint8_t *buf, size_t len, struct ruleset **ret)
 		return -EBADMSG;
 	if (h.n_elems > RULESET_MAX_ELEMENTS || h.n_local > RULESET_MAX_LOCAL)
 		return -EBADMSG;
-	if (!mode_is_valid(h.in_mode) || !mode_is_valid(h.out_mode))
-		return -EBADMSG;
 	elems_len = h.n_elems * sizeof(*r->elems);
 	local_len = h.n_local * sizeof(*r->local);
 	if (len != sizeof(h) + elems_len + local_len)

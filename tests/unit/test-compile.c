@@ -145,6 +145,15 @@ both_ends_must_allow_when_both_enforce(void **state)
 	t = TUPLE(A("10.0.0.10"), A("10.0.0.2"), IPPROTO_TCP, 90);
 	policy_evaluate(&p, &inv, &t, "api", "web", NOW, &ev);
 	assert_false(ev.passes);
+	/* One end that enforces is enough to refuse. */
+	t = TUPLE(A("172.16.0.1"), A("10.0.0.2"), IPPROTO_TCP, 90);
+	policy_evaluate(&p, &inv, &t, NULL, NULL, NOW, &ev);
+	assert_true(!ev.source_enforces && ev.destination_enforces);
+	assert_false(ev.passes);
+	t = TUPLE(A("10.0.0.2"), A("172.16.0.1"), IPPROTO_TCP, 90);
+	policy_evaluate(&p, &inv, &t, NULL, NULL, NOW, &ev);
+	assert_true(ev.source_enforces && !ev.destination_enforces);
+	assert_false(ev.passes);
 }
 
 static void
@@ -479,6 +488,9 @@ bounds_are_errors_and_not_cuts(void **state)
 	assert_int_equal(r->n_elems, RULESET_MAX_ELEMENTS);
 	ruleset_free(r);
 	r = NULL;
+	edges[10] = EDGE(W("web"), ADDRESS("10.9.9.9"), IPPROTO_TCP, 1, 1, EDGE_APPROVED);
+	p.n_edges = 11;
+	assert_int_equal(ruleset_compile(&p, &big, "web", NOW, &r), -E2BIG);
 	big_entry.n_addrs++;
 	p.n_edges = 0;
 	assert_int_equal(ruleset_compile(&p, &big, "web", NOW, &r), -E2BIG);

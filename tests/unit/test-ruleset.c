@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "rules/range.h"
 #include "rules/ruleset.h"
 #include "rules/util.h"
 
@@ -324,6 +325,36 @@ what_would_not_decode_is_not_encoded(void **state)
 }
 
 static void
+an_element_is_judged_on_its_own_too(void **state)
+{
+	const struct {
+		struct ruleset_elem e;
+		int want;
+	} cases[] = {
+		{ E(DIR_EGRESS, 1, "10.0.0.1", "10.0.0.1", IPPROTO_SCTP, 1, 1, 1), 0 },
+		{ E(DIR_EGRESS, 1, "10.0.0.1", "10.0.0.1", IPPROTO_ICMP, 1, 1, 1), 0 },
+		{ E(DIR_EGRESS, 1, "fd00::1", "fd00::1", IPPROTO_ICMPV6, 1, 1, 1), 0 },
+		{ E(DIR_EGRESS, 1, "fd00::1", "fd00::1", IPPROTO_ICMP, 1, 1, 1), -EINVAL },
+		{ E(DIR_EGRESS, 1, "10.0.0.1", "10.0.0.1", IPPROTO_ICMPV6, 1, 1, 1), -EINVAL },
+		{ E(DIR_EGRESS, 2, "10.0.0.1", "10.0.0.1", IPPROTO_TCP, 1, 1, 1), -EINVAL },
+		{ E(0, 1, "10.0.0.1", "10.0.0.1", IPPROTO_TCP, 1, 1, 1), -EINVAL },
+		{ E(3, 1, "10.0.0.1", "10.0.0.1", IPPROTO_TCP, 1, 1, 1), -EINVAL },
+		{ E(DIR_EGRESS, 1, "10.0.0.2", "10.0.0.1", IPPROTO_TCP, 1, 1, 1), -EINVAL },
+		{ E(DIR_EGRESS, 1, "10.0.0.2", "fd00::1", IPPROTO_TCP, 1, 1, 1), -EINVAL },
+		{ E(DIR_EGRESS, 1, "10.0.0.1", "10.0.0.1", IPPROTO_TCP, 2, 1, 1), -EINVAL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(ruleset_freep) struct ruleset *r = ruleset_make(&cases[i].e, 1, NULL, 0);
+		_cleanup_free_ uint8_t *buf = NULL;
+		size_t len;
+
+		if (ruleset_encode(r, &buf, &len) != cases[i].want)
+			fail_msg("case %zu", i);
+	}
+}
+
+static void
 the_largest_ruleset_goes_through(void **state)
 {
 	_cleanup_(ruleset_freep) struct ruleset *r = ruleset_make(NULL, 0, NULL, 0), *back = NULL;
@@ -435,6 +466,57 @@ exact_elements_and_other_groups_are_left_alone(void **state)
 	DISJOIN(in, in);
 }
 
+/* "lo-hi" ranges less holes; at most four of each. */
+static const struct {
+	const char *lo[3], *hi[3], *holes[4], *want_lo[4], *want_hi[4];
+} subtractions[] = {
+	{ { "10.0.0.0" }, { "10.0.0.9" }, { NULL }, { "10.0.0.0" }, { "10.0.0.9" } },
+	{ { "10.0.0.0" }, { "10.0.0.9" }, { "10.0.0.0" }, { "10.0.0.1" }, { "10.0.0.9" } },
+	{ { "10.0.0.0" }, { "10.0.0.9" }, { "10.0.0.9" }, { "10.0.0.0" }, { "10.0.0.8" } },
+	{ { "10.0.0.0" }, { "10.0.0.9" }, { "10.0.0.3", "10.0.0.4" }, { "10.0.0.0", "10.0.0.5" },
+	    { "10.0.0.2", "10.0.0.9" } },
+	{ { "10.0.0.5" }, { "10.0.0.5" }, { "10.0.0.5" }, { NULL }, { NULL } },
+	{ { "10.0.0.5" }, { "10.0.0.6" }, { "10.0.0.4", "10.0.0.7" }, { "10.0.0.5" },
+	    { "10.0.0.6" } },
+	{ { "10.0.0.0", "10.0.1.0" }, { "10.0.0.9", "10.0.1.9" },
+	    { "10.0.0.9", "10.0.0.200", "10.0.1.0" }, { "10.0.0.0", "10.0.1.1" },
+	    { "10.0.0.8", "10.0.1.9" } },
+	{ { "0.0.0.0" }, { "255.255.255.255" }, { "0.0.0.0", "10.0.255.255", "255.255.255.255" },
+	    { "0.0.0.1", "10.1.0.0" }, { "10.0.255.254", "255.255.255.254" } },
+	{ { "::" }, { "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" },
+	    { "::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" }, { "::1" },
+	    { "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe" } },
+};
+
+static void
+holes_are_cut_out_of_ranges(void **state)
+{
+	struct addr_range ranges[3];
+	struct addr holes[4], lo, hi;
+	size_t i, j, n_ranges, n_holes, n;
+
+	for (i = 0; i < ARRAY_SIZE(subtractions); i++) {
+		_cleanup_free_ struct addr_range *got = NULL;
+
+		for (n_ranges = 0; n_ranges < 3 && subtractions[i].lo[n_ranges]; n_ranges++) {
+			ranges[n_ranges].lo = A(subtractions[i].lo[n_ranges]);
+			ranges[n_ranges].hi = A(subtractions[i].hi[n_ranges]);
+		}
+		for (n_holes = 0; n_holes < 4 && subtractions[i].holes[n_holes]; n_holes++)
+			holes[n_holes] = A(subtractions[i].holes[n_holes]);
+		assert_int_equal(range_subtract(ranges, n_ranges, holes, n_holes, &got, &n), 0);
+		for (j = 0; j < 4 && subtractions[i].want_lo[j]; j++) {
+			if (j >= n)
+				fail_msg("case %zu: only %zu ranges", i, n);
+			lo = A(subtractions[i].want_lo[j]);
+			hi = A(subtractions[i].want_hi[j]);
+			if (!addr_eq(&got[j].lo, &lo) || !addr_eq(&got[j].hi, &hi))
+				fail_msg("case %zu, range %zu", i, j);
+		}
+		assert_int_equal(n, j);
+	}
+}
+
 int
 main(void)
 {
@@ -447,10 +529,12 @@ main(void)
 		cmocka_unit_test(every_attack_on_a_field_is_refused),
 		cmocka_unit_test(swapped_and_repeated_entries_are_refused),
 		cmocka_unit_test(what_would_not_decode_is_not_encoded),
+		cmocka_unit_test(an_element_is_judged_on_its_own_too),
 		cmocka_unit_test(the_largest_ruleset_goes_through),
 		cmocka_unit_test(text_says_every_fact_on_a_line),
 		cmocka_unit_test(a_range_inside_another_vanishes),
 		cmocka_unit_test(ranges_that_cross_are_cut_where_they_meet),
+		cmocka_unit_test(holes_are_cut_out_of_ranges),
 		cmocka_unit_test(exact_elements_and_other_groups_are_left_alone),
 	};
 
