@@ -32,16 +32,17 @@ nl_drain(int sock, void *buf, size_t size, unsigned max, nl_message_fn fn, void 
 	struct iovec iov = { buf, size };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
+	unsigned i;
 	int r;
 
-	for (unsigned i = 0; i < max; i++) {
+	for (i = 0; i < max; i++) {
 		msg.msg_name = &from;
 		msg.msg_namelen = sizeof(from);
 		n = recvmsg(sock, &msg, MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
+			return errno == EAGAIN ? (int)i : -errno;
 		if (msg.msg_namelen < sizeof(from) || from.nl_pid != 0)
 			continue;
 		if ((msg.msg_flags & MSG_TRUNC) != 0) {
@@ -52,7 +53,7 @@ nl_drain(int sock, void *buf, size_t size, unsigned max, nl_message_fn fn, void 
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return (int)i;
 }
 
 int
