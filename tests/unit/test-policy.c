@@ -393,6 +393,35 @@ one_edge_too_many_is_refused_and_the_most_are_read(void **state)
 }
 
 static void
+the_documented_example_is_valid(void **state)
+{
+	static const char fence[] = "```yaml\n";
+	const char *top = getenv("top_srcdir");
+	_cleanup_(policy_freep) struct policy *p = NULL;
+	char path[4096], text[32768], *begin, *end;
+	size_t len;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/docs/policy-file.md", top != NULL ? top : "..");
+	f = fopen(path, "re");
+	assert_non_null(f);
+	len = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[len] = '\0';
+	begin = strstr(text, fence);
+	assert_non_null(begin);
+	begin += strlen(fence);
+	end = strstr(begin, "\n```");
+	assert_non_null(end);
+	end[1] = '\0';
+	p = parsed(begin);
+	assert_int_equal(p->n_networks, 1);
+	assert_int_equal(p->n_workloads, 4);
+	assert_int_equal(p->n_edges, 12);
+	assert_string_equal(p->edges[11].from.name, "job\n\xff");
+}
+
+static void
 modes_and_directions_have_names(void **state)
 {
 	for (int m = MODE_OBSERVE; m <= MODE_ENFORCE; m++)
@@ -430,6 +459,7 @@ main(void)
 		cmocka_unit_test(values_arrive_as_written),
 		cmocka_unit_test(the_id_of_an_edge_may_be_given_if_it_is_right),
 		cmocka_unit_test(one_edge_too_many_is_refused_and_the_most_are_read),
+		cmocka_unit_test(the_documented_example_is_valid),
 		cmocka_unit_test(modes_and_directions_have_names),
 		cmocka_unit_test(a_mode_governs_its_direction_only),
 	};
