@@ -20,6 +20,8 @@
 
 /* What may be visited again, before the work counts as exceeding its bounds. */
 #define MAX_REVISITS (2 * RULESET_MAX_ELEMENTS)
+/* Slots looked at: under a second, and far beyond any policy that was not made for it. */
+#define MAX_SLOTS 100000000u
 
 struct elem_vec {
 	struct ruleset_elem *e;
@@ -32,7 +34,7 @@ struct sweep {
 	uint32_t *bounds;	 /* slot i holds the ports bounds[i] .. bounds[i + 1] - 1 */
 	struct addr *held_until; /* by slot: the last address of its holder; family 0: free */
 	size_t n_bounds;
-	size_t revisits;
+	size_t revisits, slots;
 };
 
 static void
@@ -197,6 +199,9 @@ sweep_visit(struct sweep *s, const struct ruleset_elem *e)
 	size_t next;
 	int rc;
 
+	s->slots += end - first;
+	if (s->slots > MAX_SLOTS)
+		return -E2BIG;
 	for (; first < end; first = next) {
 		until = sweep_holder(s, first, &e->lo);
 		for (next = first + 1; next < end; next++)

@@ -466,6 +466,37 @@ exact_elements_and_other_groups_are_left_alone(void **state)
 	DISJOIN(in, in);
 }
 
+static void
+work_without_end_is_refused(void **state)
+{
+	const struct ruleset_elem all = IN("10.0.0.0", "10.255.255.255", IPPROTO_TCP, 0, 0, 1);
+	const struct ruleset_elem one = IN("10.0.0.0", "10.0.0.0", IPPROTO_TCP, 0, 65535, 2);
+	_cleanup_(ruleset_freep) struct ruleset *r = ruleset_make(NULL, 0, NULL, 0);
+	struct ruleset_elem *e;
+	size_t i;
+
+	r->elems = realloc(r->elems, RULESET_MAX_ELEMENTS * sizeof(*r->elems));
+	assert_non_null(r->elems);
+	for (i = 0; i < RULESET_MAX_ELEMENTS; i++) {
+		e = &r->elems[i];
+		*e = i < 65536 ? all : one;
+		if (i < 65536) {
+			e->port_lo = e->port_hi = (uint16_t)i;
+		} else {
+			e->lo.bytes[1] = e->hi.bytes[1] = (uint8_t)(i >> 16);
+			e->lo.bytes[2] = e->hi.bytes[2] = (uint8_t)(i >> 8);
+			e->lo.bytes[3] = e->hi.bytes[3] = (uint8_t)i;
+		}
+	}
+	r->n_elems = RULESET_MAX_ELEMENTS;
+	assert_int_equal(ruleset_disjoin(r), -E2BIG);
+	assert_int_equal(r->n_elems, RULESET_MAX_ELEMENTS);
+	/* With a single port instead, the same many are no work at all. */
+	for (i = 0; i < RULESET_MAX_ELEMENTS; i++)
+		r->elems[i].port_lo = r->elems[i].port_hi = 80;
+	assert_int_equal(ruleset_disjoin(r), 0);
+}
+
 /* "lo-hi" ranges less holes; at most four of each. */
 static const struct {
 	const char *lo[3], *hi[3], *holes[4], *want_lo[4], *want_hi[4];
@@ -534,6 +565,7 @@ main(void)
 		cmocka_unit_test(text_says_every_fact_on_a_line),
 		cmocka_unit_test(a_range_inside_another_vanishes),
 		cmocka_unit_test(ranges_that_cross_are_cut_where_they_meet),
+		cmocka_unit_test(work_without_end_is_refused),
 		cmocka_unit_test(holes_are_cut_out_of_ranges),
 		cmocka_unit_test(exact_elements_and_other_groups_are_left_alone),
 	};
