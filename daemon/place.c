@@ -21,8 +21,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define LOG_FILE_MAX (8 << 20)
+#define STALE_MS 2000
+#define STALE_STEP_MS 50
 
 /* Numbers that no distribution and no systemd range gives out. */
 static const struct {
@@ -330,13 +333,16 @@ place_connect(const char *path, int type, int *ret_fd)
 	return 0;
 }
 
-/* Nobody answers at path, and what lies there may be replaced. */
+/*
+ * Nobody answers at path, and what lies there may be replaced. A controller whose supervisor was
+ * killed still has the socket for a moment, so an answer counts only if it lasts.
+ */
 static int
 check_stale(const char *path, int type)
 {
-	_cleanup_close_ int fd = -1;
+	const struct timespec pause = { 0, STALE_STEP_MS * 1000000L };
 	struct stat st;
-	int r;
+	int r, waited;
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
@@ -344,9 +350,15 @@ check_stale(const char *path, int type)
 		log_error("%s exists and is no socket; not replacing it", path);
 		return -EEXIST;
 	}
-	r = place_connect(path, type, &fd);
-	if (r == -ECONNREFUSED || r == -ENOENT)
-		return 0;
+	for (waited = 0; waited <= STALE_MS; waited += STALE_STEP_MS) {
+		_cleanup_close_ int fd = -1;
+
+		r = place_connect(path, type, &fd);
+		if (r == -ECONNREFUSED || r == -ENOENT)
+			return 0;
+		close_fd(&fd);
+		nanosleep(&pause, NULL);
+	}
 	log_error("%s is in use: %s", path, r < 0 ? strerror(-r) : "somebody answers there");
 	return -EADDRINUSE;
 }

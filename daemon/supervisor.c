@@ -26,9 +26,10 @@
 #define BACKOFF_MAX_MS 5000
 #define LIFE_RESET_MS 30000
 #define STOP_MS 5000
-#define GONE_MS 2000   /* from closing the control channel to being killed */
-#define REMAKE_MS 200  /* a death shows as a broken channel first */
-#define KEEPER_MS 1000 /* between attempts to reach the keeper */
+#define GONE_MS 2000	   /* from closing the control channel to being killed */
+#define REMAKE_MS 200	   /* a death shows as a broken channel first */
+#define KEEPER_MIN_MS 1000 /* between attempts to reach the keeper */
+#define KEEPER_MAX_MS 60000
 #define NEVER UINT64_MAX
 #define MAX_MSGS 32
 
@@ -44,6 +45,7 @@ struct link {
 	enum role a, b;
 	uint32_t serial;
 	uint64_t make_at;
+	unsigned retry_ms;
 };
 
 static const enum role started[] = { ROLE_WARDEN, ROLE_CONTROLLER, ROLE_CAPTURE, ROLE_RELAY,
@@ -147,9 +149,14 @@ link_make(struct supervisor *s, struct link *l)
 		r = control_send(s, l->a, MSG_SUP_CHANNEL, &to_a, sizeof(to_a), fds[0]);
 	close(fds[0]);
 	close(fds[1]);
+	if (r == 0)
+		l->retry_ms = 0;
 	if (r < 0 && l->b == ROLE_KEEPER && r != -EPROTONOSUPPORT) {
-		log_warn("keeper not reached, retry in 1 s: %s", strerror(-r));
-		l->make_at = now_ms() + KEEPER_MS;
+		l->retry_ms =
+		    l->retry_ms == 0 ? KEEPER_MIN_MS : MIN(l->retry_ms * 2, KEEPER_MAX_MS);
+		l->make_at = now_ms() + l->retry_ms;
+		log_warn("the warden runs without a keeper, retry in %u s: %s", l->retry_ms / 1000,
+		    strerror(-r));
 	}
 }
 
@@ -195,13 +202,14 @@ child_died(struct supervisor *s, enum role r, int status)
 {
 	struct child *c = &s->children[r];
 	uint64_t now = now_ms();
-	char how[48];
+	char how[96];
 
 	close_fd(&c->control);
 	c->pid = 0;
 	c->kill_at = NEVER;
 	if (WIFSIGNALED(status))
-		snprintf(how, sizeof(how), "killed by signal %d", WTERMSIG(status));
+		snprintf(how, sizeof(how), "killed by signal %d (%s)", WTERMSIG(status),
+		    strsignal(WTERMSIG(status)));
 	else
 		snprintf(how, sizeof(how), "ended with status %d", WEXITSTATUS(status));
 	if (s->stopping) {
@@ -394,12 +402,12 @@ int
 supervisor_run(const struct sup_config *cfg)
 {
 	static const struct link links[] = {
-		{ ROLE_CONTROLLER, ROLE_WARDEN, 0, NEVER },
-		{ ROLE_CONTROLLER, ROLE_CAPTURE, 0, NEVER },
-		{ ROLE_CONTROLLER, ROLE_DISCOVERY, 0, NEVER },
-		{ ROLE_DISCOVERY, ROLE_RELAY, 0, NEVER },
-		{ ROLE_WARDEN, ROLE_CAPTURE, 0, NEVER },
-		{ ROLE_WARDEN, ROLE_KEEPER, 0, NEVER },
+		{ ROLE_CONTROLLER, ROLE_WARDEN, 0, NEVER, 0 },
+		{ ROLE_CONTROLLER, ROLE_CAPTURE, 0, NEVER, 0 },
+		{ ROLE_CONTROLLER, ROLE_DISCOVERY, 0, NEVER, 0 },
+		{ ROLE_DISCOVERY, ROLE_RELAY, 0, NEVER, 0 },
+		{ ROLE_WARDEN, ROLE_CAPTURE, 0, NEVER, 0 },
+		{ ROLE_WARDEN, ROLE_KEEPER, 0, NEVER, 0 },
 	};
 	struct supervisor s = { .cfg = cfg };
 	_cleanup_close_ int sigfd = -1;

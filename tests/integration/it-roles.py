@@ -256,7 +256,7 @@ def test_death_of_each(d):
             check("a new controller gets the listening socket",
                   "" if d.says(r"^info controller: listening socket$", since) else d.text(since))
     check("each death is in the log with its signal",
-          "" if all(re.search(r"^warn supervisor: %s killed by signal 9; starting it again" % r,
+          "" if all(re.search(r"^warn supervisor: %s killed by signal 9 \(Killed\); starting it again" % r,
                               d.text(), re.M) for r in ROLES) else d.text())
 
 
@@ -308,6 +308,42 @@ def hello(d, version=1):
     return struct.pack("=I16s", version, d.instance().encode())
 
 
+class LoneKeeper:
+    """A keeper without a supervisor that would give its warden's channel to another."""
+
+    def __init__(self, bindir, path):
+        self.path = path
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(path)
+        listener.listen(8)
+        self.p = subprocess.Popen(
+            ["bash", "-c", 'exec "$0" "$@" 3<&%d %d<&-' % (listener.fileno(), listener.fileno()),
+             bindir + "/nanoseg-keeper", "--instance", self.instance(), "--uid", "2000000104",
+             "--gid", "2000000104"], pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL)
+        listener.close()
+
+    def instance(self):
+        return "0badcafe"
+
+    def keeper(self):
+        return self.p.pid if self.p.poll() is None else 0
+
+    def keeper_socket(self):
+        return self.path
+
+
+def as_warden(d):
+    """A channel to the keeper in the warden's place."""
+    s = connect(d)
+    send(s, HELLO, hello(d))
+    recv(s)
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(5)
+    send(s, SUP_CHANNEL, struct.pack("=II", 3, 0), its.fileno())
+    its.close()
+    return ours
+
+
 def keeper_list(w):
     send(w, LIST)
     items = []
@@ -327,7 +363,7 @@ def keep(w, d, cookie, name, value=0):
 
 
 def test_keeper_protocol(d):
-    pid, since = d.keeper(), d.mark()
+    pid = d.keeper()
     s = connect(d)
     send(s, HELLO, hello(d, 99))
     kind, body, _ = recv(s)
@@ -337,13 +373,11 @@ def test_keeper_protocol(d):
     s = connect(d)
     send(s, STOP)
     check("nothing is taken before HELLO", "" if recv(s)[0] is None and alive(pid) else "taken")
-    s = connect(d)
-    send(s, HELLO, hello(d))
-    recv(s)
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(2)
-    send(s, SUP_CHANNEL, struct.pack("=II", 3, 0), its.fileno())
-    its.close()
+    ours = as_warden(d)
+    send(ours, LIST)
+    check("a warden says HELLO first, too", "" if recv(ours)[0] is None else "listed")
+    old, ours = as_warden(d), as_warden(d)
+    check("a new warden's channel replaces the old", "" if recv(old)[0] is None else "both")
     send(ours, HELLO, hello(d))
     recv(ours)
     for cookie in range(100, 400):
@@ -352,24 +386,62 @@ def test_keeper_protocol(d):
     send(ours, DROP, ITEM_BODY.pack(300, 1, 0))
     send(ours, DROP, ITEM_BODY.pack(9999, 1, 0))
     items = keeper_list(ours)
-    want = [(7, 1, 1, "kept")] + [(c, 1, 3 if c == 200 else 0, "other" if c == 200 else "n%d" % c)
-                                  for c in range(100, 400) if c != 300]
+    want = [(c, 1, 3 if c == 200 else 0, "other" if c == 200 else "n%d" % c)
+            for c in range(100, 400) if c != 300]
     check("PUT keeps and replaces, DROP closes, LIST gives all with their fds",
           "" if items == want else items)
     n = sum(1 for v in fds(pid).values() if "memfd:" in v)
-    check("the keeper has one fd for each item", "" if n == 300 else n)
+    check("the keeper has one fd for each item", "" if n == 299 else n)
     for cookie in range(100, 400):
         send(ours, DROP, ITEM_BODY.pack(cookie, 1, 0))
     send(ours, STOP)
     wait_for(lambda: recv(ours)[0] is None)
     check("a warden cannot stop the keeper", "" if alive(pid) else "it ended")
-    check("a warden whose channel to the keeper broke gets a new one",
-          "" if d.says(r"^info warden: peer gone keeper\n(.*\n)*info warden: keeper holds 1$", since)
-          else d.text(since))
     s = connect(d)
     s.send(b"\xff" * 40)
     check("nonsense closes the connection and nothing else",
           "" if recv(s)[0] is None and d.keeper() == pid else "not closed")
+
+
+def test_keeper_bound(d):
+    ours = as_warden(d)
+    send(ours, HELLO, hello(d))
+    recv(ours)
+    fd = os.memfd_create("many")
+    for cookie in range(1000, 1000 + 8196):
+        send(ours, PUT, ITEM_BODY.pack(cookie, 2, 5), fd)
+    refused = []
+    for _ in range(4):
+        kind, body, _ = recv(ours)
+        refused.append((kind, ITEM_BODY.unpack(body)[0]))
+    check("the keeper holds 8,192 and says which it has no room for",
+          "" if refused == [(DROP, c) for c in range(9192, 9196)] else refused)
+    send(ours, PUT, ITEM_BODY.pack(1000, 2, 6), fd)
+    os.close(fd)
+    items = keeper_list(ours)
+    check("a full keeper still replaces, and lists all that it holds",
+          "" if items is not None and len(items) == 8192 and (1000, 2, 6, "many") in items
+          else len(items or []))
+    for cookie in range(1000, 1000 + 8196):
+        send(ours, DROP, ITEM_BODY.pack(cookie, 2, 0))
+    check("what is dropped is closed",
+          "" if wait_for(lambda: len(fds(d.keeper())) < 20) else len(fds(d.keeper())))
+    send(ours, STOP)
+    wait_for(lambda: recv(ours)[0] is None)
+    s = connect(d)
+    send(s, HELLO, hello(d))
+    recv(s)
+    send(s, STOP)
+    wait_for(lambda: not d.keeper())
+    check("the supervisor's STOP ends it", "" if d.p.poll() == 0 else d.p.poll())
+
+
+def test_broken_channel(d):
+    since = d.mark()
+    as_warden(d).close()
+    check("a warden whose channel to the keeper broke gets a new one",
+          "" if d.says(r"^info warden: peer gone keeper\n(.*\n)*info warden: keeper holds 1$", since)
+          else d.text(since))
 
 
 def test_keeper_peers(d):
@@ -433,6 +505,9 @@ def test_refusals(d, bindir, top):
            top + "/state4", "--socket", top + "/file")
     refuse("--all without --cleanup is a usage error", bindir, "--all goes with", "--all")
     refuse("an unknown option is a usage error", bindir, "--help", "--nonsense")
+    p = subprocess.run([bindir + "/nanosegd", "--foreground"], stderr=subprocess.PIPE, user=65534)
+    check("another user than root is told so",
+          "" if p.returncode == 1 and b"started by root" in p.stderr else p)
     part = tempfile.mkdtemp(dir=top)
     for name in ("nanosegd", "nanoseg-warden"):
         shutil.copy(bindir + "/" + name, part)
@@ -444,10 +519,11 @@ def test_supervisor_death(d, bindir):
     pids, keeper = d.pids(), d.keeper()
     d.p.kill()
     d.p.wait()
+    # At once: a controller that is still there must not make the start fail.
+    n = Daemon(bindir, d.state, d.sock)
     gone = wait_for(lambda: not any(alive(p) for p in pids.values()), 2)
     check("without the supervisor the roles end", "" if gone else pids)
     check("the keeper stays", "" if d.keeper() == keeper else d.keeper())
-    n = Daemon(bindir, d.state, d.sock)
     check("a new supervisor starts all roles in the same place",
           "" if n.says("all roles run") else n.text())
     check("it takes the living keeper over, with what it holds",
@@ -497,6 +573,27 @@ def test_background(bindir, top):
     p = subprocess.run([*args, "--cleanup"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                        timeout=10)
     check("and it is cleaned up", "" if p.returncode == 0 else p)
+
+
+def test_cleanup_all(bindir, top):
+    """In a pid namespace of its own: it ends every keeper that it sees."""
+    script = '''
+set -e
+args="--state-dir $2/state8 --socket $2/run8/n.sock"
+"$1/nanosegd" $args
+keeper=$(cat "$2/state8/keeper.lock")
+kill -9 "$(cat "$2/run8/n.pid")"
+rm -r "$2/state8"
+kill -0 "$keeper"
+"$1/nanosegd" $args --cleanup && exit 3
+"$1/nanosegd" $args --cleanup --all
+! kill -0 "$keeper" 2>/dev/null
+'''
+    p = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "bash", "-c", script, "x", bindir,
+                        top], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    check("cleanup --all ends a keeper whose state is lost, and says that without --all it cannot",
+          "" if p.returncode == 0 and b"records no instance" in p.stdout and
+          b"cleanup of 00000000 and all" in p.stdout else p)
 
 
 def real_roles(top, uids):
@@ -577,6 +674,7 @@ def main():
     for name in ROLES:
         shutil.copy(BUILD + "/tests/integration/standin", bindir + "/nanoseg-" + name)
     uids = uids_expected()
+    lone = None
     d = Daemon(bindir, top + "/state", top + "/run/nanosegd.sock")
     try:
         check("all roles start", "" if d.says("all roles run") else d.text())
@@ -590,16 +688,22 @@ def main():
         test_places(d, uids)
         test_death_of_each(d)
         test_back_off(d)
-        test_keeper_protocol(d)
+        lone = LoneKeeper(bindir, top + "/lone.sock")
+        test_keeper_protocol(lone)
+        test_keeper_bound(lone)
+        test_broken_channel(d)
         test_keeper_peers(d)
         test_refusals(d, bindir, top)
         d = test_supervisor_death(d, bindir)
         test_keeper_death(d)
         test_stop_and_cleanup(d, bindir)
         test_background(bindir, top)
+        test_cleanup_all(bindir, top)
         tests = real_roles(top, uids)
     finally:
         finish(d)
+        if lone is not None and lone.keeper():
+            lone.p.kill()
         shutil.rmtree(top, ignore_errors=True)
     print("1..%d" % tests)
     return 1 if failed else 0
