@@ -29,7 +29,10 @@ void nft_table_free(struct nft_table *t);
  * Makes the table hold exactly r, in one transaction: the smallest change if the last applied state
  * is known, else everything (an orphan of ours is adopted; never a moment without its rules).
  * Owner flags are used where the kernel has them; *ret_owned says. NULL r: the observe table.
- * 0 or the kernel's negative errno, the old rules then stand.
+ * 0 or the kernel's negative errno, the old rules then stand. -EINVAL: r is no valid ruleset;
+ * -ENOTEMPTY: its ranges overlap (see ruleset_disjoin()).
+ *
+ * To repair a table that was changed by hand: free the handle and apply through a new one.
  */
 int nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned);
 
@@ -39,7 +42,7 @@ struct nft_state {
 	uint8_t digest[RULESET_DIGEST_LEN];
 	bool present;
 	uint32_t n_rules, n_elems;
-	uint64_t dropped; /* packets refused since the rules were loaded */
+	uint64_t dropped; /* packets refused since the table was made; rebuilds keep it */
 };
 int nft_table_read(struct nft_table *t, struct nft_state *ret);
 /* The digest nft_table_read() must give after the last apply. */

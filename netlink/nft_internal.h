@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared between the nft_*.c files alone: the layout of the table, elements, batches and dumps. */
+#ifndef NANOSEG_NETLINK_NFT_INTERNAL_H
+#define NANOSEG_NETLINK_NFT_INTERNAL_H
+
+#include "netlink/nft.h"
+
+#include <libnftnl/chain.h>
+#include <libnftnl/object.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <linux/netlink.h>
+
+/* Not in the headers of older kernels. */
+#define NFT_FLAG_OWNER 0x2u
+#define NFT_FLAG_PERSIST 0x4u
+
+/* Sets: 16 of (address . protocol . port), numbered by nft_set_id(), and two of addresses. */
+#define NFT_SET_LOCAL4 16
+#define NFT_SET_LOCAL6 17
+#define NFT_N_SETS 18
+#define NFT_KEY_MAX 24
+
+static inline unsigned
+nft_set_id(bool egress, bool allow, bool range, bool v6)
+{
+	return (unsigned)egress << 3 | (unsigned)allow << 2 | (unsigned)range << 1 | (unsigned)v6;
+}
+
+struct nft_set_shape {
+	const char *name;
+	uint32_t key_len;
+	uint32_t key_type; /* nft(8)'s number of the type, for its listing */
+	bool range, counters;
+};
+const struct nft_set_shape *nft_set_shape(unsigned set);
+
+enum nft_chain_id {
+	NFT_CHAIN_INPUT,
+	NFT_CHAIN_OUTPUT,
+	NFT_CHAIN_FORWARD,
+	NFT_CHAIN_REFUSE_IN,
+	NFT_CHAIN_REFUSE_OUT,
+	NFT_N_CHAINS,
+};
+#define NFT_N_BASE_CHAINS NFT_CHAIN_REFUSE_IN
+extern const char *const nft_chain_names[NFT_N_CHAINS];
+
+/* Named counters: packets refused at input, output and forward, in that order. */
+#define NFT_N_COUNTERS 3
+extern const char *const nft_counter_names[NFT_N_COUNTERS];
+
+/* What the rules depend on. The rate is 0 if nothing is reported with it. */
+struct nft_modes {
+	enum wl_mode in, out;
+	uint32_t rate;
+};
+struct nft_modes nft_modes_of(const struct ruleset *r);
+bool nft_modes_eq(const struct nft_modes *a, const struct nft_modes *b);
+/* NF_ACCEPT or NF_DROP for a base chain. */
+uint32_t nft_chain_policy(const struct nft_modes *m, enum nft_chain_id chain);
+
+/* An element as the kernel's key has it: every byte not used is zero, so memcmp orders. */
+struct nft_elem {
+	uint8_t set;
+	uint8_t key[NFT_KEY_MAX];
+	uint8_t end[NFT_KEY_MAX]; /* range sets: inclusive; else zero */
+};
+
+/* Sorted by every byte, unique. */
+struct nft_elems {
+	struct nft_elem *v;
+	size_t n;
+};
+void nft_elems_done(struct nft_elems *e);
+int nft_elem_cmp(const void *a, const void *b);
+void nft_elems_sort(struct nft_elems *e);
+
+/* The elements of a ruleset. -EINVAL: not a valid one; -E2BIG: too large. */
+int nft_elems_build(const struct ruleset *r, struct nft_elems *ret);
+
+struct nft_rules {
+	struct nftnl_rule **v;
+	size_t n, cap;
+};
+void nft_rules_done(struct nft_rules *r);
+int nft_rules_build(
+    const char *table, uint16_t group, const struct nft_modes *m, struct nft_rules *ret);
+
+/* Objects as they are sent, and as they go into the expected digest. */
+struct nftnl_chain *nft_chain_build(
+    const char *table, enum nft_chain_id chain, const struct nft_modes *m);
+struct nftnl_set *nft_set_build(const char *table, unsigned set, uint32_t size);
+
+/* A transaction under construction; the first failure sticks and is returned by the send. */
+struct nft_batch {
+	uint8_t *buf;
+	size_t len, cap, last;
+	uint32_t first_seq, seq;
+	int err;
+};
+int nft_batch_start(struct nft_batch *b, uint32_t seq);
+void nft_batch_done(struct nft_batch *b);
+/* Room for one message with its header; NULL after a failure. Then the batch is told its end. */
+struct nlmsghdr *nft_batch_msg(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t flags);
+void nft_batch_commit_msg(struct nft_batch *b, const struct nlmsghdr *nlh);
+/* Deletes what is named: `attr` NULL flushes or deletes the container itself. */
+void nft_batch_del(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t table_attr,
+    const char *table, uint16_t name_attr, const char *name);
+void nft_batch_table(struct nft_batch *b, const char *table, uint32_t flags);
+void nft_batch_elems(
+    struct nft_batch *b, const char *table, bool add, const struct nft_elem *v, size_t n);
+/* 0 or the first error of the kernel. */
+int nft_batch_send(struct nft_batch *b, int sock);
+
+uint32_t nft_seq_start(void);
+
+/* A GET request: with NLM_F_DUMP the callback sees every message. 0, fn's error or the kernel's. */
+typedef int (*nft_msg_fn)(void *arg, const struct nlmsghdr *nlh);
+struct nft_query {
+	uint16_t type, family;
+	uint16_t flags;
+	uint16_t attr[2]; /* string attributes, 0: none */
+	const char *value[2];
+};
+int nft_query(int sock, const struct nft_query *q, nft_msg_fn fn, void *arg);
+
+/* What is in the table of that name, ours or not; for a rebuild over an unknown state. */
+struct nft_names {
+	char **v;
+	size_t n;
+};
+struct nft_inventory {
+	bool present;
+	uint32_t flags, owner;
+	struct nft_names chains, sets, flowtables;
+	struct nft_names objs;	   /* the first byte is the object's type */
+	uint32_t size[NFT_N_SETS]; /* declared; 0: missing, or not as we make it */
+	struct nft_elems elems;	   /* of our sets, sorted */
+};
+int nft_inventory_read(int sock, const char *table, struct nft_inventory *ret);
+void nft_inventory_done(struct nft_inventory *inv);
+
+/* SHA-256 over the canonical form. Elements must be sorted. */
+int nft_digest_expected(const char *table, uint16_t group, const struct nft_modes *m,
+    const struct nft_elems *elems, uint8_t ret[static RULESET_DIGEST_LEN]);
+int nft_state_read(int sock, const char *table, struct nft_state *ret);
+
+#endif

@@ -1,0 +1,560 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The rules of the table, as libnftnl objects, a function of the modes alone: elements never change
+ * a rule. What a chain holds, in order:
+ *
+ * observe (input, output): the event mark, a report of new UDP.
+ * audit, enforce (input, output): the event mark; loopback; established and related; invalid and
+ *   new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements go to the
+ *   refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in enforce to
+ *   a last drop.
+ * refuse_in, refuse_out: a report, then audit accepts; enforce counts, rejects towards local
+ *   workloads and drops towards everyone else.
+ * forward: the event mark; once a direction enforces, all is reported and dropped: what a nested
+ *   namespace sends has no identity of its own here. Audit reports it.
+ *
+ * The event mark comes before every accept: a connection gets exactly one event, its first reply.
+ * A foreign table can neither accept what is dropped here nor skip these chains.
+ */
+#include "netlink/nft_internal.h"
+
+#include <errno.h>
+#include <libnftnl/expr.h>
+/* Before linux/netfilter.h, which brings the kernel's own <linux/in.h>. */
+#include <netinet/in.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <string.h>
+
+/* 1 << IPCT_REPLY; the kernel keeps the enumeration to itself (nf_conntrack_common.h, kernel). */
+#define CT_EVENT_REPLY (1u << 3)
+
+#define NEW_UDP_PER_SECOND 20u
+
+#define REG_1 NFT_REG_1
+
+enum {
+	TCP_SYN = 0x02,
+	TCP_FIN_SYN_RST_ACK = 0x17,
+	ICMP6_MLD_QUERY = 130,
+	ICMP6_MLD_REPORT = 131,
+	ICMP6_MLD_DONE = 132,
+	ICMP6_RS = 133,
+	ICMP6_RA = 134,
+	ICMP6_NS = 135,
+	ICMP6_NA = 136,
+	ICMP6_MLD2_REPORT = 143,
+};
+
+const char *const nft_chain_names[NFT_N_CHAINS] = {
+	[NFT_CHAIN_INPUT] = "input",
+	[NFT_CHAIN_OUTPUT] = "output",
+	[NFT_CHAIN_FORWARD] = "forward",
+	[NFT_CHAIN_REFUSE_IN] = "refuse_in",
+	[NFT_CHAIN_REFUSE_OUT] = "refuse_out",
+};
+
+const char *const nft_counter_names[NFT_N_COUNTERS] = {
+	"dropped_in",
+	"dropped_out",
+	"dropped_forward",
+};
+
+struct builder {
+	const char *table;
+	uint16_t group;
+	struct nft_rules *rules;
+	struct nftnl_rule *rule; /* open, the last of rules */
+	enum nft_chain_id chain;
+	int err;
+};
+
+/* One direction's side of things. */
+struct side {
+	enum nft_chain_id chain, refuse;
+	bool egress;
+	enum wl_mode mode;
+	char where; /* in a report's prefix */
+};
+
+void
+nft_rules_done(struct nft_rules *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->n; i++)
+		nftnl_rule_free(r->v[i]);
+	free(r->v);
+	*r = (struct nft_rules){ 0 };
+}
+
+static void
+rule_begin(struct builder *b, enum nft_chain_id chain)
+{
+	struct nft_rules *l = b->rules;
+	struct nftnl_rule **grown;
+
+	b->rule = NULL;
+	if (b->err < 0)
+		return;
+	if (l->n == l->cap) {
+		grown = realloc(l->v, (l->cap + 64) * sizeof(*grown));
+		if (grown == NULL) {
+			b->err = -ENOMEM;
+			return;
+		}
+		l->v = grown;
+		l->cap += 64;
+	}
+	b->rule = nftnl_rule_alloc();
+	if (b->rule == NULL) {
+		b->err = -ENOMEM;
+		return;
+	}
+	l->v[l->n++] = b->rule;
+	nftnl_rule_set_u32(b->rule, NFTNL_RULE_FAMILY, NFPROTO_INET);
+	if (nftnl_rule_set_str(b->rule, NFTNL_RULE_TABLE, b->table) < 0 ||
+	    nftnl_rule_set_str(b->rule, NFTNL_RULE_CHAIN, nft_chain_names[chain]) < 0)
+		b->err = -ENOMEM;
+}
+
+/* A new expression at the end of the open rule; NULL after a failure. */
+static struct nftnl_expr *
+expr_add(struct builder *b, const char *name)
+{
+	struct nftnl_expr *e;
+
+	if (b->err < 0)
+		return NULL;
+	e = nftnl_expr_alloc(name);
+	if (e == NULL) {
+		b->err = -ENOMEM;
+		return NULL;
+	}
+	nftnl_rule_add_expr(b->rule, e);
+	return e;
+}
+
+static void
+expr_meta(struct builder *b, uint32_t key, uint32_t reg)
+{
+	struct nftnl_expr *e = expr_add(b, "meta");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, reg);
+}
+
+static void
+expr_payload(struct builder *b, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg)
+{
+	struct nftnl_expr *e = expr_add(b, "payload");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, len);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
+}
+
+static void
+expr_cmp(struct builder *b, uint32_t op, const void *data, uint32_t len)
+{
+	struct nftnl_expr *e = expr_add(b, "cmp");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
+	if (nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, len) < 0)
+		b->err = -ENOMEM;
+}
+
+static void
+expr_cmp_u8(struct builder *b, uint32_t op, uint8_t value)
+{
+	expr_cmp(b, op, &value, sizeof(value));
+}
+
+/* reg 1 &= mask */
+static void
+expr_mask(struct builder *b, const void *mask, uint32_t len)
+{
+	static const uint8_t zero[16];
+	struct nftnl_expr *e = expr_add(b, "bitwise");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, len);
+	if (nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, mask, len) < 0 ||
+	    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero, len) < 0)
+		b->err = -ENOMEM;
+}
+
+static void
+expr_lookup(struct builder *b, unsigned set)
+{
+	struct nftnl_expr *e = expr_add(b, "lookup");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, REG_1);
+	/* The kernel always tells them, and the two texts must be one. */
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
+	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, nft_set_shape(set)->name) < 0)
+		b->err = -ENOMEM;
+}
+
+static void
+expr_verdict(struct builder *b, int verdict, const char *chain)
+{
+	struct nftnl_expr *e = expr_add(b, "immediate");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
+	if (chain != NULL && nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain) < 0)
+		b->err = -ENOMEM;
+}
+
+static void
+expr_limit(struct builder *b, uint32_t rate)
+{
+	struct nftnl_expr *e = expr_add(b, "limit");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_RATE, rate);
+	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_UNIT, 1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_BURST, rate);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_FLAGS, 0);
+}
+
+static void
+expr_log(struct builder *b, char what, char where)
+{
+	const char prefix[3] = { what, where, '\0' };
+	struct nftnl_expr *e = expr_add(b, "log");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u16(e, NFTNL_EXPR_LOG_GROUP, b->group);
+	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOG_PREFIX, prefix) < 0)
+		b->err = -ENOMEM;
+}
+
+static void
+expr_count(struct builder *b, unsigned counter)
+{
+	struct nftnl_expr *e = expr_add(b, "objref");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
+	if (nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, nft_counter_names[counter]) < 0)
+		b->err = -ENOMEM;
+}
+
+static void
+expr_reject(struct builder *b, uint32_t type, uint8_t code)
+{
+	struct nftnl_expr *e = expr_add(b, "reject");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, type);
+	nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, code);
+}
+
+static void
+match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value)
+{
+	expr_meta(b, key, REG_1);
+	expr_cmp_u8(b, op, value);
+}
+
+static void
+match_ct_state(struct builder *b, uint32_t bits)
+{
+	const uint32_t none = 0;
+	struct nftnl_expr *e = expr_add(b, "ct");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, REG_1);
+	expr_mask(b, &bits, sizeof(bits));
+	expr_cmp(b, NFT_CMP_NEQ, &none, sizeof(none));
+}
+
+static void
+rule_event_mark(struct builder *b, enum nft_chain_id chain)
+{
+	const uint32_t reply = CT_EVENT_REPLY;
+	struct nftnl_expr *e;
+
+	rule_begin(b, chain);
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
+	e = expr_add(b, "immediate");
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, REG_1);
+	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &reply, sizeof(reply)) < 0)
+		b->err = -ENOMEM;
+	e = expr_add(b, "ct");
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_EVENTMASK);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, REG_1);
+}
+
+static void
+rule_new_udp(struct builder *b, const struct side *s)
+{
+	rule_begin(b, s->chain);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_UDP);
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
+	expr_limit(b, NEW_UDP_PER_SECOND);
+	expr_log(b, 'n', s->where);
+}
+
+/* lo is interface 1 in every namespace, always. */
+static void
+rule_loopback(struct builder *b, const struct side *s)
+{
+	const uint32_t lo = 1;
+
+	rule_begin(b, s->chain);
+	expr_meta(b, s->egress ? NFT_META_OIF : NFT_META_IIF, REG_1);
+	expr_cmp(b, NFT_CMP_EQ, &lo, sizeof(lo));
+	expr_verdict(b, NF_ACCEPT, NULL);
+}
+
+static void
+rule_established(struct builder *b, const struct side *s)
+{
+	rule_begin(b, s->chain);
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+	expr_verdict(b, NF_ACCEPT, NULL);
+}
+
+static void
+rule_invalid(struct builder *b, const struct side *s)
+{
+	rule_begin(b, s->chain);
+	match_ct_state(b, NF_CT_STATE_INVALID_BIT);
+	expr_count(b, s->egress);
+	expr_verdict(b, NF_DROP, NULL);
+}
+
+/*
+ * A cut connection must not come back from the middle (conntrack would take the wrong end for the
+ * opener). In audit such a packet passes without a report for the same reason.
+ */
+static void
+rule_tcp_syn(struct builder *b, const struct side *s)
+{
+	const uint8_t mask = TCP_FIN_SYN_RST_ACK;
+
+	rule_begin(b, s->chain);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, REG_1);
+	expr_mask(b, &mask, sizeof(mask));
+	expr_cmp_u8(b, NFT_CMP_NEQ, TCP_SYN);
+	if (s->mode == MODE_ENFORCE) {
+		expr_count(b, s->egress);
+		expr_verdict(b, NF_DROP, NULL);
+	} else {
+		expr_verdict(b, NF_ACCEPT, NULL);
+	}
+}
+
+/* Hop limit 255 (ND): not from beyond the link. MLD has 1. link_local: from fe80::/10. */
+static void
+rule_icmp6(
+    struct builder *b, const struct side *s, uint8_t type, uint8_t hop_limit, bool link_local)
+{
+	static const uint8_t mask[16] = { 0xff, 0xc0 }, net[16] = { 0xfe, 0x80 };
+
+	rule_begin(b, s->chain);
+	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, NFPROTO_IPV6);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_ICMPV6);
+	if (link_local) {
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 8, 16, REG_1);
+		expr_mask(b, mask, sizeof(mask));
+		expr_cmp(b, NFT_CMP_EQ, net, sizeof(net));
+	}
+	expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 7, 1, REG_1);
+	expr_cmp_u8(b, NFT_CMP_EQ, hop_limit);
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, REG_1);
+	expr_cmp_u8(b, NFT_CMP_EQ, type);
+	expr_verdict(b, NF_ACCEPT, NULL);
+}
+
+/*
+ * What a link needs to carry IPv6 at all. Router advertisements and listener queries come from the
+ * link alone; without the answers to queries a snooping bridge stops delivering solicitations.
+ */
+static void
+rules_neighbours(struct builder *b, const struct side *s)
+{
+	rule_icmp6(b, s, ICMP6_NS, 255, false);
+	rule_icmp6(b, s, ICMP6_NA, 255, false);
+	if (s->egress) {
+		rule_icmp6(b, s, ICMP6_RS, 255, false);
+		rule_icmp6(b, s, ICMP6_MLD_REPORT, 1, false);
+		rule_icmp6(b, s, ICMP6_MLD_DONE, 1, false);
+		rule_icmp6(b, s, ICMP6_MLD2_REPORT, 1, false);
+	} else {
+		rule_icmp6(b, s, ICMP6_RA, 255, true);
+		rule_icmp6(b, s, ICMP6_MLD_QUERY, 1, true);
+	}
+}
+
+/* The other end's address into register 1, after a match of the family. */
+static void
+load_other_end(struct builder *b, const struct side *s, bool v6)
+{
+	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, (uint8_t)(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4));
+	if (v6)
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, s->egress ? 24 : 8, 16, REG_1);
+	else
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, s->egress ? 16 : 12, 4, REG_1);
+}
+
+/* ICMP has its type and code at offset 0, where the others have their source port. */
+static void
+rule_lookup(struct builder *b, const struct side *s, bool allow, bool range, bool v6, bool icmp)
+{
+	uint32_t proto_reg = v6 ? NFT_REG_2 : NFT_REG32_01;
+	uint32_t port_reg = v6 ? NFT_REG32_05 : NFT_REG32_02;
+
+	rule_begin(b, s->chain);
+	match_meta_u8(b, NFT_META_L4PROTO, icmp ? NFT_CMP_EQ : NFT_CMP_NEQ,
+	    (uint8_t)(v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP));
+	load_other_end(b, s, v6);
+	expr_meta(b, NFT_META_L4PROTO, proto_reg);
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, icmp ? 0 : 2, 2, port_reg);
+	expr_lookup(b, nft_set_id(s->egress, allow, range, v6));
+	if (allow)
+		expr_verdict(b, NF_ACCEPT, NULL);
+	else
+		expr_verdict(b, NFT_GOTO, nft_chain_names[s->refuse]);
+}
+
+static void
+rules_lookup(struct builder *b, const struct side *s, bool allow)
+{
+	unsigned i;
+
+	for (i = 0; i < 8; i++)
+		rule_lookup(b, s, allow, i & 4, i & 2, i & 1);
+}
+
+static void
+rules_reject(struct builder *b, const struct side *s, bool v6)
+{
+	unsigned set = v6 ? NFT_SET_LOCAL6 : NFT_SET_LOCAL4;
+
+	rule_begin(b, s->refuse);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	load_other_end(b, s, v6);
+	expr_lookup(b, set);
+	expr_reject(b, NFT_REJECT_TCP_RST, 0);
+	rule_begin(b, s->refuse);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_TCP);
+	load_other_end(b, s, v6);
+	expr_lookup(b, set);
+	expr_reject(b, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
+}
+
+static void
+rule_report(struct builder *b, enum nft_chain_id chain, uint32_t rate, char what, char where)
+{
+	rule_begin(b, chain);
+	expr_limit(b, rate);
+	expr_log(b, what, where);
+}
+
+static void
+rules_refuse(struct builder *b, const struct side *s, uint32_t rate)
+{
+	rule_report(b, s->refuse, rate, s->mode == MODE_ENFORCE ? 'd' : 'a', s->where);
+	if (s->mode != MODE_ENFORCE) {
+		rule_begin(b, s->refuse);
+		expr_verdict(b, NF_ACCEPT, NULL);
+		return;
+	}
+	rule_begin(b, s->refuse);
+	expr_count(b, s->egress);
+	rules_reject(b, s, false);
+	rules_reject(b, s, true);
+	rule_begin(b, s->refuse);
+	expr_verdict(b, NF_DROP, NULL);
+}
+
+static void
+rules_side(struct builder *b, const struct side *s, uint32_t rate)
+{
+	rule_event_mark(b, s->chain);
+	if (s->mode == MODE_OBSERVE) {
+		rule_new_udp(b, s);
+		return;
+	}
+	rule_loopback(b, s);
+	rule_established(b, s);
+	if (s->mode == MODE_ENFORCE)
+		rule_invalid(b, s);
+	rules_neighbours(b, s);
+	rule_tcp_syn(b, s);
+	rules_lookup(b, s, false);
+	rules_lookup(b, s, true);
+	rule_begin(b, s->chain);
+	expr_verdict(b, NFT_JUMP, nft_chain_names[s->refuse]);
+	if (s->mode == MODE_ENFORCE) {
+		rule_begin(b, s->chain);
+		expr_verdict(b, NF_DROP, NULL);
+	}
+	rules_refuse(b, s, rate);
+}
+
+static void
+rules_forward(struct builder *b, const struct nft_modes *m)
+{
+	bool enforce = m->in == MODE_ENFORCE || m->out == MODE_ENFORCE;
+
+	rule_event_mark(b, NFT_CHAIN_FORWARD);
+	if (m->in == MODE_OBSERVE && m->out == MODE_OBSERVE)
+		return;
+	rule_report(b, NFT_CHAIN_FORWARD, m->rate, enforce ? 'd' : 'a', 'f');
+	if (!enforce)
+		return;
+	rule_begin(b, NFT_CHAIN_FORWARD);
+	expr_count(b, 2);
+	expr_verdict(b, NF_DROP, NULL);
+}
+
+int
+nft_rules_build(const char *table, uint16_t group, const struct nft_modes *m, struct nft_rules *ret)
+{
+	_cleanup_(nft_rules_done) struct nft_rules rules = { 0 };
+	struct builder b = { .table = table, .group = group, .rules = &rules };
+	const struct side in = { NFT_CHAIN_INPUT, NFT_CHAIN_REFUSE_IN, false, m->in, 'i' };
+	const struct side out = { NFT_CHAIN_OUTPUT, NFT_CHAIN_REFUSE_OUT, true, m->out, 'o' };
+
+	rules_side(&b, &in, m->rate);
+	rules_side(&b, &out, m->rate);
+	rules_forward(&b, m);
+	if (b.err < 0)
+		return b.err;
+	*ret = rules;
+	rules = (struct nft_rules){ 0 };
+	return 0;
+}

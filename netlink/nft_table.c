@@ -1,0 +1,678 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The table of one namespace: its layout, and the transactions that bring it to a ruleset.
+ *
+ * Layout (family inet, flags owner and persist where the kernel has them):
+ *   base chains   input, output, forward: filter, priority 0; policy drop where the direction
+ *                 enforces, and a last rule that drops besides, because the policy changes a moment
+ *                 after the rules. forward drops when either direction enforces.
+ *   chains        refuse_in, refuse_out: what happens to a refused packet.
+ *   counters      dropped_in, dropped_out, dropped_forward: since the table was made.
+ *   sets          {allow,deny}_{in,out}{4,6}: (address . protocol . port) by hash;
+ *                 {allow,deny}_{in,out}{4,6}_range: the same in ranges;
+ *                 local4, local6: addresses of identified local workloads.
+ *   The address is the other end's, the port the destination's, or ICMP's type and code. Elements
+ *   of allow sets count their packets.
+ *
+ * Invariants: every change is one transaction. Chains are never re-created while the table is
+ * intact. Rules depend on modes, rate and group alone, elements on the rest; `known` says that
+ * `modes`, `elems` and `size` are what the kernel last accepted from us. A hash set keeps the size
+ * it was declared with, so one that outgrows it is replaced, rules and all, in one transaction.
+ *
+ * An interval set shows new elements a moment after the transaction's rules and other elements
+ * (nft_set_pipapo.c commits its copy of the whole set; old elements are gone at once). So one that
+ * is as it should be is never replaced or flushed, not over an unknown state either: its elements
+ * are read, and those that are to stay are not touched.
+ */
+#include "netlink/nft_internal.h"
+
+#include "rules/util.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/expr.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Entries a hash set is declared with; buckets are allocated for all of them, 8 bytes each. */
+#define HASH_SIZE_MIN 512u
+#define HASH_SIZE_MAX 524288u
+/* A bound only: interval sets allocate as they fill. */
+#define RANGE_SIZE 524288u
+
+/* nft(8)'s numbers of data types, six bits each in a concatenation. */
+#define TYPE_IPV4 7u
+#define TYPE_IPV6 8u
+#define TYPE_PROTO 12u
+#define TYPE_SERVICE 13u
+#define TYPE_KEY(addr) ((addr) << 12 | TYPE_PROTO << 6 | TYPE_SERVICE)
+
+struct nft_table {
+	int sock;
+	uint16_t group;
+	char name[NFT_TABLE_NAME_MAX];
+	bool known, owned;
+	bool no_owner; /* the kernel has no owner or persist flag */
+	struct nft_modes modes;
+	struct nft_elems elems;
+	uint32_t size[NFT_N_SETS];
+};
+
+#define EXACT4(n)                                        \
+	{                                                \
+		n, 12, TYPE_KEY(TYPE_IPV4), false, false \
+	}
+#define EXACT6(n)                                        \
+	{                                                \
+		n, 24, TYPE_KEY(TYPE_IPV6), false, false \
+	}
+#define RANGE4(n)                                       \
+	{                                               \
+		n, 12, TYPE_KEY(TYPE_IPV4), true, false \
+	}
+#define RANGE6(n)                                       \
+	{                                               \
+		n, 24, TYPE_KEY(TYPE_IPV6), true, false \
+	}
+#define COUNTED_EXACT4(n)                               \
+	{                                               \
+		n, 12, TYPE_KEY(TYPE_IPV4), false, true \
+	}
+#define COUNTED_EXACT6(n)                               \
+	{                                               \
+		n, 24, TYPE_KEY(TYPE_IPV6), false, true \
+	}
+#define COUNTED_RANGE4(n)                              \
+	{                                              \
+		n, 12, TYPE_KEY(TYPE_IPV4), true, true \
+	}
+#define COUNTED_RANGE6(n)                              \
+	{                                              \
+		n, 24, TYPE_KEY(TYPE_IPV6), true, true \
+	}
+
+/* In the order of nft_set_id(). */
+static const struct nft_set_shape shapes[NFT_N_SETS] = {
+	EXACT4("deny_in4"),
+	EXACT6("deny_in6"),
+	RANGE4("deny_in4_range"),
+	RANGE6("deny_in6_range"),
+	COUNTED_EXACT4("allow_in4"),
+	COUNTED_EXACT6("allow_in6"),
+	COUNTED_RANGE4("allow_in4_range"),
+	COUNTED_RANGE6("allow_in6_range"),
+	EXACT4("deny_out4"),
+	EXACT6("deny_out6"),
+	RANGE4("deny_out4_range"),
+	RANGE6("deny_out6_range"),
+	COUNTED_EXACT4("allow_out4"),
+	COUNTED_EXACT6("allow_out6"),
+	COUNTED_RANGE4("allow_out4_range"),
+	COUNTED_RANGE6("allow_out6_range"),
+	[NFT_SET_LOCAL4] = { "local4", 4, TYPE_IPV4, false, false },
+	[NFT_SET_LOCAL6] = { "local6", 16, TYPE_IPV6, false, false },
+};
+
+const struct nft_set_shape *
+nft_set_shape(unsigned set)
+{
+	return &shapes[set];
+}
+
+struct nft_modes
+nft_modes_of(const struct ruleset *r)
+{
+	struct nft_modes m = { MODE_OBSERVE, MODE_OBSERVE, 0 };
+
+	if (r == NULL)
+		return m;
+	m.in = r->in_mode;
+	m.out = r->out_mode;
+	if (m.in != MODE_OBSERVE || m.out != MODE_OBSERVE)
+		m.rate = MIN(MAX(r->report_per_second, 1u), 10000u);
+	return m;
+}
+
+bool
+nft_modes_eq(const struct nft_modes *a, const struct nft_modes *b)
+{
+	return a->in == b->in && a->out == b->out && a->rate == b->rate;
+}
+
+uint32_t
+nft_chain_policy(const struct nft_modes *m, enum nft_chain_id chain)
+{
+	bool drop = false;
+
+	if (chain == NFT_CHAIN_INPUT || chain == NFT_CHAIN_FORWARD)
+		drop |= m->in == MODE_ENFORCE;
+	if (chain == NFT_CHAIN_OUTPUT || chain == NFT_CHAIN_FORWARD)
+		drop |= m->out == MODE_ENFORCE;
+	return drop ? NF_DROP : NF_ACCEPT;
+}
+
+struct nftnl_chain *
+nft_chain_build(const char *table, enum nft_chain_id chain, const struct nft_modes *m)
+{
+	static const uint32_t hooks[NFT_N_BASE_CHAINS] = {
+		[NFT_CHAIN_INPUT] = NF_INET_LOCAL_IN,
+		[NFT_CHAIN_OUTPUT] = NF_INET_LOCAL_OUT,
+		[NFT_CHAIN_FORWARD] = NF_INET_FORWARD,
+	};
+	struct nftnl_chain *c = nftnl_chain_alloc();
+	int err;
+
+	if (c == NULL)
+		return NULL;
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_FAMILY, NFPROTO_INET);
+	err = nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, table);
+	err |= nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, nft_chain_names[chain]);
+	if (chain < NFT_N_BASE_CHAINS) {
+		err |= nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter");
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, hooks[chain]);
+		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, 0);
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, nft_chain_policy(m, chain));
+	}
+	if (err < 0) {
+		nftnl_chain_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+struct nftnl_set *
+nft_set_build(const char *table, unsigned set, uint32_t size)
+{
+	const struct nft_set_shape *shape = &shapes[set];
+	const uint8_t fields[3] = { shape->key_len == 12 ? 4 : 16, 1, 2 };
+	struct nftnl_set *s = nftnl_set_alloc();
+	struct nftnl_expr *counter = NULL;
+	int err;
+
+	if (s == NULL)
+		return NULL;
+	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, NFPROTO_INET);
+	nftnl_set_set_u32(s, NFTNL_SET_ID, set + 1);
+	err = nftnl_set_set_str(s, NFTNL_SET_TABLE, table);
+	err |= nftnl_set_set_str(s, NFTNL_SET_NAME, shape->name);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, shape->key_type);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, shape->key_len);
+	nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, size);
+	if (shape->range) {
+		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_INTERVAL | NFT_SET_CONCAT);
+		err |= nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, fields, sizeof(fields));
+	}
+	if (shape->counters) {
+		counter = nftnl_expr_alloc("counter");
+		if (counter != NULL)
+			nftnl_set_add_expr(s, counter);
+	}
+	if (err < 0 || (shape->counters && counter == NULL)) {
+		nftnl_set_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static void
+batch_chain(struct nft_batch *b, const char *table, unsigned chain, const struct nft_modes *m)
+{
+	struct nftnl_chain *c = nft_chain_build(table, chain, m);
+	struct nlmsghdr *nlh;
+
+	if (c == NULL) {
+		b->err = -ENOMEM;
+		return;
+	}
+	nlh = nft_batch_msg(b, NFT_MSG_NEWCHAIN, NFPROTO_INET, NLM_F_CREATE);
+	if (nlh != NULL) {
+		nftnl_chain_nlmsg_build_payload(nlh, c);
+		nft_batch_commit_msg(b, nlh);
+	}
+	nftnl_chain_free(c);
+}
+
+static void
+batch_set(struct nft_batch *b, const char *table, unsigned set, uint32_t size)
+{
+	struct nftnl_set *s = nft_set_build(table, set, size);
+	struct nlmsghdr *nlh;
+
+	if (s == NULL) {
+		b->err = -ENOMEM;
+		return;
+	}
+	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, NFPROTO_INET, NLM_F_CREATE);
+	if (nlh != NULL) {
+		nftnl_set_nlmsg_build_payload(nlh, s);
+		nft_batch_commit_msg(b, nlh);
+	}
+	nftnl_set_free(s);
+}
+
+static void
+batch_counter(struct nft_batch *b, const char *table, const char *name)
+{
+	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWOBJ, NFPROTO_INET, NLM_F_CREATE);
+	struct nlattr *nest;
+
+	if (nlh == NULL)
+		return;
+	mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, table);
+	mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, name);
+	mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
+	nest = mnl_attr_nest_start(nlh, NFTA_OBJ_DATA);
+	mnl_attr_nest_end(nlh, nest);
+	nft_batch_commit_msg(b, nlh);
+}
+
+static void
+batch_rules(struct nft_batch *b, const char *table, uint16_t group, const struct nft_modes *m)
+{
+	_cleanup_(nft_rules_done) struct nft_rules rules = { 0 };
+	struct nlmsghdr *nlh;
+	size_t i;
+	int r;
+
+	r = nft_rules_build(table, group, m, &rules);
+	if (r < 0) {
+		b->err = r;
+		return;
+	}
+	for (i = 0; i < rules.n; i++) {
+		nlh = nft_batch_msg(b, NFT_MSG_NEWRULE, NFPROTO_INET, NLM_F_CREATE | NLM_F_APPEND);
+		if (nlh == NULL)
+			return;
+		nftnl_rule_nlmsg_build_payload(nlh, rules.v[i]);
+		nft_batch_commit_msg(b, nlh);
+	}
+}
+
+static void
+batch_flush_rules(struct nft_batch *b, const char *table)
+{
+	nft_batch_del(b, NFT_MSG_DELRULE, NFPROTO_INET, NFTA_RULE_TABLE, table, 0, NULL);
+}
+
+/* What the table is to become. */
+struct plan {
+	struct nft_modes modes;
+	struct nft_elems elems;
+	uint32_t count[NFT_N_SETS], size[NFT_N_SETS];
+	bool owned;
+};
+
+static void
+plan_done(struct plan *p)
+{
+	nft_elems_done(&p->elems);
+}
+
+static int
+plan_make(const struct ruleset *r, struct plan *ret)
+{
+	_cleanup_(plan_done) struct plan p = { .modes = nft_modes_of(r) };
+	unsigned set;
+	size_t i;
+	int err;
+
+	if (r != NULL) {
+		if (r->in_mode > MODE_ENFORCE || r->out_mode > MODE_ENFORCE)
+			return -EINVAL;
+		err = nft_elems_build(r, &p.elems);
+		if (err < 0)
+			return err;
+	}
+	for (i = 0; i < p.elems.n; i++)
+		p.count[p.elems.v[i].set]++;
+	for (set = 0; set < NFT_N_SETS; set++) {
+		p.size[set] = shapes[set].range ? RANGE_SIZE : HASH_SIZE_MIN;
+		while (p.size[set] < HASH_SIZE_MAX && p.size[set] < 2 * p.count[set])
+			p.size[set] *= 2;
+	}
+	*ret = p;
+	p.elems = (struct nft_elems){ 0 };
+	return 0;
+}
+
+/* The differences of two sorted lists: *del and *add have room for all of old and want. */
+static void
+elems_diff(const struct nft_elems *old, const struct nft_elems *want, struct nft_elems *del,
+    struct nft_elems *add)
+{
+	size_t i = 0, j = 0;
+	int c;
+
+	while (i < old->n || j < want->n) {
+		if (i == old->n)
+			c = 1;
+		else if (j == want->n)
+			c = -1;
+		else
+			c = nft_elem_cmp(&old->v[i], &want->v[j]);
+		if (c < 0)
+			del->v[del->n++] = old->v[i];
+		else if (c > 0)
+			add->v[add->n++] = want->v[j];
+		i += c <= 0;
+		j += c >= 0;
+	}
+}
+
+static int
+batch_diff(struct nft_batch *b, const char *table, const struct nft_elems *old,
+    const struct nft_elems *want)
+{
+	_cleanup_(nft_elems_done) struct nft_elems del = { 0 }, add = { 0 };
+
+	del.v = calloc(old->n + 1, sizeof(*del.v));
+	add.v = calloc(want->n + 1, sizeof(*add.v));
+	if (del.v == NULL || add.v == NULL)
+		return -ENOMEM;
+	elems_diff(old, want, &del, &add);
+	/* Ranges that a cut replaces must be gone before their successors come. */
+	nft_batch_elems(b, table, false, del.v, del.n);
+	nft_batch_elems(b, table, true, add.v, add.n);
+	return del.n + add.n > 0;
+}
+
+static int
+apply_delta(struct nft_table *t, const struct plan *p)
+{
+	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
+	bool rules = !nft_modes_eq(&t->modes, &p->modes);
+	unsigned i;
+	int r;
+
+	r = nft_batch_start(&b, nft_seq_start());
+	if (r < 0)
+		return r;
+	if (rules) {
+		batch_flush_rules(&b, t->name);
+		for (i = 0; i < NFT_N_BASE_CHAINS; i++)
+			batch_chain(&b, t->name, i, &p->modes);
+	}
+	r = batch_diff(&b, t->name, &t->elems, &p->elems);
+	if (r < 0 || (r == 0 && !rules))
+		return r;
+	if (rules)
+		batch_rules(&b, t->name, t->group, &p->modes);
+	return nft_batch_send(&b, t->sock);
+}
+
+static bool
+is_ours(const char *name, const char *const *ours, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (strcmp(name, ours[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Everything in the table but our chains, our counters and the sets to keep. Rules first: they
+ * refer to the rest.
+ */
+static void
+batch_clear(
+    struct nft_batch *b, const char *table, const struct nft_inventory *inv, const bool *keep)
+{
+	struct nlmsghdr *nlh;
+	unsigned set;
+	size_t i;
+
+	batch_flush_rules(b, table);
+	for (i = 0; i < inv->sets.n; i++) {
+		for (set = 0; set < NFT_N_SETS; set++)
+			if (keep[set] && strcmp(shapes[set].name, inv->sets.v[i]) == 0)
+				break;
+		if (set == NFT_N_SETS)
+			nft_batch_del(b, NFT_MSG_DELSET, NFPROTO_INET, NFTA_SET_TABLE, table,
+			    NFTA_SET_NAME, inv->sets.v[i]);
+	}
+	for (i = 0; i < inv->chains.n; i++)
+		if (!is_ours(inv->chains.v[i], nft_chain_names, NFT_N_CHAINS))
+			nft_batch_del(b, NFT_MSG_DELCHAIN, NFPROTO_INET, NFTA_CHAIN_TABLE, table,
+			    NFTA_CHAIN_NAME, inv->chains.v[i]);
+	for (i = 0; i < inv->flowtables.n; i++)
+		nft_batch_del(b, NFT_MSG_DELFLOWTABLE, NFPROTO_INET, NFTA_FLOWTABLE_TABLE, table,
+		    NFTA_FLOWTABLE_NAME, inv->flowtables.v[i]);
+	for (i = 0; i < inv->objs.n; i++) {
+		uint8_t type = (uint8_t)inv->objs.v[i][0];
+
+		if (type == NFT_OBJECT_COUNTER &&
+		    is_ours(inv->objs.v[i] + 1, nft_counter_names, NFT_N_COUNTERS))
+			continue;
+		nlh = nft_batch_msg(b, NFT_MSG_DELOBJ, NFPROTO_INET, 0);
+		if (nlh == NULL)
+			return;
+		mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, table);
+		mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, inv->objs.v[i] + 1);
+		mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(type));
+		nft_batch_commit_msg(b, nlh);
+	}
+}
+
+/* The elements of the sets to keep. */
+static int
+elems_kept(const struct nft_elems *all, const bool *keep, struct nft_elems *ret)
+{
+	struct nft_elems kept = { 0 };
+	size_t i;
+
+	kept.v = calloc(all->n + 1, sizeof(*kept.v));
+	if (kept.v == NULL)
+		return -ENOMEM;
+	for (i = 0; i < all->n; i++)
+		if (all->v[i].set < NFT_N_SETS && keep[all->v[i].set])
+			kept.v[kept.n++] = all->v[i];
+	*ret = kept;
+	return 0;
+}
+
+/* The whole table in one transaction: over what is there, or (anew) after deleting it. */
+static int
+apply_whole(
+    struct nft_table *t, struct plan *p, const struct nft_inventory *inv, uint32_t flags, bool anew)
+{
+	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
+	_cleanup_(nft_elems_done) struct nft_elems kept = { 0 };
+	uint32_t size[NFT_N_SETS];
+	bool keep[NFT_N_SETS];
+	unsigned i;
+	int r;
+
+	for (i = 0; i < NFT_N_SETS; i++) {
+		keep[i] = !anew && inv->size[i] > 0 && inv->size[i] >= p->count[i];
+		size[i] = keep[i] ? inv->size[i] : p->size[i];
+	}
+	r = elems_kept(&inv->elems, keep, &kept);
+	if (r < 0)
+		return r;
+	r = nft_batch_start(&b, nft_seq_start());
+	if (r < 0)
+		return r;
+	if (inv->present && anew)
+		nft_batch_del(
+		    &b, NFT_MSG_DELTABLE, NFPROTO_INET, NFTA_TABLE_NAME, t->name, 0, NULL);
+	nft_batch_table(&b, t->name, flags);
+	if (inv->present && !anew)
+		batch_clear(&b, t->name, inv, keep);
+	for (i = 0; i < NFT_N_COUNTERS; i++)
+		batch_counter(&b, t->name, nft_counter_names[i]);
+	for (i = 0; i < NFT_N_CHAINS; i++)
+		batch_chain(&b, t->name, i, &p->modes);
+	for (i = 0; i < NFT_N_SETS; i++)
+		if (!keep[i])
+			batch_set(&b, t->name, i, size[i]);
+	r = batch_diff(&b, t->name, &kept, &p->elems);
+	if (r < 0)
+		return r;
+	batch_rules(&b, t->name, t->group, &p->modes);
+	r = nft_batch_send(&b, t->sock);
+	if (r == 0)
+		memcpy(p->size, size, sizeof(size));
+	return r;
+}
+
+/* Errors that say nothing about what the table looks like: no reason to build it anew. */
+static bool
+is_resource_error(int r)
+{
+	return r == -EPERM || r == -ENOMEM || r == -ENOBUFS || r == -E2BIG || r == -EMSGSIZE ||
+	       r == -ENFILE || r == -EINTR;
+}
+
+static int
+apply_flags(struct nft_table *t, struct plan *p, const struct nft_inventory *inv, uint32_t flags)
+{
+	/*
+	 * An orphan (persist, no owner) and our own table take the flags; one that somebody made
+	 * without them, or that is dormant, does not and goes.
+	 */
+	bool fits = inv->flags == flags || (flags != 0 && inv->flags == NFT_FLAG_PERSIST);
+	int r;
+
+	r = apply_whole(t, p, inv, flags, !fits);
+	if (r == 0 || is_resource_error(r) || !inv->present || !fits)
+		return r;
+	return apply_whole(t, p, inv, flags, true);
+}
+
+static int
+apply_rebuild(struct nft_table *t, struct plan *p)
+{
+	_cleanup_(nft_inventory_done) struct nft_inventory inv = { 0 };
+	int r;
+
+	r = nft_inventory_read(t->sock, t->name, &inv);
+	if (r < 0)
+		return r;
+	if (!t->no_owner) {
+		r = apply_flags(t, p, &inv, NFT_FLAG_OWNER | NFT_FLAG_PERSIST);
+		p->owned = r == 0;
+		if ((r != -EOPNOTSUPP && r != -EINVAL) || inv.flags & NFT_FLAG_OWNER)
+			return r;
+	}
+	r = apply_flags(t, p, &inv, 0);
+	if (r == 0)
+		t->no_owner = true;
+	return r;
+}
+
+int
+nft_table_new(int sock, const char *name, uint16_t group, struct nft_table **ret)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
+	struct nft_table *t;
+	size_t len = strlen(name);
+
+	if (len >= NFT_TABLE_NAME_MAX || strncmp(name, "nanoseg", 7) != 0 ||
+	    strspn(name, allowed) != len)
+		return -EINVAL;
+	t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	t->sock = sock;
+	t->group = group;
+	memcpy(t->name, name, len);
+	*ret = t;
+	return 0;
+}
+
+void
+nft_table_free(struct nft_table *t)
+{
+	if (t == NULL)
+		return;
+	nft_elems_done(&t->elems);
+	free(t);
+}
+
+static bool
+plan_fits(const struct nft_table *t, const struct plan *p)
+{
+	unsigned set;
+
+	for (set = 0; set < NFT_N_SETS; set++)
+		if (p->count[set] > t->size[set])
+			return false;
+	return true;
+}
+
+int
+nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned)
+{
+	_cleanup_(plan_done) struct plan p = { 0 };
+	bool delta;
+	int err;
+
+	err = plan_make(r, &p);
+	if (err < 0)
+		return err;
+	delta = t->known && plan_fits(t, &p);
+	if (delta) {
+		memcpy(p.size, t->size, sizeof(p.size));
+		p.owned = t->owned;
+		err = apply_delta(t, &p);
+		/* The table is not what we left (only an unowned one can change): all of it then.
+		 */
+		if (err == -ENOENT || err == -EEXIST || err == -ENOTEMPTY)
+			delta = false;
+	}
+	if (!delta)
+		err = apply_rebuild(t, &p);
+	if (err < 0) {
+		/* Committed or not, the kernel could not tell us. */
+		if (err == -ENOBUFS || err == -EPROTO)
+			t->known = false;
+		return err;
+	}
+	nft_elems_done(&t->elems);
+	t->elems = p.elems;
+	p.elems = (struct nft_elems){ 0 };
+	t->modes = p.modes;
+	memcpy(t->size, p.size, sizeof(t->size));
+	t->owned = p.owned;
+	t->known = true;
+	*ret_owned = t->owned;
+	return 0;
+}
+
+int
+nft_table_read(struct nft_table *t, struct nft_state *ret)
+{
+	return nft_state_read(t->sock, t->name, ret);
+}
+
+int
+nft_table_expected(const struct nft_table *t, uint8_t ret[static RULESET_DIGEST_LEN])
+{
+	if (!t->known)
+		return -ENODATA;
+	return nft_digest_expected(t->name, t->group, &t->modes, &t->elems, ret);
+}
+
+int
+nft_table_delete(struct nft_table *t)
+{
+	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
+	int r;
+
+	r = nft_batch_start(&b, nft_seq_start());
+	if (r < 0)
+		return r;
+	nft_batch_del(&b, NFT_MSG_DELTABLE, NFPROTO_INET, NFTA_TABLE_NAME, t->name, 0, NULL);
+	r = nft_batch_send(&b, t->sock);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	nft_elems_done(&t->elems);
+	t->known = t->owned = false;
+	return 0;
+}
