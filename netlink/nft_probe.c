@@ -134,30 +134,6 @@ nft_cleanup(int sock, const char *prefix)
 	return err < 0 ? err : deleted;
 }
 
-static const struct {
-	uint32_t feature;
-	const char *name;
-} feature_names[] = {
-	{ NFT_CAN_TABLE, "table" },
-	{ NFT_CAN_OWNER, "owner" },
-	{ NFT_CAN_PERSIST, "persist" },
-	{ NFT_CAN_CT_EVENT, "ct-event" },
-	{ NFT_CAN_CONCAT_RANGES, "concat-ranges" },
-	{ NFT_CAN_LOG, "log" },
-	{ NFT_CAN_REJECT, "reject" },
-};
-
-const char *
-nft_feature_name(uint32_t single_feature)
-{
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(feature_names); i++)
-		if (feature_names[i].feature == single_feature)
-			return feature_names[i].name;
-	return "?";
-}
-
 /* Expressions of the rule that tries a feature. */
 
 static int

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Names of kernel features, apart from the probe so that naming them links no nftables library. */
+#include "netlink/nft.h"
+#include "rules/util.h"
+
+static const struct {
+	uint32_t feature;
+	const char *name;
+} feature_names[] = {
+	{ NFT_CAN_TABLE, "table" },
+	{ NFT_CAN_OWNER, "owner" },
+	{ NFT_CAN_PERSIST, "persist" },
+	{ NFT_CAN_CT_EVENT, "ct-event" },
+	{ NFT_CAN_CONCAT_RANGES, "concat-ranges" },
+	{ NFT_CAN_LOG, "log" },
+	{ NFT_CAN_REJECT, "reject" },
+};
+
+const char *
+nft_feature_name(uint32_t single_feature)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(feature_names); i++)
+		if (feature_names[i].feature == single_feature)
+			return feature_names[i].name;
+	return "?";
+}
