@@ -65,7 +65,8 @@ enum attach_state {
 
 /* One namespace with what runs in it. */
 struct instance {
-	struct instance *next; /* of controller.instances */
+	struct instance *next;		 /* of controller.instances */
+	struct instance *next_of_cookie; /* hash chain */
 	struct instance *next_of_workload;
 	struct controller *ctl;
 	struct w_netns ns;
@@ -89,6 +90,7 @@ struct instance {
 	struct ct_recv_stats ct_stats;
 	uint64_t lost_packets; /* of reports of this namespace */
 	struct w_ct_stats ct_count;
+	bool ct_alert; /* over the configured share of the table */
 	uint64_t listeners_read_ns;
 	struct diag_listener *listeners; /* observe.c */
 	size_t n_listeners;
@@ -156,6 +158,7 @@ struct controller {
 	struct flow_ring *flows;
 
 	struct instance *instances;
+	struct instance *by_cookie[1024];
 	size_t n_instances;
 	struct instance *host;
 	struct container *containers[1024];
@@ -341,7 +344,6 @@ int store_delete_edge(struct store *s, const char *id);
 int store_put_workload(struct store *s, const struct workload *w);
 int store_put_networks(struct store *s, const struct policy_network *n, size_t count);
 int store_put_revision(struct store *s, const struct store_revision *r);
-int store_put_denial(struct store *s, const struct peer_table *peers, const struct denial *d);
 /* Loading: callbacks with borrowed values; a negative return stops. */
 struct stored_edge {
 	struct peer from, to;

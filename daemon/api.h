@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The HTTP API's inside: routes with the role they need beside the handler, and the JSON forms that
+ * scripts rely on. Who asks comes from SO_PEERCRED and SO_PEERGROUPS, never from the request.
+ */
+#ifndef NANOSEG_DAEMON_API_H
+#define NANOSEG_DAEMON_API_H
+
+#include "daemon/controller.h"
+
+struct MHD_Connection;
+
+#define API_MAX_BODY POLICY_MAX_BYTES
+#define API_MAX_CONNECTIONS 64
+#define API_MAX_IDS 20000
+
+enum api_role {
+	API_VIEWER = 1,
+	API_REVIEWER, /* decisions */
+	API_ADMIN,    /* modes, whole policies */
+};
+
+struct api_request {
+	struct controller *c;
+	struct MHD_Connection *conn;
+	enum api_role role;
+	struct actor who;
+	const char *body;
+	size_t body_len;
+};
+
+/* A handler fills one of json (stolen) or text (malloc'ed), or sets follow. */
+struct api_reply {
+	unsigned status; /* 200 unless the handler says otherwise */
+	json_t *json;
+	char *text;
+	const char *content_type;
+	enum api_follow { FOLLOW_NONE, FOLLOW_FLOWS, FOLLOW_DENIALS } follow;
+};
+
+struct api_route {
+	const char *method, *path;
+	enum api_role role;
+	void (*fn)(const struct api_request *q, struct api_reply *r);
+};
+
+extern const struct api_route api_read_routes[];
+extern const struct api_route api_write_routes[];
+
+/* A query argument, or NULL. */
+const char *api_arg(const struct api_request *q, const char *name);
+/* {"error": {"message", "line"?, "column"?}}; d may be NULL. */
+void api_fail(struct api_reply *r, unsigned status, const struct diag *d, const char *fmt, ...)
+    _printf_(4, 5);
+
+/* api_json.c: the contract's forms. Never NULL but for out of memory. */
+json_t *json_text(const char *text); /* escaped if it is not UTF-8; null for NULL */
+json_t *json_time(uint64_t ns);	     /* RFC 3339 UTC with milliseconds; null for 0 */
+json_t *json_peer(struct controller *c, peer_id id);
+json_t *json_edge(struct controller *c, const struct edge *e);
+json_t *json_flow(struct controller *c, const struct flow_record *f);
+json_t *json_denial(struct controller *c, const struct denial *d);
+json_t *json_status(struct controller *c);
+json_t *json_graph(struct controller *c);
+json_t *json_doctor(struct controller *c);
+/* Sets proto, and port, ports or type (with code if it is not 0). */
+void json_set_port(json_t *o, uint8_t proto, uint16_t lo, uint16_t hi);
+const char *flow_verdict(uint8_t kind); /* "allow" "attempt" "deny" "audit" */
+
+#endif

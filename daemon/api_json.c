@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The JSON forms that scripts rely on. A field that is not known yet is present and null. */
+#include "config.h"
+#include "daemon/api.h"
+#include "rules/timefmt.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+json_t *
+json_text(const char *text)
+{
+	char safe[4096];
+	size_t len;
+
+	if (text == NULL)
+		return json_null();
+	len = strlen(text);
+	if (text_is_utf8(text, len))
+		return json_string(text);
+	text_escape(text, len, safe, sizeof(safe));
+	return json_string(safe);
+}
+
+json_t *
+json_time(uint64_t ns)
+{
+	char text[TIME_STRLEN];
+
+	return ns == 0 ? json_null() : json_string(time_format(ns - ns % NSEC_PER_MSEC, text));
+}
+
+json_t *
+json_peer(struct controller *c, peer_id id)
+{
+	const struct peer *p = peer_get(c->peers, id);
+	char text[PEER_STRLEN];
+
+	return p != NULL ? json_text(peer_format(p, text)) : json_null();
+}
+
+void
+json_set_port(json_t *o, uint8_t proto, uint16_t lo, uint16_t hi)
+{
+	const char *name = proto_name(proto);
+	char text[16];
+
+	if (name != NULL) {
+		json_object_set_new(o, "proto", json_string(name));
+	} else {
+		snprintf(text, sizeof(text), "%u", proto);
+		json_object_set_new(o, "proto", json_string(text));
+	}
+	if (proto_is_icmp(proto)) {
+		json_object_set_new(o, "type", json_integer(lo >> 8));
+		if ((lo & 0xff) != 0)
+			json_object_set_new(o, "code", json_integer(lo & 0xff));
+	} else if (lo == hi) {
+		json_object_set_new(o, "port", json_integer(lo));
+	} else {
+		snprintf(text, sizeof(text), "%u-%u", lo, hi);
+		json_object_set_new(o, "ports", json_string(text));
+	}
+}
+
+static json_t *
+json_flags(uint32_t flags)
+{
+	json_t *list = json_array();
+
+	for (uint32_t bit = 1; bit != 0; bit <<= 1)
+		if ((flags & bit) != 0 && edge_flag_name(bit) != NULL)
+			json_array_append_new(list, json_string(edge_flag_name(bit)));
+	return list;
+}
+
+json_t *
+json_edge(struct controller *c, const struct edge *e)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "id", json_string(e->id));
+	json_object_set_new(o, "from", json_peer(c, e->key.from));
+	json_object_set_new(o, "to", json_peer(c, e->key.to));
+	json_set_port(o, e->key.proto, e->key.port_lo, e->key.port_hi);
+	json_object_set_new(o, "state", json_string(edge_state_name(e->state)));
+	json_object_set_new(o, "flags", json_flags(e->flags));
+	json_object_set_new(o, "connections", json_integer((json_int_t)edge_connections(e)));
+	json_object_set_new(o, "bytes",
+	    e->evidence.bytes == UINT64_MAX ? json_null()
+					    : json_integer((json_int_t)e->evidence.bytes));
+	json_object_set_new(o, "firstSeen", json_time(e->evidence.first_seen_ns));
+	json_object_set_new(o, "lastSeen", json_time(e->evidence.last_seen_ns));
+	if (e->state != EDGE_PENDING) {
+		json_object_set_new(o, "reason", json_text(e->decision.reason));
+		json_object_set_new(o, "ticket", json_text(e->decision.ticket));
+		json_object_set_new(o, "approvedBy", json_text(e->decision.approved_by));
+		json_object_set_new(o, "expires", json_time(e->decision.expires_ns));
+	}
+	return o;
+}
+
+const char *
+flow_verdict(uint8_t kind)
+{
+	switch ((enum flow_kind)kind) {
+	case FLOW_ANSWERED:
+		return "allow";
+	case FLOW_ATTEMPT:
+		return "attempt";
+	case FLOW_DENIED:
+		return "deny";
+	case FLOW_AUDITED:
+		return "audit";
+	}
+	return "unknown";
+}
+
+static json_t *
+json_addr(const struct addr *a)
+{
+	char text[ADDR_STRLEN];
+
+	return json_string(addr_format(a, text));
+}
+
+static void
+set_edge_id(json_t *o, uint64_t number)
+{
+	char id[EDGE_ID_STRLEN];
+
+	edge_id_format(number, id);
+	json_object_set_new(o, "edge", number != 0 ? json_string(id) : json_null());
+}
+
+json_t *
+json_flow(struct controller *c, const struct flow_record *f)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "time", json_time(f->time_ns));
+	json_object_set_new(o, "from", json_peer(c, f->from));
+	json_object_set_new(o, "to", json_peer(c, f->to));
+	json_object_set_new(o, "src", json_addr(&f->tuple.src));
+	json_object_set_new(o, "dst", json_addr(&f->tuple.dst));
+	json_set_port(o, f->tuple.proto, f->tuple.dport, f->tuple.dport);
+	json_object_set_new(o, "verdict", json_string(flow_verdict(f->kind)));
+	set_edge_id(o, f->edge);
+	if (f->behind != PEER_ID_NONE)
+		json_object_set_new(o, "behind", json_peer(c, f->behind));
+	return o;
+}
+
+json_t *
+json_denial(struct controller *c, const struct denial *d)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "id", json_string(d->id));
+	json_object_set_new(o, "verdict", json_string(flow_verdict(d->kind)));
+	json_object_set_new(o, "from", json_peer(c, d->key.from));
+	json_object_set_new(o, "to", json_peer(c, d->key.to));
+	json_object_set_new(o, "src", json_addr(&d->last.src));
+	json_object_set_new(o, "dst", json_addr(&d->last.dst));
+	json_set_port(o, d->key.proto, d->key.port_lo, d->key.port_hi);
+	json_object_set_new(o, "count", json_integer((json_int_t)d->count));
+	json_object_set_new(o, "firstSeen", json_time(d->first_ns));
+	json_object_set_new(o, "lastSeen", json_time(d->last_ns));
+	json_object_set_new(o, "name", json_null());
+	set_edge_id(o, d->edge);
+	return o;
+}
+
+static json_t *
+json_start(const struct instance *i)
+{
+	bool late = instance_is_late(i);
+	json_t *lead = json_null();
+
+	if (late && i->attached_ns > i->ns.seen_ns)
+		lead =
+		    json_integer(-(json_int_t)((i->attached_ns - i->ns.seen_ns) / NSEC_PER_MSEC));
+	return json_pack("{s:s, s:o}", "kind", late ? "late" : "existing", "leadMs", lead);
+}
+
+static json_t *
+json_addrs(const struct instance *i)
+{
+	json_t *list = json_array();
+	const struct rtnl_addr *a;
+	size_t n;
+
+	if (i->addrs == NULL)
+		return list;
+	a = rtnl_watch_addrs(i->addrs, &n);
+	for (size_t k = 0; k < n; k++)
+		json_array_append_new(list, json_addr(&a[k].addr));
+	return list;
+}
+
+static json_t *
+json_instance(const struct instance *i)
+{
+	const char *runtime = i->container != NULL	      ? runtime_name(i->container->runtime)
+			      : i->ns.container_id[0] != '\0' ? "unknown"
+							      : runtime_name(RUNTIME_NETNS);
+	json_t *o = json_pack("{s:o, s:s, s:I, s:o, s:o}", "id", json_text(instance_id(i)),
+	    "runtime", runtime, "netns", (json_int_t)i->ns.ino, "addresses", json_addrs(i), "start",
+	    json_start(i));
+
+	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
+	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
+	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
+	return o;
+}
+
+struct counts {
+	json_int_t approved, pending, denied;
+};
+
+static void
+count_edge(struct counts *k, enum edge_state s)
+{
+	if (s == EDGE_APPROVED)
+		k->approved++;
+	else if (s == EDGE_DENIED)
+		k->denied++;
+	else
+		k->pending++;
+}
+
+/* Per peer id: how many edges touch it. One pass over the table. */
+static struct counts *
+count_edges(struct controller *c)
+{
+	struct counts *k = calloc(peer_table_count(c->peers) + 2, sizeof(*k));
+	size_t pos = 0;
+	struct edge *e;
+
+	while (k != NULL && (e = edge_table_next(c->edges, &pos)) != NULL) {
+		count_edge(&k[e->key.from], e->state);
+		if (e->key.to != e->key.from)
+			count_edge(&k[e->key.to], e->state);
+	}
+	return k;
+}
+
+struct sums {
+	uint64_t events, packets, drift;
+	uint32_t ct_count, ct_max;
+	uint64_t applied;
+	const char *grade, *why;
+	bool waiting;
+};
+
+static int
+grade_rank(const char *grade)
+{
+	return strcmp(grade, "full") == 0 ? 0 : strcmp(grade, "partial") == 0 ? 1 : 2;
+}
+
+static struct sums
+sum_instances(const struct workload *w, json_t *list)
+{
+	struct sums s = { .events = w->lost_events,
+		.packets = w->lost_packets,
+		.applied = w->instances != NULL ? UINT64_MAX : 0,
+		.grade = "full" };
+
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
+		const char *why, *grade = instance_grade(i, &why);
+
+		json_array_append_new(list, json_instance(i));
+		s.events += i->ct_stats.overruns;
+		s.packets += i->lost_packets;
+		s.drift += i->drift;
+		s.ct_count = MAX(s.ct_count, i->ct_count.count);
+		s.ct_max = MAX(s.ct_max, i->ct_count.max);
+		s.applied = MIN(s.applied, i->applied_revision);
+		if (grade_rank(grade) > grade_rank(s.grade)) {
+			s.grade = grade;
+			s.why = why;
+		}
+	}
+	return s;
+}
+
+static json_t *
+json_workload(struct controller *c, const struct workload *w, const struct counts *k)
+{
+	json_t *instances = json_array();
+	struct sums s = sum_instances(w, instances);
+	json_t *o = json_pack("{s:o, s:s, s:s, s:s}", "name", json_text(w->name), "mode",
+	    mode_name(w->mode), "direction", direction_name(w->direction), "enforceable", s.grade);
+
+	if (s.why != NULL)
+		json_object_set_new(o, "why", json_string(s.why));
+	json_object_set_new(o, "instances", instances);
+	json_object_set_new(o, "edges",
+	    json_pack("{s:I, s:I, s:I}", "approved", k->approved, "pending", k->pending, "denied",
+		k->denied));
+	json_object_set_new(o, "completeness",
+	    json_pack("{s:n, s:n, s:n, s:n, s:n, s:I}", "newEdgeChance", "newEdgeChanceHigh",
+		"unseenAtLeast", "unseenHigh", "windows", "incompleteWindows",
+		(json_int_t)w->incomplete_windows));
+	json_object_set_new(o, "loss",
+	    json_pack(
+		"{s:I, s:I}", "events", (json_int_t)s.events, "packets", (json_int_t)s.packets));
+	json_object_set_new(o, "conntrack",
+	    json_pack("{s:I, s:I}", "count", (json_int_t)s.ct_count, "max", (json_int_t)s.ct_max));
+	json_object_set_new(o, "revision", json_integer((json_int_t)c->revision));
+	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)s.applied));
+	json_object_set_new(o, "drift", json_integer((json_int_t)s.drift));
+	json_object_set_new(o, "firstSeen", json_time(w->first_seen_ns));
+	json_object_set_new(o, "modeSince", json_time(w->mode_since_ns));
+	return o;
+}
+
+static const char *
+promote_name(enum config_promote p)
+{
+	return p == PROMOTE_OFF ? "off" : p == PROMOTE_AUDIT ? "audit" : "enforce";
+}
+
+json_t *
+json_status(struct controller *c)
+{
+	_cleanup_free_ struct counts *k = count_edges(c);
+	json_t *list = json_array(), *o;
+
+	if (k == NULL) {
+		json_decref(list);
+		return NULL;
+	}
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (workload_selected(c, w->name))
+			json_array_append_new(list, json_workload(c, w, &k[w->peer]));
+	o = json_pack("{s:s, s:o, s:I, s:o}", "version", PACKAGE_VERSION, "workloads", list,
+	    "revision", (json_int_t)c->revision, "startedAt", json_time(c->started_ns));
+	json_object_set_new(o, "promote", json_string(promote_name(c->config->promote)));
+	json_object_set_new(o, "observationPeriodSeconds",
+	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));
+	json_object_set_new(o, "engine",
+	    !c->engine.known ? json_null()
+			     : json_pack("{s:s, s:b, s:o, s:i}", "name", c->engine.d.engine,
+				   "reachable", c->engine.d.reachable != 0, "why",
+				   json_text(c->engine.d.why), "errors", (int)c->engine.d.errors));
+	json_object_set_new(o, "losses",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
+		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",
+		(json_int_t)edge_table_overflow(c->edges), "captureRing",
+		(json_int_t)c->capture.ring_dropped, "reports", (json_int_t)c->capture.nflog_lost,
+		"captureUnsent", (json_int_t)c->capture.unsent, "attempts",
+		(json_int_t)attempt_lost(c->attempts)));
+	return o;
+}
+
+static const char *
+kind_name(enum peer_kind k)
+{
+	static const char *const names[] = { "none", "workload", "host", "cidr", "fqdn", "network",
+		"internet", "addr", "multicast" };
+
+	return (size_t)k < ARRAY_SIZE(names) ? names[k] : "none";
+}
+
+json_t *
+json_graph(struct controller *c)
+{
+	json_t *nodes = json_array(), *edges = json_array();
+	size_t n_peers = peer_table_count(c->peers), pos = 0;
+	_cleanup_free_ bool *used = calloc(n_peers + 2, sizeof(bool));
+	struct edge *e;
+
+	for (const struct workload *w = c->workloads; used != NULL && w != NULL; w = w->next)
+		if (workload_selected(c, w->name) && w->instances != NULL)
+			used[w->peer] = true;
+	while (used != NULL && (e = edge_table_next(c->edges, &pos)) != NULL) {
+		used[e->key.from] = used[e->key.to] = true;
+		json_array_append_new(edges, json_edge(c, e));
+	}
+	for (peer_id id = 1; used != NULL && id <= n_peers; id++) {
+		const struct peer *p = peer_get(c->peers, id);
+
+		if (used[id] && p != NULL)
+			json_array_append_new(nodes, json_pack("{s:o, s:s}", "id", json_peer(c, id),
+							 "kind", kind_name(p->kind)));
+	}
+	return json_pack("{s:o, s:o}", "nodes", nodes, "edges", edges);
+}

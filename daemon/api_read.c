@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What anyone in the socket's group may ask: nothing here changes anything. */
+#include "daemon/api.h"
+#include "netlink/nft.h"
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FLOWS_DEFAULT 200
+
+static void
+get_status(const struct api_request *q, struct api_reply *r)
+{
+	r->json = json_status(q->c);
+}
+
+/* Does the edge touch the workload? */
+static bool
+touches(const struct edge *e, const struct workload *w)
+{
+	return e->key.from == w->peer || e->key.to == w->peer;
+}
+
+static void
+get_edges(const struct api_request *q, struct api_reply *r)
+{
+	const char *state = api_arg(q, "state"), *name = api_arg(q, "workload");
+	const struct workload *w = name != NULL ? workload_find(q->c, name) : NULL;
+	int want = state != NULL ? edge_state_parse(state) : 0;
+	size_t pos = 0;
+	struct edge *e;
+
+	if (want < 0) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "state is pending, approved or denied");
+		return;
+	}
+	if (name != NULL && w == NULL) {
+		api_fail(r, MHD_HTTP_NOT_FOUND, NULL, "no such workload");
+		return;
+	}
+	r->json = json_array();
+	while ((e = edge_table_next(q->c->edges, &pos)) != NULL) {
+		if ((want != 0 && (int)e->state != want) || (w != NULL && !touches(e, w)))
+			continue;
+		json_array_append_new(r->json, json_edge(q->c, e));
+	}
+}
+
+static void
+get_graph(const struct api_request *q, struct api_reply *r)
+{
+	r->json = json_graph(q->c);
+}
+
+static bool
+wants_follow(const struct api_request *q)
+{
+	const char *follow = api_arg(q, "follow");
+
+	return follow != NULL && strcmp(follow, "1") == 0;
+}
+
+static void
+get_flows(const struct api_request *q, struct api_reply *r)
+{
+	const struct flow_record *f;
+	uint64_t seq = 0, head = flow_ring_head(q->c->flows);
+	const char *all = api_arg(q, "all");
+
+	if (wants_follow(q)) {
+		r->follow = FOLLOW_FLOWS;
+		return;
+	}
+	if (all == NULL && head > FLOWS_DEFAULT)
+		seq = head - FLOWS_DEFAULT;
+	r->json = json_array();
+	while ((f = flow_ring_next(q->c->flows, &seq)) != NULL)
+		json_array_append_new(r->json, json_flow(q->c, f));
+}
+
+static void
+get_denials(const struct api_request *q, struct api_reply *r)
+{
+	const char *attempts = api_arg(q, "attempts");
+	const struct denial *d;
+	size_t pos = 0;
+
+	if (wants_follow(q)) {
+		r->follow = FOLLOW_DENIALS;
+		return;
+	}
+	r->json = json_array();
+	while ((d = denial_next(q->c->denials, &pos)) != NULL)
+		if (d->kind != FLOW_ATTEMPT || attempts != NULL)
+			json_array_append_new(r->json, json_denial(q->c, d));
+}
+
+static void
+get_policy(const struct api_request *q, struct api_reply *r)
+{
+	_cleanup_(policy_freep) struct policy *p = NULL;
+	const char *format = api_arg(q, "format"), *decided = api_arg(q, "decided");
+
+	if (segment_build_policy(q->c, decided == NULL, &p) < 0) {
+		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "out of memory");
+		return;
+	}
+	if (format == NULL || strcmp(format, "yaml") != 0) {
+		r->json = policy_to_json(p);
+		return;
+	}
+	if (policy_to_yaml(p, &r->text) < 0)
+		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "the policy cannot be written");
+	else
+		r->content_type = "application/yaml";
+}
+
+static void
+get_revisions(const struct api_request *q, struct api_reply *r)
+{
+	r->json = store_revisions(q->c->store, 100);
+}
+
+/* One end of a question: what was named, and an address to ask about, if there is one. */
+struct asked {
+	struct peer peer;
+	char name[PEER_STRLEN];
+	const char *workload;
+	struct addr addr;
+};
+
+static int
+read_asked(const struct api_request *q, const char *text, struct asked *ret)
+{
+	struct workload *w;
+	bool ambiguous;
+	struct instance *i;
+
+	if (text == NULL || peer_parse(text, ret->name, &ret->peer) < 0)
+		return -EINVAL;
+	if (ret->peer.kind == PEER_ADDR || ret->peer.kind == PEER_CIDR) {
+		ret->addr = ret->peer.prefix.addr;
+		i = addr_map_find(q->c->addr_map, &ret->addr, &ambiguous);
+		if (i != NULL && i->workload != NULL)
+			ret->workload = i->workload->name;
+		return 0;
+	}
+	if (ret->peer.kind != PEER_WORKLOAD)
+		return 0;
+	w = workload_find(q->c, ret->peer.name);
+	if (w == NULL)
+		return -ENOENT;
+	ret->workload = w->name;
+	return 0;
+}
+
+static bool
+pick_addr(const struct instance *i, uint8_t family, struct addr *ret)
+{
+	size_t n;
+	const struct rtnl_addr *a;
+
+	if (i == NULL || i->addrs == NULL)
+		return false;
+	a = rtnl_watch_addrs(i->addrs, &n);
+	for (size_t k = 0; k < n; k++) {
+		if ((family != 0 && a[k].addr.family != family) ||
+		    (a[k].addr.family == 6 && a[k].addr.bytes[0] == 0xfe))
+			continue;
+		*ret = a[k].addr;
+		return true;
+	}
+	return false;
+}
+
+/* An address to stand for a named end. */
+static void
+fill_addr(const struct api_request *q, struct asked *a, uint8_t family)
+{
+	const struct workload *w;
+
+	if (a->addr.family != 0)
+		return;
+	if (a->peer.kind == PEER_HOST)
+		pick_addr(q->c->host, family, &a->addr);
+	else if (a->peer.kind == PEER_INTERNET)
+		addr_parse(family == 6 ? "2001:db8::1" : "192.0.2.1", &a->addr);
+	else if (a->workload != NULL) {
+		w = workload_find(q->c, a->workload);
+		for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+			if (pick_addr(i, family, &a->addr))
+				return;
+	}
+}
+
+static bool
+fail_asked(struct api_reply *r, const char *which, int error)
+{
+	if (error == -ENOENT)
+		api_fail(r, MHD_HTTP_NOT_FOUND, NULL, "%s: no such workload", which);
+	else if (error < 0)
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "%s: expected a workload, host, internet, an address or a prefix", which);
+	return error < 0;
+}
+
+static void
+explain_rule(
+    const struct api_request *q, json_t *o, const struct evaluation *ev, const struct tuple *t)
+{
+	char rule[128];
+	bool in = !ev->source_enforces && !ev->source_audits;
+
+	if (!ev->source_enforces && !ev->destination_enforces && !ev->source_audits &&
+	    !ev->destination_audits) {
+		json_object_set_new(o, "rule", json_null());
+		return;
+	}
+	snprintf(rule, sizeof(rule), "inet nanoseg_%s chain %s, sets *_%s%u*", q->c->args.instance,
+	    in ? "input" : "output", in ? "in" : "out", t->dst.family);
+	json_object_set_new(o, "rule", json_string(rule));
+}
+
+static const char *
+explain_reason(const struct evaluation *ev)
+{
+	switch (ev->verdict) {
+	case VERDICT_ALLOW:
+		return "an approved edge allows it";
+	case VERDICT_DENY_EDGE:
+		return ev->passes ? "a denied edge matches, but no end enforces: it passes"
+				  : "a denied edge matches";
+	case VERDICT_DENY_ABSENT:
+		return ev->passes ? "no approved edge matches, but no end enforces: it passes"
+				  : "no approved edge matches";
+	}
+	return "";
+}
+
+static void
+explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *src,
+    struct asked *dst, struct tuple *t)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(q->c);
+	struct evaluation ev;
+	const struct edge *e;
+	char text[PEER_STRLEN];
+	const char *verdict;
+	json_t *o;
+
+	if (inv == NULL) {
+		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "out of memory");
+		return;
+	}
+	policy_evaluate(q->c->policy, inv, t, src->workload, dst->workload, now_real(), &ev);
+	verdict = !ev.passes ? "deny"
+		  : ev.verdict != VERDICT_ALLOW && (ev.source_audits || ev.destination_audits)
+		      ? "audit"
+		      : "allow";
+	o = json_pack("{s:s, s:o, s:o}", "verdict", verdict, "from",
+	    json_text(peer_format(&src->peer, text)), "to", json_null());
+	json_object_set_new(o, "to", json_text(peer_format(&dst->peer, text)));
+	json_set_port(o, t->proto, t->dport, t->dport);
+	e = ev.edge != NULL ? edge_table_find_id(q->c->edges, ev.edge->id) : NULL;
+	json_object_set_new(o, "edge", e != NULL ? json_string(e->id) : json_null());
+	explain_rule(q, o, &ev, t);
+	json_object_set_new(o, "reason", json_string(explain_reason(&ev)));
+	json_object_set_new(
+	    o, "approvedBy", e != NULL ? json_text(e->decision.approved_by) : json_null());
+	json_object_set_new(o, "evidence", e != NULL ? json_edge(q->c, e) : json_null());
+	json_object_set_new(o, "revision", json_integer((json_int_t)q->c->revision));
+	r->json = o;
+}
+
+static void
+get_explain(const struct api_request *q, struct api_reply *r)
+{
+	const char *proto = api_arg(q, "proto"), *port = api_arg(q, "port");
+	struct asked src = { 0 }, dst = { 0 };
+	struct tuple t = { 0 };
+	unsigned long number;
+	char *end;
+	int p = proto_parse(proto != NULL ? proto : "tcp");
+
+	if (fail_asked(r, "src", read_asked(q, api_arg(q, "src"), &src)) ||
+	    fail_asked(r, "dst", read_asked(q, api_arg(q, "dst"), &dst)))
+		return;
+	number = port != NULL ? strtoul(port, &end, 10) : 0;
+	if (p < 0 || port == NULL || *port == '\0' || *end != '\0' || number > 65535) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expected a port (0 to 65535) and tcp, udp, sctp, icmp or icmpv6");
+		return;
+	}
+	fill_addr(q, &dst, src.addr.family != 0 ? src.addr.family : p == IPPROTO_ICMPV6 ? 6 : 0);
+	fill_addr(q, &src, dst.addr.family);
+	t.src = src.addr;
+	t.dst = dst.addr;
+	t.proto = (uint8_t)p;
+	t.dport = proto_is_icmp(t.proto) ? (uint16_t)(number << 8) : (uint16_t)number;
+	explain_tuple(q, r, &src, &dst, &t);
+}
+
+static void
+add_check(json_t *list, const char *name, const char *state, const char *detail)
+{
+	json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "check", name, "state", state,
+					"detail", json_text(detail)));
+}
+
+static void
+doctor_kernel(struct controller *c, json_t *list)
+{
+	char detail[256];
+
+	snprintf(detail, sizeof(detail), "Linux %.60s", c->warden.kernel);
+	add_check(list, "warden", c->warden_ready ? "ok" : "fail",
+	    c->warden_ready ? detail : "the warden is not connected: nothing can be changed now");
+	for (uint32_t bit = NFT_CAN_TABLE; bit <= NFT_CAN_REJECT; bit <<= 1)
+		add_check(list, nft_feature_name(bit), (c->warden.features & bit) ? "ok" : "fail",
+		    (c->warden.features & bit) ? "the kernel has it"
+					       : "this kernel does not have it");
+}
+
+static void
+doctor_conntrack(struct controller *c, json_t *list)
+{
+	const struct instance *worst = NULL;
+	char detail[256];
+
+	for (const struct instance *i = c->instances; i != NULL; i = i->next)
+		if (i->ct_count.max != 0 &&
+		    (worst == NULL || i->ct_count.count > worst->ct_count.count))
+			worst = i;
+	if (worst == NULL)
+		return;
+	snprintf(detail, sizeof(detail), "fullest: %s with %u of %u entries", instance_id(worst),
+	    worst->ct_count.count, worst->ct_count.max);
+	add_check(list, "conntrack headroom", worst->ct_alert ? "fail" : "ok", detail);
+}
+
+json_t *
+json_doctor(struct controller *c)
+{
+	json_t *list = json_array();
+	char detail[256];
+	size_t attached = 0, failed = 0;
+
+	doctor_kernel(c, list);
+	add_check(list, "capture of attempts", c->capture.error[0] == '\0' ? "ok" : "warn",
+	    c->capture.error[0] == '\0' ? "running" : c->capture.error);
+	if (!c->engine.known)
+		add_check(list, "engine", "warn", "no engine has been heard of yet");
+	else
+		add_check(list, "engine", c->engine.d.reachable ? "ok" : "warn",
+		    c->engine.d.reachable ? c->engine.d.engine : c->engine.d.why);
+	for (const struct instance *i = c->instances; i != NULL; i = i->next) {
+		attached += i->attach == ATTACH_DONE;
+		failed += i->attach == ATTACH_FAILED;
+	}
+	snprintf(detail, sizeof(detail), "%zu attached, %zu could not be", attached, failed);
+	add_check(list, "namespaces", failed != 0 ? "warn" : "ok", detail);
+	doctor_conntrack(c, list);
+	snprintf(detail, sizeof(detail), "revision %llu", (unsigned long long)c->revision);
+	add_check(list, "store", "ok", detail);
+	return list;
+}
+
+static void
+get_doctor(const struct api_request *q, struct api_reply *r)
+{
+	r->json = json_doctor(q->c);
+}
+
+const struct api_route api_read_routes[] = {
+	{ "GET", "/v1/status", API_VIEWER, get_status },
+	{ "GET", "/v1/edges", API_VIEWER, get_edges },
+	{ "GET", "/v1/graph", API_VIEWER, get_graph },
+	{ "GET", "/v1/flows", API_VIEWER, get_flows },
+	{ "GET", "/v1/denials", API_VIEWER, get_denials },
+	{ "GET", "/v1/policy", API_VIEWER, get_policy },
+	{ "GET", "/v1/revisions", API_VIEWER, get_revisions },
+	{ "GET", "/v1/explain", API_VIEWER, get_explain },
+	{ "GET", "/v1/doctor", API_VIEWER, get_doctor },
+	{ NULL, NULL, API_VIEWER, NULL },
+};

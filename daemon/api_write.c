@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What changes something. A change is durable before it is answered, or it did not happen. */
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <string.h>
+
+/* The body as a JSON object with only the given keys; NULL after filling r. */
+static json_t *
+read_body(const struct api_request *q, struct api_reply *r, const char *const *keys)
+{
+	json_error_t err;
+	json_t *o = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES, &err);
+	struct diag d = { 0 };
+	const char *key;
+	json_t *value;
+
+	if (!json_is_object(o)) {
+		d.line = err.line > 0 ? (unsigned)err.line : 1;
+		d.col = err.column > 0 ? (unsigned)err.column : 1;
+		api_fail(r, MHD_HTTP_BAD_REQUEST, &d, "expected a JSON object");
+		json_decref(o);
+		return NULL;
+	}
+	json_object_foreach(o, key, value)
+	{
+		const char *const *k = keys;
+
+		while (*k != NULL && strcmp(*k, key) != 0)
+			k++;
+		if (*k == NULL) {
+			api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "unknown key in the request");
+			json_decref(o);
+			return NULL;
+		}
+	}
+	return o;
+}
+
+/* A string of at most max bytes; NULL if absent. False after filling r if it is not one. */
+static bool
+read_string(const json_t *o, const char *key, size_t max, struct api_reply *r, const char **ret)
+{
+	const json_t *v = json_object_get(o, key);
+
+	*ret = NULL;
+	if (v == NULL || json_is_null(v))
+		return true;
+	if (!json_is_string(v) || json_string_length(v) > max ||
+	    strlen(json_string_value(v)) != json_string_length(v)) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "%s: expected a text of at most %zu bytes",
+		    key, max);
+		return false;
+	}
+	*ret = json_string_value(v);
+	return true;
+}
+
+static unsigned
+status_of(int error)
+{
+	switch (error) {
+	case -ENOENT:
+		return MHD_HTTP_NOT_FOUND;
+	case -ESTALE:
+		return MHD_HTTP_CONFLICT;
+	case -EINVAL:
+		return MHD_HTTP_BAD_REQUEST;
+	case -ENOSPC:
+	case -E2BIG:
+		return MHD_HTTP_CONTENT_TOO_LARGE;
+	default:
+		return MHD_HTTP_INTERNAL_SERVER_ERROR;
+	}
+}
+
+static void
+fail_change(struct api_reply *r, int error, const struct diag *d)
+{
+	api_fail(r, status_of(error), d, "%s", d->msg[0] != '\0' ? d->msg : strerror(-error));
+}
+
+static const char **
+read_ids(const json_t *list, struct api_reply *r)
+{
+	size_t n = json_array_size(list);
+	const char **ids;
+
+	if (n == 0 || n > API_MAX_IDS) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "ids: expected 1 to %d ids", API_MAX_IDS);
+		return NULL;
+	}
+	ids = calloc(n, sizeof(*ids));
+	for (size_t i = 0; ids != NULL && i < n; i++) {
+		ids[i] = json_string_value(json_array_get(list, i));
+		if (ids[i] == NULL) {
+			api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "ids: expected texts");
+			free(ids);
+			return NULL;
+		}
+	}
+	return ids;
+}
+
+static void
+decide(const struct api_request *q, struct api_reply *r, enum edge_state state)
+{
+	static const char *const keys[] = { "ids", "reason", "ticket", "expiresInSeconds", NULL };
+	json_t *o = read_body(q, r, keys);
+	const json_t *expires = json_object_get(o, "expiresInSeconds");
+	const char *reason, *ticket;
+	struct edge_decision given = { 0 };
+	_cleanup_free_ const char **ids = NULL;
+	struct diag d = { 0 };
+	size_t changed;
+	int ret;
+
+	if (o == NULL)
+		return;
+	if (!read_string(o, "reason", EDGE_REASON_MAX, r, &reason) ||
+	    !read_string(o, "ticket", EDGE_REASON_MAX, r, &ticket))
+		goto out;
+	if (reason == NULL || *reason == '\0') {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "a decision needs a reason");
+		goto out;
+	}
+	if (expires != NULL && !json_is_null(expires) &&
+	    (!json_is_integer(expires) || json_integer_value(expires) <= 0 ||
+		json_integer_value(expires) > 10LL * 366 * 86400)) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expiresInSeconds: expected a whole number, at most ten years");
+		goto out;
+	}
+	ids = read_ids(json_object_get(o, "ids"), r);
+	if (ids == NULL)
+		goto out;
+	given.reason = (char *)reason;
+	given.ticket = (char *)ticket;
+	if (json_is_integer(expires))
+		given.expires_ns =
+		    now_real() + (uint64_t)json_integer_value(expires) * NSEC_PER_SEC;
+	ret = segment_decide(q->c, ids, json_array_size(json_object_get(o, "ids")), state, &given,
+	    &q->who, &d, &changed);
+	if (ret < 0)
+		fail_change(r, ret, &d);
+	else
+		r->json = json_pack("{s:I, s:I}", "changed", (json_int_t)changed, "revision",
+		    (json_int_t)q->c->revision);
+out:
+	json_decref(o);
+}
+
+static void
+post_approve(const struct api_request *q, struct api_reply *r)
+{
+	decide(q, r, EDGE_APPROVED);
+}
+
+static void
+post_deny(const struct api_request *q, struct api_reply *r)
+{
+	decide(q, r, EDGE_DENIED);
+}
+
+/* The workloads that a request names, or all of them. The number, or 0 after filling r. */
+static size_t
+read_workloads(
+    const struct api_request *q, const json_t *o, struct mode_change *changes, struct api_reply *r)
+{
+	const json_t *list = json_object_get(o, "workloads");
+	size_t n = 0;
+
+	if (json_is_true(json_object_get(o, "all"))) {
+		for (struct workload *w = q->c->workloads; w != NULL; w = w->next)
+			if (workload_selected(q->c, w->name))
+				changes[n++].workload = w;
+		if (n == 0)
+			api_fail(r, MHD_HTTP_NOT_FOUND, NULL, "there is no workload yet");
+		return n;
+	}
+	if (json_array_size(list) == 0 || json_array_size(list) > q->c->n_workloads) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "workloads: expected names of workloads, or all: true");
+		return 0;
+	}
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+		struct workload *w = name != NULL ? workload_find(q->c, name) : NULL;
+		char safe[256] = "";
+
+		if (w == NULL || !workload_selected(q->c, w->name)) {
+			if (name != NULL)
+				text_escape(name, strlen(name), safe, sizeof(safe));
+			api_fail(r, MHD_HTTP_NOT_FOUND, NULL, "no such workload: %s", safe);
+			return 0;
+		}
+		changes[n++].workload = w;
+	}
+	return n;
+}
+
+/* Edges of these workloads that are pending: what enforcement would drop. */
+static json_int_t
+count_pending(struct controller *c, const struct mode_change *changes, size_t n)
+{
+	json_int_t pending = 0;
+	size_t pos = 0;
+	struct edge *e;
+
+	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (e->state != EDGE_PENDING)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			peer_id id = changes[i].workload->peer;
+
+			if (e->key.from == id || e->key.to == id) {
+				pending++;
+				break;
+			}
+		}
+	}
+	return pending;
+}
+
+static void
+post_mode(const struct api_request *q, struct api_reply *r)
+{
+	static const char *const keys[] = { "workloads", "all", "mode", "direction", "reason",
+		NULL };
+	json_t *o = read_body(q, r, keys);
+	const char *mode, *direction, *reason;
+	_cleanup_free_ struct mode_change *changes = NULL;
+	struct diag d = { 0 };
+	int m, dir, ret;
+	size_t n;
+
+	if (o == NULL)
+		return;
+	if (!read_string(o, "mode", 16, r, &mode) ||
+	    !read_string(o, "direction", 16, r, &direction) ||
+	    !read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
+		goto out;
+	m = mode != NULL ? mode_parse(mode) : -EINVAL;
+	dir = direction != NULL ? direction_parse(direction) : WL_BOTH;
+	if (m < 0 || dir < 0) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "%s",
+		    m < 0 ? "mode: expected observe, audit or enforce"
+			  : "direction: expected ingress, egress or both");
+		goto out;
+	}
+	changes = calloc(q->c->n_workloads + 1, sizeof(*changes));
+	n = changes != NULL ? read_workloads(q, o, changes, r) : 0;
+	if (n == 0)
+		goto out;
+	for (size_t i = 0; i < n; i++) {
+		changes[i].mode = (enum wl_mode)m;
+		changes[i].direction = (enum wl_direction)dir;
+	}
+	ret = segment_set_modes(
+	    q->c, changes, n, reason != NULL ? reason : "by command", &q->who, &d);
+	if (ret < 0)
+		fail_change(r, ret, &d);
+	else
+		r->json = json_pack("{s:I, s:I, s:I}", "changed", (json_int_t)n, "revision",
+		    (json_int_t)q->c->revision, "pendingEdges",
+		    m == MODE_OBSERVE ? (json_int_t)0 : count_pending(q->c, changes, n));
+out:
+	json_decref(o);
+}
+
+static struct policy *
+parse_policy(const struct api_request *q, struct api_reply *r)
+{
+	struct policy *p = NULL;
+	struct diag d = { 0 };
+
+	if (policy_parse(q->body, q->body_len, &d, &p) < 0)
+		api_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, &d, "%s", d.msg);
+	return p;
+}
+
+static void
+post_validate(const struct api_request *q, struct api_reply *r)
+{
+	_cleanup_(policy_freep) struct policy *p = parse_policy(q, r);
+
+	if (p != NULL)
+		r->json = json_pack("{s:I, s:I, s:I}", "workloads", (json_int_t)p->n_workloads,
+		    "edges", (json_int_t)p->n_edges, "networks", (json_int_t)p->n_networks);
+}
+
+static void
+post_apply(const struct api_request *q, struct api_reply *r)
+{
+	const char *expected = api_arg(q, "expectedRevision"), *reason = api_arg(q, "reason");
+	_cleanup_(policy_freep) struct policy *p = NULL;
+	unsigned long long number = 0;
+	struct diag d = { 0 };
+	char *end;
+	int ret;
+
+	if (expected != NULL) {
+		number = strtoull(expected, &end, 10);
+		if (*expected < '0' || *expected > '9' || *end != '\0') {
+			api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+			    "expectedRevision: expected a whole number");
+			return;
+		}
+	}
+	if (reason != NULL && strlen(reason) > EDGE_REASON_MAX) {
+		api_fail(
+		    r, MHD_HTTP_BAD_REQUEST, NULL, "reason: at most %d bytes", EDGE_REASON_MAX);
+		return;
+	}
+	p = parse_policy(q, r);
+	if (p == NULL)
+		return;
+	ret = segment_apply_policy(
+	    q->c, p, number, reason != NULL ? reason : "policy apply", &q->who, &d);
+	if (ret < 0)
+		fail_change(r, ret, &d);
+	else
+		r->json = json_pack("{s:I}", "revision", (json_int_t)q->c->revision);
+}
+
+const struct api_route api_write_routes[] = {
+	{ "POST", "/v1/edges/approve", API_REVIEWER, post_approve },
+	{ "POST", "/v1/edges/deny", API_REVIEWER, post_deny },
+	{ "POST", "/v1/mode", API_ADMIN, post_mode },
+	{ "POST", "/v1/policy/validate", API_VIEWER, post_validate },
+	{ "POST", "/v1/policy/apply", API_ADMIN, post_apply },
+	{ NULL, NULL, API_VIEWER, NULL },
+};

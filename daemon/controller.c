@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * nanoseg-controller: events and dumps on handed sockets, learning, policy, store, API. Own uid, no
+ * capability; it never enters a namespace. What is to happen in the kernel it asks of the warden.
+ */
+#include "daemon/controller.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define EVIDENCE_EVERY_S 5
+#define CT_STATS_EVERY_S 10
+#define FLOW_RING_SIZE 4096
+#define WAITING_SIZE 16384
+#define ATTEMPTS_MAX 8192
+#define DENIALS_MAX 10000
+
+static void
+on_hello(struct controller *c, struct msg *m)
+{
+	memcpy(&c->warden, m->body, sizeof(c->warden));
+	c->warden.kernel[sizeof(c->warden.kernel) - 1] = '\0';
+	instance_reset(c);
+	c->warden_ready = true;
+}
+
+static void
+on_netns(struct controller *c, struct msg *m)
+{
+	struct w_netns n;
+
+	memcpy(&n, m->body, sizeof(n));
+	instance_on_netns(c, &n);
+}
+
+static void
+on_netns_gone(struct controller *c, struct msg *m)
+{
+	struct w_cookie k;
+
+	memcpy(&k, m->body, sizeof(k));
+	instance_on_netns_gone(c, k.cookie);
+}
+
+static void
+on_applied(struct controller *c, struct msg *m)
+{
+	struct w_applied a;
+
+	memcpy(&a, m->body, sizeof(a));
+	enforce_on_applied(c, &a);
+}
+
+static void
+on_done(struct controller *c, struct msg *m)
+{
+	struct w_done d;
+
+	memcpy(&d, m->body, sizeof(d));
+	observe_on_dump_asked(c, &d);
+}
+
+static void
+on_nft_state(struct controller *c, struct msg *m)
+{
+	struct w_nft_state s;
+
+	memcpy(&s, m->body, sizeof(s));
+	enforce_on_state(c, &s);
+}
+
+static void
+check_headroom(struct controller *c, struct instance *i)
+{
+	uint32_t percent = c->config->conntrack_alert;
+	bool was_full = i->ct_alert;
+
+	i->ct_alert = i->ct_count.max != 0 &&
+		      (uint64_t)i->ct_count.count * 100 >= (uint64_t)i->ct_count.max * percent;
+	if (i->ct_alert && !was_full)
+		log_error("instance %s: conntrack holds %u of %u entries: raise "
+			  "net.netfilter.nf_conntrack_max",
+		    instance_id(i), i->ct_count.count, i->ct_count.max);
+}
+
+static void
+on_ct_stats(struct controller *c, struct msg *m)
+{
+	struct w_ct_stats s;
+
+	for (size_t at = 0; at + sizeof(s) <= m->h.body_len; at += sizeof(s)) {
+		struct instance *i;
+
+		memcpy(&s, m->body + at, sizeof(s));
+		i = instance_find(c, s.cookie);
+		if (i == NULL)
+			continue;
+		i->ct_count = s;
+		check_headroom(c, i);
+	}
+}
+
+static void
+on_scanned(struct controller *c, struct msg *m)
+{
+	c->scanned = true;
+	enforce_schedule(c);
+}
+
+static void
+on_capture_events(struct controller *c, struct msg *m)
+{
+	struct flow_event ev;
+
+	for (size_t at = 0; at + sizeof(ev) <= m->h.body_len; at += sizeof(ev)) {
+		memcpy(&ev, m->body + at, sizeof(ev));
+		/* The capture role parses hostile packets: it may not claim an answer. */
+		if (flow_event_validate(&ev) < 0 || ev.kind == FLOW_ANSWERED) {
+			c->unresolved++;
+			continue;
+		}
+		learn_flow(c, &ev);
+	}
+	api_wake(c->api);
+}
+
+static void
+on_capture_stats(struct controller *c, struct msg *m)
+{
+	char before[sizeof(c->capture.error)];
+
+	memcpy(before, c->capture.error, sizeof(before));
+	memcpy(&c->capture, m->body, sizeof(c->capture));
+	c->capture.error[sizeof(c->capture.error) - 1] = '\0';
+	if (c->capture.error[0] != '\0' && strcmp(before, c->capture.error) != 0)
+		log_warn("no capture of attempts: %s", c->capture.error);
+}
+
+static void
+on_container(struct controller *c, struct msg *m)
+{
+	instance_on_container(c, (const char *)m->body, m->h.body_len);
+}
+
+static void
+on_container_gone(struct controller *c, struct msg *m)
+{
+	struct d_id d;
+
+	memcpy(&d, m->body, sizeof(d));
+	instance_on_container_gone(c, &d);
+}
+
+static void
+on_engine(struct controller *c, struct msg *m)
+{
+	memcpy(&c->engine.d, m->body, sizeof(c->engine.d));
+	c->engine.d.engine[sizeof(c->engine.d.engine) - 1] = '\0';
+	c->engine.d.why[sizeof(c->engine.d.why) - 1] = '\0';
+	c->engine.known = true;
+	if (m->h.type == MSG_D_SYNCED)
+		c->engine.synced = true;
+}
+
+struct handler {
+	uint16_t type;
+	enum role from;
+	void (*fn)(struct controller *c, struct msg *m);
+};
+
+static const struct handler handlers[] = {
+	{ MSG_W_HELLO, ROLE_WARDEN, on_hello },
+	{ MSG_W_NETNS, ROLE_WARDEN, on_netns },
+	{ MSG_W_NETNS_GONE, ROLE_WARDEN, on_netns_gone },
+	{ MSG_W_ATTACHED, ROLE_WARDEN, instance_on_attached },
+	{ MSG_W_APPLIED, ROLE_WARDEN, on_applied },
+	{ MSG_W_DONE, ROLE_WARDEN, on_done },
+	{ MSG_W_NFT_STATE, ROLE_WARDEN, on_nft_state },
+	{ MSG_W_CT_STATS, ROLE_WARDEN, on_ct_stats },
+	{ MSG_W_SCANNED, ROLE_WARDEN, on_scanned },
+	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
+	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
+	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },
+	{ MSG_D_GONE, ROLE_DISCOVERY, on_container_gone },
+	{ MSG_D_ENGINE, ROLE_DISCOVERY, on_engine },
+	{ MSG_D_SYNCED, ROLE_DISCOVERY, on_engine },
+};
+
+static void
+on_msg(void *arg, enum role peer, struct msg *m)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+		if (handlers[i].type != m->h.type || handlers[i].from != peer)
+			continue;
+		handlers[i].fn(arg, m);
+		return;
+	}
+	log_warn("%s sent a message that is not its to send: ignored", role_name(peer));
+}
+
+static void
+on_peer_gone(void *arg, enum role peer)
+{
+	struct controller *c = arg;
+
+	if (peer == ROLE_WARDEN)
+		c->warden_ready = false;
+}
+
+static void
+on_listen(void *arg, int fd)
+{
+	struct controller *c = arg;
+	int r = api_listen(c->api, fd);
+
+	if (r < 0)
+		log_error("the API cannot listen: %s", strerror(-r));
+}
+
+static int
+flush_evidence(struct controller *c)
+{
+	struct edge *e;
+	size_t pos = 0;
+	int r = 0;
+	bool begun = false;
+
+	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (!e->dirty)
+			continue;
+		if (!begun)
+			r = store_begin(c->store);
+		begun = true;
+		if (r == 0)
+			r = store_put_edge(c->store, c->peers, e);
+	}
+	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next) {
+		if (!w->dirty)
+			continue;
+		if (!begun)
+			r = store_begin(c->store);
+		begun = true;
+		if (r == 0)
+			r = store_put_workload(c->store, w);
+	}
+	if (!begun)
+		return 0;
+	if (r == 0)
+		r = store_commit(c->store);
+	if (r < 0) {
+		store_rollback(c->store);
+		return r;
+	}
+	pos = 0;
+	while ((e = edge_table_next(c->edges, &pos)) != NULL)
+		e->dirty = false;
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		w->dirty = false;
+	return 0;
+}
+
+static void
+save_evidence(struct controller *c)
+{
+	static bool failing;
+	int r = flush_evidence(c);
+
+	if (r < 0 && !failing)
+		log_error("evidence is not stored, trying again: %s", strerror(-r));
+	failing = r < 0;
+}
+
+static void
+on_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct controller *c = arg;
+	static unsigned seconds;
+
+	seconds++;
+	instance_tick(c);
+	attempt_tick(c);
+	enforce_tick(c);
+	promote_tick(c);
+	if (seconds % EVIDENCE_EVERY_S == 0)
+		save_evidence(c);
+	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
+		role_send(&c->loop, ROLE_WARDEN, MSG_W_GET_CT_STATS, 0, NULL, 0);
+	api_wake(c->api);
+}
+
+static void
+on_stop(void *arg)
+{
+	save_evidence(arg);
+}
+
+static int
+intern_fixed(struct controller *c)
+{
+	const struct peer host = { .kind = PEER_HOST }, internet = { .kind = PEER_INTERNET },
+			  multicast = { .kind = PEER_MULTICAST };
+	int r = peer_intern(c->peers, &host, &c->peer_host);
+
+	if (r == 0)
+		r = peer_intern(c->peers, &internet, &c->peer_internet);
+	if (r == 0)
+		r = peer_intern(c->peers, &multicast, &c->peer_multicast);
+	return r;
+}
+
+static int
+make_tables(struct controller *c)
+{
+	size_t max_edges = c->config->max_edges;
+	int r;
+
+	c->waiting = calloc(WAITING_SIZE, sizeof(*c->waiting));
+	if (c->waiting == NULL)
+		return -ENOMEM;
+	if ((r = peer_table_new_seeded(max_edges * 2 + CTL_MAX_WORKLOADS, c->seed, &c->peers)) <
+		0 ||
+	    (r = edge_table_new(c->peers, max_edges, c->seed, learn_covers, c, &c->edges)) < 0 ||
+	    (r = addr_map_new(c->seed, &c->addr_map)) < 0 ||
+	    (r = nat_cache_new(c->seed, &c->nat)) < 0 ||
+	    (r = denial_table_new(DENIALS_MAX, c->seed, &c->denials)) < 0 ||
+	    (r = attempt_table_new(ATTEMPTS_MAX, c->seed, &c->attempts)) < 0 ||
+	    (r = flow_ring_new(FLOW_RING_SIZE, &c->flows)) < 0)
+		return r;
+	return intern_fixed(c);
+}
+
+static int
+make_events(struct controller *c)
+{
+	const struct timeval second = { .tv_sec = 1 };
+	struct event_base *base = c->loop.base;
+
+	c->ev_drain = evtimer_new(base, observe_drain_cb, c);
+	c->ev_reconcile = evtimer_new(base, enforce_reconcile_cb, c);
+	c->ev_second = event_new(base, -1, EV_PERSIST, on_second, c);
+	if (c->ev_drain == NULL || c->ev_reconcile == NULL || c->ev_second == NULL)
+		return -ENOMEM;
+	return evtimer_add(c->ev_second, &second) < 0 ? -ENOMEM : 0;
+}
+
+static void
+refuse(const char *what, const struct diag *d, int error)
+{
+	if (d->line != 0)
+		log_error("%s: line %u, column %u: %s", what, d->line, d->col, d->msg);
+	else
+		log_error("%s: %s", what, d->msg[0] != '\0' ? d->msg : strerror(-error));
+	exit(EXIT_FAILURE);
+}
+
+static void
+parse_args(struct controller *c, int argc, char **argv, bool *ret_check)
+{
+	static const struct option options[] = {
+		{ "state-dir", required_argument, NULL, 'd' },
+		{ "config", required_argument, NULL, 'c' },
+		{ "only", required_argument, NULL, 'o' },
+		{ "socket", required_argument, NULL, 's' },
+		{ "check", no_argument, NULL, 'k' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int opt;
+
+	c->config_path = SYSCONFDIR "/nanoseg/nanosegd.yaml";
+	c->state_dir = LOCALSTATEDIR "/lib/nanoseg";
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case 'd':
+			c->state_dir = optarg;
+			break;
+		case 'c':
+			c->config_path = optarg;
+			break;
+		case 'o':
+			c->only = optarg;
+			break;
+		case 's':
+			c->socket_path = optarg;
+			break;
+		case 'k':
+			*ret_check = true;
+			break;
+		default:
+			exit(2);
+		}
+	}
+}
+
+static void
+start(struct controller *c)
+{
+	struct diag d = { 0 };
+	int r;
+
+	c->workloads_tail = &c->workloads;
+	c->started_ns = now_real();
+	if (getrandom(&c->seed, sizeof(c->seed), 0) != sizeof(c->seed))
+		refuse("random numbers", &d, -EIO);
+	if ((r = make_tables(c)) < 0)
+		refuse("tables", &d, r);
+	if ((r = store_open(c->state_dir, &d, &c->store)) < 0 || (r = segment_load(c, &d)) < 0)
+		refuse("the store is not usable, the rules in the kernel stand", &d, r);
+	if ((r = role_loop_init(&c->loop, ROLE_CONTROLLER)) < 0 || (r = make_events(c)) < 0)
+		refuse("event loop", &d, r);
+	if ((r = api_new(c, &c->api)) < 0)
+		refuse("API", &d, r);
+	c->loop.arg = c;
+	c->loop.on_msg = on_msg;
+	c->loop.on_peer_gone = on_peer_gone;
+	c->loop.on_listen = on_listen;
+	c->loop.on_stop = on_stop;
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct controller c;
+	struct diag d = { 0 };
+	bool check = false;
+	int r;
+
+	role_parse_args(ROLE_CONTROLLER, &argc, argv, &c.args);
+	parse_args(&c, argc, argv, &check);
+	r = config_load(c.config_path, &d, &c.config);
+	if (r < 0)
+		refuse(c.config_path, &d, r);
+	if (check)
+		return EXIT_SUCCESS;
+	priv_drop(ROLE_CONTROLLER, c.args.uid, c.args.gid);
+	start(&c);
+	priv_seccomp(ROLE_CONTROLLER);
+	r = role_loop_run(&c.loop);
+	store_close(c.store);
+	return r;
+}

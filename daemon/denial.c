@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What was refused, what would be, and what was never answered: kept apart from the edges, never
+ * evidence for learning, and bounded. Records are aggregated by (kind, ends, protocol, port); when
+ * the table is full the one not seen for longest makes room, and that is counted.
+ *
+ * An attempt is a first packet without an answer: it waits a few seconds for the answer that
+ * conntrack reports, and only then becomes a record.
+ */
+#include "daemon/controller.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ATTEMPT_WAIT_NS (5 * NSEC_PER_SEC)
+
+struct denial_table {
+	uint64_t seed, seq, evicted;
+	size_t max, n, n_slots;
+	uint32_t *slots;      /* index + 1 into items, open addressing */
+	struct denial *items; /* in order of first sight */
+};
+
+int
+denial_table_new(size_t max, uint64_t seed, struct denial_table **ret)
+{
+	struct denial_table *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return -ENOMEM;
+	t->seed = seed;
+	t->max = max;
+	t->n_slots = 64;
+	while (t->n_slots < max * 2)
+		t->n_slots *= 2;
+	t->slots = calloc(t->n_slots, sizeof(*t->slots));
+	t->items = calloc(max, sizeof(*t->items)); /* untouched pages cost nothing */
+	if (t->slots == NULL || t->items == NULL) {
+		denial_table_free(t);
+		return -ENOMEM;
+	}
+	*ret = t;
+	return 0;
+}
+
+void
+denial_table_free(struct denial_table *t)
+{
+	if (t == NULL)
+		return;
+	free(t->slots);
+	free(t->items);
+	free(t);
+}
+
+static bool
+same_denial(const struct denial *d, uint8_t kind, const struct edge_key *k)
+{
+	return d->kind == kind && memcmp(&d->key, k, sizeof(*k)) == 0;
+}
+
+static uint64_t
+denial_hash(const struct denial_table *t, uint8_t kind, const struct edge_key *k)
+{
+	uint64_t h = hash_mix64(t->seed ^ ((uint64_t)k->from << 32 | k->to));
+
+	return hash_mix64(h ^ ((uint64_t)kind << 40 | (uint64_t)k->proto << 32 |
+				  (uint64_t)k->port_lo << 16 | k->port_hi));
+}
+
+/* The slot of the record, or the empty slot where it would go. */
+static uint32_t *
+denial_slot(const struct denial_table *t, uint8_t kind, const struct edge_key *k)
+{
+	size_t at = denial_hash(t, kind, k) & (t->n_slots - 1);
+
+	while (t->slots[at] != 0 && !same_denial(&t->items[t->slots[at] - 1], kind, k))
+		at = (at + 1) & (t->n_slots - 1);
+	return &t->slots[at];
+}
+
+static void
+denial_rebuild(struct denial_table *t)
+{
+	memset(t->slots, 0, t->n_slots * sizeof(*t->slots));
+	for (size_t i = 0; i < t->n; i++)
+		*denial_slot(t, t->items[i].kind, &t->items[i].key) = (uint32_t)i + 1;
+}
+
+/* Makes room for a sixteenth of the table at once, so that a flood does not pay for each. */
+static void
+denial_evict(struct denial_table *t)
+{
+	uint64_t oldest = UINT64_MAX, newest = 0, limit;
+	size_t kept = 0, room = MAX(1, t->max / 16);
+
+	for (size_t i = 0; i < t->n; i++) {
+		oldest = MIN(oldest, t->items[i].last_ns);
+		newest = MAX(newest, t->items[i].last_ns);
+	}
+	limit = oldest + (newest - oldest) / 16;
+	for (size_t i = 0; i < t->n; i++) {
+		bool drop = t->items[i].last_ns <= limit && i - kept < room;
+
+		if (!drop)
+			t->items[kept++] = t->items[i];
+	}
+	t->evicted += t->n - kept;
+	t->n = kept;
+	denial_rebuild(t);
+}
+
+static struct denial *
+denial_new(struct controller *c, uint8_t kind, const struct edge_key *key)
+{
+	struct denial_table *t = c->denials;
+	struct denial *d;
+	uint64_t number;
+
+	if (t->n >= t->max)
+		denial_evict(t);
+	d = &t->items[t->n++];
+	memset(d, 0, sizeof(*d));
+	d->kind = kind;
+	d->key = *key;
+	d->edge = edge_key_number(peer_get(c->peers, key->from), peer_get(c->peers, key->to),
+	    key->proto, key->port_lo, key->port_hi);
+	number = hash_mix64(d->edge ^ kind) & 0xffffffffffffULL;
+	snprintf(d->id, sizeof(d->id), "d-%012" PRIx64, number);
+	*denial_slot(t, kind, key) = (uint32_t)t->n;
+	return d;
+}
+
+void
+denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key)
+{
+	struct denial_table *t = c->denials;
+	uint32_t slot = *denial_slot(t, ev->kind, key);
+	struct denial *d = slot != 0 ? &t->items[slot - 1] : denial_new(c, ev->kind, key);
+
+	if (d->count == 0)
+		d->first_ns = ev->time_ns;
+	d->count += ev->count;
+	d->last_ns = ev->time_ns;
+	d->dir = ev->dir;
+	d->last = ev->tuple;
+	d->seq = ++t->seq;
+}
+
+const struct denial *
+denial_find(const struct denial_table *t, const char *id)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (strcmp(t->items[i].id, id) == 0)
+			return &t->items[i];
+	return NULL;
+}
+
+const struct denial *
+denial_next(const struct denial_table *t, size_t *pos)
+{
+	return *pos < t->n ? &t->items[(*pos)++] : NULL;
+}
+
+uint64_t
+denial_head(const struct denial_table *t)
+{
+	return t->seq;
+}
+
+uint64_t
+denial_evicted(const struct denial_table *t)
+{
+	return t->evicted;
+}
+
+struct attempt {
+	struct flow_event ev;
+	bool used;
+};
+
+/* Linear probing over a short run: an attempt that finds no place there is counted as lost. */
+#define ATTEMPT_PROBE 8
+
+struct attempt_table {
+	uint64_t seed, lost;
+	size_t n, n_slots;
+	struct attempt slots[];
+};
+
+int
+attempt_table_new(size_t max, uint64_t seed, struct attempt_table **ret)
+{
+	struct attempt_table *t;
+	size_t n = 64;
+
+	while (n < max)
+		n *= 2;
+	t = calloc(1, sizeof(*t) + n * sizeof(t->slots[0]));
+	if (t == NULL)
+		return -ENOMEM;
+	t->seed = seed;
+	t->n_slots = n;
+	*ret = t;
+	return 0;
+}
+
+void
+attempt_table_free(struct attempt_table *t)
+{
+	free(t);
+}
+
+static struct attempt *
+attempt_at(struct attempt_table *t, const struct tuple *tuple, size_t k)
+{
+	return &t->slots[(tuple_hash(tuple, t->seed) + k) & (t->n_slots - 1)];
+}
+
+void
+attempt_add(struct controller *c, const struct flow_event *ev)
+{
+	struct attempt_table *t = c->attempts;
+	struct attempt *free_slot = NULL;
+
+	for (size_t k = 0; k < ATTEMPT_PROBE; k++) {
+		struct attempt *a = attempt_at(t, &ev->tuple, k);
+
+		if (!a->used && free_slot == NULL)
+			free_slot = a;
+		if (a->used && tuple_eq(&a->ev.tuple, &ev->tuple)) {
+			a->ev.count += ev->count;
+			return;
+		}
+	}
+	if (free_slot == NULL) {
+		t->lost++;
+		return;
+	}
+	free_slot->ev = *ev;
+	free_slot->used = true;
+	t->n++;
+}
+
+void
+attempt_answered(struct controller *c, const struct tuple *tuple)
+{
+	struct attempt_table *t = c->attempts;
+
+	if (t->n == 0)
+		return;
+	for (size_t k = 0; k < ATTEMPT_PROBE; k++) {
+		struct attempt *a = attempt_at(t, tuple, k);
+
+		if (a->used && tuple_eq(&a->ev.tuple, tuple)) {
+			a->used = false;
+			t->n--;
+			return;
+		}
+	}
+}
+
+static void
+attempt_unanswered(struct controller *c, const struct flow_event *ev)
+{
+	struct edge_key key = { .proto = ev->tuple.proto };
+	struct instance *src, *dst;
+	const struct edge *edge;
+
+	if (resolve_addr(c, &ev->tuple.src, &key.from, &src) < 0 ||
+	    resolve_addr(c, &ev->tuple.dst, &key.to, &dst) < 0)
+		return;
+	/* Only what a container did or suffered: the host's own traffic is not ours to show. */
+	if ((src == NULL || src->is_host) && (dst == NULL || dst->is_host))
+		return;
+	key.port_lo = key.port_hi = ev->tuple.dport;
+	/* The answer may have been seen before the captured first packet arrived here. */
+	edge = edge_table_find(c->edges, &key);
+	if (edge != NULL && edge->evidence.last_seen_ns + NSEC_PER_SEC >= ev->time_ns)
+		return;
+	denial_record(c, ev, &key);
+}
+
+void
+attempt_tick(struct controller *c)
+{
+	struct attempt_table *t = c->attempts;
+	uint64_t limit = now_real() - ATTEMPT_WAIT_NS;
+
+	if (t->n == 0)
+		return;
+	for (size_t k = 0; k < t->n_slots; k++) {
+		struct attempt *a = &t->slots[k];
+
+		if (!a->used || a->ev.time_ns > limit)
+			continue;
+		a->used = false;
+		t->n--;
+		attempt_unanswered(c, &a->ev);
+	}
+}
+
+uint64_t
+attempt_lost(const struct attempt_table *t)
+{
+	return t->lost;
+}

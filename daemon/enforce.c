@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Desired against actual. Whenever a decision, an identity or an address changes, reconciliation is
+ * scheduled; it compiles each governed workload once and sends the ruleset to those of its
+ * instances that have another one. What the kernel has then comes back with the answer. A failure
+ * leaves the old rules standing and is tried again with back-off.
+ *
+ * Before an instance's first enforcement, the established connections that the policy allows and
+ * that conntrack has never seen (idle since before the attach) are inserted, so that they live on.
+ * The warden handles messages in order: they are in the table before the rules are.
+ */
+#include "daemon/controller.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define INSERT_TIMEOUT_S 432000 /* the kernel's default for established TCP */
+#define READ_BACK_EVERY_S 30
+#define RECONCILE_DELAY_US 1000
+
+void
+enforce_schedule(struct controller *c)
+{
+	const struct timeval delay = { .tv_usec = RECONCILE_DELAY_US };
+
+	if (c->ev_reconcile != NULL && !evtimer_pending(c->ev_reconcile, NULL))
+		evtimer_add(c->ev_reconcile, &delay);
+}
+
+struct insert_arg {
+	struct controller *c;
+	struct instance *i;
+	const struct inventory *inv;
+	unsigned sent;
+};
+
+static const char *
+workload_of_addr(struct controller *c, const struct addr *a)
+{
+	bool ambiguous;
+	struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
+
+	return i != NULL && i->workload != NULL ? i->workload->name : NULL;
+}
+
+static void
+insert_allowed(void *arg, const struct tuple *t, bool oriented)
+{
+	struct insert_arg *a = arg;
+	struct w_ct_tuple body = {
+		.cookie = a->i->ns.cookie, .tuple = *t, .timeout_s = INSERT_TIMEOUT_S
+	};
+	struct evaluation ev;
+
+	policy_evaluate(a->c->policy, a->inv, t, workload_of_addr(a->c, &t->src),
+	    workload_of_addr(a->c, &t->dst), now_real(), &ev);
+	if (ev.verdict != VERDICT_ALLOW)
+		return;
+	if (role_send(&a->c->loop, ROLE_WARDEN, MSG_W_CT_INSERT, 0, &body, sizeof(body)) == 0)
+		a->sent++;
+}
+
+static bool
+enforces(const struct ruleset *r)
+{
+	return r->in_mode == MODE_ENFORCE || r->out_mode == MODE_ENFORCE;
+}
+
+static int
+send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory *inv,
+    const uint8_t digest[static RULESET_DIGEST_LEN])
+{
+	struct controller *c = i->ctl;
+	_cleanup_free_ uint8_t *bytes = NULL, *body = NULL;
+	struct insert_arg insert = { .c = c, .i = i, .inv = inv };
+	struct w_cookie head = { .cookie = i->ns.cookie };
+	size_t len;
+	int ret;
+
+	ret = ruleset_encode(r, &bytes, &len);
+	if (ret < 0)
+		return ret;
+	body = malloc(sizeof(head) + len);
+	if (body == NULL)
+		return -ENOMEM;
+	memcpy(body, &head, sizeof(head));
+	memcpy(body + sizeof(head), bytes, len);
+	if (enforces(r) && !i->enforced_before)
+		observe_established(i, insert_allowed, &insert);
+	if (++c->next_seq == 0)
+		c->next_seq = 1;
+	ret = role_send(
+	    &c->loop, ROLE_WARDEN, MSG_W_NFT_APPLY, c->next_seq, body, sizeof(head) + len);
+	if (ret < 0)
+		return ret;
+	i->apply_seq = c->next_seq;
+	i->asked_revision = c->revision;
+	memcpy(i->asked, digest, sizeof(i->asked));
+	return 0;
+}
+
+static void
+reconcile_instance(struct instance *i, const struct ruleset *r, const struct inventory *inv,
+    const uint8_t digest[static RULESET_DIGEST_LEN])
+{
+	bool same =
+	    i->has_applied && i->match && memcmp(i->applied, digest, sizeof(i->applied)) == 0;
+	int ret;
+
+	if (i->attach != ATTACH_DONE || i->apply_seq != 0)
+		return; /* an answer is due: reconciliation follows it */
+	if (same) {
+		i->applied_revision = i->ctl->revision;
+		return;
+	}
+	/* A fresh table holds the observe rules already. */
+	if (!i->has_applied && !i->attached.adopted && r->in_mode == MODE_OBSERVE &&
+	    r->out_mode == MODE_OBSERVE) {
+		i->applied_revision = i->ctl->revision;
+		return;
+	}
+	if (i->retry_at_ns != 0 && now_mono() < i->retry_at_ns)
+		return;
+	ret = send_ruleset(i, r, inv, digest);
+	if (ret < 0)
+		log_warn("instance %s: rules could not be sent, trying again: %s", instance_id(i),
+		    strerror(-ret));
+}
+
+static void
+reconcile_workload(struct controller *c, struct workload *w, const struct inventory *inv)
+{
+	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
+	uint8_t digest[RULESET_DIGEST_LEN];
+	int ret;
+
+	if (!workload_selected(c, w->name))
+		return;
+	ret = ruleset_compile(c->policy, inv, w->name, now_real(), &r);
+	if (ret == 0)
+		ret = ruleset_digest(r, digest);
+	if (ret < 0) {
+		log_error("workload %s: no ruleset, the rules in force stay: %s", w->name,
+		    strerror(-ret));
+		return;
+	}
+	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+		reconcile_instance(i, r, inv, digest);
+}
+
+/* The policy value has to name every workload, also those that appeared since it was built. */
+static int
+refresh_policy(struct controller *c)
+{
+	struct policy *p;
+	int r;
+
+	if (c->policy->n_workloads == c->n_workloads)
+		return 0;
+	r = segment_build_policy(c, false, &p);
+	if (r < 0)
+		return r;
+	policy_free(c->policy);
+	c->policy = p;
+	return 0;
+}
+
+void
+enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct controller *c = arg;
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+
+	if (!c->warden_ready)
+		return;
+	inv = inventory_build(c);
+	if (inv == NULL || refresh_policy(c) < 0) {
+		log_error("out of memory: the rules in force stay, trying again");
+		enforce_schedule(c);
+		return;
+	}
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (w->instances != NULL)
+			reconcile_workload(c, w, inv);
+}
+
+static void
+apply_failed(struct instance *i, int error)
+{
+	uint64_t wait_s = MIN(1ULL << MIN(i->apply_failures, 6u), 60ULL);
+
+	i->apply_failures++;
+	i->retry_at_ns = now_mono() + wait_s * NSEC_PER_SEC;
+	log_warn("instance %s: keeping revision %llu, retry in %llu s: %s", instance_id(i),
+	    (unsigned long long)i->applied_revision, (unsigned long long)wait_s,
+	    error < 0 ? strerror(-error) : "the kernel's rules differ from what was asked");
+}
+
+void
+enforce_on_applied(struct controller *c, const struct w_applied *a)
+{
+	struct instance *i = instance_find(c, a->cookie);
+	bool in_force;
+
+	if (i == NULL || i->apply_seq == 0)
+		return;
+	i->apply_seq = 0;
+	i->apply_error = a->error;
+	i->match = a->match != 0;
+	if (a->error < 0 || !i->match) {
+		apply_failed(i, a->error);
+		return;
+	}
+	i->apply_failures = 0;
+	i->retry_at_ns = 0;
+	i->has_applied = true;
+	i->applied_ns = now_real();
+	i->apply_usec = a->usec;
+	i->applied_revision = i->asked_revision;
+	i->attached.owned = a->owned;
+	memcpy(i->applied, a->ruleset, sizeof(i->applied));
+	memcpy(i->kernel, a->kernel, sizeof(i->kernel));
+	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
+	i->enforced_before |= in_force;
+	/* What changed meanwhile. */
+	enforce_schedule(c);
+}
+
+void
+enforce_on_state(struct controller *c, const struct w_nft_state *s)
+{
+	struct instance *i = instance_find(c, s->cookie);
+
+	if (i == NULL || s->error < 0 || !i->has_applied)
+		return;
+	i->dropped = s->dropped;
+	if (s->match != 0 || i->apply_seq != 0)
+		return;
+	i->drift++;
+	i->match = false;
+	log_error(
+	    "instance %s: its rules were changed from outside: loading them again", instance_id(i));
+	enforce_schedule(c);
+}
+
+void
+enforce_tick(struct controller *c)
+{
+	static unsigned seconds;
+	bool read_back = ++seconds % READ_BACK_EVERY_S == 0;
+	uint64_t now = now_mono();
+
+	for (struct instance *i = c->instances; i != NULL; i = i->next) {
+		struct w_cookie body = { .cookie = i->ns.cookie };
+
+		if (i->retry_at_ns != 0 && now >= i->retry_at_ns)
+			enforce_schedule(c);
+		if (read_back && i->has_applied && i->apply_seq == 0)
+			role_send(&c->loop, ROLE_WARDEN, MSG_W_NFT_READ, 0, &body, sizeof(body));
+	}
+}

@@ -1,0 +1,572 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Instances: the warden's namespaces joined with the engines' facts about containers.
+ *
+ * A namespace is announced by cookie and everything keys on that. Its container is found by the id
+ * that the warden read from a process's cgroup; what the engine says about that id gives the
+ * workload. A namespace that no engine claims is a workload under its file's name. An instance is
+ * attached (observed) as soon as it is announced, before its identity is known, unless --only
+ * restricts the daemon: then nothing is loaded before its workload's name matches.
+ */
+#include "daemon/controller.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* Names in the engines' folders that are plumbing, not containers. */
+static const char *const plumbing[] = { "default", "ingress_sbox", "1-*", "lb_*" };
+
+uint64_t
+now_real(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t
+now_mono(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+bool
+workload_selected(const struct controller *c, const char *name)
+{
+	return c->only == NULL || fnmatch(c->only, name, 0) == 0;
+}
+
+struct workload *
+workload_find(struct controller *c, const char *name)
+{
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (strcmp(w->name, name) == 0)
+			return w;
+	return NULL;
+}
+
+struct workload *
+workload_get(struct controller *c, const char *name)
+{
+	struct workload *w = workload_find(c, name);
+	struct peer p = { .kind = PEER_WORKLOAD, .name = name };
+
+	if (w != NULL)
+		return w;
+	if (c->n_workloads >= CTL_MAX_WORKLOADS)
+		return NULL;
+	w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return NULL;
+	w->name = strdup(name);
+	if (w->name == NULL || peer_intern(c->peers, &p, &w->peer) < 0) {
+		free(w->name);
+		free(w);
+		return NULL;
+	}
+	w->mode = MODE_OBSERVE;
+	w->direction = WL_BOTH;
+	w->mode_since_ns = now_real();
+	w->dirty = true;
+	*c->workloads_tail = w;
+	c->workloads_tail = &w->next;
+	c->n_workloads++;
+	return w;
+}
+
+static struct instance **
+cookie_slot(struct controller *c, uint64_t cookie)
+{
+	struct instance **p = &c->by_cookie[hash_mix64(cookie) % ARRAY_SIZE(c->by_cookie)];
+
+	while (*p != NULL && (*p)->ns.cookie != cookie)
+		p = &(*p)->next_of_cookie;
+	return p;
+}
+
+struct instance *
+instance_find(struct controller *c, uint64_t cookie)
+{
+	return *cookie_slot(c, cookie);
+}
+
+const char *
+instance_id(const struct instance *i)
+{
+	static char id[PEER_NAME_MAX + 1];
+
+	if (i->is_host)
+		return "host";
+	if (i->container != NULL || i->ns.container_id[0] != '\0') {
+		snprintf(id, sizeof(id), "%.12s",
+		    i->container != NULL ? i->container->id : i->ns.container_id);
+		return id;
+	}
+	if (i->ns.basename[0] != '\0')
+		return i->ns.basename;
+	snprintf(id, sizeof(id), "netns-%llu", (unsigned long long)i->ns.ino);
+	return id;
+}
+
+bool
+instance_is_late(const struct instance *i)
+{
+	return i->container != NULL ? !i->container->existing : i->ctl->scanned;
+}
+
+const char *
+instance_grade(const struct instance *i, const char **ret_why)
+{
+	*ret_why = NULL;
+	if (i->container != NULL && i->container->host_network) {
+		*ret_why = "it uses the host's network";
+		return "no";
+	}
+	if (i->attach == ATTACH_FAILED) {
+		*ret_why = "its namespace could not be attached";
+		return "no";
+	}
+	if (i->attach == ATTACH_DONE && !i->attached.owned) {
+		*ret_why = "this kernel cannot protect the table from the container's root";
+		return "partial";
+	}
+	return "full";
+}
+
+bool
+instance_has_addr(const struct instance *i, const struct addr *a)
+{
+	size_t n;
+	const struct rtnl_addr *list;
+
+	if (i->addrs == NULL)
+		return false;
+	list = rtnl_watch_addrs(i->addrs, &n);
+	for (size_t k = 0; k < n; k++)
+		if (addr_eq(&list[k].addr, a))
+			return true;
+	return false;
+}
+
+static struct container **
+container_slot(struct controller *c, const char *id)
+{
+	uint64_t h = c->seed;
+	struct container **p;
+
+	for (const char *s = id; *s != '\0'; s++)
+		h = hash_mix64(h ^ (uint8_t)*s);
+	p = &c->containers[h % ARRAY_SIZE(c->containers)];
+	while (*p != NULL && strcmp((*p)->id, id) != 0)
+		p = &(*p)->next;
+	return p;
+}
+
+static void
+container_free(struct container *k)
+{
+	if (k == NULL)
+		return;
+	free(k->facts);
+	free(k->name);
+	free(k->image);
+	free(k->image_id);
+	free(k);
+}
+
+static void
+instance_attach(struct instance *i)
+{
+	struct w_attach body = {
+		.cookie = i->ns.cookie,
+		.host = i->is_host,
+		.rcvbuf = i->ctl->config->event_buffer,
+	};
+
+	if (i->attach != ATTACH_NONE)
+		return;
+	if (role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_ATTACH, 0, &body, sizeof(body)) == 0)
+		i->attach = ATTACH_ASKED;
+}
+
+static void
+instance_leave_workload(struct instance *i)
+{
+	struct instance **p;
+
+	if (i->workload == NULL)
+		return;
+	for (p = &i->workload->instances; *p != NULL && *p != i; p = &(*p)->next_of_workload)
+		;
+	if (*p == i)
+		*p = i->next_of_workload;
+	i->workload->lost_events += i->ct_stats.overruns;
+	i->workload->lost_packets += i->lost_packets;
+	i->workload = NULL;
+	i->next_of_workload = NULL;
+}
+
+static void
+instance_join_workload(struct instance *i, const char *name, const char *project)
+{
+	struct controller *c = i->ctl;
+	struct workload *w = workload_get(c, name);
+	char safe[PEER_STRLEN];
+
+	if (w == NULL) {
+		log_warn("too many workloads: an instance stays without a name");
+		return;
+	}
+	if (i->workload == w)
+		return;
+	instance_leave_workload(i);
+	i->workload = w;
+	i->next_of_workload = w->instances;
+	w->instances = i;
+	w->last_seen_ns = now_real();
+	if (w->first_seen_ns == 0)
+		w->first_seen_ns = w->last_seen_ns;
+	w->dirty = true;
+	snprintf(w->project, sizeof(w->project), "%s", project);
+	text_escape(w->name, strlen(w->name), safe, sizeof(safe));
+	log_info("workload %s: instance %s", safe, instance_id(i));
+	if (workload_selected(c, w->name))
+		instance_attach(i);
+	learn_retry_waiting(c, false);
+	enforce_schedule(c);
+}
+
+static bool
+is_plumbing(const struct w_netns *n)
+{
+	for (size_t k = 0; k < ARRAY_SIZE(plumbing); k++)
+		if (fnmatch(plumbing[k], n->basename, 0) == 0)
+			return true;
+	return false;
+}
+
+/* What the instance is, from all that is known now. */
+static void
+instance_identify(struct instance *i)
+{
+	struct controller *c = i->ctl;
+	struct container_facts plain = {
+		.runtime = RUNTIME_NETNS, .id = i->ns.basename, .name = i->ns.basename
+	};
+	struct workload_id id;
+
+	if (i->is_host)
+		return;
+	if (i->ns.container_id[0] != '\0') {
+		struct container *k = *container_slot(c, i->ns.container_id);
+
+		i->container = k;
+		if (k != NULL)
+			instance_join_workload(i, k->identity.name, k->identity.project);
+		return;
+	}
+	if ((i->ns.flags & NETNS_F_NAMED) != 0 && i->ns.basename[0] != '\0') {
+		workload_identify(&plain, &id);
+		instance_join_workload(i, id.name, id.project);
+	}
+}
+
+static bool
+is_watched(const struct w_netns *n)
+{
+	if ((n->flags & NETNS_F_HOST) != 0)
+		return true;
+	if ((n->flags & NETNS_F_ENGINE) != 0 && is_plumbing(n))
+		return false;
+	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) != 0 || n->container_id[0] != '\0';
+}
+
+static struct instance *
+instance_new(struct controller *c, const struct w_netns *n)
+{
+	struct instance *i;
+
+	if (c->n_instances >= CTL_MAX_INSTANCES) {
+		log_warn("more than %d namespaces: one more is not observed", CTL_MAX_INSTANCES);
+		return NULL;
+	}
+	i = calloc(1, sizeof(*i));
+	if (i == NULL)
+		return NULL;
+	i->ctl = c;
+	i->ct_fd = i->dump_fd = i->diag_fd = -1;
+	i->announced_ns = now_mono();
+	i->hash = (uint32_t)hash_mix64(n->cookie ^ n->ino << 20);
+	i->is_host = (n->flags & NETNS_F_HOST) != 0;
+	i->ns = *n;
+	*cookie_slot(c, n->cookie) = i;
+	i->next = c->instances;
+	c->instances = i;
+	c->n_instances++;
+	if (i->is_host)
+		c->host = i;
+	return i;
+}
+
+void
+instance_on_netns(struct controller *c, const struct w_netns *n)
+{
+	struct instance *i;
+	struct d_id ask = { 0 };
+	bool asked_before;
+
+	if (memchr(n->basename, 0, sizeof(n->basename)) == NULL ||
+	    memchr(n->container_id, 0, sizeof(n->container_id)) == NULL || !is_watched(n))
+		return;
+	i = instance_find(c, n->cookie);
+	asked_before = i != NULL && i->ns.container_id[0] != '\0';
+	if (i == NULL)
+		i = instance_new(c, n);
+	if (i == NULL)
+		return;
+	i->ns = *n;
+	if (i->is_host || c->only == NULL)
+		instance_attach(i);
+	instance_identify(i);
+	if (i->container == NULL && n->container_id[0] != '\0' && !asked_before) {
+		memcpy(ask.id, n->container_id, sizeof(ask.id));
+		role_send(&c->loop, ROLE_DISCOVERY, MSG_D_LOOKUP, 0, &ask, sizeof(ask));
+	}
+}
+
+static void
+instance_free(struct instance *i)
+{
+	struct controller *c = i->ctl;
+	struct instance **p;
+
+	observe_stop(i);
+	instance_leave_workload(i);
+	for (p = &c->instances; *p != NULL && *p != i; p = &(*p)->next)
+		;
+	if (*p == i)
+		*p = i->next;
+	p = cookie_slot(c, i->ns.cookie);
+	if (*p == i)
+		*p = i->next_of_cookie;
+	c->n_instances--;
+	if (c->host == i)
+		c->host = NULL;
+	free(i);
+}
+
+void
+instance_on_netns_gone(struct controller *c, uint64_t cookie)
+{
+	struct instance *i = instance_find(c, cookie);
+	struct w_cookie body = { .cookie = cookie };
+
+	if (i == NULL)
+		return;
+	if (i->attach != ATTACH_NONE)
+		role_send(&c->loop, ROLE_WARDEN, MSG_W_RELEASE, 0, &body, sizeof(body));
+	instance_free(i);
+	enforce_schedule(c);
+}
+
+void
+instance_reset(struct controller *c)
+{
+	while (c->instances != NULL)
+		instance_free(c->instances);
+	c->scanned = false;
+}
+
+void
+instance_on_attached(struct controller *c, struct msg *m)
+{
+	struct w_attached a;
+	struct instance *i;
+	int r;
+
+	memcpy(&a, m->body, sizeof(a));
+	i = instance_find(c, a.cookie);
+	if (i == NULL || i->attach != ATTACH_ASKED)
+		return;
+	i->attached = a;
+	if (a.error < 0 || m->n_fds != 4) {
+		i->attach = ATTACH_FAILED;
+		i->attach_error = a.error < 0 ? a.error : -EPROTO;
+		log_warn(
+		    "instance %s: not observed: %s", instance_id(i), strerror(-i->attach_error));
+		return;
+	}
+	i->attach = ATTACH_DONE;
+	i->attached_ns = now_mono();
+	i->ct_count =
+	    (struct w_ct_stats){ .cookie = a.cookie, .count = a.ct_count, .max = a.ct_max };
+	r = observe_start(i, m);
+	if (r < 0) {
+		log_warn("instance %s: not observed: %s", instance_id(i), strerror(-r));
+		observe_stop(i);
+		i->attach = ATTACH_FAILED;
+		i->attach_error = r;
+	}
+	enforce_schedule(c);
+}
+
+static char *
+dup_string(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? strdup(s) : NULL;
+}
+
+/* Labels of an object, borrowed strings, in a malloc'ed array. */
+static struct label *
+labels_of(const json_t *o, size_t *ret_n)
+{
+	struct label *list = calloc(json_object_size(o) + 1, sizeof(*list));
+	const char *key;
+	json_t *value;
+	size_t n = 0;
+
+	*ret_n = 0;
+	if (list == NULL)
+		return NULL;
+	json_object_foreach((json_t *)o, key, value)
+	{
+		if (json_is_string(value))
+			list[n++] = (struct label){ key, json_string_value(value) };
+	}
+	*ret_n = n;
+	return list;
+}
+
+static int
+container_read(struct container *k, const json_t *o)
+{
+	_cleanup_free_ struct label *labels = NULL, *image_labels = NULL;
+	const json_t *image = json_object_get(o, "imageLabels");
+	struct container_facts f = { .runtime = RUNTIME_DOCKER, .id = k->id };
+	const char *mode = json_string_value(json_object_get(o, "networkMode"));
+	const char *started = json_string_value(json_object_get(o, "started"));
+
+	k->name = dup_string(o, "name");
+	k->image = dup_string(o, "image");
+	k->image_id = dup_string(o, "imageId");
+	labels = labels_of(json_object_get(o, "labels"), &f.n_labels);
+	image_labels = labels_of(image, &f.n_image_labels);
+	if (labels == NULL || image_labels == NULL)
+		return -ENOMEM;
+	f.name = k->name;
+	f.image = k->image;
+	f.image_id = k->image_id;
+	f.labels = labels;
+	f.image_labels = image_labels;
+	f.image_labels_known = json_is_object(image);
+	f.name_generated = json_is_true(json_object_get(o, "nameGenerated"));
+	workload_identify(&f, &k->identity);
+	k->runtime = f.runtime;
+	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
+	k->existing = started != NULL && strcmp(started, "existing") == 0;
+	return 0;
+}
+
+void
+instance_on_container(struct controller *c, const char *json, size_t len)
+{
+	json_error_t err;
+	json_t *o = json_loadb(json, len, JSON_REJECT_DUPLICATES, &err);
+	const char *id = json_string_value(json_object_get(o, "id"));
+	struct container **slot, *k = NULL;
+	bool existing = false;
+
+	if (id == NULL || strlen(id) != 64)
+		goto out;
+	k = calloc(1, sizeof(*k));
+	if (k == NULL)
+		goto out;
+	memcpy(k->id, id, 65);
+	if (container_read(k, o) < 0)
+		goto out;
+	slot = container_slot(c, id);
+	if (*slot == NULL && c->n_containers >= CTL_MAX_CONTAINERS) {
+		log_warn("more than %d containers: one more is not identified", CTL_MAX_CONTAINERS);
+		goto out;
+	}
+	if (*slot != NULL) {
+		struct container *old = *slot;
+
+		existing = old->existing;
+		*slot = old->next;
+		for (struct instance *i = c->instances; i != NULL; i = i->next)
+			if (i->container == old)
+				i->container = NULL;
+		container_free(old);
+		c->n_containers--;
+		slot = container_slot(c, id);
+	}
+	k->existing |= existing;
+	k->next = *slot;
+	*slot = k;
+	c->n_containers++;
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (strcmp(i->ns.container_id, id) == 0)
+			instance_identify(i);
+	k = NULL;
+out:
+	container_free(k);
+	json_decref(o);
+}
+
+void
+instance_on_container_gone(struct controller *c, const struct d_id *d)
+{
+	struct container **slot, *k;
+
+	if (memchr(d->id, 0, sizeof(d->id)) == NULL)
+		return;
+	slot = container_slot(c, d->id);
+	k = *slot;
+	if (k == NULL)
+		return;
+	*slot = k->next;
+	c->n_containers--;
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (i->container == k)
+			i->container = NULL;
+	container_free(k);
+}
+
+/* A container whose engine does not tell what it is: the short id is all there is. */
+static void
+give_up_identity(struct instance *i)
+{
+	char name[32];
+
+	if (i->workload != NULL || i->is_host || i->ns.container_id[0] == '\0')
+		return;
+	if (now_mono() - i->announced_ns < i->ctl->config->identify_timeout_ns)
+		return;
+	snprintf(name, sizeof(name), "%.12s", i->ns.container_id);
+	log_warn("container %s: no engine says what it is: it is shown by its id", name);
+	instance_join_workload(i, name, "");
+}
+
+void
+instance_tick(struct controller *c)
+{
+	uint64_t now = now_real();
+
+	for (struct instance *i = c->instances; i != NULL; i = i->next) {
+		give_up_identity(i);
+		if (i->workload != NULL)
+			i->workload->last_seen_ns = now;
+	}
+	learn_retry_waiting(c, true);
+}

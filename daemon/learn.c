@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From flow events to edges: one direction, one answer.
+ *
+ * An answered connection is credited to (source peer, destination peer, protocol, port) at the end
+ * where it was seen. Events whose ends are not identified yet wait in a bounded list and are tried
+ * again when an identity or an address arrives; after the identification time they are settled with
+ * what is known. Attempts and refusals never reach the edges.
+ *
+ * A dump and the socket table show connections that may have been counted before, so they only
+ * create what is not there yet.
+ */
+#include "daemon/controller.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define WAITING_MAX 16384
+
+/* Where an event happened, as far as it is known. */
+struct ends {
+	peer_id from, to;
+	struct instance *src, *dst; /* NULL: not one of ours */
+};
+
+static int
+find_ends(struct controller *c, const struct flow_event *ev, struct ends *ret)
+{
+	struct instance *seen_in = ev->netns != 0 ? instance_find(c, ev->netns) : NULL;
+	struct ends e = { 0 };
+	int r, r2;
+
+	r = resolve_addr(c, &ev->tuple.src, &e.from, &e.src);
+	r2 = resolve_addr(c, &ev->tuple.dst, &e.to, &e.dst);
+	if (r == -EAGAIN || r2 == -EAGAIN)
+		return -EAGAIN;
+	if (r < 0 || r2 < 0)
+		return r < 0 ? r : r2;
+	if (seen_in == NULL) {
+		*ret = e;
+		return 0;
+	}
+	/* What the namespace itself says beats the map: addresses may be claimed twice. */
+	if (seen_in->workload == NULL)
+		return -EAGAIN;
+	if (instance_has_addr(seen_in, &ev->tuple.src)) {
+		e.src = seen_in;
+		e.from = seen_in->workload->peer;
+	}
+	if (instance_has_addr(seen_in, &ev->tuple.dst)) {
+		e.dst = seen_in;
+		e.to = seen_in->workload->peer;
+	}
+	*ret = e;
+	return 0;
+}
+
+bool
+learn_covers(
+    void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t)
+{
+	struct controller *c = arg;
+	const struct peer *from = peer_get(c->peers, decided->key.from);
+	const struct peer *to = peer_get(c->peers, decided->key.to);
+	struct inventory none = { 0 };
+
+	if (decided->key.proto != observed->proto || observed->port_lo < decided->key.port_lo ||
+	    observed->port_hi > decided->key.port_hi)
+		return false;
+	if (decided->key.from != observed->from &&
+	    (from->kind == PEER_WORKLOAD || from->kind == PEER_HOST ||
+		!peer_contains(c->policy, &none, from, &t->src)))
+		return false;
+	if (decided->key.to != observed->to &&
+	    (to->kind == PEER_WORKLOAD || to->kind == PEER_HOST ||
+		!peer_contains(c->policy, &none, to, &t->dst)))
+		return false;
+	return true;
+}
+
+static void
+record_flow(struct controller *c, const struct flow_event *ev, const struct ends *e, uint64_t edge,
+    peer_id behind)
+{
+	struct flow_record rec = {
+		.time_ns = ev->time_ns,
+		.tuple = ev->tuple,
+		.from = e->from,
+		.to = e->to,
+		.behind = behind,
+		.kind = ev->kind,
+		.edge = edge,
+	};
+
+	flow_ring_add(c->flows, &rec);
+}
+
+/* Is the event the second sight of a connection whose first sight is at an attached source? */
+static bool
+is_second_sight(struct controller *c, const struct flow_event *ev, const struct ends *e,
+    const struct instance *seen_in)
+{
+	const struct tuple *other;
+	struct instance *client;
+	bool ambiguous;
+
+	if (e->src == seen_in)
+		return false;
+	if (e->src != NULL && !e->src->is_host)
+		return e->src->attach == ATTACH_DONE;
+	other = nat_cache_find(c->nat, &ev->tuple);
+	if (other == NULL)
+		return false;
+	client = addr_map_find(c->addr_map, &other->src, &ambiguous);
+	return client != NULL && !client->is_host && client->attach == ATTACH_DONE;
+}
+
+/* The workload that a published port of the host leads to, from the host's own conntrack. */
+static peer_id
+workload_behind(struct controller *c, const struct flow_event *ev, const struct ends *e)
+{
+	const struct tuple *other;
+	struct instance *i;
+	bool ambiguous;
+
+	if (e->dst == NULL || !e->dst->is_host)
+		return PEER_ID_NONE;
+	other = nat_cache_find(c->nat, &ev->tuple);
+	if (other == NULL)
+		return PEER_ID_NONE;
+	i = addr_map_find(c->addr_map, &other->dst, &ambiguous);
+	return i != NULL && i->workload != NULL ? i->workload->peer : PEER_ID_NONE;
+}
+
+static bool
+already_counted(const struct edge *e, enum edge_end end)
+{
+	return end == EDGE_END_SOURCE ? e->evidence.connections_source > 0
+				      : e->evidence.connections_destination > 0;
+}
+
+static void
+learn_answered(struct controller *c, const struct flow_event *ev, const struct ends *e)
+{
+	struct instance *seen_in = instance_find(c, ev->netns);
+	struct edge_observation o = {
+		.key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto },
+		.tuple = ev->tuple,
+		.time_ns = ev->time_ns,
+		.count = ev->count,
+	};
+	struct edge *edge;
+	int r;
+
+	if (seen_in == NULL || (e->src != seen_in && e->dst != seen_in)) {
+		c->unresolved++;
+		return;
+	}
+	o.key.port_lo = o.key.port_hi = ev->tuple.dport;
+	o.end = e->src == seen_in ? EDGE_END_SOURCE : EDGE_END_DESTINATION;
+	o.instance = seen_in->hash;
+	if (e->from == c->peer_host)
+		o.flags |= EDGE_FLAG_VIA_HOST;
+	if ((ev->flags & FLOW_F_MIDSTREAM) != 0 && (ev->flags & FLOW_F_ORIENTED) == 0)
+		o.flags |= EDGE_FLAG_MIDSTREAM;
+	if ((ev->flags & (FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET)) != 0) {
+		edge = edge_table_find(c->edges, &o.key);
+		if (edge != NULL && already_counted(edge, o.end))
+			return;
+	}
+	r = edge_table_observe(c->edges, &o, &edge);
+	if (r < 0)
+		return;
+	if (r == 1)
+		enforce_schedule(c);
+	attempt_answered(c, &ev->tuple);
+	if (!is_second_sight(c, ev, e, seen_in))
+		record_flow(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));
+}
+
+static void
+learn_refused(struct controller *c, const struct flow_event *ev, const struct ends *e)
+{
+	struct edge_key key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto };
+	struct edge *edge;
+
+	key.port_lo = key.port_hi = ev->tuple.dport;
+	edge = edge_table_find(c->edges, &key);
+	attempt_answered(c, &ev->tuple);
+	denial_record(c, ev, &key);
+	record_flow(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
+}
+
+/* 0, or -EAGAIN if an end is not identified yet. */
+static int
+try_learn(struct controller *c, const struct flow_event *ev)
+{
+	struct ends e;
+	int r = find_ends(c, ev, &e);
+
+	if (r < 0)
+		return r;
+	switch ((enum flow_kind)ev->kind) {
+	case FLOW_ANSWERED:
+		learn_answered(c, ev, &e);
+		break;
+	case FLOW_ATTEMPT:
+		attempt_add(c, ev);
+		break;
+	case FLOW_DENIED:
+	case FLOW_AUDITED:
+		learn_refused(c, ev, &e);
+		break;
+	}
+	return 0;
+}
+
+void
+learn_flow(struct controller *c, const struct flow_event *ev)
+{
+	int r = try_learn(c, ev);
+
+	if (r == -EAGAIN) {
+		if (c->n_waiting >= WAITING_MAX)
+			c->waiting_lost++;
+		else
+			c->waiting[c->n_waiting++] = *ev;
+	} else if (r < 0) {
+		c->waiting_lost++;
+	}
+}
+
+void
+learn_retry_waiting(struct controller *c, bool give_up_old)
+{
+	uint64_t limit = now_real() - c->config->identify_timeout_ns - NSEC_PER_SEC;
+	size_t kept = 0;
+
+	for (size_t k = 0; k < c->n_waiting; k++) {
+		struct flow_event ev = c->waiting[k];
+
+		if (try_learn(c, &ev) != -EAGAIN)
+			continue;
+		if (give_up_old && ev.time_ns < limit)
+			c->waiting_lost++;
+		else
+			c->waiting[kept++] = ev;
+	}
+	c->n_waiting = kept;
+}

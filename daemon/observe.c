@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The conntrack observer: one set of handed sockets per namespace.
+ *
+ * Events are not read one wake-up at a time. The first readable event disarms its socket and arms
+ * one timer for all; when it fires, 2 ms later, every armed socket is drained. At rest nothing
+ * runs. The host's socket (what NAT translated) is drained first, so that its translations are
+ * known when the namespaces' events are looked at.
+ *
+ * An overrun loses events without a number: it is counted as a loss and answered with a dump, which
+ * finds the connections that still live.
+ */
+#include "daemon/controller.h"
+#include "daemon/log.h"
+#include "netlink/sockdiag.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#define DRAIN_DELAY_US 2000
+#define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
+#define LISTENERS_MAX 4096
+#define LISTENERS_FRESH_NS (1 * NSEC_PER_SEC)
+#define TCP_STATE_ESTABLISHED 3
+
+struct diag_listener {
+	struct addr addr; /* any-address: all bytes zero */
+	uint16_t port;
+	uint8_t proto;
+};
+
+static uint8_t recv_buf[65536];
+
+static int
+on_listener(void *arg, const struct diag_socket *s)
+{
+	struct instance *i = arg;
+	struct diag_listener *grown;
+
+	if (!s->listening || i->n_listeners >= LISTENERS_MAX)
+		return 0;
+	if ((i->n_listeners & (i->n_listeners - 1)) == 0) {
+		size_t room = MAX(8, i->n_listeners * 2);
+
+		grown = realloc(i->listeners, room * sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		i->listeners = grown;
+	}
+	i->listeners[i->n_listeners++] = (struct diag_listener){
+		.addr = s->local,
+		.port = s->local_port,
+		.proto = s->proto,
+	};
+	return 0;
+}
+
+static void
+read_listeners(struct instance *i)
+{
+	uint64_t now = now_mono();
+
+	if (i->listeners_read_ns != 0 && now - i->listeners_read_ns < LISTENERS_FRESH_NS)
+		return;
+	i->listeners_read_ns = now;
+	i->n_listeners = 0;
+	if (i->diag_fd >= 0)
+		diag_dump(i->diag_fd, LISTENERS_MAX * 4, on_listener, i);
+}
+
+static bool
+is_any(const struct addr *a)
+{
+	static const uint8_t zero[16];
+
+	return memcmp(a->bytes, zero, sizeof(zero)) == 0;
+}
+
+static bool
+is_listening(const struct instance *i, uint8_t proto, const struct addr *a, uint16_t port)
+{
+	for (size_t k = 0; k < i->n_listeners; k++) {
+		const struct diag_listener *l = &i->listeners[k];
+
+		if (l->proto == proto && l->port == port &&
+		    (is_any(&l->addr) || addr_eq(&l->addr, a)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Settles the direction of a connection picked up in its middle: the end that listens is the
+ * server. Only the local end can be asked. True if that decided it; *t may then be reversed.
+ */
+static bool
+orient(struct instance *i, struct tuple *t)
+{
+	bool src_local = instance_has_addr(i, &t->src), dst_local = instance_has_addr(i, &t->dst);
+
+	if (src_local == dst_local || t->proto != IPPROTO_TCP)
+		return false;
+	read_listeners(i);
+	if (src_local && is_listening(i, t->proto, &t->src, t->sport))
+		*t = tuple_reverse(t);
+	else if (dst_local && !is_listening(i, t->proto, &t->dst, t->dport))
+		*t = tuple_reverse(t);
+	return true;
+}
+
+static void
+learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
+{
+	struct flow_event ev = {
+		.netns = i->ns.cookie,
+		.time_ns = now_real(),
+		.tuple = e->orig,
+		.kind = FLOW_ANSWERED,
+		.flags = flags,
+		.tcp_state = e->tcp_state,
+		.count = 1,
+	};
+
+	if (e->orig.proto == IPPROTO_TCP &&
+	    (e->tcp_state >= TCP_STATE_ESTABLISHED || (flags & FLOW_F_FROM_DUMP) != 0)) {
+		ev.flags |= FLOW_F_MIDSTREAM;
+		if (orient(i, &ev.tuple))
+			ev.flags |= FLOW_F_ORIENTED;
+	}
+	learn_flow(i->ctl, &ev);
+}
+
+static int
+on_event(void *arg, const struct ct_entry *e)
+{
+	struct instance *i = arg;
+
+	if (i->is_host) {
+		if ((e->status & (CT_SRC_NAT | CT_DST_NAT)) != 0)
+			nat_cache_add(i->ctl->nat, e);
+		return 0;
+	}
+	if (e->msg == CT_MSG_DESTROY || (e->status & CT_SEEN_REPLY) == 0)
+		return 0;
+	if (addr_is_loopback(&e->orig.src) || addr_is_loopback(&e->orig.dst))
+		return 0;
+	learn_entry(i, e, 0);
+	return 0;
+}
+
+static int
+on_dumped(void *arg, const struct ct_entry *e)
+{
+	struct instance *i = arg;
+
+	if (i->is_host) {
+		if ((e->status & (CT_SRC_NAT | CT_DST_NAT)) != 0)
+			nat_cache_add(i->ctl->nat, e);
+		return 0;
+	}
+	if ((e->status & CT_SEEN_REPLY) == 0 || addr_is_loopback(&e->orig.src) ||
+	    addr_is_loopback(&e->orig.dst))
+		return 0;
+	learn_entry(i, e, FLOW_F_FROM_DUMP);
+	return 0;
+}
+
+/* True if there may be more to read. */
+static bool
+drain_one(struct instance *i)
+{
+	bool done;
+	int error, r;
+
+	r = ct_recv(i->ct_fd, recv_buf, sizeof(recv_buf), DRAIN_MAX_MESSAGES, on_event, i,
+	    &i->ct_stats, &done, &error);
+	if (r == -ENOBUFS) {
+		char id[PEER_NAME_MAX];
+
+		text_escape(instance_id(i), strlen(instance_id(i)), id, sizeof(id));
+		log_warn("%s: the kernel dropped connection events: reading the table again", id);
+		observe_dump(i);
+		return true;
+	}
+	return r >= DRAIN_MAX_MESSAGES / 2;
+}
+
+static void
+arm_drain(struct controller *c)
+{
+	const struct timeval delay = { .tv_usec = DRAIN_DELAY_US };
+
+	if (c->drain_armed)
+		return;
+	c->drain_armed = true;
+	evtimer_add(c->ev_drain, &delay);
+}
+
+static void
+drain_armed_instance(struct instance *i, bool *more)
+{
+	if (!i->armed || i->ct_fd < 0)
+		return;
+	if (drain_one(i)) {
+		*more = true;
+		return;
+	}
+	i->armed = false;
+	event_add(i->ev_ct, NULL);
+}
+
+void
+observe_drain_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct controller *c = arg;
+	bool more = false;
+
+	c->drain_armed = false;
+	if (c->host != NULL)
+		drain_armed_instance(c->host, &more);
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (!i->is_host)
+			drain_armed_instance(i, &more);
+	if (more)
+		arm_drain(c);
+	api_wake(c->api);
+}
+
+static void
+ct_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct instance *i = arg;
+
+	i->armed = true;
+	arm_drain(i->ctl);
+}
+
+static void
+dump_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct instance *i = arg;
+	bool done = false;
+	int error = 0, r;
+
+	r = ct_recv(
+	    i->dump_fd, recv_buf, sizeof(recv_buf), 64, on_dumped, i, &i->ct_stats, &done, &error);
+	if (done || (r < 0 && r != -ENOBUFS))
+		i->dump_running = false;
+	api_wake(i->ctl->api);
+}
+
+static void addrs_readable(evutil_socket_t fd, short what, void *arg);
+
+static void
+addrs_changed(struct instance *i)
+{
+	size_t n;
+	const struct rtnl_addr *a = rtnl_watch_addrs(i->addrs, &n);
+
+	for (size_t k = 0; k < MIN(n, (size_t)CTL_MAX_ADDRS); k++)
+		addr_map_claim(i->ctl->addr_map, &a[k].addr, i);
+	learn_retry_waiting(i->ctl, false);
+	enforce_schedule(i->ctl);
+}
+
+static void
+addrs_retract(struct instance *i)
+{
+	size_t n;
+	const struct rtnl_addr *a;
+
+	if (i->addrs == NULL)
+		return;
+	a = rtnl_watch_addrs(i->addrs, &n);
+	for (size_t k = 0; k < n; k++)
+		addr_map_retract(i->ctl->addr_map, &a[k].addr, i);
+}
+
+static void
+addrs_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct instance *i = arg;
+	struct addr before[CTL_MAX_ADDRS];
+	size_t n, n_before;
+	const struct rtnl_addr *a = rtnl_watch_addrs(i->addrs, &n);
+	int r;
+
+	n_before = MIN(n, (size_t)CTL_MAX_ADDRS);
+	for (size_t k = 0; k < n_before; k++)
+		before[k] = a[k].addr;
+	r = rtnl_watch_read(i->addrs);
+	if (r == 0)
+		return;
+	if (r < 0) {
+		log_warn("addresses of a namespace cannot be followed any more: %s", strerror(-r));
+		event_del(i->ev_rtnl);
+		return;
+	}
+	for (size_t k = 0; k < n_before; k++)
+		addr_map_retract(i->ctl->addr_map, &before[k], i);
+	addrs_changed(i);
+}
+
+struct established_arg {
+	struct instance *i;
+	observe_socket_fn fn;
+	void *arg;
+};
+
+static int
+on_established(void *arg, const struct diag_socket *s)
+{
+	struct established_arg *e = arg;
+	struct tuple t = { .proto = s->proto };
+	bool oriented;
+
+	if (s->listening || s->proto != IPPROTO_TCP || s->remote.family == 0 ||
+	    addr_is_loopback(&s->local) || addr_is_loopback(&s->remote))
+		return 0;
+	t.src = s->local;
+	t.sport = s->local_port;
+	t.dst = s->remote;
+	t.dport = s->remote_port;
+	oriented = orient(e->i, &t);
+	e->fn(e->arg, &t, oriented);
+	return 0;
+}
+
+int
+observe_established(struct instance *i, observe_socket_fn fn, void *arg)
+{
+	struct established_arg e = { .i = i, .fn = fn, .arg = arg };
+
+	if (i->diag_fd < 0)
+		return -ENOTCONN;
+	/* Orientation asks for the listeners on the same socket: have them first. */
+	i->listeners_read_ns = 0;
+	read_listeners(i);
+	return diag_dump(i->diag_fd, 65536, on_established, &e);
+}
+
+static void
+learn_socket(void *arg, const struct tuple *t, bool oriented)
+{
+	struct instance *i = arg;
+	struct flow_event ev = {
+		.netns = i->ns.cookie,
+		.time_ns = now_real(),
+		.tuple = *t,
+		.kind = FLOW_ANSWERED,
+		.flags = FLOW_F_MIDSTREAM | FLOW_F_FROM_SOCKET | (oriented ? FLOW_F_ORIENTED : 0),
+		.count = 1,
+	};
+
+	learn_flow(i->ctl, &ev);
+}
+
+int
+observe_dump(struct instance *i)
+{
+	struct w_cookie body = { .cookie = i->ns.cookie };
+	int r;
+
+	if (i->dump_running || i->dump_fd < 0)
+		return 0;
+	r = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_DUMP, 0, &body, sizeof(body));
+	if (r == 0)
+		i->dump_running = true;
+	return r;
+}
+
+void
+observe_on_dump_asked(struct controller *c, const struct w_done *d)
+{
+	struct instance *i = instance_find(c, d->cookie);
+
+	if (i != NULL && d->error < 0)
+		i->dump_running = false;
+}
+
+static struct event *
+watch_fd(struct instance *i, int fd, short what, event_callback_fn fn)
+{
+	struct event *ev = event_new(i->ctl->loop.base, fd, what, fn, i);
+
+	if (ev == NULL || event_add(ev, NULL) < 0) {
+		if (ev != NULL)
+			event_free(ev);
+		return NULL;
+	}
+	return ev;
+}
+
+int
+observe_start(struct instance *i, struct msg *m)
+{
+	int rtnl_fd, r;
+
+	i->ct_fd = steal_fd(&m->fds[0]);
+	i->dump_fd = steal_fd(&m->fds[1]);
+	rtnl_fd = steal_fd(&m->fds[2]);
+	i->diag_fd = steal_fd(&m->fds[3]);
+	r = rtnl_watch_new(rtnl_fd, &i->addrs);
+	if (r < 0) {
+		close(rtnl_fd);
+		return r;
+	}
+	i->ev_ct = watch_fd(i, i->ct_fd, EV_READ, ct_readable);
+	i->ev_dump = watch_fd(i, i->dump_fd, EV_READ | EV_PERSIST, dump_readable);
+	i->ev_rtnl = watch_fd(i, rtnl_watch_fd(i->addrs), EV_READ | EV_PERSIST, addrs_readable);
+	if (i->ev_ct == NULL || i->ev_dump == NULL || i->ev_rtnl == NULL)
+		return -ENOMEM;
+	/* Most answers are there already: take the addresses now, before the first event. */
+	if (rtnl_watch_read(i->addrs) > 0)
+		addrs_changed(i);
+	r = observe_dump(i);
+	if (!i->is_host)
+		observe_established(i, learn_socket, i);
+	return r;
+}
+
+static void
+free_event(struct event **ev)
+{
+	if (*ev != NULL)
+		event_free(*ev);
+	*ev = NULL;
+}
+
+void
+observe_stop(struct instance *i)
+{
+	if (i->ct_fd >= 0 && !i->is_host && i->ev_ct != NULL)
+		drain_one(i);
+	free_event(&i->ev_ct);
+	free_event(&i->ev_dump);
+	free_event(&i->ev_rtnl);
+	addrs_retract(i);
+	rtnl_watch_free(i->addrs);
+	i->addrs = NULL;
+	close_fd(&i->ct_fd);
+	close_fd(&i->dump_fd);
+	close_fd(&i->diag_fd);
+	free(i->listeners);
+	i->listeners = NULL;
+	i->n_listeners = 0;
+	i->dump_running = false;
+	i->armed = false;
+}

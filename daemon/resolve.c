@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From an address to the peer behind it.
+ *
+ * The map holds one slot per (address, instance) claim. An address that two live instances claim is
+ * ambiguous and belongs to no workload: it is better to show an address than to credit the wrong
+ * workload. Claims are retracted when the address or the namespace goes.
+ */
+#include "daemon/controller.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+struct claim {
+	struct claim *next;
+	struct addr addr;
+	struct instance *instance;
+};
+
+struct addr_map {
+	uint64_t seed;
+	size_t n_buckets, n;
+	struct claim **buckets;
+};
+
+#define ADDR_MAP_BUCKETS 4096
+#define ADDR_MAP_MAX (CTL_MAX_INSTANCES * 8)
+
+int
+addr_map_new(uint64_t seed, struct addr_map **ret)
+{
+	struct addr_map *m = calloc(1, sizeof(*m));
+
+	if (m == NULL)
+		return -ENOMEM;
+	m->seed = seed;
+	m->n_buckets = ADDR_MAP_BUCKETS;
+	m->buckets = calloc(m->n_buckets, sizeof(struct claim *));
+	if (m->buckets == NULL) {
+		free(m);
+		return -ENOMEM;
+	}
+	*ret = m;
+	return 0;
+}
+
+void
+addr_map_free(struct addr_map *m)
+{
+	if (m == NULL)
+		return;
+	for (size_t i = 0; i < m->n_buckets; i++) {
+		while (m->buckets[i] != NULL) {
+			struct claim *c = m->buckets[i];
+
+			m->buckets[i] = c->next;
+			free(c);
+		}
+	}
+	free(m->buckets);
+	free(m);
+}
+
+static struct claim **
+bucket_of(const struct addr_map *m, const struct addr *a)
+{
+	return &m->buckets[addr_hash(a, m->seed) & (m->n_buckets - 1)];
+}
+
+int
+addr_map_claim(struct addr_map *m, const struct addr *a, struct instance *i)
+{
+	struct claim **b = bucket_of(m, a);
+	struct claim *c;
+
+	for (c = *b; c != NULL; c = c->next)
+		if (c->instance == i && addr_eq(&c->addr, a))
+			return 0;
+	if (m->n >= ADDR_MAP_MAX)
+		return -ENOSPC;
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return -ENOMEM;
+	c->addr = *a;
+	c->instance = i;
+	c->next = *b;
+	*b = c;
+	m->n++;
+	return 0;
+}
+
+void
+addr_map_retract(struct addr_map *m, const struct addr *a, const struct instance *i)
+{
+	for (struct claim **p = bucket_of(m, a); *p != NULL; p = &(*p)->next) {
+		struct claim *c = *p;
+
+		if (c->instance != i || !addr_eq(&c->addr, a))
+			continue;
+		*p = c->next;
+		free(c);
+		m->n--;
+		return;
+	}
+}
+
+struct instance *
+addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguous)
+{
+	struct instance *found = NULL;
+
+	*ret_ambiguous = false;
+	for (struct claim *c = *bucket_of(m, a); c != NULL; c = c->next) {
+		if (!addr_eq(&c->addr, a))
+			continue;
+		if (found != NULL && found->workload != c->instance->workload)
+			*ret_ambiguous = true;
+		found = c->instance;
+	}
+	return *ret_ambiguous ? NULL : found;
+}
+
+static int
+resolve_plain(struct controller *c, const struct addr *a, peer_id *ret)
+{
+	struct peer p = { .kind = PEER_ADDR };
+
+	switch (addr_scope(a)) {
+	case SCOPE_MULTICAST:
+		*ret = c->peer_multicast;
+		return 0;
+	case SCOPE_INTERNET:
+		*ret = c->peer_internet;
+		return 0;
+	case SCOPE_LOCAL:
+		break;
+	}
+	p.prefix = prefix_of(a, 128);
+	return peer_intern(c->peers, &p, ret);
+}
+
+int
+resolve_addr(struct controller *c, const struct addr *a, peer_id *ret, struct instance **ret_i)
+{
+	bool ambiguous;
+	struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
+
+	*ret_i = i;
+	if (i == NULL)
+		return resolve_plain(c, a, ret);
+	if (i->is_host) {
+		*ret = c->peer_host;
+		return 0;
+	}
+	if (i->workload == NULL)
+		return -EAGAIN;
+	*ret = i->workload->peer;
+	return 0;
+}
+
+static int
+entry_cmp(const void *x, const void *y)
+{
+	const struct inventory_entry *a = x, *b = y;
+
+	return strcmp(a->workload, b->workload);
+}
+
+static int
+addr_cmp_void(const void *x, const void *y)
+{
+	return addr_cmp(x, y);
+}
+
+/* Copies the instance's addresses to the end of list, which has room. */
+static size_t
+append_addrs(const struct instance *i, struct addr *list, size_t n)
+{
+	size_t count;
+	const struct rtnl_addr *a;
+
+	if (i->addrs == NULL)
+		return n;
+	a = rtnl_watch_addrs(i->addrs, &count);
+	for (size_t k = 0; k < MIN(count, (size_t)CTL_MAX_ADDRS); k++)
+		list[n++] = a[k].addr;
+	return n;
+}
+
+static int
+fill_entry(const struct workload *w, struct inventory_entry *e)
+{
+	size_t n = 0, instances = 0;
+	struct addr *list;
+
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+		instances++;
+	list = calloc(instances * CTL_MAX_ADDRS + 1, sizeof(*list));
+	if (list == NULL)
+		return -ENOMEM;
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+		n = append_addrs(i, list, n);
+	qsort(list, n, sizeof(*list), addr_cmp_void);
+	e->workload = w->name;
+	e->addrs = list;
+	e->n_addrs = n;
+	return 0;
+}
+
+struct inventory *
+inventory_build(struct controller *c)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = calloc(1, sizeof(*inv));
+	struct inventory_entry *entries;
+	struct addr *host;
+
+	if (inv == NULL)
+		return NULL;
+	entries = calloc(c->n_workloads + 1, sizeof(*entries));
+	host = calloc(CTL_MAX_ADDRS, sizeof(*host));
+	inv->entries = entries;
+	inv->host = host;
+	if (entries == NULL || host == NULL)
+		return NULL;
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
+		if (w->instances == NULL)
+			continue;
+		if (fill_entry(w, &entries[inv->n_entries]) < 0)
+			return NULL;
+		inv->n_entries++;
+	}
+	qsort(entries, inv->n_entries, sizeof(*entries), entry_cmp);
+	if (c->host != NULL)
+		inv->n_host = append_addrs(c->host, host, 0);
+	return steal_ptr(inv);
+}
+
+void
+inventory_free(struct inventory *inv)
+{
+	if (inv == NULL)
+		return;
+	for (size_t i = 0; inv->entries != NULL && i < inv->n_entries; i++)
+		free((void *)inv->entries[i].addrs);
+	free((void *)inv->entries);
+	free((void *)inv->host);
+	free(inv);
+}
