@@ -179,7 +179,7 @@ answer_read(int sock, uint32_t seq, void *buf, size_t size, const struct nlmsghd
 			return errno == EAGAIN ? -EIO : -errno;
 		if (from_len < sizeof(from) || from.nl_pid != 0)
 			continue;
-		if (!mnl_nlmsg_ok(nlh, (int)n) || nlh->nlmsg_seq != seq)
+		if (!nl_message_ok(nlh, (size_t)n) || nlh->nlmsg_seq != seq)
 			continue;
 		if (nlh->nlmsg_type != NLMSG_ERROR) {
 			*ret_answer = nlh;

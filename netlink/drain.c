@@ -12,14 +12,14 @@ static int
 each_message(const void *buf, size_t len, nl_message_fn fn, void *arg, uint64_t *malformed)
 {
 	const struct nlmsghdr *nlh = buf;
-	int left = (int)len, r;
+	int r;
 
-	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+	for (; nl_message_ok(nlh, len); nlh = nl_message_next(nlh, &len)) {
 		r = fn(arg, nlh);
 		if (r < 0)
 			return r;
 	}
-	if (left > 0)
+	if (len > 0)
 		(*malformed)++;
 	return 0;
 }

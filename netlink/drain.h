@@ -5,6 +5,7 @@
 #define NANOSEG_NETLINK_DRAIN_H
 
 #include <linux/netlink.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,30 @@ typedef int (*nl_message_fn)(void *arg, const struct nlmsghdr *nlh);
  */
 int nl_drain(int sock, void *buf, size_t size, unsigned max, nl_message_fn fn, void *arg,
     uint64_t *malformed);
+
+/*
+ * A whole message at the front of left bytes. Not mnl_nlmsg_ok(), which takes a length over 2 GB
+ * for a negative one, and so for one that fits.
+ */
+static inline bool
+nl_message_ok(const struct nlmsghdr *nlh, size_t left)
+{
+	return left >= sizeof(*nlh) && nlh->nlmsg_len >= sizeof(*nlh) && nlh->nlmsg_len <= left;
+}
+
+/* The one after a whole message; *left becomes what remains. */
+static inline const struct nlmsghdr *
+nl_message_next(const struct nlmsghdr *nlh, size_t *left)
+{
+	const size_t step = NLMSG_ALIGN((size_t)nlh->nlmsg_len);
+
+	if (step >= *left) {
+		*left = 0;
+		return nlh;
+	}
+	*left -= step;
+	return (const struct nlmsghdr *)((const char *)nlh + step);
+}
 
 /* The errno in a NLMSG_ERROR or NLMSG_DONE: 0, a negative errno, or -EBADMSG. */
 int nl_message_error(const struct nlmsghdr *nlh);

@@ -69,7 +69,7 @@ bind_group(int sock, uint16_t group, uint32_t seq)
 	if (n < 0)
 		return errno == EAGAIN ? -EIO : -errno;
 	nlh = (struct nlmsghdr *)buf;
-	if (!mnl_nlmsg_ok(nlh, (int)n) || nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_seq != seq)
+	if (!nl_message_ok(nlh, (size_t)n) || nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_seq != seq)
 		return -EBADMSG;
 	return nl_message_error(nlh);
 }
