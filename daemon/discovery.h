@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the discovery role tells the controller, and its own state.
+ *
+ * MSG_D_CONTAINER carries one JSON object, compact, UTF-8, at most 1 MB. Every field is there:
+ *
+ *   engine         string   name of the engine as configured: "docker"
+ *   runtime        string   "docker" or "podman" (runtime_name())
+ *   id             string   64 hex digits
+ *   name           string   without the leading slash
+ *   nameGenerated  bool     the engine made the name up
+ *   image          string   reference as the engine shows it
+ *   imageId        string   "sha256:" and 64 hex digits, or ""
+ *   labels         object   key -> string: the container's, with the image's merged in
+ *   imageLabels    object   the image's own, or null: the image could not be asked
+ *   networkMode    string   "default", "host", "none", "container:ID", a network's name
+ *   created        integer  seconds since 1970
+ *   state          string   the engine's word: "created", "running", "paused", "exited", ...
+ *   pid            integer  first process as the host sees it, 0 while unknown
+ *   sandbox        string   basename of the namespace's file, "" while unknown
+ *   started        string   "existing": from the first list after (re)connecting; "new": by event
+ *   altered        bool     a text was cut ("~" and a hash at its end) or had bytes replaced by
+ *                           U+FFFD, here or by the engine
+ *   labelsLeftOut  integer  labels beyond 256 or 64 KB, not strings, or with a key over 1,024
+ *                           bytes; labels that identity is decided by are never among the former
+ *
+ * The same container comes again when something about it changes: first as soon as its labels are
+ * known, then with pid and sandbox once its start is over.
+ */
+#ifndef NANOSEG_DAEMON_DISCOVERY_H
+#define NANOSEG_DAEMON_DISCOVERY_H
+
+#include "daemon/docker.h"
+#include "daemon/fetch.h"
+#include "daemon/role.h"
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#define DISCOVERY_MAX_ENGINES 8
+#define DISCOVERY_MAX_CONTAINERS 8192
+#define DISCOVERY_MAX_LIST (32u << 20) /* bytes of a list */
+#define DISCOVERY_BUCKETS 1024
+#define DISCOVERY_IMAGES 128 /* images whose labels are remembered */
+#define DISCOVERY_IN_FLIGHT 16
+
+#define WANT_FACTS 0x01	  /* ask the engine about this one */
+#define WANT_SEND 0x02	  /* tell the controller, with the image's labels */
+#define WANT_INSPECT 0x04 /* pid and sandbox; only after the start: the engine blocks before it */
+
+struct engine;
+
+struct container {
+	struct container *next; /* hash chain */
+	TAILQ_ENTRY(container) queue;
+	struct engine *engine;
+	char id[DOCKER_ID_LEN + 1];
+	struct docker_container c; /* c.facts NULL: nothing known yet */
+	struct docker_inspect inspect;
+	struct fetch *fetch; /* the question that is out */
+	unsigned want;
+	uint64_t generation; /* of the list that had it last */
+	bool queued, existing, sent, in_first, looked_up, image_failed;
+};
+
+struct image {
+	char id[DOCKER_IMAGE_ID_LEN + 1];
+	json_t *labels;
+};
+
+struct discovery;
+
+struct engine {
+	struct discovery *d;
+	uint32_t index;
+	const char *runtime;
+	struct d_engine state; /* as last sent */
+	struct fetch *events, *list;
+	struct event *retry;
+	unsigned backoff_s;
+	bool missing;	 /* its socket; said once */
+	bool fresh;	 /* just connected: what the list has was there before us */
+	bool list_again; /* when the list that is out has come */
+	bool listed, synced;
+	uint64_t generation;
+	size_t n_containers, first_left;
+	unsigned in_flight;
+	TAILQ_HEAD(, container) queue;
+	struct container *buckets[DISCOVERY_BUCKETS];
+	struct image images[DISCOVERY_IMAGES];
+	unsigned next_image;
+};
+
+struct discovery {
+	struct role_loop loop;
+	struct fetch_pool pool;
+	struct engine *engines[DISCOVERY_MAX_ENGINES];
+	uint32_t n_engines;
+};
+
+/* discovery_engine.c: the event stream, the list, what is said about the engine. */
+int engine_new(struct discovery *d, const char *name, size_t name_len, struct engine **ret);
+void engine_connect(struct engine *e);
+/* Counts an answer that was refused, and says so to the controller. */
+void engine_complain(struct engine *e, const char *about, int error);
+/* Says the engine's state to the controller. */
+void engine_tell(struct engine *e);
+/* Something about a container could not be read: the list may know better. */
+void engine_relist(struct engine *e);
+/* Everything from the list has been sent: say so. */
+void engine_check_synced(struct engine *e);
+
+/* discovery_container.c: what is known about each container, and the questions about it. */
+struct container *container_find(struct engine *e, const char *id);
+/* NULL when the table is full. */
+struct container *container_get(struct engine *e, const char *id);
+void container_want(struct container *c, unsigned want);
+/* Takes new facts (moves *facts). */
+void container_update(struct container *c, struct docker_container *facts);
+/* Gone: the controller is told if it knew. */
+void container_remove(struct container *c);
+void container_work(struct engine *e);
+typedef void (*container_fn)(struct container *c);
+/* fn may remove the container it is given. */
+void container_for_each(struct engine *e, container_fn fn);
+
+#endif

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Each container is a small machine: a set of wants, at most one question out, and a place in its
+ * engine's queue while something is wanted and nothing is out. A bounded number of questions is out
+ * at a time, so a burst of starts asks each thing once and in turn.
+ */
+#include "config.h"
+#include "daemon/discovery.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LIMIT_FACTS_S 5
+#define LIMIT_IMAGE_S 2 /* identity waits for it */
+#define LIMIT_INSPECT_S 10
+#define MAX_JSON (1u << 20)
+
+static struct container **
+bucket_of(struct engine *e, const char *id)
+{
+	uint64_t h = 0;
+
+	for (int i = 0; i < 16; i++)
+		h = h << 4 | (uint64_t)(id[i] <= '9' ? id[i] - '0' : id[i] - 'a' + 10);
+	return &e->buckets[hash_mix64(h) % DISCOVERY_BUCKETS];
+}
+
+struct container *
+container_find(struct engine *e, const char *id)
+{
+	struct container *c = *bucket_of(e, id);
+
+	while (c != NULL && strcmp(c->id, id) != 0)
+		c = c->next;
+	return c;
+}
+
+struct container *
+container_get(struct engine *e, const char *id)
+{
+	struct container *c = container_find(e, id), **bucket;
+
+	if (c != NULL)
+		return c;
+	if (e->n_containers >= DISCOVERY_MAX_CONTAINERS)
+		return NULL;
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	c->engine = e;
+	memcpy(c->id, id, sizeof(c->id));
+	bucket = bucket_of(e, id);
+	c->next = *bucket;
+	*bucket = c;
+	e->n_containers++;
+	return c;
+}
+
+static void
+leave_first(struct container *c)
+{
+	if (!c->in_first)
+		return;
+	c->in_first = false;
+	c->engine->first_left--;
+	engine_check_synced(c->engine);
+}
+
+void
+container_remove(struct container *c)
+{
+	struct engine *e = c->engine;
+	struct container **p = bucket_of(e, c->id);
+	struct d_id gone = { .id = "" };
+
+	while (*p != c)
+		p = &(*p)->next;
+	*p = c->next;
+	e->n_containers--;
+	if (c->queued)
+		TAILQ_REMOVE(&e->queue, c, queue);
+	if (c->fetch != NULL) {
+		fetch_cancel(c->fetch);
+		e->in_flight--;
+	}
+	if (c->sent) {
+		memcpy(gone.id, c->id, sizeof(gone.id));
+		(void)role_send(&e->d->loop, ROLE_CONTROLLER, MSG_D_GONE, 0, &gone, sizeof(gone));
+	}
+	leave_first(c);
+	docker_container_done(&c->c);
+	free(c);
+}
+
+void
+container_for_each(struct engine *e, container_fn fn)
+{
+	struct container *c, *next;
+
+	for (size_t i = 0; i < DISCOVERY_BUCKETS; i++) {
+		for (c = e->buckets[i]; c != NULL; c = next) {
+			next = c->next;
+			fn(c);
+		}
+	}
+}
+
+static struct image *
+image_find(struct engine *e, const char *id)
+{
+	for (unsigned i = 0; i < DISCOVERY_IMAGES; i++)
+		if (e->images[i].labels != NULL && strcmp(e->images[i].id, id) == 0)
+			return &e->images[i];
+	return NULL;
+}
+
+/* An image's content never changes under its id, so an entry only ever leaves for lack of room. */
+static void
+image_remember(struct engine *e, const char *id, json_t *labels)
+{
+	struct image *i = image_find(e, id);
+
+	if (i == NULL)
+		i = &e->images[e->next_image++ % DISCOVERY_IMAGES];
+	json_decref(i->labels);
+	i->labels = labels;
+	memcpy(i->id, id, sizeof(i->id));
+}
+
+void
+container_want(struct container *c, unsigned want)
+{
+	c->want |= want;
+	if (c->want == 0 || c->queued || c->fetch != NULL)
+		return;
+	c->queued = true;
+	TAILQ_INSERT_TAIL(&c->engine->queue, c, queue);
+}
+
+void
+container_update(struct container *c, struct docker_container *facts)
+{
+	docker_container_done(&c->c);
+	c->c = *facts;
+	facts->facts = NULL;
+	if (!c->c.running)
+		c->inspect = (struct docker_inspect){ .pid = 0 };
+	container_want(
+	    c, c->c.running && c->inspect.pid == 0 ? WANT_SEND | WANT_INSPECT : WANT_SEND);
+}
+
+static char *
+container_json(struct container *c)
+{
+	struct image *image = image_find(c->engine, c->c.image_id);
+	json_t *o = json_copy(c->c.facts);
+	char *text = NULL;
+
+	if (o == NULL)
+		return NULL;
+	if (json_object_set_new(o, "engine", json_string(c->engine->state.engine)) == 0 &&
+	    json_object_set_new(o, "runtime", json_string(c->engine->runtime)) == 0 &&
+	    json_object_set(o, "imageLabels", image != NULL ? image->labels : json_null()) == 0 &&
+	    json_object_set_new(o, "pid", json_integer(c->inspect.pid)) == 0 &&
+	    json_object_set_new(o, "sandbox", json_string(c->inspect.sandbox)) == 0 &&
+	    json_object_set_new(o, "started", json_string(c->existing ? "existing" : "new")) == 0)
+		text = json_dumps(o, JSON_COMPACT);
+	json_decref(o);
+	return text;
+}
+
+static void
+container_send(struct container *c)
+{
+	_cleanup_free_ char *text = container_json(c);
+	int r;
+
+	c->want &= ~(unsigned)WANT_SEND;
+	if (text == NULL || strlen(text) > MAX_JSON) {
+		engine_complain(c->engine, "about a container", text == NULL ? -ENOMEM : -E2BIG);
+		leave_first(c);
+		return;
+	}
+	r = role_send(&c->engine->d->loop, ROLE_CONTROLLER, MSG_D_CONTAINER, 0, text, strlen(text));
+	if (r < 0 && r != -ENOTCONN)
+		log_warn("container %.12s: the controller was not told: %s", c->id, strerror(-r));
+	c->sent = r == 0;
+	leave_first(c);
+}
+
+static void
+step_over(struct container *c)
+{
+	struct engine *e = c->engine;
+
+	c->fetch = NULL;
+	e->in_flight--;
+}
+
+static void
+step_next(struct container *c)
+{
+	struct engine *e = c->engine;
+
+	container_want(c, 0);
+	container_work(e);
+}
+
+/* The answer is a list with this container, or an empty one. 0, -ENOENT, or what is wrong. */
+static int
+read_facts(struct container *c, const char *body, size_t len)
+{
+	struct docker_container facts;
+	const char *elem;
+	size_t pos = 0, n;
+	int r = docker_list_next(body, len, &pos, &elem, &n);
+
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	r = docker_parse_container(elem, n, &facts);
+	if (r < 0)
+		return r;
+	if (strcmp(facts.id, c->id) != 0) {
+		docker_container_done(&facts);
+		return -EBADMSG;
+	}
+	container_update(c, &facts);
+	return 0;
+}
+
+static void
+on_facts(void *arg, int error, const char *body, size_t len)
+{
+	struct container *c = arg;
+	struct engine *e = c->engine;
+
+	step_over(c);
+	if (error == 0)
+		error = read_facts(c, body, len);
+	if (error < 0 && error != -ENOENT) {
+		engine_complain(e, "about a container", error);
+		engine_relist(e);
+	}
+	/* Gone, never known, or renamed while it does not run: nothing to keep. */
+	if (error == -ENOENT || c->c.facts == NULL || (!c->c.running && !c->looked_up)) {
+		container_remove(c);
+		container_work(e);
+		return;
+	}
+	step_next(c);
+}
+
+static void
+on_image(void *arg, int error, const char *body, size_t len)
+{
+	struct container *c = arg;
+	json_t *labels;
+
+	step_over(c);
+	if (error == 0)
+		error = docker_parse_image(body, len, &labels);
+	if (error == 0)
+		image_remember(c->engine, c->c.image_id, labels);
+	else
+		engine_complain(c->engine, "about an image", error);
+	c->image_failed = error < 0;
+	step_next(c);
+}
+
+static void
+on_inspect(void *arg, int error, const char *body, size_t len)
+{
+	struct container *c = arg;
+
+	step_over(c);
+	if (error == 0)
+		error = docker_parse_inspect(body, len, &c->inspect);
+	if (error < 0)
+		engine_complain(c->engine, "about a container", error);
+	else
+		container_want(c, WANT_SEND);
+	step_next(c);
+}
+
+static void
+ask(struct container *c, enum relay_request request, const char *id, unsigned limit_s,
+    const struct fetch_callbacks *cb)
+{
+	struct engine *e = c->engine;
+	struct fetch_request q = {
+		.engine = e->index,
+		.request = request,
+		.id = id,
+		.max = DOCKER_MAX_ELEMENT + 1024,
+		.limit_s = limit_s,
+	};
+
+	e->in_flight++;
+	if (fetch_start(&e->d->pool, &q, cb, c, &c->fetch) == 0)
+		return;
+	/* The relay is away: the list that follows its return asks for everything again. */
+	step_over(c);
+	c->want = 0;
+}
+
+static void
+container_step(struct container *c)
+{
+	static const struct fetch_callbacks facts = { .done = on_facts };
+	static const struct fetch_callbacks image = { .done = on_image };
+	static const struct fetch_callbacks inspect = { .done = on_inspect };
+
+	if (c->want & WANT_FACTS) {
+		c->want &= ~(unsigned)WANT_FACTS;
+		ask(c, RELAY_CONTAINERS, c->id, LIMIT_FACTS_S, &facts);
+	} else if (c->want & WANT_SEND && c->c.image_id[0] != '\0' && !c->image_failed &&
+		   image_find(c->engine, c->c.image_id) == NULL) {
+		ask(c, RELAY_IMAGE, c->c.image_id, LIMIT_IMAGE_S, &image);
+	} else if (c->want & WANT_SEND) {
+		container_send(c);
+		c->image_failed = false;
+		container_want(c, 0);
+	} else if (c->want & WANT_INSPECT) {
+		c->want &= ~(unsigned)WANT_INSPECT;
+		ask(c, RELAY_CONTAINER, c->id, LIMIT_INSPECT_S, &inspect);
+	}
+}
+
+void
+container_work(struct engine *e)
+{
+	struct container *c;
+
+	while (e->in_flight < DISCOVERY_IN_FLIGHT && (c = TAILQ_FIRST(&e->queue)) != NULL) {
+		TAILQ_REMOVE(&e->queue, c, queue);
+		c->queued = false;
+		container_step(c);
+	}
+}

@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "daemon/docker.h"
+
+#include "daemon/docker_text.h"
+#include "rules/util.h"
+#include "rules/workload.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MAX_DEPTH 256
+
+static void
+json_drop(json_t **j)
+{
+	json_decref(*j);
+}
+
+#define _cleanup_json_ _cleanup_(json_drop)
+
+static bool
+is_hex64(const char *s)
+{
+	return strlen(s) == DOCKER_ID_LEN && strspn(s, "0123456789abcdef") == DOCKER_ID_LEN;
+}
+
+bool
+docker_id_valid(const char *id)
+{
+	return is_hex64(id);
+}
+
+bool
+docker_image_id_valid(const char *id)
+{
+	return strncmp(id, "sha256:", 7) == 0 && is_hex64(id + 7);
+}
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static size_t
+skip_space(const char *buf, size_t len, size_t at)
+{
+	while (at < len && is_space(buf[at]))
+		at++;
+	return at;
+}
+
+/* The end of the value that starts at `at`: the ',' or ']' of the array around it. */
+static int
+value_end(const char *buf, size_t len, size_t at, size_t *ret)
+{
+	unsigned depth = 0;
+	bool string = false;
+
+	for (; at < len; at++) {
+		if (string) {
+			if (buf[at] == '\\')
+				at++;
+			else if (buf[at] == '"')
+				string = false;
+			continue;
+		}
+		switch (buf[at]) {
+		case '"':
+			string = true;
+			break;
+		case '[':
+		case '{':
+			if (++depth > MAX_DEPTH)
+				return -EBADMSG;
+			break;
+		case '}':
+			if (depth == 0)
+				return -EBADMSG;
+			depth--;
+			break;
+		case ']':
+		case ',':
+			if (depth == 0) {
+				*ret = at;
+				return 0;
+			}
+			depth -= buf[at] == ']';
+			break;
+		default:
+			break;
+		}
+	}
+	return -EBADMSG;
+}
+
+int
+docker_list_next(const char *buf, size_t len, size_t *pos, const char **ret_elem, size_t *ret_len)
+{
+	size_t at = skip_space(buf, len, *pos), end;
+	bool first = *pos == 0;
+	int r;
+
+	if (at == len)
+		return -EBADMSG;
+	if (first) {
+		if (buf[at++] != '[')
+			return -EBADMSG;
+		at = skip_space(buf, len, at);
+		if (at == len)
+			return -EBADMSG;
+	} else if (buf[at] == ',') {
+		at = skip_space(buf, len, at + 1);
+	} else if (buf[at] != ']') {
+		return -EBADMSG;
+	}
+	if (at < len && buf[at] == ']' && (first || buf[*pos] == ']'))
+		return skip_space(buf, len, at + 1) == len ? 0 : -EBADMSG;
+	r = value_end(buf, len, at, &end);
+	if (r < 0 || end == at)
+		return -EBADMSG;
+	*ret_elem = buf + at;
+	*ret_len = end - at;
+	*pos = end;
+	return 1;
+}
+
+static const char *
+string_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? s : "";
+}
+
+static json_t *
+load_object(const char *buf, size_t len, size_t max, int *ret_error)
+{
+	json_t *j;
+
+	*ret_error = -E2BIG;
+	if (len > max)
+		return NULL;
+	j = docker_text_load(buf, len, ret_error);
+	if (j != NULL && !json_is_object(j)) {
+		json_decref(j);
+		*ret_error = -EBADMSG;
+		return NULL;
+	}
+	return j;
+}
+
+/*
+ * Labels that identity is decided by: they are taken first, so that no number of other labels can
+ * push one of them, above all an image's, out of the bounds. All of them together fit.
+ */
+static const char *const identity_keys[] = {
+	"com.docker.compose.project",
+	"com.docker.compose.service",
+	"com.docker.compose.config-hash",
+	"com.docker.compose.oneoff",
+	"com.docker.swarm.service.name",
+	"com.docker.swarm.task.id",
+	"io.kubernetes.pod.namespace",
+	"io.kubernetes.pod.name",
+	"io.kubernetes.container.name",
+	"pod-template-hash",
+	"job-name",
+	"statefulset.kubernetes.io/pod-name",
+	"controller-revision-hash",
+};
+
+struct label_sink {
+	json_t *labels;
+	size_t bytes;
+	json_int_t left_out;
+	bool altered;
+};
+
+static int
+label_add(struct label_sink *s, const char *key, const json_t *value)
+{
+	const char *text = json_string_value(value);
+	_cleanup_json_ json_t *copy = NULL;
+	size_t size;
+
+	if (json_object_get(s->labels, key) != NULL)
+		return 0;
+	if (text == NULL || strlen(key) > DOCKER_MAX_KEY) {
+		s->left_out++;
+		return 0;
+	}
+	size = strlen(key) + MIN(strlen(text), (size_t)DOCKER_MAX_VALUE);
+	if (json_object_size(s->labels) >= DOCKER_MAX_LABELS ||
+	    s->bytes + size > DOCKER_MAX_LABEL_BYTES) {
+		s->left_out++;
+		return 0;
+	}
+	copy = docker_text_copy(text, DOCKER_MAX_VALUE, &s->altered);
+	if (strstr(key, "\xef\xbf\xbd") != NULL)
+		s->altered = true;
+	if (copy == NULL || json_object_set(s->labels, key, copy) < 0)
+		return -ENOMEM;
+	s->bytes += size;
+	return 0;
+}
+
+static int
+labels_take(json_t *from, struct label_sink *s)
+{
+	const char *key;
+	json_t *value;
+
+	s->labels = json_object();
+	if (s->labels == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_SIZE(identity_keys); i++) {
+		value = json_object_get(from, identity_keys[i]);
+		if (value != NULL && label_add(s, identity_keys[i], value) < 0)
+			return -ENOMEM;
+	}
+	json_object_foreach(from, key, value)
+	{
+		if (label_add(s, key, value) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The container's own name: of several, the one that is no link ("/other/alias"). */
+static const char *
+name_of(const json_t *o)
+{
+	const json_t *names = json_object_get(o, "Names");
+	const char *best = "", *name;
+
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		name = json_string_value(json_array_get(names, i));
+		if (name == NULL)
+			continue;
+		name += *name == '/';
+		if (*best == '\0' || (strchr(best, '/') != NULL && strchr(name, '/') == NULL))
+			best = name;
+	}
+	return best;
+}
+
+/* Sets a new reference, which may be NULL for lack of memory. */
+static void
+fact(json_t *facts, const char *key, json_t *value, int *error)
+{
+	if (value == NULL || json_object_set_new(facts, key, value) < 0)
+		*error = -ENOMEM;
+}
+
+static int
+container_facts(const json_t *o, struct docker_container *c)
+{
+	const json_t *created = json_object_get(o, "Created");
+	const char *name = name_of(o), *state = string_of(o, "State");
+	struct label_sink s = { .labels = NULL };
+	bool altered = false;
+	int r;
+
+	c->facts = json_object();
+	if (c->facts == NULL)
+		return -ENOMEM;
+	r = labels_take(json_object_get(o, "Labels"), &s);
+	fact(c->facts, "labels", s.labels, &r);
+	fact(c->facts, "id", json_string(c->id), &r);
+	fact(c->facts, "name", docker_text_copy(name, DOCKER_MAX_TEXT, &altered), &r);
+	fact(c->facts, "nameGenerated", json_boolean(workload_name_is_generated(name)), &r);
+	fact(c->facts, "image", docker_text_copy(string_of(o, "Image"), DOCKER_MAX_TEXT, &altered),
+	    &r);
+	fact(c->facts, "imageId", json_string(c->image_id), &r);
+	fact(c->facts, "networkMode",
+	    docker_text_copy(string_of(json_object_get(o, "HostConfig"), "NetworkMode"),
+		DOCKER_MAX_TEXT, &altered),
+	    &r);
+	fact(c->facts, "created", json_integer(json_integer_value(created)), &r);
+	fact(c->facts, "state", docker_text_copy(state, 64, &altered), &r);
+	fact(c->facts, "altered", json_boolean(altered || s.altered), &r);
+	fact(c->facts, "labelsLeftOut", json_integer(s.left_out), &r);
+	c->running = strcmp(state, "running") == 0 || strcmp(state, "paused") == 0;
+	return r;
+}
+
+void
+docker_container_done(struct docker_container *c)
+{
+	json_decref(c->facts);
+	c->facts = NULL;
+}
+
+int
+docker_parse_container(const char *buf, size_t len, struct docker_container *ret)
+{
+	_cleanup_json_ json_t *o = NULL;
+	struct docker_container c = { .running = false };
+	const char *id, *image_id;
+	int r;
+
+	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	if (o == NULL)
+		return r;
+	id = string_of(o, "Id");
+	image_id = string_of(o, "ImageID");
+	if (!docker_id_valid(id))
+		return -EBADMSG;
+	memcpy(c.id, id, sizeof(c.id));
+	if (docker_image_id_valid(image_id))
+		memcpy(c.image_id, image_id, sizeof(c.image_id));
+	r = container_facts(o, &c);
+	if (r < 0) {
+		docker_container_done(&c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+int
+docker_parse_image(const char *buf, size_t len, json_t **ret_labels)
+{
+	_cleanup_json_ json_t *o = NULL;
+	json_t *config, *labels;
+	struct label_sink s = { .labels = NULL };
+	int r;
+
+	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	if (o == NULL)
+		return r;
+	config = json_object_get(o, "Config");
+	labels = json_object_get(config, "Labels");
+	/* Labels in a form we do not know are not the same as no labels. */
+	if (!json_is_object(config) ||
+	    (labels != NULL && !json_is_null(labels) && !json_is_object(labels)))
+		return -EBADMSG;
+	r = labels_take(labels, &s);
+	if (r < 0) {
+		json_decref(s.labels);
+		return r;
+	}
+	*ret_labels = s.labels;
+	return 0;
+}
+
+int
+docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
+{
+	_cleanup_json_ json_t *o = NULL;
+	struct docker_inspect i = { .pid = 0 };
+	json_int_t pid;
+	const char *key, *base;
+	int r;
+
+	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	if (o == NULL)
+		return r;
+	pid = json_integer_value(json_object_get(json_object_get(o, "State"), "Pid"));
+	if (pid > 0 && pid <= INT32_MAX)
+		i.pid = (int)pid;
+	key = string_of(json_object_get(o, "NetworkSettings"), "SandboxKey");
+	base = strrchr(key, '/');
+	if (base != NULL && strlen(base + 1) < sizeof(i.sandbox))
+		memcpy(i.sandbox, base + 1, strlen(base + 1));
+	*ret = i;
+	return 0;
+}
+
+static const struct {
+	const char *type, *action;
+	enum docker_event_kind kind;
+} actions[] = {
+	{ "container", "start", DOCKER_EVENT_CHANGED },
+	{ "container", "rename", DOCKER_EVENT_CHANGED },
+	{ "container", "die", DOCKER_EVENT_GONE },
+	{ "container", "destroy", DOCKER_EVENT_GONE },
+	/* Podman's words. */
+	{ "container", "died", DOCKER_EVENT_GONE },
+	{ "container", "remove", DOCKER_EVENT_GONE },
+	{ "network", "connect", DOCKER_EVENT_CHANGED },
+	{ "network", "disconnect", DOCKER_EVENT_CHANGED },
+};
+
+int
+docker_parse_event(const char *buf, size_t len, struct docker_event *ret)
+{
+	_cleanup_json_ json_t *o = NULL;
+	struct docker_event e = { .kind = DOCKER_EVENT_OTHER };
+	const char *type, *action, *id;
+	const json_t *actor;
+	int r;
+
+	o = load_object(buf, len, DOCKER_MAX_EVENT, &r);
+	if (o == NULL)
+		return r;
+	type = string_of(o, "Type");
+	action = string_of(o, "Action");
+	actor = json_object_get(o, "Actor");
+	if (*type == '\0' || *action == '\0' || !json_is_object(actor))
+		return -EBADMSG;
+	id = strcmp(type, "network") == 0
+		 ? string_of(json_object_get(actor, "Attributes"), "container")
+		 : string_of(actor, "ID");
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
+		if (strcmp(type, actions[i].type) != 0 || strcmp(action, actions[i].action) != 0)
+			continue;
+		if (!docker_id_valid(id))
+			return -EBADMSG;
+		e.kind = actions[i].kind;
+		e.started = strcmp(action, "start") == 0;
+		memcpy(e.id, id, sizeof(e.id));
+	}
+	*ret = e;
+	return 0;
+}

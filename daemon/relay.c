@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * nanoseg-relay: the only role that can reach an engine's socket, which is as good as root. It
+ * writes one of four fixed requests to it, and hands the answer on through a pipe, unread: nobody
+ * else ever holds a descriptor that an engine reads from.
+ *
+ * A stream lives from a request until the engine or the reader ends it, or a bound is reached. It
+ * owns the engine's socket and the pipe's write end.
+ */
+#include "config.h"
+#include "daemon/log.h"
+#include "daemon/role.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define MAX_ENGINES 8
+#define MAX_STREAMS 64
+#define MAX_ANSWER (64u << 20) /* bytes; events have no end and no such bound */
+#define CHUNK (256u << 10)
+#define CONNECT_TRIES 40 /* while the engine's backlog is full */
+
+static const struct timeval connect_pause = { 0, 50000 };
+static const struct timeval idle_limit = { 10, 0 };
+
+/* {"type":["container","network"],"event":[...]}, escaped for a URL. */
+#define EVENTS_FILTER                                                    \
+	"%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%2C"       \
+	"%22event%22%3A%5B%22start%22%2C%22die%22%2C%22died%22%2C"       \
+	"%22destroy%22%2C%22remove%22%2C%22rename%22%2C%22connect%22%2C" \
+	"%22disconnect%22%5D%7D"
+#define END " HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
+
+enum id_kind {
+	ID_NONE,
+	ID_CONTAINER,
+	ID_IMAGE,
+};
+
+/* Everything that is ever written to an engine: before, the checked id, after. */
+static const struct template
+{
+	uint32_t request;
+	enum id_kind id;
+	const char *before, *after;
+}
+templates[] = {
+	{ RELAY_CONTAINERS, ID_NONE, "GET /containers/json" END, "" },
+	{ RELAY_CONTAINERS, ID_CONTAINER, "GET /containers/json?all=1&filters=%7B%22id%22%3A%5B%22",
+	    "%22%5D%7D" END },
+	{ RELAY_CONTAINER, ID_CONTAINER, "GET /containers/", "/json" END },
+	{ RELAY_EVENTS, ID_NONE, "GET /events?filters=" EVENTS_FILTER END, "" },
+	{ RELAY_IMAGE, ID_IMAGE, "GET /images/", "/json" END },
+};
+
+struct relay;
+
+struct stream {
+	LIST_ENTRY(stream) link;
+	struct relay *relay;
+	const char *path;
+	uint32_t seq;
+	bool events;
+	unsigned tries;
+	uint64_t copied;
+	int sock, pipe;
+	struct event *retry, *readable, *writable, *reader_gone, *idle;
+	size_t request_len;
+	char request[512];
+};
+
+struct relay {
+	struct role_loop loop;
+	struct sockaddr_un engines[MAX_ENGINES];
+	uint32_t n_engines;
+	LIST_HEAD(, stream) streams;
+	unsigned n_streams;
+};
+
+static void
+free_event(struct event *e)
+{
+	if (e != NULL)
+		event_free(e);
+}
+
+static void
+stream_free(struct stream *s)
+{
+	free_event(s->retry);
+	free_event(s->readable);
+	free_event(s->writable);
+	free_event(s->reader_gone);
+	free_event(s->idle);
+	close_fd(&s->sock);
+	close_fd(&s->pipe);
+	LIST_REMOVE(s, link);
+	s->relay->n_streams--;
+	free(s);
+}
+
+static void
+answer(struct relay *r, uint32_t seq, int error, const int *fd)
+{
+	struct r_stream body = { .error = error };
+	struct chan *c = r->loop.peers[ROLE_DISCOVERY];
+
+	if (c != NULL)
+		(void)chan_send(c, MSG_R_STREAM, seq, &body, sizeof(body), fd, fd != NULL ? 1 : 0);
+}
+
+static void
+stream_fail(struct stream *s, int error)
+{
+	answer(s->relay, s->seq, error, NULL);
+	stream_free(s);
+}
+
+static bool
+pipe_is_full(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 0;
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *s = arg;
+	ssize_t n;
+
+	n = splice(s->sock, NULL, s->pipe, NULL, CHUNK, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+	if (n > 0) {
+		s->copied += (uint64_t)n;
+		if (!s->events && s->copied > MAX_ANSWER) {
+			log_warn(
+			    "%s: an answer of more than %u MB: cut", s->path, MAX_ANSWER >> 20);
+			stream_free(s);
+			return;
+		}
+		if (!s->events)
+			event_add(s->idle, &idle_limit);
+		return;
+	}
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		/* The reader is slow: the engine waits with us. */
+		if (pipe_is_full(s->pipe)) {
+			event_del(s->readable);
+			event_add(s->writable, NULL);
+		}
+		return;
+	}
+	stream_free(s);
+}
+
+static void
+on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *s = arg;
+
+	event_add(s->readable, NULL);
+}
+
+static void
+on_reader_gone(evutil_socket_t fd, short what, void *arg)
+{
+	stream_free(arg);
+}
+
+static void
+on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *s = arg;
+
+	log_warn(
+	    "%s: no byte of an answer for %lld s: ended", s->path, (long long)idle_limit.tv_sec);
+	stream_free(s);
+}
+
+/* Connected: the pipe is made, the reader told, and the copying starts. */
+static int
+stream_start(struct stream *s)
+{
+	struct event_base *base = s->relay->loop.base;
+	int fds[2];
+
+	/* A socket just connected takes a few hundred bytes at once, or it is broken. */
+	if (send(s->sock, s->request, s->request_len, MSG_NOSIGNAL | MSG_DONTWAIT) !=
+	    (ssize_t)s->request_len)
+		return -EIO;
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	s->pipe = fds[1];
+	s->readable = event_new(base, s->sock, EV_READ | EV_PERSIST, on_readable, s);
+	s->writable = event_new(base, s->pipe, EV_WRITE, on_writable, s);
+	/* The write end of a pipe is never readable; what wakes this is the error condition. */
+	s->reader_gone = event_new(base, s->pipe, EV_READ, on_reader_gone, s);
+	s->idle = evtimer_new(base, on_idle, s);
+	if (s->readable == NULL || s->writable == NULL || s->reader_gone == NULL ||
+	    s->idle == NULL || event_add(s->readable, NULL) < 0 ||
+	    event_add(s->reader_gone, NULL) < 0 ||
+	    (!s->events && event_add(s->idle, &idle_limit) < 0)) {
+		close(fds[0]);
+		return -ENOMEM;
+	}
+	answer(s->relay, s->seq, 0, &fds[0]);
+	close(fds[0]);
+	return 0;
+}
+
+static void
+stream_connect(struct stream *s, const struct sockaddr_un *engine)
+{
+	int r;
+
+	if (connect(s->sock, (const struct sockaddr *)engine, sizeof(*engine)) == 0) {
+		r = stream_start(s);
+		if (r < 0)
+			stream_fail(s, r);
+	} else if (errno == EAGAIN && ++s->tries < CONNECT_TRIES) {
+		event_add(s->retry, &connect_pause);
+	} else {
+		stream_fail(s, errno == EAGAIN ? -ETIMEDOUT : -errno);
+	}
+}
+
+static void
+on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct stream *s = arg;
+
+	for (uint32_t i = 0; i < s->relay->n_engines; i++)
+		if (s->path == s->relay->engines[i].sun_path) {
+			stream_connect(s, &s->relay->engines[i]);
+			return;
+		}
+}
+
+/* Terminated, nothing behind the terminator, and of the kind's exact form. */
+static bool
+id_is(const char id[static 80], enum id_kind kind)
+{
+	size_t len = strnlen(id, 80), prefix = kind == ID_IMAGE ? 7 : 0;
+
+	if (len == 80)
+		return false;
+	for (size_t i = len; i < 80; i++)
+		if (id[i] != '\0')
+			return false;
+	if (kind == ID_NONE)
+		return len == 0;
+	if (kind == ID_IMAGE && strncmp(id, "sha256:", 7) != 0)
+		return false;
+	return len == prefix + 64 && strspn(id + prefix, "0123456789abcdef") == 64;
+}
+
+static const struct template *
+find_template(const struct r_get *get)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(templates); i++)
+		if (templates[i].request == get->request && id_is(get->id, templates[i].id))
+			return &templates[i];
+	return NULL;
+}
+
+static int
+stream_new(struct relay *r, const struct r_get *get, uint32_t seq)
+{
+	const struct template *t = find_template(get);
+	struct stream *s;
+	int n;
+
+	if (t == NULL || get->engine >= r->n_engines)
+		return -EINVAL;
+	if (r->n_streams >= MAX_STREAMS)
+		return -EBUSY;
+	s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return -ENOMEM;
+	s->relay = r;
+	s->seq = seq;
+	s->events = t->request == RELAY_EVENTS;
+	s->path = r->engines[get->engine].sun_path;
+	s->pipe = -1;
+	LIST_INSERT_HEAD(&r->streams, s, link);
+	r->n_streams++;
+	n = snprintf(s->request, sizeof(s->request), "%s%s%s", t->before, get->id, t->after);
+	s->request_len = (size_t)n;
+	s->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	s->retry = evtimer_new(r->loop.base, on_retry, s);
+	if (s->sock < 0 || s->retry == NULL || n < 0 || s->request_len >= sizeof(s->request)) {
+		stream_free(s);
+		return -ENOMEM;
+	}
+	stream_connect(s, &r->engines[get->engine]);
+	return 0;
+}
+
+static void
+on_msg(void *arg, enum role peer, struct msg *m)
+{
+	struct relay *r = arg;
+	struct r_get get;
+	int error;
+
+	if (m->h.type != MSG_R_GET)
+		return;
+	memcpy(&get, m->body, sizeof(get));
+	error = stream_new(r, &get, m->h.seq);
+	if (error == -EINVAL)
+		log_warn("%s asked for what is not on the list: refused", role_name(peer));
+	if (error < 0)
+		answer(r, m->h.seq, error, NULL);
+}
+
+static void
+streams_end(struct relay *r)
+{
+	struct stream *s;
+
+	while ((s = LIST_FIRST(&r->streams)) != NULL)
+		stream_free(s);
+}
+
+static void
+on_peer_gone(void *arg, enum role peer)
+{
+	if (peer == ROLE_DISCOVERY)
+		streams_end(arg);
+}
+
+static void
+on_stop(void *arg)
+{
+	streams_end(arg);
+}
+
+static void
+usage(void)
+{
+	fprintf(stderr,
+	    "usage: nanoseg-relay ... --engine NAME=/PATH (at most %d)\n"
+	    "This program is started by nanosegd.\n",
+	    MAX_ENGINES);
+	exit(2);
+}
+
+static void
+parse_engines(struct relay *r, int argc, char **argv)
+{
+	struct sockaddr_un *a;
+	const char *path;
+
+	for (int i = 1; i < argc; i += 2) {
+		path = i + 1 < argc ? strchr(argv[i + 1], '=') : NULL;
+		if (strcmp(argv[i], "--engine") != 0 || path == NULL || path[1] != '/' ||
+		    strlen(path + 1) >= sizeof(a->sun_path) || r->n_engines == MAX_ENGINES)
+			usage();
+		a = &r->engines[r->n_engines++];
+		a->sun_family = AF_UNIX;
+		memcpy(a->sun_path, path + 1, strlen(path + 1));
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct relay r;
+	struct role_args args;
+	int error;
+
+	role_parse_args(ROLE_RELAY, &argc, argv, &args);
+	parse_engines(&r, argc, argv);
+	priv_drop(ROLE_RELAY, args.uid, args.gid);
+	error = role_loop_init(&r.loop, ROLE_RELAY);
+	if (error < 0) {
+		log_error("cannot start: %s", strerror(-error));
+		return 1;
+	}
+	LIST_INIT(&r.streams);
+	r.loop.arg = &r;
+	r.loop.on_msg = on_msg;
+	r.loop.on_peer_gone = on_peer_gone;
+	r.loop.on_stop = on_stop;
+	priv_seccomp(ROLE_RELAY);
+	return role_loop_run(&r.loop);
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/docker.h"
+#include "daemon/http1.h"
+#include "rules/util.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define FFFD "\xef\xbf\xbd"
+
+static struct docker_container
+parse(const char *json)
+{
+	struct docker_container c = { .facts = NULL };
+
+	assert_int_equal(docker_parse_container(json, strlen(json), &c), 0);
+	return c;
+}
+
+static const char *
+text(const struct docker_container *c, const char *key)
+{
+	return json_string_value(json_object_get(c->facts, key));
+}
+
+static const char *
+label(const struct docker_container *c, const char *key)
+{
+	return json_string_value(json_object_get(json_object_get(c->facts, "labels"), key));
+}
+
+static void
+a_list_is_taken_apart_before_it_is_parsed(void **state)
+{
+	static const struct {
+		const char *list;
+		int n; /* elements, or the error */
+	} cases[] = {
+		{ "[]", 0 },
+		{ " [ ] \n", 0 },
+		{ "[1]", 1 },
+		{ "[{\"a\":[1,2]},\"],[\", \"\\\"]\" ]", 3 },
+		{ "[nonsense,{}]", 2 }, /* judged by itself, later */
+		{ "", -EBADMSG },
+		{ "{}", -EBADMSG },
+		{ "null", -EBADMSG },
+		{ "[", -EBADMSG },
+		{ "[1", -EBADMSG },
+		{ "[1,", -EBADMSG },
+		{ "[1,]", -EBADMSG },
+		{ "[,1]", -EBADMSG },
+		{ "[}]", -EBADMSG },
+		{ "[\"abc]", -EBADMSG },
+		{ "[\"abc\\", -EBADMSG },
+		{ "[1]]", -EBADMSG },
+		{ "[1][2]", -EBADMSG },
+		{ "[] x", -EBADMSG },
+	};
+	const char *elem;
+	size_t pos, len;
+	int r, n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		n = 0;
+		pos = 0;
+		while ((r = docker_list_next(
+			    cases[i].list, strlen(cases[i].list), &pos, &elem, &len)) == 1)
+			n++;
+		if ((r < 0 ? r : n) != cases[i].n)
+			fail_msg("%s: %d elements, then %d", cases[i].list, n, r);
+	}
+}
+
+static void
+a_list_that_is_nested_too_deep_is_refused(void **state)
+{
+	char deep[1000];
+	const char *elem;
+	size_t pos = 0, len;
+
+	memset(deep, '[', sizeof(deep));
+	assert_int_equal(docker_list_next(deep, sizeof(deep), &pos, &elem, &len), -EBADMSG);
+}
+
+static void
+facts_are_as_the_engine_says(void **state)
+{
+	struct docker_container c =
+	    parse("{\"Id\":\"" ID "\",\"Names\":[\"/web/alias\",\"/quirky_turing\"],"
+		  "\"Image\":\"nginx:1\",\"ImageID\":\"sha256:" ID "\",\"Created\":7,"
+		  "\"Labels\":{\"a\":\"b\"},\"State\":\"running\","
+		  "\"HostConfig\":{\"NetworkMode\":\"host\"}}");
+
+	assert_string_equal(c.id, ID);
+	assert_string_equal(c.image_id, "sha256:" ID);
+	assert_true(c.running);
+	assert_string_equal(text(&c, "name"), "quirky_turing");
+	assert_true(json_is_true(json_object_get(c.facts, "nameGenerated")));
+	assert_string_equal(text(&c, "networkMode"), "host");
+	assert_string_equal(label(&c, "a"), "b");
+	assert_true(json_is_false(json_object_get(c.facts, "altered")));
+	docker_container_done(&c);
+}
+
+static void
+what_is_missing_is_empty(void **state)
+{
+	struct docker_container c = parse("{\"Id\":\"" ID "\",\"ImageID\":\"../../x\"}");
+
+	assert_string_equal(c.image_id, "");
+	assert_false(c.running);
+	assert_string_equal(text(&c, "name"), "");
+	assert_int_equal(json_object_size(json_object_get(c.facts, "labels")), 0);
+	docker_container_done(&c);
+}
+
+static void
+bytes_that_json_refuses_are_replaced_and_marked(void **state)
+{
+	static const struct {
+		const char *name, *expect;
+		bool altered;
+	} cases[] = {
+		{ "a\\u0000b", "a" FFFD "b", true },
+		{ "a\\\\u0000b", "a\\u0000b", false },
+		{ "\\ud800x", FFFD "x", true },
+		{ "\\udc00", FFFD, true },
+		{ "\\ud83d\\ude00", "\xf0\x9f\x98\x80", false },
+		{ "\\ud83d\\u0041", FFFD "A", true },
+		{ "\xff\xfe", FFFD FFFD, true },
+		{ "\xc3\xa9", "\xc3\xa9", false },
+		{ "\\u001b[31m\\n", "\x1b[31m\n", false },
+	};
+	char json[300];
+	struct docker_container c;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		snprintf(json, sizeof(json),
+		    "{\"Id\":\"" ID "\",\"Names\":[\"/%s\"],\"Labels\":{\"k%s\":\"v\"}}",
+		    cases[i].name, cases[i].name);
+		c = parse(json);
+		if (strcmp(text(&c, "name"), cases[i].expect) != 0 ||
+		    json_is_true(json_object_get(c.facts, "altered")) != cases[i].altered)
+			fail_msg("%s: got %s", cases[i].name, text(&c, "name"));
+		assert_int_equal(json_object_size(json_object_get(c.facts, "labels")), 1);
+		docker_container_done(&c);
+	}
+}
+
+static void
+what_is_no_container_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"",
+		"[]",
+		"null",
+		"{}",
+		"{\"Id\":7}",
+		"{\"Id\":\"abc\"}",
+		"{\"Id\":\"" ID "0\"}",
+		"{\"Id\":\"../" ID "\"}",
+		"{\"Id\":\"" ID "\"",
+		"{\"Id\":\"" ID "\"} x",
+		"{\"Id\":\"" ID "\",\"Names\":[\"\x01\"]}",
+	};
+	struct docker_container c;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (docker_parse_container(bad[i], strlen(bad[i]), &c) != -EBADMSG)
+			fail_msg("%s", bad[i]);
+}
+
+/* n labels of the given size, then what identity is decided by. */
+static char *
+many_labels(size_t n, size_t size, const char *last)
+{
+	char *json = malloc(n * (size + 40) + 1000), *p = json;
+
+	assert_non_null(json);
+	p += snprintf(p, 200, "{\"Id\":\"" ID "\",\"Config\":{\"Labels\":{\"x\":\"y\"");
+	for (size_t i = 0; i < n; i++) {
+		p += snprintf(p, 40, ",\"a%zu\":\"", i);
+		memset(p, 'v', size);
+		p += size;
+		*p++ = '"';
+	}
+	p += snprintf(p, 500, ",%s}}}", last);
+	return json;
+}
+
+static void
+no_number_of_labels_pushes_out_what_decides_identity(void **state)
+{
+	static const struct {
+		size_t n, size;
+	} cases[] = { { 1000, 10 }, { 60, 2000 }, { 255, 255 }, { 300, 3000 } };
+	const char *witness = "\"com.docker.compose.config-hash\":\"h\"";
+	json_t *labels;
+	char *json;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json = many_labels(cases[i].n, cases[i].size, witness);
+		assert_int_equal(docker_parse_image(json, strlen(json), &labels), 0);
+		assert_non_null(json_object_get(labels, "com.docker.compose.config-hash"));
+		assert_true(json_object_size(labels) <= DOCKER_MAX_LABELS);
+		json_decref(labels);
+		free(json);
+	}
+}
+
+static void
+labels_left_out_are_counted(void **state)
+{
+	char *json = malloc(100000), *p = json;
+	struct docker_container c;
+
+	assert_non_null(json);
+	p += snprintf(p, 200, "{\"Id\":\"" ID "\",\"Labels\":{\"n\":7,\"o\":{},\"x\":\"y\"");
+	for (int i = 0; i < 300; i++)
+		p += snprintf(p, 40, ",\"l%d\":\"v\"", i);
+	snprintf(p, 40, "}}");
+	c = parse(json);
+	assert_int_equal(json_object_size(json_object_get(c.facts, "labels")), DOCKER_MAX_LABELS);
+	assert_int_equal(json_integer_value(json_object_get(c.facts, "labelsLeftOut")), 2 + 45);
+	docker_container_done(&c);
+	free(json);
+}
+
+static void
+long_texts_are_cut_and_stay_apart(void **state)
+{
+	char *a = malloc(20000), *b = malloc(20000), x[6000];
+	struct docker_container ca, cb;
+
+	assert_true(a != NULL && b != NULL);
+	memset(x, 'n', sizeof(x));
+	x[sizeof(x) - 1] = '\0';
+	snprintf(
+	    a, 20000, "{\"Id\":\"" ID "\",\"Names\":[\"/%s1\"],\"Labels\":{\"k\":\"%s1\"}}", x, x);
+	snprintf(
+	    b, 20000, "{\"Id\":\"" ID "\",\"Names\":[\"/%s2\"],\"Labels\":{\"k\":\"%s2\"}}", x, x);
+	ca = parse(a);
+	cb = parse(b);
+	assert_int_equal(strlen(text(&ca, "name")), DOCKER_MAX_TEXT);
+	assert_string_not_equal(text(&ca, "name"), text(&cb, "name"));
+	assert_string_not_equal(label(&ca, "k"), label(&cb, "k"));
+	assert_true(json_is_true(json_object_get(ca.facts, "altered")));
+	docker_container_done(&ca);
+	docker_container_done(&cb);
+	free(a);
+	free(b);
+}
+
+static void
+labels_of_an_image_are_known_or_refused(void **state)
+{
+	static const struct {
+		const char *json;
+		int expect; /* labels, or the error */
+	} cases[] = {
+		{ "{\"Config\":{\"Labels\":{\"a\":\"b\"}}}", 1 },
+		{ "{\"Config\":{\"Labels\":null}}", 0 },
+		{ "{\"Config\":{}}", 0 },
+		{ "{\"Config\":{\"Labels\":[\"a\"]}}", -EBADMSG },
+		{ "{\"Config\":{\"Labels\":\"a\"}}", -EBADMSG },
+		{ "{\"Config\":null}", -EBADMSG },
+		{ "{\"message\":\"no such image\"}", -EBADMSG },
+		{ "[]", -EBADMSG },
+	};
+	json_t *labels;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		labels = NULL;
+		r = docker_parse_image(cases[i].json, strlen(cases[i].json), &labels);
+		if ((r < 0 ? r : (int)json_object_size(labels)) != cases[i].expect)
+			fail_msg("%s: %d", cases[i].json, r);
+		json_decref(labels);
+	}
+}
+
+static void
+inspection_tells_pid_and_sandbox(void **state)
+{
+	static const char ok[] = "{\"State\":{\"Pid\":4711},"
+				 "\"NetworkSettings\":{\"SandboxKey\":\"/run/docker/netns/ab12\"}}";
+	static const char odd[] =
+	    "{\"State\":{\"Pid\":-5},\"NetworkSettings\":{\"SandboxKey\":\"none\"}}";
+	struct docker_inspect i;
+
+	assert_int_equal(docker_parse_inspect(ok, strlen(ok), &i), 0);
+	assert_int_equal(i.pid, 4711);
+	assert_string_equal(i.sandbox, "ab12");
+	assert_int_equal(docker_parse_inspect(odd, strlen(odd), &i), 0);
+	assert_int_equal(i.pid, 0);
+	assert_string_equal(i.sandbox, "");
+}
+
+static void
+events_tell_which_container(void **state)
+{
+#define EV(type, action, actor) \
+	"{\"Type\":\"" type "\",\"Action\":\"" action "\",\"Actor\":" actor "}"
+	static const struct {
+		const char *json;
+		int r;
+		enum docker_event_kind kind;
+		bool started;
+	} cases[] = {
+		{ EV("container", "start", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_CHANGED, true },
+		{ EV("container", "rename", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_CHANGED,
+		    false },
+		{ EV("container", "die", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_GONE, false },
+		{ EV("container", "exec_start: sh", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_OTHER,
+		    false },
+		{ EV("network", "connect",
+		      "{\"ID\":\"n\",\"Attributes\":{\"container\":\"" ID "\"}}"),
+		    0, DOCKER_EVENT_CHANGED, false },
+		{ EV("image", "start", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_OTHER, false },
+		{ EV("container", "die", "{\"ID\":\"x\"}"), -EBADMSG, 0, false },
+		{ EV("container", "die", "7"), -EBADMSG, 0, false },
+		{ "{}", -EBADMSG, 0, false },
+		{ "nonsense", -EBADMSG, 0, false },
+	};
+	struct docker_event e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int r = docker_parse_event(cases[i].json, strlen(cases[i].json), &e);
+
+		if (r != cases[i].r ||
+		    (r == 0 && (e.kind != cases[i].kind || e.started != cases[i].started)))
+			fail_msg("%s: %d", cases[i].json, r);
+	}
+}
+
+static void
+heads_are_read_or_refused(void **state)
+{
+	static const struct {
+		const char *head;
+		int r, status;
+		int64_t length;
+	} cases[] = {
+		{ "HTTP/1.0 200 OK\r\nA: b\r\n\r\nbody", 25, 200, -1 },
+		{ "HTTP/1.1 404 Not Found\nContent-length:  12 \n\n", 45, 404, 12 },
+		{ "HTTP/1.0 200\r\n\r\n", 16, 200, -1 },
+		{ "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 57, 200, 1 },
+		{ "", 0, 0, 0 },
+		{ "HTT", 0, 0, 0 },
+		{ "HTTP/1.0 200 OK\r\nA: b\r\n", 0, 0, 0 },
+		{ "GARBAGE", -EBADMSG, 0, 0 },
+		{ "HTTP/2.0 200 OK\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 099 OK\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 2000\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 200 OK\r\nnocolon\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 200 OK\r\n: x\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 200 OK\r\n folded: x\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 200 OK\r\nContent-Length: -1\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 200 OK\r\nContent-Length: 9999999999999999\r\n\r\n", -EBADMSG, 0, 0 },
+		{ "HTTP/1.0 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", -EBADMSG, 0,
+		    0 },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", -EPROTONOSUPPORT, 0, 0 },
+	};
+	struct http1_head h;
+	char big[HTTP1_HEAD_MAX + 100];
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		r = http1_parse_head(cases[i].head, strlen(cases[i].head), &h);
+		if (r != cases[i].r ||
+		    (r > 0 && (h.status != cases[i].status || h.content_length != cases[i].length)))
+			fail_msg("%s: %d", cases[i].head, r);
+	}
+	memset(big, 'x', sizeof(big));
+	memcpy(big, "HTTP/1.0 200 OK\r\nA: ", 20);
+	assert_int_equal(http1_parse_head(big, sizeof(big), &h), -E2BIG);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_list_is_taken_apart_before_it_is_parsed),
+		cmocka_unit_test(a_list_that_is_nested_too_deep_is_refused),
+		cmocka_unit_test(facts_are_as_the_engine_says),
+		cmocka_unit_test(what_is_missing_is_empty),
+		cmocka_unit_test(bytes_that_json_refuses_are_replaced_and_marked),
+		cmocka_unit_test(what_is_no_container_is_refused),
+		cmocka_unit_test(no_number_of_labels_pushes_out_what_decides_identity),
+		cmocka_unit_test(labels_left_out_are_counted),
+		cmocka_unit_test(long_texts_are_cut_and_stay_apart),
+		cmocka_unit_test(labels_of_an_image_are_known_or_refused),
+		cmocka_unit_test(inspection_tells_pid_and_sandbox),
+		cmocka_unit_test(events_tell_which_container),
+		cmocka_unit_test(heads_are_read_or_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
