@@ -3,8 +3,8 @@
  * The rules of the table, as libnftnl objects, a function of the modes alone: elements never change
  * a rule. What a chain holds, in order:
  *
- * observe (input, output): the event mark, a report of new UDP.
- * audit, enforce (input, output): the event mark; loopback; established and related; invalid and
+ * observe (input, output): loopback; the event mark, a report of new UDP.
+ * audit, enforce (input, output): loopback; the event mark; established and related; invalid and
  *   new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements go to the
  *   refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in enforce to
  *   a last drop.
@@ -13,7 +13,8 @@
  * forward: the event mark; once a direction enforces, all is reported and dropped: what a nested
  *   namespace sends has no identity of its own here. Audit reports it.
  *
- * The event mark comes before every accept: a connection gets exactly one event, its first reply.
+ * The event mark comes before every other accept: a connection gets exactly one event, its first
+ * reply, and what stays on loopback gives none.
  * A foreign table can neither accept what is dropped here nor skip these chains.
  */
 #include "netlink/nft_internal.h"
@@ -27,7 +28,8 @@
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
-/* 1 << IPCT_REPLY; the kernel keeps the enumeration to itself (nf_conntrack_common.h, kernel). */
+/* 1 << IPCT_*; the kernel keeps the enumeration to itself (nf_conntrack_common.h, kernel). */
+#define CT_EVENT_DESTROY (1u << 2)
 #define CT_EVENT_REPLY (1u << 3)
 
 #define NEW_UDP_PER_SECOND 20u
@@ -294,25 +296,31 @@ match_ct_state(struct builder *b, uint32_t bits)
 	expr_cmp(b, NFT_CMP_NEQ, &none, sizeof(none));
 }
 
+/* Of a new connection, only these events are wanted (without a mask, all are sent). */
 static void
-rule_event_mark(struct builder *b, enum nft_chain_id chain)
+expr_event_mark(struct builder *b, uint32_t events)
 {
-	const uint32_t reply = CT_EVENT_REPLY;
 	struct nftnl_expr *e;
 
-	rule_begin(b, chain);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
 	e = expr_add(b, "immediate");
 	if (e == NULL)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, REG_1);
-	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &reply, sizeof(reply)) < 0)
+	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &events, sizeof(events)) < 0)
 		b->err = -ENOMEM;
 	e = expr_add(b, "ct");
 	if (e == NULL)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_EVENTMASK);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, REG_1);
+}
+
+static void
+rule_event_mark(struct builder *b, enum nft_chain_id chain)
+{
+	rule_begin(b, chain);
+	expr_event_mark(b, CT_EVENT_REPLY);
 }
 
 static void
@@ -327,13 +335,24 @@ rule_new_udp(struct builder *b, const struct side *s)
 
 /* lo is interface 1 in every namespace, always. */
 static void
-rule_loopback(struct builder *b, const struct side *s)
+match_loopback(struct builder *b, const struct side *s)
 {
 	const uint32_t lo = 1;
 
-	rule_begin(b, s->chain);
 	expr_meta(b, s->egress ? NFT_META_OIF : NFT_META_IIF, REG_1);
 	expr_cmp(b, NFT_CMP_EQ, &lo, sizeof(lo));
+}
+
+/* What a container says to itself is no edge: the one event it may give is one nobody listens to.
+ */
+static void
+rules_loopback(struct builder *b, const struct side *s)
+{
+	rule_begin(b, s->chain);
+	match_loopback(b, s);
+	expr_event_mark(b, CT_EVENT_DESTROY);
+	rule_begin(b, s->chain);
+	match_loopback(b, s);
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
 
@@ -503,12 +522,12 @@ rules_refuse(struct builder *b, const struct side *s, uint32_t rate)
 static void
 rules_side(struct builder *b, const struct side *s, uint32_t rate)
 {
+	rules_loopback(b, s);
 	rule_event_mark(b, s->chain);
 	if (s->mode == MODE_OBSERVE) {
 		rule_new_udp(b, s);
 		return;
 	}
-	rule_loopback(b, s);
 	rule_established(b, s);
 	if (s->mode == MODE_ENFORCE)
 		rule_invalid(b, s);
