@@ -288,6 +288,8 @@ def recv(s):
     """(type, body, fds); (None, b"", []) at the end."""
     try:
         data, anc, _, _ = s.recvmsg(4096, 1024)
+    except TimeoutError:
+        return "nothing", b"", []
     except ConnectionResetError:
         data, anc = b"", []
     got = []
