@@ -169,6 +169,8 @@ role_loop_init(struct role_loop *l, enum role self)
 	sigaction(SIGINT, &ignore, NULL);
 	sigaction(SIGHUP, &ignore, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
+	/* What the event library gives back at the end: nothing interrupts a last write. */
+	sigaction(SIGTERM, &ignore, NULL);
 	if (fcntl(ROLE_CONTROL_FD, F_SETFD, FD_CLOEXEC) < 0)
 		return -errno;
 	l->base = event_base_new();

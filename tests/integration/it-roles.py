@@ -549,6 +549,8 @@ def test_stop_and_cleanup(d, bindir):
     pids, keeper = d.pids(), d.keeper()
     d.p.terminate()
     check("SIGTERM ends the daemon with status 0", "" if d.p.wait(5) == 0 else d.p.returncode)
+    ends = re.findall(r"^debug supervisor: (\w+) ended with status 0$", d.text(), re.M)
+    check("every role ended in order", "" if sorted(ends) == sorted(ROLES) else d.text())
     check("no role is left", [p for p in pids.values() if alive(p)])
     check("a normal stop leaves the keeper", "" if d.keeper() == keeper else d.keeper())
     check("socket and pid file are gone",

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 
 struct standin {
 	struct role_loop loop;
@@ -89,7 +90,9 @@ main(int argc, char **argv)
 {
 	static struct standin s = { .raw = -1 };
 	enum role self = role_by_name(argv[0]);
+	const struct timespec closing = { 0, 100000000 };
 	struct role_args args;
+	int r;
 
 	role_parse_args(self, &argc, argv, &args);
 	if (argc > 1 && strcmp(argv[1], "--cleanup") == 0) {
@@ -114,5 +117,8 @@ main(int argc, char **argv)
 	s.loop.on_peer_gone = on_peer_gone;
 	s.loop.on_msg = on_msg;
 	s.loop.on_listen = on_listen;
-	return role_loop_run(&s.loop);
+	r = role_loop_run(&s.loop);
+	/* Time that a real role takes to close its store. */
+	nanosleep(&closing, NULL);
+	return r;
 }
