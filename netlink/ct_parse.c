@@ -324,12 +324,12 @@ ct_parse(const struct nlmsghdr *nlh, struct ct_entry *ret)
 		return -ENOTSUP;
 
 	e.msg = (enum ct_msg)kind;
-	mnl_attr_for_each(a, nlh, sizeof(*nfg))
+	nl_for_each_attr(a, nlh, sizeof(*nfg))
 	{
 		if (!parse_attr(a, family, &e))
 			return -EBADMSG;
 	}
-	if ((const char *)a < (const char *)mnl_nlmsg_get_payload_tail(nlh))
+	if ((const char *)a < nl_message_end(nlh))
 		return -EBADMSG;
 	if (e.orig.src.family == 0 || e.reply.src.family == 0 || e.orig.proto != e.reply.proto)
 		return -EBADMSG;

@@ -314,7 +314,7 @@ ct_stats(int sock, uint32_t *ret_count, uint32_t *ret_max)
 		return r < 0 ? r : -EBADMSG;
 	if (answer->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(struct nfgenmsg))
 		return -EBADMSG;
-	mnl_attr_for_each(a, answer, sizeof(struct nfgenmsg))
+	nl_for_each_attr(a, answer, sizeof(struct nfgenmsg))
 	{
 		if (mnl_attr_get_payload_len(a) != sizeof(uint32_t))
 			continue;

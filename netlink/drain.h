@@ -4,6 +4,7 @@
 #ifndef NANOSEG_NETLINK_DRAIN_H
 #define NANOSEG_NETLINK_DRAIN_H
 
+#include <libmnl/libmnl.h>
 #include <linux/netlink.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -44,6 +45,22 @@ nl_message_next(const struct nlmsghdr *nlh, size_t *left)
 	*left -= step;
 	return (const struct nlmsghdr *)((const char *)nlh + step);
 }
+
+static inline const char *
+nl_message_end(const struct nlmsghdr *nlh)
+{
+	return (const char *)nlh + nlh->nlmsg_len;
+}
+
+/*
+ * The attributes behind a family header of hdr_len bytes. Not mnl_attr_for_each(), which rounds the
+ * message's end up and so reads past it. After the loop a < nl_message_end() if what is left is no
+ * attribute.
+ */
+#define nl_for_each_attr(a, nlh, hdr_len)                                      \
+	for ((a) = mnl_nlmsg_get_payload_offset((nlh), (hdr_len));             \
+	     mnl_attr_ok((a), (int)(nl_message_end(nlh) - (const char *)(a))); \
+	     (a) = mnl_attr_next(a))
 
 /* The errno in a NLMSG_ERROR or NLMSG_DONE: 0, a negative errno, or -EBADMSG. */
 int nl_message_error(const struct nlmsghdr *nlh);

@@ -69,7 +69,8 @@ bind_group(int sock, uint16_t group, uint32_t seq)
 	if (n < 0)
 		return errno == EAGAIN ? -EIO : -errno;
 	nlh = (struct nlmsghdr *)buf;
-	if (!nl_message_ok(nlh, (size_t)n) || nlh->nlmsg_type != NLMSG_ERROR || nlh->nlmsg_seq != seq)
+	if (!nl_message_ok(nlh, (size_t)n) || nlh->nlmsg_type != NLMSG_ERROR ||
+	    nlh->nlmsg_seq != seq)
 		return -EBADMSG;
 	return nl_message_error(nlh);
 }
@@ -154,7 +155,7 @@ nflog_parse(const struct nlmsghdr *nlh, struct nflog_report *ret)
 		return -ENOTSUP;
 	if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(struct nfgenmsg))
 		return -EBADMSG;
-	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
+	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
 		switch (mnl_attr_get_type(a)) {
 		case NFULA_PREFIX:
@@ -175,7 +176,7 @@ nflog_parse(const struct nlmsghdr *nlh, struct nflog_report *ret)
 		if (!ok)
 			return -EBADMSG;
 	}
-	if ((const char *)a < (const char *)mnl_nlmsg_get_payload_tail(nlh))
+	if ((const char *)a < nl_message_end(nlh))
 		return -EBADMSG;
 	if (prefix == NULL || !prefix_is_ours(prefix, prefix_len))
 		return -ENOTSUP;
@@ -203,7 +204,7 @@ count_gap(struct nflog_stats *s, const struct nlmsghdr *nlh)
 
 	if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(struct nfgenmsg))
 		return;
-	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
+	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
 		if (mnl_attr_get_type(a) != NFULA_SEQ || mnl_attr_get_payload_len(a) != sizeof(seq))
 			continue;

@@ -237,7 +237,7 @@ parse_ifaddr(const struct nlmsghdr *nlh, struct rtnl_addr *ret)
 	if (ifa->ifa_family != AF_INET && ifa->ifa_family != AF_INET6)
 		return false;
 	flags = ifa->ifa_flags;
-	mnl_attr_for_each(attr, nlh, sizeof(*ifa))
+	nl_for_each_attr(attr, nlh, sizeof(*ifa))
 	{
 		switch (mnl_attr_get_type(attr)) {
 		case IFA_LOCAL:

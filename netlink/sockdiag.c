@@ -92,7 +92,7 @@ takes_v4_too(const struct nlmsghdr *nlh, const struct inet_diag_msg *m)
 
 	if (m->idiag_family != AF_INET6 || memcmp(m->id.idiag_src, any, sizeof(any)) != 0)
 		return false;
-	mnl_attr_for_each(a, nlh, sizeof(*m))
+	nl_for_each_attr(a, nlh, sizeof(*m))
 	{
 		if (mnl_attr_get_type(a) == INET_DIAG_SKV6ONLY && mnl_attr_get_payload_len(a) == 1)
 			dual = mnl_attr_get_u8(a) == 0;
