@@ -274,6 +274,7 @@ run_cleanup(const struct options *o, struct held *h, struct sup_config *cfg)
 	}
 	if (o->all && sweep_keepers() < 0)
 		return 1;
+	sweep_runtime(h->runtime_dir, h->socket, h->pid_file, o->all);
 	return exec_program(h->role_dir, "nanoseg-warden", argv);
 }
 

@@ -8,6 +8,7 @@
 #include "daemon/sweep.h"
 
 #include "daemon/log.h"
+#include "daemon/place.h"
 #include "rules/util.h"
 
 #include <dirent.h>
@@ -15,9 +16,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -93,4 +94,47 @@ sweep_keepers(void)
 	if (n > 0)
 		log_error("%d keepers do not end", n);
 	return n < 0 ? n : n > 0 ? -ETIMEDOUT : 0;
+}
+
+static bool
+nobody_answers(const char *path, int type)
+{
+	_cleanup_close_ int fd = -1;
+	int r = place_connect(path, type, &fd);
+
+	return r == -ECONNREFUSED || r == -ENOENT;
+}
+
+static bool
+is_keeper_socket(const char *name)
+{
+	const size_t len = strlen("keeper-01234567.sock");
+
+	return strlen(name) == len && strncmp(name, "keeper-", 7) == 0 &&
+	       strcmp(name + len - 5, ".sock") == 0;
+}
+
+void
+sweep_runtime(const char *dir, const char *socket_path, const char *pid_file, bool all)
+{
+	struct dirent *e;
+	DIR *d;
+
+	if (nobody_answers(socket_path, SOCK_STREAM)) {
+		unlink(socket_path);
+		unlink(pid_file);
+	}
+	d = all ? opendir(dir) : NULL;
+	if (d == NULL)
+		return;
+	while ((e = readdir(d)) != NULL) {
+		char path[PATH_MAX];
+
+		if (!is_keeper_socket(e->d_name) ||
+		    snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) >= (int)sizeof(path))
+			continue;
+		if (nobody_answers(path, SOCK_SEQPACKET))
+			unlink(path);
+	}
+	closedir(d);
 }

@@ -595,6 +595,7 @@ kill -0 "$keeper"
 "$1/nanosegd" $args --cleanup && exit 3
 "$1/nanosegd" $args --cleanup --all
 ! kill -0 "$keeper" 2>/dev/null
+[ -z "$(ls -A "$2/run8")" ]
 '''
     p = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "bash", "-c", script, "x", bindir,
                         top], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
