@@ -5,24 +5,22 @@
 nanosegd runs from a folder of its own beside stand-in role programs, so that what is asserted is the
 supervisor's and the keeper's doing.
 """
-import array
 import os
+import pwd
 import re
 import shutil
 import signal
 import socket
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
-# The leak checker traces its process, which a role forbids.
-os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+from roleslib import (BUILD, ROLES, Daemon, alive, as_warden, check, copy_programs, fds, finish, plan, skip,
+                      status, wait_for)
 
-BUILD = os.environ.get("top_builddir", ".")
-ROLES = ("warden", "controller", "capture", "relay", "discovery")
+
 NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN, DAC_READ_SEARCH = 12, 13, 19, 21, 2
 SETGID, SETUID, SETPCAP, KILL = 6, 7, 8, 5
 
@@ -40,105 +38,6 @@ PEERS = {
     "relay": {"discovery"},
     "discovery": {"relay", "controller"},
 }
-
-tests = 0
-failed = 0
-
-
-def check(name, why=None):
-    """One TAP line; why is None or empty if it holds, else what is wrong."""
-    global tests, failed
-    tests += 1
-    if why:
-        failed += 1
-        for line in str(why).splitlines():
-            print("# " + line)
-    print("%s %d - %s" % ("not ok" if why else "ok", tests, name), flush=True)
-
-
-def wait_for(what, seconds=2.0):
-    """The value of what() once it is true, or None."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value:
-            return value
-        if time.monotonic() > end:
-            return None
-        time.sleep(0.02)
-
-
-def status(pid):
-    with open("/proc/%d/status" % pid) as f:
-        return dict(line.rstrip("\n").split(":\t", 1) if ":\t" in line
-                    else (line.rstrip("\n").rstrip(":"), "") for line in f)
-
-
-def fds(pid):
-    out = {}
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        try:
-            out[int(fd)] = os.readlink("/proc/%d/fd/%s" % (pid, fd))
-        except OSError:
-            pass
-    return out
-
-
-def alive(pid):
-    try:
-        return status(pid)["State"][0] != "Z"
-    except OSError:
-        return False
-
-
-class Daemon:
-    def __init__(self, bindir, state, sock, *args):
-        self.state, self.sock = state, sock
-        self.log_path = os.path.join(state + ".log")
-        self.log = open(self.log_path, "ab")
-        self.offset = self.log.tell()
-        self.p = subprocess.Popen(
-            [bindir + "/nanosegd", "--foreground", "--log", "debug", "--state-dir", state, "--socket",
-             sock, *args], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-
-    def text(self, since=None):
-        with open(self.log_path, "rb") as f:
-            f.seek(self.offset if since is None else since)
-            return f.read().decode()
-
-    def mark(self):
-        return os.path.getsize(self.log_path)
-
-    def says(self, pattern, since=None, seconds=3.0):
-        return wait_for(lambda: re.search(pattern, self.text(since), re.M), seconds)
-
-    def pids(self):
-        """Role name -> pid, of the children that have dropped and taken their name."""
-        out = {}
-        for pid in os.listdir("/proc"):
-            if not pid.isdigit():
-                continue
-            try:
-                s = status(int(pid))
-            except OSError:
-                continue
-            if s.get("PPid") == str(self.p.pid) and s["Name"].startswith("ns-"):
-                out[s["Name"][3:]] = int(pid)
-        return out
-
-    def instance(self):
-        with open(self.state + "/instance") as f:
-            return f.read().strip()
-
-    def keeper(self):
-        with open(self.state + "/keeper.lock") as f:
-            text = f.read().strip()
-        pid = int(text) if text else 0
-        return pid if pid and alive(pid) else 0
-
-    def keeper_socket(self):
-        return "%s/keeper-%s.sock" % (os.path.dirname(self.sock), self.instance())
-
 
 def caps_of(s):
     return {k: int(s["Cap" + k], 16) for k in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
@@ -273,194 +172,12 @@ def test_back_off(d):
     check("the pause before a restart doubles", "" if pauses == ["200", "400", "800"] else pauses)
 
 
-HEADER = struct.Struct("=HHIII")
-SUP_CHANNEL, HELLO, PUT, DROP, LIST, ITEM, END, STOP = 1, 16, 17, 18, 19, 20, 21, 22
-ITEM_BODY = struct.Struct("=QII")
-
-
-def send(s, kind, body=b"", fd=None, version=1):
-    data = HEADER.pack(version, kind, 5, len(body), 0) + body
-    anc = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))]
-    s.sendmsg([data], anc)
-
-
-def recv(s):
-    """(type, body, fds); (None, b"", []) at the end."""
-    try:
-        data, anc, _, _ = s.recvmsg(4096, 1024)
-    except TimeoutError:
-        return "nothing", b"", []
-    except ConnectionResetError:
-        data, anc = b"", []
-    got = []
-    for _, _, raw in anc:
-        a = array.array("i")
-        a.frombytes(raw)
-        got += list(a)
-    if not data:
-        return None, b"", got
-    return HEADER.unpack(data[:16])[1], data[16:], got
-
-
-def connect(d):
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.settimeout(2)
-    s.connect(d.keeper_socket())
-    return s
-
-
-def hello(d, version=1):
-    return struct.pack("=I16s", version, d.instance().encode())
-
-
-class LoneKeeper:
-    """A keeper without a supervisor that would give its warden's channel to another."""
-
-    def __init__(self, bindir, path):
-        self.path = path
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        listener.bind(path)
-        listener.listen(8)
-        self.p = subprocess.Popen(
-            ["bash", "-c", 'exec "$0" "$@" 3<&%d %d<&-' % (listener.fileno(), listener.fileno()),
-             bindir + "/nanoseg-keeper", "--instance", self.instance(), "--uid", "2000000104",
-             "--gid", "2000000104"], pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL)
-        listener.close()
-
-    def instance(self):
-        return "0badcafe"
-
-    def keeper(self):
-        return self.p.pid if self.p.poll() is None else 0
-
-    def keeper_socket(self):
-        return self.path
-
-
-def as_warden(d):
-    """A channel to the keeper in the warden's place."""
-    s = connect(d)
-    send(s, HELLO, hello(d))
-    recv(s)
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(5)
-    send(s, SUP_CHANNEL, struct.pack("=II", 3, 0), its.fileno())
-    its.close()
-    return ours
-
-
-def keeper_list(w):
-    send(w, LIST)
-    items = []
-    while True:
-        kind, body, got = recv(w)
-        if kind != ITEM:
-            return items if kind == END else None
-        link = os.readlink("/proc/self/fd/%d" % got[0])
-        os.close(got[0])
-        items.append(ITEM_BODY.unpack(body) + (link.split(":")[-1].split(" ")[0],))
-
-
-def keep(w, d, cookie, name, value=0):
-    fd = os.memfd_create(name)
-    send(w, PUT, ITEM_BODY.pack(cookie, 1, value), fd)
-    os.close(fd)
-
-
-def test_keeper_protocol(d):
-    pid = d.keeper()
-    s = connect(d)
-    send(s, HELLO, hello(d, 99))
-    kind, body, _ = recv(s)
-    check("a keeper answers another version with its own, closes and stays",
-          "" if kind == HELLO and body[:4] == struct.pack("=I", 1) and recv(s)[0] is None and
-          d.keeper() == pid else (kind, body))
-    s = connect(d)
-    send(s, STOP)
-    check("nothing is taken before HELLO", "" if recv(s)[0] is None and alive(pid) else "taken")
-    ours = as_warden(d)
-    send(ours, LIST)
-    check("a warden says HELLO first, too", "" if recv(ours)[0] is None else "listed")
-    old, ours = as_warden(d), as_warden(d)
-    check("a new warden's channel replaces the old", "" if recv(old)[0] is None else "both")
-    send(ours, HELLO, hello(d))
-    recv(ours)
-    for cookie in range(100, 400):
-        keep(ours, d, cookie, "n%d" % cookie)
-    keep(ours, d, 200, "other", 3)
-    send(ours, DROP, ITEM_BODY.pack(300, 1, 0))
-    send(ours, DROP, ITEM_BODY.pack(9999, 1, 0))
-    items = keeper_list(ours)
-    want = [(c, 1, 3 if c == 200 else 0, "other" if c == 200 else "n%d" % c)
-            for c in range(100, 400) if c != 300]
-    check("PUT keeps and replaces, DROP closes, LIST gives all with their fds",
-          "" if items == want else items)
-    n = sum(1 for v in fds(pid).values() if "memfd:" in v)
-    check("the keeper has one fd for each item", "" if n == 299 else n)
-    for cookie in range(100, 400):
-        send(ours, DROP, ITEM_BODY.pack(cookie, 1, 0))
-    send(ours, STOP)
-    wait_for(lambda: recv(ours)[0] is None)
-    check("a warden cannot stop the keeper", "" if alive(pid) else "it ended")
-    s = connect(d)
-    s.send(b"\xff" * 40)
-    check("nonsense closes the connection and nothing else",
-          "" if recv(s)[0] is None and d.keeper() == pid else "not closed")
-
-
-def test_keeper_bound(d):
-    ours = as_warden(d)
-    send(ours, HELLO, hello(d))
-    recv(ours)
-    fd = os.memfd_create("many")
-    for cookie in range(1000, 1000 + 8196):
-        send(ours, PUT, ITEM_BODY.pack(cookie, 2, 5), fd)
-    refused = []
-    for _ in range(4):
-        kind, body, _ = recv(ours)
-        refused.append((kind, ITEM_BODY.unpack(body)[0]))
-    check("the keeper holds 8,192 and says which it has no room for",
-          "" if refused == [(DROP, c) for c in range(9192, 9196)] else refused)
-    send(ours, PUT, ITEM_BODY.pack(1000, 2, 6), fd)
-    os.close(fd)
-    items = keeper_list(ours)
-    check("a full keeper still replaces, and lists all that it holds",
-          "" if items is not None and len(items) == 8192 and (1000, 2, 6, "many") in items
-          else len(items or []))
-    for cookie in range(1000, 1000 + 8196):
-        send(ours, DROP, ITEM_BODY.pack(cookie, 2, 0))
-    check("what is dropped is closed",
-          "" if wait_for(lambda: len(fds(d.keeper())) < 20) else len(fds(d.keeper())))
-    send(ours, STOP)
-    wait_for(lambda: recv(ours)[0] is None)
-    s = connect(d)
-    send(s, HELLO, hello(d))
-    recv(s)
-    send(s, STOP)
-    wait_for(lambda: not d.keeper())
-    check("the supervisor's STOP ends it", "" if d.p.poll() == 0 else d.p.poll())
-
-
 def test_broken_channel(d):
     since = d.mark()
     as_warden(d).close()
     check("a warden whose channel to the keeper broke gets a new one",
           "" if d.says(r"^info warden: peer gone keeper\n(.*\n)*info warden: keeper holds 1$", since)
           else d.text(since))
-
-
-def test_keeper_peers(d):
-    os.chmod(d.keeper_socket(), 0o666)
-    code = ("import os, socket, sys\nos.setresuid(65534, 65534, 65534)\n"
-            "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\ns.settimeout(2)\n"
-            "s.connect(sys.argv[1])\n"
-            "try:\n s.send(bytes.fromhex(sys.argv[2]))\n r = s.recv(100)\n"
-            "except OSError:\n r = b''\nsys.exit(7 if r == b'' else 1)")
-    data = HEADER.pack(1, HELLO, 1, 20, 0) + hello(d)
-    p = subprocess.run([sys.executable, "-c", code, d.keeper_socket(), data.hex()],
-                       stderr=subprocess.PIPE)
-    os.chmod(d.keeper_socket(), 0o600)
-    check("the keeper answers root alone", "" if p.returncode == 7 else p)
 
 
 def refuse(name, bindir, pattern, *args):
@@ -607,9 +324,8 @@ kill -0 "$keeper"
 def real_roles(top, uids):
     """The same privileges, asserted of the programs that ship, touching no workload."""
     if not all(os.access("%s/daemon/nanoseg-%s" % (BUILD, r), os.X_OK) for r in ROLES):
-        print("ok %d - privileges of the real roles # SKIP not every role program is built" %
-              (tests + 1))
-        return tests + 1
+        skip("privileges of the real roles", "not every role program is built")
+        return
     d = Daemon(BUILD + "/daemon", top + "/state7", top + "/run7/n.sock", "--only", "nst-no-such-*")
     try:
         check("the real roles start", "" if d.says("all roles run", seconds=10) else d.text())
@@ -633,30 +349,9 @@ def real_roles(top, uids):
                   else (old, new, d.text()))
     finally:
         finish(d)
-    return tests
-
-
-def finish(d):
-    """Ends a daemon and its keeper whatever state they are in."""
-    if d.p.poll() is None:
-        d.p.terminate()
-        try:
-            d.p.wait(8)
-        except subprocess.TimeoutExpired:
-            for pid in d.pids().values():
-                os.kill(pid, signal.SIGKILL)
-            d.p.kill()
-            d.p.wait()
-    try:
-        keeper = d.keeper()
-        if keeper and status(keeper)["Name"] == "ns-keeper":
-            os.kill(keeper, signal.SIGTERM)
-    except OSError:
-        pass
 
 
 def uids_expected():
-    import pwd
     users = {"controller": "_nanoseg", "capture": "_nanoseg-capture",
              "discovery": "_nanoseg-discovery", "keeper": "_nanoseg-keeper"}
     out = {"warden": 0, "relay": 0}
@@ -669,20 +364,14 @@ def uids_expected():
 
 
 def main():
-    global tests
     if os.geteuid() != 0:
         print("1..0 # SKIP needs root")
         return 0
     top = tempfile.mkdtemp(prefix="nst%d-" % os.getpid())
     os.chmod(top, 0o755)
     bindir = top + "/bin"
-    os.mkdir(bindir)
-    for name in ("nanosegd", "nanoseg-keeper"):
-        shutil.copy("%s/daemon/%s" % (BUILD, name), bindir)
-    for name in ROLES:
-        shutil.copy(BUILD + "/tests/integration/standin", bindir + "/nanoseg-" + name)
+    copy_programs(bindir)
     uids = uids_expected()
-    lone = None
     d = Daemon(bindir, top + "/state", top + "/run/nanosegd.sock")
     try:
         check("all roles start", "" if d.says("all roles run") else d.text())
@@ -696,25 +385,18 @@ def main():
         test_places(d, uids)
         test_death_of_each(d)
         test_back_off(d)
-        lone = LoneKeeper(bindir, top + "/lone.sock")
-        test_keeper_protocol(lone)
-        test_keeper_bound(lone)
         test_broken_channel(d)
-        test_keeper_peers(d)
         test_refusals(d, bindir, top)
         d = test_supervisor_death(d, bindir)
         test_keeper_death(d)
         test_stop_and_cleanup(d, bindir)
         test_background(bindir, top)
         test_cleanup_all(bindir, top)
-        tests = real_roles(top, uids)
+        real_roles(top, uids)
     finally:
         finish(d)
-        if lone is not None and lone.keeper():
-            lone.p.kill()
         shutil.rmtree(top, ignore_errors=True)
-    print("1..%d" % tests)
-    return 1 if failed else 0
+    return plan()
 
 
 sys.exit(main())
