@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The capture role: the only one that parses packets. It has the libpcap handle on the host's
+ * interfaces and the NFLOG sockets that the warden hands over, and turns both into flow events for
+ * the controller.
+ *
+ * Invariants: no allocation per packet; work per wake-up is bounded; what the controller does not
+ * take is dropped here and counted, never queued without bound.
+ */
+#include "config.h"
+#include "daemon/log.h"
+#include "daemon/recent.h"
+#include "daemon/role.h"
+#include "netlink/capture.h"
+#include "netlink/nflog.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define BATCH_EVENTS 400u
+#define BATCH_MS 5
+#define STATS_S 1
+#define FRAMES_PER_WAKE 256
+#define READS_PER_WAKE 32
+#define MAX_QUEUED 32u /* messages waiting for the controller: 12,800 events */
+#define MAX_NFLOG 16384u
+#define BUCKETS 1024u
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+struct report_source {
+	struct report_source *next;
+	struct capturer *owner;
+	uint64_t cookie;
+	int fd;
+	struct event *readable;
+	struct nflog_stats stats;
+};
+
+struct capturer {
+	struct role_args args;
+	struct role_loop loop;
+	struct capture *pcap;
+	struct event *pcap_readable, *flush, *stats_timer;
+	struct report_source *sources[BUCKETS];
+	size_t n_sources;
+	struct recent recent;
+	struct flow_event batch[BATCH_EVENTS];
+	size_t n_batch;
+	struct cap_stats stats, sent;
+	bool stats_armed;
+	uint64_t now_ns; /* monotonic, of this wake-up */
+	uint8_t buf[65536] __attribute__((aligned(8)));
+};
+
+static uint64_t
+clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+/* Statistics: sent a second after something happened, and again while they change. */
+
+static void
+stats_touch(struct capturer *c)
+{
+	const struct timeval tv = { STATS_S, 0 };
+
+	if (c->stats_armed)
+		return;
+	c->stats_armed = true;
+	evtimer_add(c->stats_timer, &tv);
+}
+
+static void
+stats_send(struct capturer *c)
+{
+	struct capture_stats s;
+
+	if (c->pcap != NULL && capture_stats(c->pcap, &s) == 0)
+		c->stats.ring_dropped = s.dropped;
+	if (memcmp(&c->stats, &c->sent, sizeof(c->stats)) == 0)
+		return;
+	if (role_send(&c->loop, ROLE_CONTROLLER, MSG_CAP_STATS, 0, &c->stats, sizeof(c->stats)) ==
+	    0)
+		c->sent = c->stats;
+	/* The ring may go on losing after the last frame we saw. */
+	stats_touch(c);
+}
+
+static void
+on_stats_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct capturer *c = arg;
+
+	c->stats_armed = false;
+	stats_send(c);
+}
+
+/* Events out */
+
+static void
+batch_flush(struct capturer *c)
+{
+	struct chan *to = c->loop.peers[ROLE_CONTROLLER];
+	int r = -ENOTCONN;
+
+	evtimer_del(c->flush);
+	if (c->n_batch == 0)
+		return;
+	if (to != NULL && chan_queued(to) < MAX_QUEUED)
+		r = chan_send(
+		    to, MSG_CAP_EVENTS, 0, c->batch, c->n_batch * sizeof(c->batch[0]), NULL, 0);
+	if (r < 0) {
+		c->stats.unsent += c->n_batch;
+		stats_touch(c);
+	}
+	c->n_batch = 0;
+}
+
+static void
+on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	batch_flush(arg);
+}
+
+static struct flow_event *
+batch_next(struct capturer *c)
+{
+	const struct timeval tv = { 0, BATCH_MS * 1000 };
+	struct flow_event *ev;
+
+	if (c->n_batch == BATCH_EVENTS)
+		batch_flush(c);
+	if (c->n_batch == 0)
+		evtimer_add(c->flush, &tv);
+	ev = &c->batch[c->n_batch++];
+	memset(ev, 0, sizeof(*ev));
+	ev->count = 1;
+	return ev;
+}
+
+/* The tuple of a frame that opens a connection; ICMP as flow.h has it. */
+static struct tuple
+tuple_of(const struct frame_info *f)
+{
+	struct tuple t = f->tuple;
+
+	memset(t.zero, 0, sizeof(t.zero));
+	return t;
+}
+
+/* Frames of the host's interfaces */
+
+static void
+on_frame(void *arg, const struct frame_info *f, uint64_t time_ns)
+{
+	struct capturer *c = arg;
+	struct tuple t = tuple_of(f);
+	struct flow_event *ev;
+
+	c->stats.frames++;
+	if (t.proto == IPPROTO_TCP && (f->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return;
+	if (recent_seen(&c->recent, 0, &t, c->now_ns))
+		return;
+	ev = batch_next(c);
+	ev->time_ns = time_ns;
+	ev->tuple = t;
+	ev->kind = FLOW_ATTEMPT;
+	ev->ifindex = f->ifindex;
+}
+
+static void
+on_pcap(evutil_socket_t fd, short what, void *arg)
+{
+	struct capturer *c = arg;
+	int r;
+
+	c->now_ns = clock_ns(CLOCK_MONOTONIC);
+	r = capture_dispatch(c->pcap, FRAMES_PER_WAKE, on_frame, c, &c->stats.malformed);
+	stats_touch(c);
+	if (r >= 0 || r == -EAGAIN)
+		return;
+	snprintf(c->stats.error, sizeof(c->stats.error), "capture ended: %s", strerror(-r));
+	log_error("%s; attempts are seen through the rules' reports alone", c->stats.error);
+	event_free(steal_ptr(c->pcap_readable));
+	capture_free(steal_ptr(c->pcap));
+}
+
+/* Reports of the rules */
+
+static int
+report_kind(const struct nflog_report *r)
+{
+	switch (r->what) {
+	case NFLOG_WHAT_DENIED:
+		return FLOW_DENIED;
+	case NFLOG_WHAT_AUDITED:
+		return FLOW_AUDITED;
+	case NFLOG_WHAT_NEW:
+		return FLOW_ATTEMPT;
+	default:
+		return -ENOTSUP;
+	}
+}
+
+static int
+on_report(void *arg, const struct nflog_report *r)
+{
+	struct report_source *s = arg;
+	struct capturer *c = s->owner;
+	int kind = report_kind(r);
+	struct frame_info f;
+	struct flow_event *ev;
+	struct tuple t;
+
+	if (kind < 0)
+		return 0;
+	c->stats.frames++;
+	if (frame_parse(FRAME_RAW, r->payload, r->payload_len, &f) < 0) {
+		c->stats.malformed++;
+		return 0;
+	}
+	t = tuple_of(&f);
+	if (kind == FLOW_ATTEMPT && recent_seen(&c->recent, s->cookie, &t, c->now_ns))
+		return 0;
+	ev = batch_next(c);
+	ev->netns = s->cookie;
+	ev->time_ns = r->time_ns != 0 ? r->time_ns : clock_ns(CLOCK_REALTIME);
+	ev->tuple = t;
+	ev->kind = (uint8_t)kind;
+	/* What a namespace forwards came in from elsewhere. */
+	if (kind != FLOW_ATTEMPT)
+		ev->dir = r->where == 'o' ? DIR_EGRESS : DIR_INGRESS;
+	return 0;
+}
+
+static void
+on_nflog(evutil_socket_t fd, short what, void *arg)
+{
+	struct report_source *s = arg;
+	struct capturer *c = s->owner;
+	struct nflog_stats before = s->stats;
+
+	c->now_ns = clock_ns(CLOCK_MONOTONIC);
+	nflog_recv(s->fd, c->buf, sizeof(c->buf), READS_PER_WAKE, on_report, s, &s->stats);
+	c->stats.malformed += s->stats.malformed - before.malformed;
+	/* A gap shows with the next report; the overrun itself stands for the case of none. */
+	c->stats.nflog_lost += s->stats.lost - before.lost + s->stats.overruns - before.overruns;
+	stats_touch(c);
+}
+
+static struct report_source **
+source_slot(struct capturer *c, uint64_t cookie)
+{
+	struct report_source **p = &c->sources[hash_mix64(cookie) % BUCKETS];
+
+	while (*p != NULL && (*p)->cookie != cookie)
+		p = &(*p)->next;
+	return p;
+}
+
+static void
+source_free(struct report_source *s)
+{
+	if (s == NULL)
+		return;
+	if (s->readable != NULL)
+		event_free(s->readable);
+	close_fd(&s->fd);
+	free(s);
+}
+
+static void
+source_drop(struct capturer *c, uint64_t cookie)
+{
+	struct report_source **p = source_slot(c, cookie), *s = *p;
+
+	if (s == NULL)
+		return;
+	*p = s->next;
+	c->n_sources--;
+	source_free(s);
+}
+
+static int
+source_add(struct capturer *c, uint64_t cookie, int *fd)
+{
+	struct report_source *s, **p;
+
+	source_drop(c, cookie);
+	if (c->n_sources >= MAX_NFLOG)
+		return -ENOSPC;
+	s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return -ENOMEM;
+	s->owner = c;
+	s->cookie = cookie;
+	s->fd = steal_fd(fd);
+	s->readable = event_new(c->loop.base, s->fd, EV_READ | EV_PERSIST, on_nflog, s);
+	if (s->readable == NULL || event_add(s->readable, NULL) < 0) {
+		source_free(s);
+		return -ENOMEM;
+	}
+	p = source_slot(c, cookie);
+	*p = s;
+	c->n_sources++;
+	return 0;
+}
+
+static bool
+is_nflog_socket(int fd)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &len) < 0 || value != NETLINK_NETFILTER)
+		return false;
+	len = sizeof(value);
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &len) == 0 && value == AF_NETLINK;
+}
+
+/* Peers */
+
+static void
+take_nflog(struct capturer *c, struct msg *m)
+{
+	struct cap_nflog body;
+	int r = -EINVAL;
+
+	memcpy(&body, m->body, sizeof(body));
+	if (is_nflog_socket(m->fds[0]))
+		r = source_add(c, body.cookie, &m->fds[0]);
+	if (r < 0)
+		log_warn(
+		    "netns %" PRIu64 ": its reports are not read: %s", body.cookie, strerror(-r));
+}
+
+static void
+on_msg(void *arg, enum role peer, struct msg *m)
+{
+	struct capturer *c = arg;
+	struct w_cookie body;
+
+	switch (m->h.type) {
+	case MSG_CAP_NFLOG:
+		take_nflog(c, m);
+		return;
+	case MSG_CAP_DROP:
+		memcpy(&body, m->body, sizeof(body));
+		source_drop(c, body.cookie);
+		return;
+	default:
+		log_warn("message type %u from %s: ignored", m->h.type, role_name(peer));
+	}
+}
+
+static void
+drop_all_sources(struct capturer *c)
+{
+	for (unsigned b = 0; b < BUCKETS; b++)
+		while (c->sources[b] != NULL)
+			source_drop(c, c->sources[b]->cookie);
+}
+
+static void
+on_peer(void *arg, enum role peer, struct chan *chan)
+{
+	struct capturer *c = arg;
+
+	/* A new warden hands over everything that still exists; what it does not is gone. */
+	if (peer == ROLE_WARDEN)
+		drop_all_sources(c);
+	if (peer != ROLE_CONTROLLER)
+		return;
+	memset(&c->sent, 0xff, sizeof(c->sent));
+	stats_send(c);
+}
+
+/* Start */
+
+static int
+init(struct capturer *c, int pcap_error, const char *why)
+{
+	uint64_t seed;
+	int r;
+
+	r = role_loop_init(&c->loop, ROLE_CAPTURE);
+	if (r < 0)
+		return r;
+	c->loop.arg = c;
+	c->loop.on_peer = on_peer;
+	c->loop.on_msg = on_msg;
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	recent_init(&c->recent, seed);
+	c->flush = evtimer_new(c->loop.base, on_flush, c);
+	c->stats_timer = evtimer_new(c->loop.base, on_stats_timer, c);
+	if (c->flush == NULL || c->stats_timer == NULL)
+		return -ENOMEM;
+	if (pcap_error < 0) {
+		snprintf(c->stats.error, sizeof(c->stats.error), "%.127s", why);
+		log_error(
+		    "cannot capture: %s; attempts are seen through the rules' reports alone", why);
+		return 0;
+	}
+	c->pcap_readable =
+	    event_new(c->loop.base, capture_fd(c->pcap), EV_READ | EV_PERSIST, on_pcap, c);
+	if (c->pcap_readable == NULL || event_add(c->pcap_readable, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static void
+raise_fd_limit(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max = MAX(l.rlim_max, MAX_NFLOG + 256);
+	if (setrlimit(RLIMIT_NOFILE, &l) == 0)
+		return;
+	getrlimit(RLIMIT_NOFILE, &l);
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct capturer c;
+	char why[256] = "";
+	int r, pcap_error;
+
+	role_parse_args(ROLE_CAPTURE, &argc, argv, &c.args);
+	if (argc > 1) {
+		log_error("argument %s is not known", argv[1]);
+		return 2;
+	}
+	raise_fd_limit();
+	priv_drop_opening(ROLE_CAPTURE, c.args.uid, c.args.gid);
+	pcap_error = capture_open(&c.pcap, why);
+	priv_drop(ROLE_CAPTURE, c.args.uid, c.args.gid);
+	priv_seccomp(ROLE_CAPTURE);
+	r = init(&c, pcap_error, why);
+	if (r < 0) {
+		log_error("cannot start: %s", strerror(-r));
+		return 1;
+	}
+	r = role_loop_run(&c.loop);
+	drop_all_sources(&c);
+	if (c.pcap_readable != NULL)
+		event_free(c.pcap_readable);
+	capture_free(c.pcap);
+	event_free(c.flush);
+	event_free(c.stats_timer);
+	event_base_free(c.loop.base);
+	return r;
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The warden's program: arguments, privileges, who is told what, and the table of verbs. A verb
+ * names a namespace by cookie; what the other fields mean is checked where they are used.
+ *
+ * Nothing is announced before the keeper has told what it holds (or has not come within a second):
+ * an attach that comes too early would find a table owned by a socket it does not have.
+ */
+#include "config.h"
+#include "daemon/log.h"
+#include "daemon/warden.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#define SETTLE_MS 1000
+/* Per attached namespace: owner, NFLOG, dump, request. */
+#define WANTED_FDS (4u * SCAN_MAX_NETNS + 256)
+
+static void
+answer(struct warden *w, uint16_t type, uint32_t seq, const void *body, size_t len, const int *fds,
+    size_t n_fds)
+{
+	struct chan *c = w->loop.peers[ROLE_CONTROLLER];
+	int r = c == NULL ? -ENOTCONN : chan_send(c, type, seq, body, len, fds, n_fds);
+
+	if (r < 0 && r != -ENOTCONN)
+		log_warn("an answer (%s) is lost: %s", msg_shape_of(type)->name, strerror(-r));
+}
+
+/* Announcements */
+
+static void
+announce(struct warden *w, struct ns *n)
+{
+	n->announced = false;
+	if (!w->settled)
+		return;
+	/* One that fails is repeated by the next walk. */
+	n->announced =
+	    role_send(&w->loop, ROLE_CONTROLLER, MSG_W_NETNS, 0, &n->info, sizeof(n->info)) == 0;
+}
+
+static void
+on_changed(void *arg, struct ns *n)
+{
+	announce(arg, n);
+}
+
+static void
+on_gone(void *arg, struct ns *n)
+{
+	struct warden *w = arg;
+	struct w_cookie body = { n->info.cookie };
+
+	netns_detach(w, n);
+	if (w->settled)
+		role_send(&w->loop, ROLE_CONTROLLER, MSG_W_NETNS_GONE, 0, &body, sizeof(body));
+}
+
+static const struct scan_ops scan_ops = { on_changed, on_gone };
+
+static void
+announce_one(void *arg, struct ns *n)
+{
+	announce(arg, n);
+}
+
+static void
+announce_all(struct warden *w)
+{
+	struct w_hello hello = { .features = w->features };
+	struct utsname u;
+
+	if (!w->settled || w->loop.peers[ROLE_CONTROLLER] == NULL)
+		return;
+	if (uname(&u) == 0)
+		snprintf(hello.kernel, sizeof(hello.kernel), "%.63s", u.release);
+	answer(w, MSG_W_HELLO, 0, &hello, sizeof(hello), NULL, 0);
+	scan_each(w->scan, announce_one, w);
+	answer(w, MSG_W_SCANNED, 0, NULL, 0, NULL, 0);
+}
+
+static void
+settle(struct warden *w)
+{
+	if (w->settled)
+		return;
+	w->settled = true;
+	event_del(w->settle_timer);
+	announce_all(w);
+}
+
+static void
+on_settle_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct warden *w = arg;
+
+	if (!w->settled)
+		log_warn("no word from the keeper within %d ms: starting without it", SETTLE_MS);
+	settle(w);
+}
+
+/* Verbs */
+
+static void
+verb_attach(struct warden *w, struct ns *n, struct msg *m)
+{
+	const struct w_attach *req = (const void *)m->body;
+	struct w_attached ret = { .cookie = req->cookie };
+	int fds[4] = { -1, -1, -1, -1 };
+	int r = n == NULL ? -ENOENT : netns_attach(w, n, req, &ret, fds);
+
+	if (r < 0)
+		ret.error = r;
+	answer(w, MSG_W_ATTACHED, m->h.seq, &ret, sizeof(ret), fds, r < 0 ? 0 : 4);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close_fd(&fds[i]);
+	if (r == 0)
+		netns_to_capture(w, n);
+}
+
+static void
+done(struct warden *w, struct msg *m, int error)
+{
+	struct w_done ret = { .error = error };
+
+	memcpy(&ret.cookie, m->body, sizeof(ret.cookie));
+	answer(w, MSG_W_DONE, m->h.seq, &ret, sizeof(ret), NULL, 0);
+}
+
+static void
+verb_release(struct warden *w, struct ns *n, struct msg *m)
+{
+	done(w, m, n == NULL ? -ENOENT : netns_release(w, n));
+}
+
+static void
+verb_ct_dump(struct warden *w, struct ns *n, struct msg *m)
+{
+	done(w, m, n == NULL ? -ENOENT : netns_ct_dump(n, m->h.seq));
+}
+
+static void
+verb_ct_get(struct warden *w, struct ns *n, struct msg *m)
+{
+	const struct w_ct_tuple *req = (const void *)m->body;
+	struct w_ct_entry ret = { .cookie = req->cookie };
+
+	ret.error = n == NULL ? -ENOENT : netns_ct_get(n, &req->tuple, &ret);
+	answer(w, MSG_W_CT_ENTRY, m->h.seq, &ret, sizeof(ret), NULL, 0);
+}
+
+static void
+verb_ct_delete(struct warden *w, struct ns *n, struct msg *m)
+{
+	const struct w_ct_tuple *req = (const void *)m->body;
+
+	done(w, m, n == NULL ? -ENOENT : netns_ct_delete(n, &req->tuple));
+}
+
+static void
+verb_ct_insert(struct warden *w, struct ns *n, struct msg *m)
+{
+	const struct w_ct_tuple *req = (const void *)m->body;
+
+	done(w, m, n == NULL ? -ENOENT : netns_ct_insert(n, &req->tuple, req->timeout_s));
+}
+
+static void
+verb_apply(struct warden *w, struct ns *n, struct msg *m)
+{
+	struct w_applied ret = { 0 };
+	size_t skip = sizeof(struct w_cookie);
+
+	memcpy(&ret.cookie, m->body, sizeof(ret.cookie));
+	ret.error =
+	    n == NULL ? -ENOENT : netns_apply(w, n, m->body + skip, m->h.body_len - skip, &ret);
+	answer(w, MSG_W_APPLIED, m->h.seq, &ret, sizeof(ret), NULL, 0);
+}
+
+static void
+verb_read(struct warden *w, struct ns *n, struct msg *m)
+{
+	struct w_nft_state ret = { 0 };
+
+	memcpy(&ret.cookie, m->body, sizeof(ret.cookie));
+	ret.error = n == NULL ? -ENOENT : netns_read(n, &ret);
+	answer(w, MSG_W_NFT_STATE, m->h.seq, &ret, sizeof(ret), NULL, 0);
+}
+
+struct stats_out {
+	struct w_ct_stats *all;
+	size_t n;
+};
+
+static void
+add_stats(void *arg, struct ns *n)
+{
+	struct stats_out *out = arg;
+
+	if (out->n < SCAN_MAX_NETNS && netns_ct_stats(n, &out->all[out->n]) == 0)
+		out->n++;
+}
+
+static void
+verb_ct_stats(struct warden *w, struct ns *n, struct msg *m)
+{
+	struct stats_out out = { .all = calloc(SCAN_MAX_NETNS, sizeof(*out.all)) };
+
+	if (out.all != NULL)
+		scan_each(w->scan, add_stats, &out);
+	answer(w, MSG_W_CT_STATS, m->h.seq, out.all, out.n * sizeof(*out.all), NULL, 0);
+	free(out.all);
+}
+
+static const struct verb {
+	uint16_t type;
+	void (*run)(struct warden *w, struct ns *n, struct msg *m);
+} verbs[] = {
+	{ MSG_W_ATTACH, verb_attach },
+	{ MSG_W_RELEASE, verb_release },
+	{ MSG_W_CT_DUMP, verb_ct_dump },
+	{ MSG_W_CT_GET, verb_ct_get },
+	{ MSG_W_CT_DELETE, verb_ct_delete },
+	{ MSG_W_CT_INSERT, verb_ct_insert },
+	{ MSG_W_GET_CT_STATS, verb_ct_stats },
+	{ MSG_W_NFT_APPLY, verb_apply },
+	{ MSG_W_NFT_READ, verb_read },
+};
+
+/* Peers */
+
+static void
+on_controller_msg(struct warden *w, struct msg *m)
+{
+	struct ns *n = NULL;
+	uint64_t cookie;
+
+	/* Every body starts with the cookie, but for the one that is empty. */
+	if (m->h.body_len >= sizeof(cookie)) {
+		memcpy(&cookie, m->body, sizeof(cookie));
+		n = scan_find(w->scan, cookie);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (verbs[i].type != m->h.type)
+			continue;
+		verbs[i].run(w, n, m);
+		return;
+	}
+	log_warn("no verb for message type %u: ignored", m->h.type);
+}
+
+static void
+on_msg(void *arg, enum role peer, struct msg *m)
+{
+	struct warden *w = arg;
+
+	if (peer == ROLE_CONTROLLER) {
+		on_controller_msg(w, m);
+	} else if (peer == ROLE_KEEPER) {
+		keep_on_msg(w, m);
+		if (m->h.type == MSG_KEEP_END)
+			settle(w);
+	}
+}
+
+static void
+give_to_capture(void *arg, struct ns *n)
+{
+	netns_to_capture(arg, n);
+}
+
+static void
+on_peer(void *arg, enum role peer, struct chan *c)
+{
+	struct warden *w = arg;
+
+	if (peer == ROLE_KEEPER)
+		keep_on_peer(w, c);
+	else if (peer == ROLE_CONTROLLER)
+		announce_all(w);
+	else if (peer == ROLE_CAPTURE)
+		scan_each(w->scan, give_to_capture, w);
+}
+
+/* Start */
+
+/* An fd is needed per socket; the hard limit is raised while we may. */
+static void
+raise_fd_limit(void)
+{
+	struct rlimit l, more = { WANTED_FDS, WANTED_FDS };
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= WANTED_FDS)
+		return;
+	if (l.rlim_max > WANTED_FDS)
+		more.rlim_max = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+}
+
+static int
+cleanup_main(int argc, char **argv)
+{
+	char prefix[sizeof(WARDEN_TABLE_PREFIX) + 8] = "";
+
+	log_init("warden", LOG_LVL_INFO);
+	for (int i = 2; i < argc; i++) {
+		if (strcmp(argv[i], "--all") == 0) {
+			snprintf(prefix, sizeof(prefix), "%s", WARDEN_TABLE_PREFIX);
+		} else if (strcmp(argv[i], "--instance") == 0 && i + 1 < argc &&
+			   role_instance_valid(argv[i + 1])) {
+			snprintf(prefix, sizeof(prefix), "%s%.8s", WARDEN_TABLE_PREFIX, argv[++i]);
+		} else {
+			prefix[0] = '\0';
+			break;
+		}
+	}
+	if (prefix[0] == '\0') {
+		fprintf(stderr, "usage: nanoseg-warden --cleanup --instance HEX8 | --all\n");
+		return 2;
+	}
+	return warden_cleanup(prefix);
+}
+
+/* At the end: the keeper still has them, and the tables stand. */
+static void
+close_sockets(void *arg, struct ns *n)
+{
+	attachment_free(steal_ptr(n->att));
+}
+
+static int
+start(struct warden *w)
+{
+	const struct timeval settle_tv = { SETTLE_MS / 1000, SETTLE_MS % 1000 * 1000 };
+	int r;
+
+	r = role_loop_init(&w->loop, ROLE_WARDEN);
+	if (r < 0)
+		return r;
+	w->loop.arg = w;
+	w->loop.on_peer = on_peer;
+	w->loop.on_msg = on_msg;
+	w->settle_timer = evtimer_new(w->loop.base, on_settle_timeout, w);
+	if (w->settle_timer == NULL || evtimer_add(w->settle_timer, &settle_tv) < 0)
+		return -ENOMEM;
+	r = scan_new(w->loop.base, &scan_ops, w, &w->scan);
+	if (r < 0)
+		return r;
+	return scan_start(w->scan);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct warden w = { 0 };
+	int r;
+
+	if (argc > 1 && strcmp(argv[1], "--cleanup") == 0)
+		return cleanup_main(argc, argv);
+	role_parse_args(ROLE_WARDEN, &argc, argv, &w.args);
+	if (argc > 1) {
+		log_error("argument %s is not known", argv[1]);
+		return 2;
+	}
+	snprintf(w.table, sizeof(w.table), "%s%s", WARDEN_TABLE_PREFIX, w.args.instance);
+	/* It needs a namespace of its own, which the filter below does not let it make. */
+	r = nft_probe(&w.features);
+	if (r < 0)
+		log_error("cannot find out what this kernel's nftables can do: %s", strerror(-r));
+	raise_fd_limit();
+	priv_drop(ROLE_WARDEN, w.args.uid, w.args.gid);
+	priv_seccomp(ROLE_WARDEN);
+	r = start(&w);
+	if (r < 0) {
+		log_error("cannot start: %s", strerror(-r));
+		return 1;
+	}
+	r = role_loop_run(&w.loop);
+	keep_done(&w);
+	scan_each(w.scan, close_sockets, &w);
+	scan_free(w.scan);
+	event_free(w.settle_timer);
+	event_base_free(w.loop.base);
+	return r;
+}

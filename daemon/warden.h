@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The warden: the only role that enters a namespace. It acts on requests that name a namespace by
+ * its cookie and nothing else, on tables of its own name only, and hands sockets to the roles that
+ * read them. This header is what its files share.
+ */
+#ifndef NANOSEG_DAEMON_WARDEN_H
+#define NANOSEG_DAEMON_WARDEN_H
+
+#include "daemon/role.h"
+#include "daemon/warden_scan.h"
+#include "netlink/nft.h"
+
+#define WARDEN_TABLE_PREFIX "nanoseg_"
+#define WARDEN_MAX_KEPT (2 * SCAN_MAX_NETNS)
+
+/*
+ * The sockets of one attached namespace. They keep it alive, so they end with its last file and
+ * process, or by a release.
+ */
+struct attachment {
+	int owner; /* owns the table; -1 for the host */
+	int nflog;
+	int dump; /* the controller reads its answers */
+	int request;
+	uint16_t group;
+	bool host;
+	bool owned; /* as far as we know */
+	struct nft_table *table;
+};
+
+/* Sockets of an earlier life, from the keeper, until their namespace is found and attached. */
+struct kept {
+	struct kept *next;
+	uint64_t cookie;
+	int owner, nflog;
+	uint16_t group;
+};
+
+struct warden {
+	struct role_args args;
+	struct role_loop loop;
+	struct scan *scan;
+	uint32_t features;
+	char table[NFT_TABLE_NAME_MAX];
+
+	struct kept *kept;
+	size_t n_kept;
+	bool settled; /* the keeper has told what it holds, or was not there in time */
+	struct event *settle_timer;
+};
+
+/* warden_keep.c: the keeper's side. */
+void keep_on_peer(struct warden *w, struct chan *c);
+void keep_on_msg(struct warden *w, struct msg *m);
+/* Takes what is kept for the namespace out of the list; NULL if there is nothing. */
+struct kept *keep_take(struct warden *w, uint64_t cookie);
+void keep_free(struct kept *k);
+/* The opposite: the sockets wait in the list again. Takes both. */
+void keep_back(struct warden *w, uint64_t cookie, int *owner, int *nflog, uint16_t group);
+int keep_put(struct warden *w, uint64_t cookie, uint32_t kind, uint32_t value, int fd);
+void keep_drop(struct warden *w, uint64_t cookie);
+/* After the first scan: what belongs to no namespace found can go. */
+void keep_drop_unknown(struct warden *w);
+void keep_done(struct warden *w);
+
+/* warden_netns.c: attach and the verbs. */
+int netns_attach(struct warden *w, struct ns *n, const struct w_attach *req, struct w_attached *ret,
+    int ret_fds[static 4]);
+/* Closes the sockets; the table stays. */
+void netns_detach(struct warden *w, struct ns *n);
+void attachment_free(struct attachment *a);
+int netns_release(struct warden *w, struct ns *n);
+void netns_to_capture(struct warden *w, const struct ns *n);
+int netns_apply(
+    struct warden *w, struct ns *n, const uint8_t *ruleset, size_t len, struct w_applied *ret);
+int netns_read(struct ns *n, struct w_nft_state *ret);
+int netns_ct_dump(struct ns *n, uint32_t seq);
+int netns_ct_get(struct ns *n, const struct tuple *t, struct w_ct_entry *ret);
+int netns_ct_delete(struct ns *n, const struct tuple *t);
+int netns_ct_insert(struct ns *n, const struct tuple *t, uint32_t timeout_s);
+int netns_ct_stats(struct ns *n, struct w_ct_stats *ret);
+
+/* warden_cleanup.c: `--cleanup`, a program of its own; the exit status. */
+int warden_cleanup(const char *prefix);
+
+#endif

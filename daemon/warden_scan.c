@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Namespaces and their processes.
+ *
+ * A process is found by walking /proc: one readlink a process. Walks serve all namespaces that wait
+ * for one, and are spaced by ten times what the last one took, so that churn cannot make them a
+ * load.
+ *
+ * A namespace ends when it has no file and two walks in a row met no process: one walk can miss a
+ * process that forks and exits behind the reader's back.
+ */
+#include "daemon/log.h"
+#include "daemon/warden_scan_priv.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <string.h>
+#include <sys/inotify.h>
+
+#define RESCAN_S 10
+#define ID_READS_PER_WALK 64u
+
+static const uint16_t process_steps_ms[] = { 1, 2, 5, 10, 20, 50, 100 };
+
+void
+say_full(struct scan *s, const char *what)
+{
+	if (!s->full_said)
+		log_error("more than %d %s: the others are not observed", SCAN_MAX_NETNS, what);
+	s->full_said = true;
+}
+
+/* Namespaces */
+
+struct ns *
+scan_find(struct scan *s, uint64_t cookie)
+{
+	struct ns *n = s->by_cookie[bucket(cookie)];
+
+	while (n != NULL && n->info.cookie != cookie)
+		n = n->next_cookie;
+	return n;
+}
+
+static struct ns *
+find_ino(struct scan *s, uint64_t ino)
+{
+	struct ns *n = s->by_ino[bucket(ino)];
+
+	while (n != NULL && n->info.ino != ino)
+		n = n->next_ino;
+	return n;
+}
+
+void
+scan_each(struct scan *s, void (*fn)(void *arg, struct ns *n), void *arg)
+{
+	for (unsigned b = 0; b < BUCKETS; b++)
+		for (struct ns *n = s->by_cookie[b]; n != NULL; n = n->next_cookie)
+			fn(arg, n);
+}
+
+static void
+ns_end(struct scan *s, struct ns *n)
+{
+	struct ns **p = &s->by_cookie[bucket(n->info.cookie)];
+
+	while (*p != n)
+		p = &(*p)->next_cookie;
+	*p = n->next_cookie;
+	p = &s->by_ino[bucket(n->info.ino)];
+	while (*p != n)
+		p = &(*p)->next_ino;
+	*p = n->next_ino;
+	if (n->n_files > 0)
+		files_forget(s, n->info.cookie);
+	s->n_ns--;
+	s->ops->gone(s->arg, n);
+	free(n);
+}
+
+struct ns *
+ns_get(struct scan *s, const struct netns_id *id, uint32_t flags)
+{
+	struct ns *n = find_ino(s, id->ino);
+
+	if (n != NULL && n->info.cookie == id->cookie)
+		return n;
+	if (n != NULL)
+		ns_end(s, n);
+	if (s->n_ns >= SCAN_MAX_NETNS) {
+		say_full(s, "namespaces");
+		return NULL;
+	}
+	n = calloc(1, sizeof(*n));
+	if (n == NULL)
+		return NULL;
+	n->info.cookie = id->cookie;
+	n->info.dev = id->dev;
+	n->info.ino = id->ino;
+	n->info.flags = flags;
+	n->info.seen_ns = now_ns();
+	n->due_ns = n->info.seen_ns;
+	n->next_cookie = s->by_cookie[bucket(id->cookie)];
+	s->by_cookie[bucket(id->cookie)] = n;
+	n->next_ino = s->by_ino[bucket(id->ino)];
+	s->by_ino[bucket(id->ino)] = n;
+	s->n_ns++;
+	return n;
+}
+
+void
+ns_kick(struct ns *n)
+{
+	n->stage = 0;
+	n->due_ns = now_ns();
+}
+
+/* Processes */
+
+static void
+learn_container(struct ns *n, int procfd, pid_t pid)
+{
+	char id[L0_CONTAINER_ID_LEN + 1];
+
+	if (n->info.container_id[0] != '\0' || n->id_reads++ >= ID_READS_PER_WALK)
+		return;
+	if (l0_pid_container(procfd, pid, id) < 0)
+		return;
+	memcpy(n->info.container_id, id, sizeof(id));
+	n->dirty = true;
+}
+
+static struct ns *
+ns_of_pid(struct scan *s, pid_t pid, uint32_t flags)
+{
+	_cleanup_close_ int fd = netns_open_pid(pid);
+	struct netns_id id;
+
+	if (fd < 0 || netns_identify(fd, &id) < 0)
+		return NULL;
+	return ns_get(s, &id, flags);
+}
+
+static int
+on_process(void *arg, int procfd, pid_t pid, uint64_t ino)
+{
+	struct scan *s = arg;
+	struct ns *n;
+
+	if (ino == s->host_ino)
+		return 0;
+	n = find_ino(s, ino);
+	/*
+	 * Inodes are reused at once. While we are attached our sockets keep it from happening; a
+	 * process not known from there is otherwise asked for the cookie.
+	 */
+	if (n == NULL ||
+	    (n->att == NULL && n->n_files == 0 && n->info.pid != pid && n->walk != s->walk))
+		n = ns_of_pid(s, pid, NETNS_F_PROC);
+	if (n == NULL || (n->info.flags & NETNS_F_HOST))
+		return 0;
+	if (n->walk != s->walk) {
+		n->walk = s->walk;
+		n->walk_pid = pid;
+		n->id_reads = 0;
+	}
+	if (pid == n->info.pid)
+		n->pid_walk = s->walk;
+	learn_container(n, procfd, pid);
+	return 0;
+}
+
+/* After a walk: what it says about one namespace. True if that one has ended. */
+static bool
+ns_after_walk(struct scan *s, struct ns *n, bool complete)
+{
+	bool met = n->walk == s->walk;
+	int32_t pid = n->info.pid;
+
+	if (n->info.flags & NETNS_F_HOST) {
+		if (!n->announced)
+			s->ops->changed(s->arg, n);
+		return false;
+	}
+	if (met && n->pid_walk != s->walk)
+		pid = n->walk_pid;
+	else if (!met && complete)
+		pid = 0;
+	n->misses = met ? 0 : n->misses + (complete ? 1 : 0);
+	if (n->misses >= 2 && n->n_files == 0)
+		return true;
+
+	if (pid != n->info.pid || n->dirty || !n->announced) {
+		n->info.pid = pid;
+		n->dirty = false;
+		s->ops->changed(s->arg, n);
+	}
+	if (n->misses > 0 && n->n_files == 0) {
+		n->due_ns = now_ns() + NSEC_PER_MSEC;
+		return false;
+	}
+	if (met && n->info.container_id[0] != '\0')
+		n->due_ns = 0;
+	else if (n->due_ns != 0 && n->stage < ARRAY_SIZE(process_steps_ms))
+		n->due_ns = now_ns() + process_steps_ms[n->stage++] * NSEC_PER_MSEC;
+	else
+		n->due_ns = 0;
+	return false;
+}
+
+static void
+walk_processes(struct scan *s)
+{
+	uint64_t start = now_ns(), end;
+	bool complete;
+
+	s->walk++;
+	complete = l0_each_process(on_process, s) == 0;
+	for (unsigned b = 0; b < BUCKETS; b++) {
+		struct ns *next;
+
+		for (struct ns *n = s->by_cookie[b]; n != NULL; n = next) {
+			next = n->next_cookie;
+			if (ns_after_walk(s, n, complete))
+				ns_end(s, n);
+		}
+	}
+	end = now_ns();
+	s->walk_after_ns = end + 10 * (end - start);
+}
+
+/* Timers */
+
+static uint64_t
+earliest_walk(const struct scan *s)
+{
+	uint64_t when = 0;
+
+	for (unsigned b = 0; b < BUCKETS; b++)
+		for (const struct ns *n = s->by_cookie[b]; n != NULL; n = n->next_cookie)
+			earliest(&when, n->due_ns);
+	return when == 0 ? 0 : MAX(when, s->walk_after_ns);
+}
+
+/* Does what is due and sets the timer for the next. */
+static void
+work(struct scan *s)
+{
+	uint64_t when = 0, walk, now = now_ns(), wait;
+	struct timeval tv;
+
+	files_try_due(s, now, &when);
+	walk = earliest_walk(s);
+	if (walk != 0 && walk <= now_ns()) {
+		walk_processes(s);
+		walk = earliest_walk(s);
+	}
+	earliest(&when, walk);
+	if (when == 0)
+		return;
+	now = now_ns();
+	wait = when > now ? when - now : 0;
+	tv.tv_sec = (time_t)(wait / NSEC_PER_SEC);
+	tv.tv_usec = (suseconds_t)(wait % NSEC_PER_SEC / 1000);
+	evtimer_add(s->tick, &tv);
+}
+
+static void
+on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	work(arg);
+}
+
+static void
+on_inotify(evutil_socket_t fd, short what, void *arg)
+{
+	files_on_inotify(arg);
+	work(arg);
+}
+
+static void
+on_mount(evutil_socket_t fd, short what, void *arg)
+{
+	files_on_mount(arg);
+	work(arg);
+}
+
+static void
+on_rescan(evutil_socket_t fd, short what, void *arg)
+{
+	struct scan *s = arg;
+
+	for (unsigned i = 0; i < s->n_dirs; i++)
+		dir_refresh(s, i);
+	walk_processes(s);
+	work(s);
+}
+
+/* Life */
+
+static int
+add_host(struct scan *s)
+{
+	_cleanup_close_ int fd = netns_open_self();
+	struct netns_id id;
+	struct ns *n;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = netns_identify(fd, &id);
+	if (r < 0)
+		return r;
+	n = ns_get(s, &id, NETNS_F_HOST);
+	if (n == NULL)
+		return -ENOMEM;
+	s->host_ino = id.ino;
+	s->nsfs_dev = id.dev;
+	n->due_ns = 0;
+	n->info.pid = getpid();
+	s->ops->changed(s->arg, n);
+	return 0;
+}
+
+int
+scan_new(struct event_base *base, const struct scan_ops *ops, void *arg, struct scan **ret)
+{
+	struct l0_dir dirs[L0_DIRS_MAX];
+	struct scan *s;
+	int mounts;
+
+	s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return -ENOMEM;
+	s->base = base;
+	s->ops = ops;
+	s->arg = arg;
+	s->n_dirs = l0_dirs(dirs);
+	for (size_t i = 0; i < s->n_dirs; i++)
+		s->dirs[i] = (struct watched_dir){ dirs[i], -1, -1 };
+	s->mounts = s->mounts_epoll = -1;
+	s->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	mounts = files_watch_mounts(s);
+	if (s->inotify < 0 || mounts < 0) {
+		scan_free(s);
+		return mounts < 0 ? mounts : -EMFILE;
+	}
+	s->readable = event_new(base, s->inotify, EV_READ | EV_PERSIST, on_inotify, s);
+	s->mounted = event_new(base, mounts, EV_READ | EV_PERSIST, on_mount, s);
+	s->tick = evtimer_new(base, on_tick, s);
+	s->rescan = event_new(base, -1, EV_PERSIST, on_rescan, s);
+	if (s->readable == NULL || s->mounted == NULL || s->tick == NULL || s->rescan == NULL) {
+		scan_free(s);
+		return -ENOMEM;
+	}
+	*ret = s;
+	return 0;
+}
+
+int
+scan_start(struct scan *s)
+{
+	const struct timeval tv = { RESCAN_S, 0 };
+	int r;
+
+	r = add_host(s);
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < s->n_dirs; i++)
+		dir_refresh(s, i);
+	walk_processes(s);
+	s->done_once = true;
+	event_add(s->readable, NULL);
+	event_add(s->mounted, NULL);
+	event_add(s->rescan, &tv);
+	work(s);
+	return 0;
+}
+
+bool
+scan_done_once(const struct scan *s)
+{
+	return s->done_once;
+}
+
+void
+scan_free(struct scan *s)
+{
+	if (s == NULL)
+		return;
+	for (unsigned b = 0; b < BUCKETS; b++) {
+		while (s->by_cookie[b] != NULL) {
+			struct ns *n = s->by_cookie[b];
+
+			s->by_cookie[b] = n->next_cookie;
+			free(n);
+		}
+	}
+	if (s->readable != NULL)
+		event_free(s->readable);
+	if (s->tick != NULL)
+		event_free(s->tick);
+	if (s->rescan != NULL)
+		event_free(s->rescan);
+	if (s->mounted != NULL)
+		event_free(s->mounted);
+	files_done(s);
+	close_fd(&s->inotify);
+	free(s);
+}
+
+static int
+open_any(struct scan *s, const struct ns *n)
+{
+	int fd = -ENOENT;
+
+	if (n->info.flags & NETNS_F_HOST)
+		return netns_open_self();
+	if (n->n_files > 0)
+		fd = files_open(s, n->info.cookie);
+	if (fd < 0 && n->info.pid > 0)
+		fd = netns_open_pid(n->info.pid);
+	return fd;
+}
+
+int
+scan_open(struct scan *s, const struct ns *n)
+{
+	_cleanup_close_ int fd = open_any(s, n);
+	struct netns_id id;
+	int r;
+
+	if (fd < 0)
+		return steal_fd(&fd);
+	r = netns_identify(fd, &id);
+	if (r < 0)
+		return r;
+	return id.cookie == n->info.cookie ? steal_fd(&fd) : -ESTALE;
+}

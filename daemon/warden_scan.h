@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * L0 discovery: which network namespaces there are, by the files in the netns folders and by the
+ * processes. Holds no namespace alive: between calls it has neither an nsfs fd nor a socket.
+ */
+#ifndef NANOSEG_DAEMON_WARDEN_SCAN_H
+#define NANOSEG_DAEMON_WARDEN_SCAN_H
+
+#include "daemon/proto.h"
+
+#define SCAN_MAX_NETNS 16384
+#define SCAN_MAX_FILES 16384
+
+struct event_base;
+struct scan;
+struct attachment; /* the owner's, see warden.h */
+
+struct ns {
+	struct w_netns info;	/* what is announced; the key is info.cookie */
+	struct attachment *att; /* NULL unless attached */
+	bool announced;
+
+	/* The scan's own. */
+	struct ns *next_cookie, *next_ino;
+	bool dirty;	 /* more is known than was announced */
+	uint64_t due_ns; /* 0: nothing planned but the rescans */
+	unsigned stage;
+	unsigned n_files;
+	unsigned misses;   /* walks in a row without a process */
+	unsigned walk;	   /* last walk that met a process in it */
+	unsigned pid_walk; /* last walk that met info.pid in it */
+	unsigned id_reads; /* cgroup files read in this walk */
+	pid_t walk_pid;	   /* first process met in this walk */
+};
+
+struct scan_ops {
+	void (*changed)(void *arg, struct ns *n); /* new, or more is known */
+	void (*gone)(void *arg, struct ns *n);	  /* release n->att; n ends after the call */
+};
+
+int scan_new(struct event_base *base, const struct scan_ops *ops, void *arg, struct scan **ret);
+void scan_free(struct scan *s);
+/* The first full scan, then inotify and a rescan every 10 s. */
+int scan_start(struct scan *s);
+bool scan_done_once(const struct scan *s);
+struct ns *scan_find(struct scan *s, uint64_t cookie);
+/* fn must not end a namespace. */
+void scan_each(struct scan *s, void (*fn)(void *arg, struct ns *n), void *arg);
+/*
+ * An fd on the namespace, which is proven to be the one with that cookie; -ESTALE if what stands
+ * there now is another one.
+ */
+int scan_open(struct scan *s, const struct ns *n);
+
+#endif
