@@ -13,7 +13,6 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <netinet/in.h>
@@ -32,9 +31,9 @@
 static inline bool
 attr_copy(const struct nlattr *a, void *to, size_t n)
 {
-	if (mnl_attr_get_payload_len(a) != n)
+	if (nl_attr_len(a) != n)
 		return false;
-	memcpy(to, mnl_attr_get_payload(a), n);
+	memcpy(to, nl_attr_data(a), n);
 	return true;
 }
 
@@ -81,8 +80,7 @@ attr_be64(const struct nlattr *a, uint64_t *ret)
 static inline bool
 nest_ended(const struct nlattr *a, const struct nlattr *nest)
 {
-	return (const char *)a >=
-	       (const char *)mnl_attr_get_payload(nest) + mnl_attr_get_payload_len(nest);
+	return (const char *)a >= nl_nest_end(nest);
 }
 
 /*
@@ -95,9 +93,9 @@ parse_ip(const struct nlattr *nest, uint8_t family, struct tuple *t, unsigned *g
 	const struct nlattr *a;
 	bool ok = true;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
-		switch (mnl_attr_get_type(a)) {
+		switch (nl_attr_type(a)) {
 		case CTA_IP_V4_SRC:
 			ok = family == 4 && attr_copy(a, t->src.bytes, 4);
 			*got |= GOT_SRC;
@@ -128,9 +126,9 @@ parse_l4(const struct nlattr *nest, struct tuple *t, unsigned *got)
 	uint8_t type = 0, code = 0;
 	bool ok = true;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
-		switch (mnl_attr_get_type(a)) {
+		switch (nl_attr_type(a)) {
 		case CTA_PROTO_NUM:
 			ok = attr_u8(a, &t->proto);
 			*got |= GOT_PROTO;
@@ -190,9 +188,9 @@ parse_tuple(const struct nlattr *nest, uint8_t family, struct tuple *t)
 	unsigned got = 0;
 	bool ok = true;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
-		switch (mnl_attr_get_type(a)) {
+		switch (nl_attr_type(a)) {
 		case CTA_TUPLE_IP:
 			ok = parse_ip(a, family, t, &got);
 			break;
@@ -216,9 +214,9 @@ parse_counters(const struct nlattr *nest, uint64_t *packets, uint64_t *bytes)
 	const struct nlattr *a;
 	bool ok = true;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
-		switch (mnl_attr_get_type(a)) {
+		switch (nl_attr_type(a)) {
 		case CTA_COUNTERS_PACKETS:
 			ok = attr_be64(a, packets);
 			break;
@@ -237,9 +235,9 @@ parse_tcp(const struct nlattr *nest, uint8_t *state)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
-		if (mnl_attr_get_type(a) == CTA_PROTOINFO_TCP_STATE && !attr_u8(a, state))
+		if (nl_attr_type(a) == CTA_PROTOINFO_TCP_STATE && !attr_u8(a, state))
 			return false;
 	}
 	return nest_ended(a, nest);
@@ -250,9 +248,9 @@ parse_protoinfo(const struct nlattr *nest, uint8_t *state)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
-		if (mnl_attr_get_type(a) == CTA_PROTOINFO_TCP && !parse_tcp(a, state))
+		if (nl_attr_type(a) == CTA_PROTOINFO_TCP && !parse_tcp(a, state))
 			return false;
 	}
 	return nest_ended(a, nest);
@@ -261,7 +259,7 @@ parse_protoinfo(const struct nlattr *nest, uint8_t *state)
 static bool
 parse_attr(const struct nlattr *a, uint8_t family, struct ct_entry *e)
 {
-	switch (mnl_attr_get_type(a)) {
+	switch (nl_attr_type(a)) {
 	case CTA_TUPLE_ORIG:
 		return parse_tuple(a, family, &e->orig);
 	case CTA_TUPLE_REPLY:
@@ -313,9 +311,9 @@ ct_parse(const struct nlmsghdr *nlh, struct ct_entry *ret)
 	kind = message_kind(nlh);
 	if (kind < 0)
 		return kind;
-	if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(*nfg))
+	if (nlh->nlmsg_len < NLMSG_HDRLEN + sizeof(*nfg))
 		return -EBADMSG;
-	nfg = mnl_nlmsg_get_payload(nlh);
+	nfg = NLMSG_DATA(nlh);
 	if (nfg->nfgen_family == AF_INET)
 		family = 4;
 	else if (nfg->nfgen_family == AF_INET6)

@@ -316,12 +316,12 @@ ct_stats(int sock, uint32_t *ret_count, uint32_t *ret_max)
 		return -EBADMSG;
 	nl_for_each_attr(a, answer, sizeof(struct nfgenmsg))
 	{
-		if (mnl_attr_get_payload_len(a) != sizeof(uint32_t))
+		if (nl_attr_len(a) != sizeof(uint32_t))
 			continue;
-		if (mnl_attr_get_type(a) == CTA_STATS_GLOBAL_ENTRIES) {
+		if (nl_attr_type(a) == CTA_STATS_GLOBAL_ENTRIES) {
 			count = be32toh(mnl_attr_get_u32(a));
 			got_count = true;
-		} else if (mnl_attr_get_type(a) == CTA_STATS_GLOBAL_MAX_ENTRIES) {
+		} else if (nl_attr_type(a) == CTA_STATS_GLOBAL_MAX_ENTRIES) {
 			max = be32toh(mnl_attr_get_u32(a));
 			got_max = true;
 		}

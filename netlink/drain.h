@@ -4,7 +4,6 @@
 #ifndef NANOSEG_NETLINK_DRAIN_H
 #define NANOSEG_NETLINK_DRAIN_H
 
-#include <libmnl/libmnl.h>
 #include <linux/netlink.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -53,14 +52,57 @@ nl_message_end(const struct nlmsghdr *nlh)
 }
 
 /*
- * The attributes behind a family header of hdr_len bytes. Not mnl_attr_for_each(), which rounds the
- * message's end up and so reads past it. After the loop a < nl_message_end() if what is left is no
- * attribute.
+ * Attributes, inline: libmnl's are calls into a shared library, four for each attribute, which made
+ * up most of the cost of a conntrack event.
  */
-#define nl_for_each_attr(a, nlh, hdr_len)                                      \
-	for ((a) = mnl_nlmsg_get_payload_offset((nlh), (hdr_len));             \
-	     mnl_attr_ok((a), (int)(nl_message_end(nlh) - (const char *)(a))); \
-	     (a) = mnl_attr_next(a))
+static inline const void *
+nl_attr_data(const struct nlattr *a)
+{
+	return (const char *)a + NLA_HDRLEN;
+}
+
+static inline size_t
+nl_attr_len(const struct nlattr *a)
+{
+	return (size_t)a->nla_len - NLA_HDRLEN;
+}
+
+static inline unsigned
+nl_attr_type(const struct nlattr *a)
+{
+	return a->nla_type & (unsigned)NLA_TYPE_MASK;
+}
+
+static inline bool
+nl_attr_ok(const struct nlattr *a, const char *end)
+{
+	const ptrdiff_t left = end - (const char *)a;
+
+	return left >= NLA_HDRLEN && a->nla_len >= NLA_HDRLEN && a->nla_len <= left;
+}
+
+static inline const struct nlattr *
+nl_attr_next(const struct nlattr *a)
+{
+	return (const struct nlattr *)((const char *)a + NLA_ALIGN(a->nla_len));
+}
+
+static inline const char *
+nl_nest_end(const struct nlattr *nest)
+{
+	return (const char *)nest + nest->nla_len;
+}
+
+/*
+ * The attributes behind a family header of hdr_len bytes. Not mnl_attr_for_each(), which rounds the
+ * message's end up and so reads past it. After the loop a is before nl_message_end()
+ * (nl_nest_end()) if what is left is no attribute.
+ */
+#define nl_for_each_attr(a, nlh, hdr_len)                                                     \
+	for ((a) = (const void *)((const char *)(nlh) + NLMSG_HDRLEN + NLMSG_ALIGN(hdr_len)); \
+	     nl_attr_ok((a), nl_message_end(nlh)); (a) = nl_attr_next(a))
+#define nl_for_each_nested(a, nest) \
+	for ((a) = nl_attr_data(nest); nl_attr_ok((a), nl_nest_end(nest)); (a) = nl_attr_next(a))
 
 /* The errno in a NLMSG_ERROR or NLMSG_DONE: 0, a negative errno, or -EBADMSG. */
 int nl_message_error(const struct nlmsghdr *nlh);

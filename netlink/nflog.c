@@ -121,9 +121,9 @@ parse_time(const struct nlattr *a, uint64_t *ret_ns)
 	struct nfulnl_msg_packet_timestamp ts;
 	uint64_t sec, usec;
 
-	if (mnl_attr_get_payload_len(a) != sizeof(ts))
+	if (nl_attr_len(a) != sizeof(ts))
 		return false;
-	memcpy(&ts, mnl_attr_get_payload(a), sizeof(ts));
+	memcpy(&ts, nl_attr_data(a), sizeof(ts));
 	sec = be64toh(ts.sec);
 	usec = be64toh(ts.usec);
 	if (sec > UINT64_MAX / NSEC_PER_SEC - 1 || usec >= 1000000)
@@ -135,7 +135,7 @@ parse_time(const struct nlattr *a, uint64_t *ret_ns)
 static bool
 parse_seq(const struct nlattr *a, struct nflog_report *r)
 {
-	if (mnl_attr_get_payload_len(a) != sizeof(uint32_t))
+	if (nl_attr_len(a) != sizeof(uint32_t))
 		return false;
 	r->seq = be32toh(mnl_attr_get_u32(a));
 	r->has_seq = true;
@@ -157,14 +157,14 @@ nflog_parse(const struct nlmsghdr *nlh, struct nflog_report *ret)
 		return -EBADMSG;
 	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
-		switch (mnl_attr_get_type(a)) {
+		switch (nl_attr_type(a)) {
 		case NFULA_PREFIX:
-			prefix = mnl_attr_get_payload(a);
-			prefix_len = mnl_attr_get_payload_len(a);
+			prefix = nl_attr_data(a);
+			prefix_len = nl_attr_len(a);
 			break;
 		case NFULA_PAYLOAD:
-			r.payload = mnl_attr_get_payload(a);
-			r.payload_len = mnl_attr_get_payload_len(a);
+			r.payload = nl_attr_data(a);
+			r.payload_len = nl_attr_len(a);
 			break;
 		case NFULA_TIMESTAMP:
 			ok = parse_time(a, &r.time_ns);
@@ -206,7 +206,7 @@ count_gap(struct nflog_stats *s, const struct nlmsghdr *nlh)
 		return;
 	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
-		if (mnl_attr_get_type(a) != NFULA_SEQ || mnl_attr_get_payload_len(a) != sizeof(seq))
+		if (nl_attr_type(a) != NFULA_SEQ || nl_attr_len(a) != sizeof(seq))
 			continue;
 		seq = be32toh(mnl_attr_get_u32(a));
 		s->lost += (uint32_t)(seq - s->next_seq);

@@ -213,11 +213,11 @@ parse_addr(const struct nlattr *a, uint8_t family, struct addr *ret)
 {
 	const uint16_t len = family == AF_INET ? 4 : 16;
 
-	if (mnl_attr_get_payload_len(a) != len)
+	if (nl_attr_len(a) != len)
 		return false;
 	memset(ret, 0, sizeof(*ret));
 	ret->family = family == AF_INET ? 4 : 6;
-	memcpy(ret->bytes, mnl_attr_get_payload(a), len);
+	memcpy(ret->bytes, nl_attr_data(a), len);
 	return true;
 }
 
@@ -239,7 +239,7 @@ parse_ifaddr(const struct nlmsghdr *nlh, struct rtnl_addr *ret)
 	flags = ifa->ifa_flags;
 	nl_for_each_attr(attr, nlh, sizeof(*ifa))
 	{
-		switch (mnl_attr_get_type(attr)) {
+		switch (nl_attr_type(attr)) {
 		case IFA_LOCAL:
 			ok = parse_addr(attr, ifa->ifa_family, &local);
 			break;
@@ -247,7 +247,7 @@ parse_ifaddr(const struct nlmsghdr *nlh, struct rtnl_addr *ret)
 			ok = parse_addr(attr, ifa->ifa_family, &address);
 			break;
 		case IFA_FLAGS:
-			ok = mnl_attr_get_payload_len(attr) == sizeof(flags);
+			ok = nl_attr_len(attr) == sizeof(flags);
 			if (ok)
 				flags = mnl_attr_get_u32(attr);
 			break;

@@ -94,7 +94,7 @@ takes_v4_too(const struct nlmsghdr *nlh, const struct inet_diag_msg *m)
 		return false;
 	nl_for_each_attr(a, nlh, sizeof(*m))
 	{
-		if (mnl_attr_get_type(a) == INET_DIAG_SKV6ONLY && mnl_attr_get_payload_len(a) == 1)
+		if (nl_attr_type(a) == INET_DIAG_SKV6ONLY && nl_attr_len(a) == 1)
 			dual = mnl_attr_get_u8(a) == 0;
 	}
 	return dual;
