@@ -28,9 +28,15 @@ json_text(const char *text)
 json_t *
 json_time(uint64_t ns)
 {
-	char text[TIME_STRLEN];
+	char text[TIME_STRLEN + 8], whole[TIME_STRLEN];
+	uint64_t rest = ns % NSEC_PER_SEC;
 
-	return ns == 0 ? json_null() : json_string(time_format(ns - ns % NSEC_PER_MSEC, text));
+	if (ns == 0)
+		return json_null();
+	/* Milliseconds always, so that times sort as text. */
+	time_format(ns - rest, whole);
+	snprintf(text, sizeof(text), "%.19s.%03uZ", whole, (unsigned)(rest / NSEC_PER_MSEC));
+	return json_string(text);
 }
 
 json_t *

@@ -76,7 +76,7 @@ struct instance {
 	uint64_t attached_ns;
 	uint32_t hash; /* stable hash of the instance for evidence */
 	bool is_host;
-	bool gone;
+	bool existing; /* it was there before the warden's first scan was over */
 
 	enum attach_state attach;
 	int attach_error;

@@ -119,7 +119,7 @@ instance_id(const struct instance *i)
 bool
 instance_is_late(const struct instance *i)
 {
-	return i->container != NULL ? !i->container->existing : i->ctl->scanned;
+	return !i->existing;
 }
 
 const char *
@@ -306,6 +306,7 @@ instance_new(struct controller *c, const struct w_netns *n)
 	i->announced_ns = now_mono();
 	i->hash = (uint32_t)hash_mix64(n->cookie ^ n->ino << 20);
 	i->is_host = (n->flags & NETNS_F_HOST) != 0;
+	i->existing = !c->scanned;
 	i->ns = *n;
 	*cookie_slot(c, n->cookie) = i;
 	i->next = c->instances;

@@ -241,8 +241,8 @@ keeper_path(const struct held *h, struct sup_config *cfg)
 static int
 run_cleanup(const struct options *o, struct held *h, struct sup_config *cfg)
 {
-	const char *argv[] = { NULL, "--cleanup", "--instance", cfg->instance, "--uid", "0",
-		"--gid", "0", "--log", o->log, o->all ? "--all" : NULL, NULL };
+	const char *argv[] = { NULL, "--cleanup", o->all ? "--all" : "--instance",
+		o->all ? NULL : cfg->instance, NULL };
 	int r = -ENOENT;
 
 	h->state_fd = open(h->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

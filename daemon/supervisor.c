@@ -89,7 +89,8 @@ child_exec(const struct supervisor *s, enum role r, int control)
 			argv[n++] = c->only;
 		}
 	}
-	if (r == ROLE_RELAY) {
+	/* The same list in the same order: the two speak of engines by index. */
+	if (r == ROLE_RELAY || r == ROLE_DISCOVERY) {
 		snprintf(engine, sizeof(engine), "docker=%s", c->docker_socket);
 		argv[n++] = "--engine";
 		argv[n++] = engine;
