@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -216,6 +217,8 @@ static const struct arg_rule arg_rules[] = {
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_PARENT, 0 }, G_NETNS },
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_NSTYPE, 0 }, G_NETNS },
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_OWNER_UID, 0 }, G_NETNS },
+	/* A namespace to try features in. */
+	{ "unshare", { 0, SCMP_CMP_EQ, CLONE_NEWNET, 0 }, G_NETNS },
 	{ "open", { 1, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY }, G_READ },
 	{ "openat", { 2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY }, G_READ },
 };

@@ -107,6 +107,12 @@ try_setns(void)
 }
 
 static int
+try_unshare(void)
+{
+	return unshare(CLONE_NEWUSER) < 0 ? errno : 0;
+}
+
+static int
 try_fork(void)
 {
 	pid_t pid = fork();
@@ -153,6 +159,7 @@ static const struct {
 	{ "open to read", try_open, -SIGSYS, FINE, FINE, EACCES, FINE, -SIGSYS },
 	{ "open to write", try_create, -SIGSYS, EPERM, FINE, EACCES, -SIGSYS, -SIGSYS },
 	{ "setns", try_setns, -SIGSYS, FINE, EPERM, -SIGSYS, -SIGSYS, -SIGSYS },
+	{ "user namespace", try_unshare, -SIGSYS, EPERM, EPERM, -SIGSYS, -SIGSYS, -SIGSYS },
 	{ "abort", try_abort, -SIGABRT, -SIGABRT, -SIGABRT, -SIGABRT, -SIGABRT, -SIGABRT },
 	{ "what a loop needs", try_usual, -SIGSYS, FINE, FINE, FINE, FINE, FINE },
 };
