@@ -55,8 +55,12 @@ on_peer_gone(void *arg, enum role peer)
 {
 	struct discovery *d = arg;
 
-	if (peer == ROLE_RELAY)
-		fetch_pool_fail(&d->pool, -ENOTCONN);
+	if (peer != ROLE_RELAY)
+		return;
+	fetch_pool_fail(&d->pool, -ENOTCONN);
+	/* Its pipes may have ended before its channel did, which looked like the engine's doing. */
+	for (uint32_t i = 0; i < d->n_engines; i++)
+		engine_relay_gone(d->engines[i]);
 }
 
 static void

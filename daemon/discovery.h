@@ -101,6 +101,7 @@ struct discovery {
 /* discovery_engine.c: the event stream, the list, what is said about the engine. */
 int engine_new(struct discovery *d, const char *name, size_t name_len, struct engine **ret);
 void engine_connect(struct engine *e);
+void engine_relay_gone(struct engine *e);
 /* Counts an answer that was refused, and says so to the controller. */
 void engine_complain(struct engine *e, const char *about, int error);
 /* Says the engine's state to the controller. */

@@ -56,6 +56,14 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 	engine_connect(arg);
 }
 
+void
+engine_relay_gone(struct engine *e)
+{
+	/* Its return connects again. */
+	event_del(e->retry);
+	engine_say(e, false, fetch_strerror(-ENOTCONN));
+}
+
 static void
 engine_fail(struct engine *e, const char *about, int error)
 {
@@ -67,8 +75,8 @@ engine_fail(struct engine *e, const char *about, int error)
 	fetch_cancel(e->list);
 	e->events = e->list = NULL;
 	e->listed = e->list_again = false;
-	if (error == -ENOTCONN) { /* the relay: it comes back, and so do we */
-		engine_say(e, false, fetch_strerror(error));
+	if (error == -ENOTCONN) {
+		engine_relay_gone(e);
 		return;
 	}
 	e->backoff_s = e->backoff_s == 0 ? 1 : MIN(e->backoff_s * 2, (unsigned)BACKOFF_MAX_S);
@@ -250,7 +258,8 @@ on_event_line(void *arg, const char *line, size_t len)
 		container_work(e);
 		return;
 	}
-	/* A container that dies leaves its networks afterwards, and the engine may still list it. */
+	/* A container that dies leaves its networks afterwards, and the engine may still list it.
+	 */
 	if (c == NULL && !ev.started)
 		return;
 	if (c == NULL)
