@@ -112,6 +112,8 @@ file_try(struct scan *s, int dirfd, struct ns_file *f)
 	file_forget_ns(s, f);
 	fd = netns_open_at(dirfd, f->name);
 	if (fd >= 0 && netns_identify(fd, &id) == 0) {
+		/* Before anybody hears of it: an open file keeps an unmount from succeeding. */
+		close_fd(&fd);
 		file_set_ns(s, f, &id);
 		return;
 	}

@@ -59,6 +59,7 @@ for i in range(RUNS):
                           "/proc/uptime").stdout.split()[0])
     cid = docker("inspect", "-f", "{{.Id}}", name).stdout.strip()
     m = d.wait(1, "W_NETNS", container=cid)
+    d.drain()
     # A walk may meet the process before Docker makes the file.
     named = [x for x in d.seen if x["msg"] == "W_NETNS" and x["container"] == cid and
              x["flags"] & ENGINE and x["name"] != "" and x["at"] <= uptime + 0.01]
