@@ -76,6 +76,7 @@ struct instance {
 	uint64_t attached_ns;
 	uint32_t hash; /* stable hash of the instance for evidence */
 	bool is_host;
+	bool settling; /* its addresses or its name may still be about to be known */
 	bool existing; /* it was there before the warden's first scan was over */
 
 	enum attach_state attach;
@@ -159,7 +160,7 @@ struct controller {
 
 	struct instance *instances;
 	struct instance *by_cookie[1024];
-	size_t n_instances;
+	size_t n_instances, n_settling;
 	struct instance *host;
 	struct container *containers[1024];
 	size_t n_containers;
@@ -204,6 +205,8 @@ void instance_tick(struct controller *c);  /* once a second */
 struct instance *instance_find(struct controller *c, uint64_t cookie);
 /* Short id for people: container id (12 digits) or the namespace's name. */
 const char *instance_id(const struct instance *i);
+/* False once nothing more is expected to become known about any instance. */
+bool instance_settling(const struct controller *c);
 bool instance_is_late(const struct instance *i);
 /* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */
 const char *instance_grade(const struct instance *i, const char **ret_why);
@@ -221,8 +224,9 @@ void addr_map_retract(struct addr_map *m, const struct addr *a, const struct ins
 /* The one instance with this address; NULL if none, or *ret_ambiguous. */
 struct instance *addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguous);
 /*
- * The peer behind an address. 0; -EAGAIN: an instance that is not identified yet has it (asked to
- * wait); -ENOSPC. *ret_i is the instance or NULL.
+ * The peer behind an address. 0; -EAGAIN: an instance that is not identified yet has it, or nobody
+ * has it and some instance's addresses are still on their way (asked to wait); -ENOSPC. *ret_i is
+ * the instance or NULL.
  */
 int resolve_addr(struct controller *c, const struct addr *a, peer_id *ret, struct instance **ret_i);
 struct inventory *inventory_build(struct controller *c);

@@ -183,6 +183,24 @@ container_free(struct container *k)
 }
 
 static void
+set_settling(struct instance *i, bool settling)
+{
+	if (i->settling == settling)
+		return;
+	i->settling = settling;
+	if (settling)
+		i->ctl->n_settling++;
+	else
+		i->ctl->n_settling--;
+}
+
+bool
+instance_settling(const struct controller *c)
+{
+	return !c->scanned || c->n_settling != 0;
+}
+
+static void
 instance_attach(struct instance *i)
 {
 	struct w_attach body = {
@@ -240,6 +258,8 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	log_info("workload %s: instance %s", safe, instance_id(i));
 	if (workload_selected(c, w->name))
 		instance_attach(i);
+	if (i->attach != ATTACH_ASKED)
+		set_settling(i, false);
 	learn_retry_waiting(c, false);
 	enforce_schedule(c);
 }
@@ -309,6 +329,7 @@ instance_new(struct controller *c, const struct w_netns *n)
 	i->existing = !c->scanned;
 	i->ns = *n;
 	*cookie_slot(c, n->cookie) = i;
+	set_settling(i, true);
 	i->next = c->instances;
 	c->instances = i;
 	c->n_instances++;
@@ -361,6 +382,7 @@ instance_free(struct instance *i)
 	c->n_instances--;
 	if (c->host == i)
 		c->host = NULL;
+	set_settling(i, false);
 	free(i);
 }
 
@@ -398,6 +420,7 @@ instance_on_attached(struct controller *c, struct msg *m)
 	if (i == NULL || i->attach != ATTACH_ASKED)
 		return;
 	i->attached = a;
+	set_settling(i, false);
 	if (a.error < 0 || m->n_fds != 4) {
 		i->attach = ATTACH_FAILED;
 		i->attach_error = a.error < 0 ? a.error : -EPROTO;
@@ -565,6 +588,8 @@ instance_tick(struct controller *c)
 	uint64_t now = now_real();
 
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
+		if (now_mono() - i->announced_ns >= c->config->identify_timeout_ns)
+			set_settling(i, false);
 		give_up_identity(i);
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;

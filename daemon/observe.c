@@ -23,7 +23,8 @@
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
 #define LISTENERS_MAX 4096
 #define LISTENERS_FRESH_NS (1 * NSEC_PER_SEC)
-#define TCP_STATE_ESTABLISHED 3
+/* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none. */
+#define TCP_STATE_SYN_RECV 2
 
 struct diag_listener {
 	struct addr addr; /* any-address: all bytes zero */
@@ -124,7 +125,7 @@ learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 	};
 
 	if (e->orig.proto == IPPROTO_TCP &&
-	    (e->tcp_state >= TCP_STATE_ESTABLISHED || (flags & FLOW_F_FROM_DUMP) != 0)) {
+	    (e->tcp_state != TCP_STATE_SYN_RECV || (flags & FLOW_F_FROM_DUMP) != 0)) {
 		ev.flags |= FLOW_F_MIDSTREAM;
 		if (orient(i, &ev.tuple))
 			ev.flags |= FLOW_F_ORIENTED;

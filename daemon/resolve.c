@@ -147,6 +147,8 @@ resolve_addr(struct controller *c, const struct addr *a, peer_id *ret, struct in
 	struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
 
 	*ret_i = i;
+	if (i == NULL && !ambiguous && instance_settling(c) && !addr_is_multicast(a))
+		return -EAGAIN;
 	if (i == NULL)
 		return resolve_plain(c, a, ret);
 	if (i->is_host) {
