@@ -60,12 +60,18 @@ bool nft_modes_eq(const struct nft_modes *a, const struct nft_modes *b);
 /* NF_ACCEPT or NF_DROP for a base chain. */
 uint32_t nft_chain_policy(const struct nft_modes *m, enum nft_chain_id chain);
 
-/* An element as the kernel's key has it: every byte not used is zero, so memcmp orders. */
+/*
+ * An element as the kernel's key has it: every byte not used is zero, so memcmp orders. The
+ * protocol comes first besides, as in a ruleset: a normalised one needs no sorting then.
+ */
 struct nft_elem {
 	uint8_t set;
+	uint8_t proto;
 	uint8_t key[NFT_KEY_MAX];
 	uint8_t end[NFT_KEY_MAX]; /* range sets: inclusive; else zero */
 };
+/* Fills proto from the key. */
+void nft_elem_finish(struct nft_elem *e);
 
 /* Sorted by every byte, unique. */
 struct nft_elems {

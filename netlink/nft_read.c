@@ -467,6 +467,8 @@ on_elem(struct scan *s, const struct nlattr *nest)
 			break;
 		}
 	}
+	if (e.set < NFT_N_SETS)
+		nft_elem_finish(&e);
 	return elems_add(s, &e);
 }
 
