@@ -74,20 +74,6 @@ on_nft_state(struct controller *c, struct msg *m)
 }
 
 static void
-check_headroom(struct controller *c, struct instance *i)
-{
-	uint32_t percent = c->config->conntrack_alert;
-	bool was_full = i->ct_alert;
-
-	i->ct_alert = i->ct_count.max != 0 &&
-		      (uint64_t)i->ct_count.count * 100 >= (uint64_t)i->ct_count.max * percent;
-	if (i->ct_alert && !was_full)
-		log_error("instance %s: conntrack holds %u of %u entries: raise "
-			  "net.netfilter.nf_conntrack_max",
-		    instance_id(i), i->ct_count.count, i->ct_count.max);
-}
-
-static void
 on_ct_stats(struct controller *c, struct msg *m)
 {
 	struct w_ct_stats s;
@@ -100,7 +86,7 @@ on_ct_stats(struct controller *c, struct msg *m)
 		if (i == NULL)
 			continue;
 		i->ct_count = s;
-		check_headroom(c, i);
+		instance_check_headroom(i);
 	}
 }
 

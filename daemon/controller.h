@@ -128,7 +128,7 @@ struct workload {
 	bool auto_promoted;
 	struct instance *instances;
 	uint64_t lost_events, lost_packets; /* of instances that are gone */
-	uint64_t incomplete_windows;
+	uint64_t incomplete_windows, last_incomplete_hour;
 };
 
 struct engine_state {
@@ -210,6 +210,8 @@ bool instance_settling(const struct controller *c);
 bool instance_is_late(const struct instance *i);
 /* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */
 const char *instance_grade(const struct instance *i, const char **ret_why);
+/* Says so, once, when conntrack in the namespace gets too full. */
+void instance_check_headroom(struct instance *i);
 bool instance_has_addr(const struct instance *i, const struct addr *a);
 struct workload *workload_find(struct controller *c, const char *name);
 /* Creates it if need be; NULL when full or out of memory. */

@@ -17,6 +17,7 @@
 
 #define INSERT_TIMEOUT_S 432000 /* the kernel's default for established TCP */
 #define READ_BACK_EVERY_S 30
+#define EXPIRE_EVERY_S 5
 #define RECONCILE_DELAY_US 1000
 
 void
@@ -244,12 +245,33 @@ enforce_on_state(struct controller *c, const struct w_nft_state *s)
 	enforce_schedule(c);
 }
 
+/* Approvals that have run out since the last look leave the rulesets. */
+static void
+expire_approvals(struct controller *c)
+{
+	static uint64_t looked_ns;
+	uint64_t now = now_real();
+	size_t pos = 0;
+	struct edge *e;
+
+	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (e->decision.expires_ns <= looked_ns || e->decision.expires_ns > now)
+			continue;
+		log_info("edge %s: its approval has expired", e->id);
+		enforce_schedule(c);
+	}
+	looked_ns = now;
+}
+
 void
 enforce_tick(struct controller *c)
 {
 	static unsigned seconds;
 	bool read_back = ++seconds % READ_BACK_EVERY_S == 0;
 	uint64_t now = now_mono();
+
+	if (seconds % EXPIRE_EVERY_S == 0)
+		expire_approvals(c);
 
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
 		struct w_cookie body = { .cookie = i->ns.cookie };

@@ -409,6 +409,20 @@ instance_reset(struct controller *c)
 }
 
 void
+instance_check_headroom(struct instance *i)
+{
+	uint32_t percent = i->ctl->config->conntrack_alert;
+	bool was_full = i->ct_alert;
+
+	i->ct_alert = i->ct_count.max != 0 &&
+		      (uint64_t)i->ct_count.count * 100 >= (uint64_t)i->ct_count.max * percent;
+	if (i->ct_alert && !was_full)
+		log_error("instance %s: conntrack holds %u of %u entries: raise "
+			  "net.netfilter.nf_conntrack_max",
+		    instance_id(i), i->ct_count.count, i->ct_count.max);
+}
+
+void
 instance_on_attached(struct controller *c, struct msg *m)
 {
 	struct w_attached a;

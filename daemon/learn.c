@@ -172,8 +172,6 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	r = edge_table_observe(c->edges, &o, &edge);
 	if (r < 0)
 		return;
-	if (r == 1)
-		enforce_schedule(c);
 	attempt_answered(c, &ev->tuple);
 	if (!is_second_sight(c, ev, e, seen_in))
 		record_flow(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));

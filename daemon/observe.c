@@ -23,7 +23,8 @@
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
 #define LISTENERS_MAX 4096
 #define LISTENERS_FRESH_NS (1 * NSEC_PER_SEC)
-/* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none. */
+/* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none.
+ */
 #define TCP_STATE_SYN_RECV 2
 
 struct diag_listener {
@@ -168,6 +169,18 @@ on_dumped(void *arg, const struct ct_entry *e)
 	return 0;
 }
 
+/* The hour in which events were lost proves nothing about what did not happen in it. */
+static void
+mark_incomplete(struct instance *i)
+{
+	uint64_t hour = now_real() / (3600 * NSEC_PER_SEC);
+
+	if (i->workload == NULL || i->workload->last_incomplete_hour == hour)
+		return;
+	i->workload->last_incomplete_hour = hour;
+	i->workload->incomplete_windows++;
+}
+
 /* True if there may be more to read. */
 static bool
 drain_one(struct instance *i)
@@ -182,6 +195,7 @@ drain_one(struct instance *i)
 
 		text_escape(instance_id(i), strlen(instance_id(i)), id, sizeof(id));
 		log_warn("%s: the kernel dropped connection events: reading the table again", id);
+		mark_incomplete(i);
 		observe_dump(i);
 		return true;
 	}
