@@ -131,11 +131,33 @@ struct nft_query {
 };
 int nft_query(int sock, const struct nft_query *q, nft_msg_fn fn, void *arg);
 
-/* What is in the table of that name, ours or not; for a rebuild over an unknown state. */
 struct nft_names {
 	char **v;
 	size_t n;
 };
+/* Copies the text; -E2BIG: too many. */
+int nft_names_add(struct nft_names *l, const char *text);
+void nft_names_done(struct nft_names *l);
+
+/* The canonical text of a table in the making; zero it first. Rules come chain by chain. */
+struct nft_text {
+	struct nft_names lines;
+	char chain[256]; /* of the last rule */
+	unsigned index;	 /* of the next rule in it */
+};
+int nft_text_table(struct nft_text *t, uint32_t flags);
+int nft_text_chain(struct nft_text *t, const struct nftnl_chain *c);
+int nft_text_rule(struct nft_text *t, const struct nftnl_rule *r);
+int nft_text_set(struct nft_text *t, const struct nftnl_set *set);
+int nft_text_obj(struct nft_text *t, uint32_t type, const char *name);
+/* SHA-256 of it, with the elements, which are sorted. */
+void nft_text_digest(
+    struct nft_text *t, const struct nft_elems *elems, uint8_t ret[static RULESET_DIGEST_LEN]);
+void nft_text_done(struct nft_text *t);
+/* True if the set is declared as ours of that number is, its size left out. */
+bool nft_set_as_built(const char *table, unsigned set, const struct nftnl_set *have);
+
+/* What is in the table of that name, ours or not; for a rebuild over an unknown state. */
 struct nft_inventory {
 	bool present;
 	uint32_t flags, owner;
