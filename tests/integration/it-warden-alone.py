@@ -22,7 +22,7 @@ WARDEN = program("daemon/nanoseg-warden")
 NAMED, ENGINE = 2, 4
 REST_S = 11
 
-t = Tap(17)
+t = Tap(20)
 run("mount", "-t", "tmpfs", "tmpfs", "/run")
 d = Driver()
 d.send("spawn", "warden", WARDEN, "0a0b0c0d", 0, 0)
@@ -102,6 +102,23 @@ m = d.ask("W_ATTACHED", "attach", c.cookie, 0, 1 << 20)
 r = run(WARDEN, "--cleanup", "--all", check=False)
 t.ok(r.returncode == 1 and c.name in r.stdout and "nanoseg_22222222" not in b.nft() and
      "nanoseg_0a0b0c0d" in c.nft(), "cleanup of all says what a living one holds", r.stdout)
+d.send("kill", "warden")
+d.close()
+
+# Without a keeper
+d = Driver()
+d.send("keeper", "off")
+began = time.monotonic()
+d.send("spawn", "warden", WARDEN, "0a0b0c0e", 0, 0)
+m = d.wait(3, "W_SCANNED")
+t.ok(m and 0.9 < m["at"] - began < 2, "without a keeper it starts after a second",
+     m and m["at"] - began)
+m = d.ask("W_ATTACHED", "attach", c.cookie, 0, 1 << 20)
+t.ok(m.get("error") == 0 and m["owned"] == 1, "and attaches", m)
+d.clear()
+d.send("keeper", "again")
+t.ok(d.wait(1, "KEEP_PUT", cookie=c.cookie, kind=1) and
+     d.wait(1, "KEEP_PUT", cookie=c.cookie, kind=2), "a keeper that comes later is given all")
 d.send("kill", "warden")
 d.close()
 r = run(WARDEN, "--cleanup", "--all", check=False)

@@ -7,7 +7,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from rolelib import Driver, Netns, PREFIX, Tap, program, run
+from rolelib import Driver, FILTERED, Netns, PREFIX, Tap, program, run
 
 INSTANCE = "%08x" % (os.getpid() & 0xffffffff)
 TABLE = "nanoseg_" + INSTANCE
@@ -20,7 +20,7 @@ if os.geteuid() != 0:
     print("1..0 # SKIP needs root")
     sys.exit(0)
 
-t = Tap(63)
+t = Tap(69)
 host = Netns("h")
 d = Driver(host)
 
@@ -78,7 +78,7 @@ m = [x for x in d.seen if x.get("pid") == lonely.pid and x["msg"] == "W_NETNS"]
 t.ok(m and m[0]["flags"] == PROC and m[0]["name"] == "",
      "finds a namespace that only a process has", m)
 caps = open("/proc/%d/status" % pid).read()
-t.ok("CapEff:\t0000000000283004" in caps and "NoNewPrivs:\t1" in caps and "Seccomp:\t2" in caps,
+t.ok("CapEff:\t0000000000283004" in caps and "NoNewPrivs:\t1" in caps and FILTERED in caps,
      "runs with its capabilities and a filter, and no more", caps)
 
 a = Netns("a")
@@ -263,6 +263,45 @@ t.ok(m.get("error") == 0 and m["match"] == 1 and m["owned"] == 1, "and can apply
 n, leaked = probe.communicate()[0].split()
 t.ok(int(n) > 20 and leaked == "0", "no denied connection passed meanwhile", n + " " + leaked)
 t.ok(reaches(b, "10.203.1.2", 8080), "what is allowed still passes")
+
+# The death of warden and keeper at once leaves an orphan, which still refuses
+
+d.send("keeper", "drop")
+d.send("kill", "warden")
+d.clear()
+t.ok(TABLE in a.nft() and not reaches(b, "10.203.1.2", 9090),
+     "with the keeper dead too the table stands and refuses")
+d.send("spawn", "warden")
+d.wait(3, "W_SCANNED")
+m = d.ask("W_ATTACHED", "attach", a.cookie, 0, 1 << 20)
+t.ok(m.get("error") == 0 and m["adopted"] == 1 and m["owned"] == 0 and
+     not reaches(b, "10.203.1.2", 9090), "an orphan is attached to and left as it is", m)
+m = d.ask("W_APPLIED", "apply", a.cookie, "enforce", "observe", *allow)
+t.ok(m.get("error") == 0 and m["match"] == 1 and m["owned"] == 1 and
+     not reaches(b, "10.203.1.2", 9090) and reaches(b, "10.203.1.2", 8080),
+     "the next apply owns it again", m)
+
+# A namespace that ends while there is no warden
+
+e = Netns("e")
+d.wait(1, "W_NETNS", cookie=e.cookie)
+host.ip("link", "add", "ve", "type", "veth", "peer", "name", "eth0", "netns", e.name)
+m = d.ask("W_ATTACHED", "attach", e.cookie, 0, 1 << 20)
+d.send("kill", "warden")
+d.wait(2, "ENDED")
+e.delete()
+time.sleep(0.3)
+held = has_link("ve")
+d.clear()
+d.send("spawn", "warden")
+d.wait(3, "W_SCANNED")
+d.drain(0.2)
+t.ok(len([x for x in d.seen if x["msg"] == "KEEP_DROP" and x["cookie"] == e.cookie]) == 2 and
+     e.cookie not in {x.get("cookie") for x in d.seen if x["msg"] == "W_NETNS"},
+     "its sockets are dropped by the next one", d.seen)
+t.ok(held and gone_soon(lambda: has_link("ve"), 3), "and so it dies")
+m = d.ask("W_ATTACHED", "attach", a.cookie, 0, 1 << 20)
+t.ok(m.get("error") == 0 and m["owned"] == 1, "the others are kept", m)
 
 # Nothing is kept alive
 

@@ -16,6 +16,9 @@ BUILD = os.environ.get("top_builddir", os.getcwd())
 PREFIX = "nst%d-" % os.getpid()
 SO_NETNS_COOKIE = 71
 CLONE_NEWNET = 0x40000000
+# A line of /proc/PID/status of a role; a build with sanitizers has no filter.
+with open(os.path.join(BUILD, "config.h")) as config:
+    FILTERED = "Seccomp:\t" + ("0" if "#define WITH_SANITIZERS 1" in config.read() else "2")
 libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -196,6 +196,19 @@ spawn(struct child *c)
 	printf("{\"msg\":\"SPAWNED\",\"pid\":%d}\n", (int)c->pid);
 }
 
+/* All of them for cookie 0. */
+static void
+drop_attached(uint64_t cookie)
+{
+	for (size_t i = 0; i < n_attached; i++) {
+		if (cookie != 0 && attached[i].cookie != cookie)
+			continue;
+		for (int k = 0; k < 4; k++)
+			close_fd(&attached[i].fds[k]);
+		attached[i--] = attached[--n_attached];
+	}
+}
+
 static void
 reap(struct child *c, int sig)
 {
@@ -210,19 +223,9 @@ reap(struct child *c, int sig)
 	c->pid = 0;
 	close_fd(&c->control);
 	close_fd(&c->peer);
-	if (c == &warden)
+	if (c == &warden) {
 		close_fd(&keeper_sock);
-}
-
-static void
-drop_attached(uint64_t cookie)
-{
-	for (size_t i = 0; i < n_attached; i++) {
-		if (attached[i].cookie != cookie)
-			continue;
-		for (int k = 0; k < 4; k++)
-			close_fd(&attached[i].fds[k]);
-		attached[i--] = attached[--n_attached];
+		drop_attached(0);
 	}
 }
 
@@ -569,9 +572,11 @@ cmd_controller(int n, char **w)
 static void
 cmd_keeper(int n, char **w)
 {
-	keeper_on = strcmp(w[1], "on") == 0;
+	keeper_on = strcmp(w[1], "off") != 0;
 	if (strcmp(w[1], "again") == 0)
 		hand_keeper();
+	while (strcmp(w[1], "drop") == 0 && n_kept > 0)
+		close_fd(&kept[--n_kept].fd);
 }
 
 static void
@@ -751,7 +756,7 @@ static const struct command {
 	{ "spawn", 2, cmd_spawn }, /* spawn warden|capture [PROGRAM INSTANCE UID GID] */
 	{ "kill", 2, cmd_kill }, { "stop", 2, cmd_stop },
 	{ "controller", 2, cmd_controller }, /* a new channel, as after the controller's death */
-	{ "keeper", 2, cmd_keeper },	     /* on|off|again */
+	{ "keeper", 2, cmd_keeper },	     /* on|off|again|drop */
 	{ "events", 2, cmd_events },	     /* full|count */
 	{ "pause", 2, cmd_pause },	     /* on|off: the controller does not read capture */
 	{ "attach", 4, cmd_attach },	     /* attach COOKIE HOST RCVBUF */
