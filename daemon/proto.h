@@ -230,7 +230,7 @@ struct d_engine {
 };
 
 enum relay_request {
-	RELAY_CONTAINERS = 1, /* GET /containers/json */
+	RELAY_CONTAINERS = 1, /* GET /containers/json; with an id: of it alone, in any state */
 	RELAY_CONTAINER,      /* GET /containers/ID/json */
 	RELAY_EVENTS,	      /* GET /events, containers and networks only */
 	RELAY_IMAGE,	      /* GET /images/ID/json */
