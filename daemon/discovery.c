@@ -8,6 +8,7 @@
 #include "daemon/log.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -137,6 +138,8 @@ main(int argc, char **argv)
 	}
 	fetch_pool_init(&d.pool, &d.loop);
 	parse_engines(&d, argc, argv);
+	/* A fixed threshold: one large answer is given back, and is no reason to stay large. */
+	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	/* Keys are hashed by jansson with a seed of its own; read before the filter forbids files.
 	 */
 	json_object_seed(0);

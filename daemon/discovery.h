@@ -76,8 +76,8 @@ struct engine {
 	const char *runtime;
 	struct d_engine state; /* as last sent */
 	struct fetch *events, *list;
-	struct event *retry;
-	unsigned backoff_s;
+	struct event *retry, *repair;
+	unsigned backoff_s, repair_s;
 	bool missing;	 /* its socket; said once */
 	bool fresh;	 /* just connected: what the list has was there before us */
 	bool list_again; /* when the list that is out has come */
@@ -108,6 +108,8 @@ void engine_complain(struct engine *e, const char *about, int error);
 void engine_tell(struct engine *e);
 /* Something about a container could not be read: the list may know better. */
 void engine_relist(struct engine *e);
+/* The same, some seconds later, if the error is one that passes: what is missing is asked again. */
+void engine_repair(struct engine *e, int error);
 /* Everything from the list has been sent: say so. */
 void engine_check_synced(struct engine *e);
 

@@ -260,10 +260,12 @@ on_image(void *arg, int error, const char *body, size_t len)
 	step_over(c);
 	if (error == 0)
 		error = docker_parse_image(body, len, &labels);
-	if (error == 0)
+	if (error == 0) {
 		image_remember(c->engine, c->c.image_id, labels);
-	else
+	} else {
 		engine_complain(c->engine, "about an image", error);
+		engine_repair(c->engine, error);
+	}
 	c->image_failed = error < 0;
 	step_next(c);
 }
@@ -276,10 +278,12 @@ on_inspect(void *arg, int error, const char *body, size_t len)
 	step_over(c);
 	if (error == 0)
 		error = docker_parse_inspect(body, len, &c->inspect);
-	if (error < 0)
+	if (error < 0) {
 		engine_complain(c->engine, "about a container", error);
-	else
+		engine_repair(c->engine, error);
+	} else {
 		container_want(c, WANT_SEND);
+	}
 	step_next(c);
 }
 

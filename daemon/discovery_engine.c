@@ -17,6 +17,8 @@
 #define RETRY_MISSING_S 5
 #define LIMIT_EVENTS_S 10
 #define LIMIT_LIST_S 30
+#define REPAIR_MIN_S 5
+#define REPAIR_MAX_S 60
 
 void
 engine_tell(struct engine *e)
@@ -226,12 +228,37 @@ engine_relist(struct engine *e)
 		engine_list(e);
 }
 
+/* Would the same question get another answer later? */
+static bool
+may_pass(int error)
+{
+	return error != -EREMOTEIO && error != -E2BIG && error != -EMSGSIZE && error != -EBADMSG;
+}
+
+void
+engine_repair(struct engine *e, int error)
+{
+	struct timeval pause = { e->repair_s, 0 };
+
+	if (!may_pass(error) || event_pending(e->repair, EV_TIMEOUT, NULL))
+		return;
+	e->repair_s = MIN(e->repair_s * 2, (unsigned)REPAIR_MAX_S);
+	event_add(e->repair, &pause);
+}
+
+static void
+on_repair(evutil_socket_t fd, short what, void *arg)
+{
+	engine_relist(arg);
+}
+
 static void
 on_events_open(void *arg)
 {
 	struct engine *e = arg;
 
 	e->fresh = true;
+	e->repair_s = REPAIR_MIN_S;
 	engine_list(e);
 }
 
@@ -321,8 +348,10 @@ engine_new(struct discovery *d, const char *name, size_t name_len, struct engine
 	e->runtime = strcmp(e->state.engine, "podman") == 0 ? "podman" : "docker";
 	snprintf(e->state.why, sizeof(e->state.why), "not asked yet");
 	TAILQ_INIT(&e->queue);
+	e->repair_s = REPAIR_MIN_S;
 	e->retry = evtimer_new(d->loop.base, on_retry, e);
-	if (e->retry == NULL) {
+	e->repair = evtimer_new(d->loop.base, on_repair, e);
+	if (e->retry == NULL || e->repair == NULL) {
 		free(e);
 		return -ENOMEM;
 	}

@@ -52,12 +52,12 @@ static const char *const surnames[] = {
 	"montalcini", "moore", "morse", "moser", "murdock", "napier", "nash", "neumann", "newton",
 	"nightingale", "nobel", "noether", "northcutt", "noyce", "panini", "pare", "pascal",
 	"pasteur", "payne", "perlman", "pike", "poincare", "poitras", "proskuriakova", "ptolemy",
-	"raman", "ramanujan", "rhodes", "ride", "riemann", "ritchie", "robinson", "roentgen",
+	"raman", "ramanujan", "rhodes", "ride", "ritchie", "robinson", "roentgen",
 	"rosalind", "rubin", "saha", "sammet", "sanderson", "satoshi", "shamir", "shannon", "shaw",
 	"shirley", "shockley", "shtern", "sinoussi", "snyder", "solomon", "spence", "stonebraker",
 	"sutherland", "swanson", "swartz", "swirles", "taussig", "tesla", "tharp", "thompson",
 	"torvalds", "tu", "turing", "varahamihira", "vaughan", "villani", "visvesvaraya",
-	"volhard", "weierstrass", "wescoff", "wilbur", "wiles", "williams", "williamson", "wilson",
+	"volhard", "wescoff", "wilbur", "wiles", "williams", "williamson", "wilson",
 	"wing", "wozniak", "wright", "wu", "yalow", "yonath", "zhukovsky",
 };
 /* clang-format on */

@@ -407,6 +407,12 @@ def discovery_good(folder):
     check("nonsense among the events is counted, and the next event is read",
           d.container(63, since) and d.engine(1, "not the JSON", since))
 
+    e.add(64, Labels={f"k{i:03}": "\x01" * 300 for i in range(200)})
+    e.send(event("container", "start", 64))
+    m = d.container(64, since)
+    check("sixty kilobytes of labels that have to be escaped arrive whole",
+          m and len(m["facts"]["labels"]) == 200 and m["facts"]["labelsLeftOut"] == 0, m is None)
+
     since = d.mark()
     d.say("controller")
     again = d.wait("D_SYNCED", since=since)
@@ -470,6 +476,9 @@ def discovery_hostile(folder):
         check(f"{name}: said, and tried again", m and back,
               [x for x in d.msgs[since:] if x["msg"] == "D_ENGINE"])
     check("none of it made a container go", d.wait("D_GONE", seconds=0) is None)
+    rss = int(status(d.pids["discovery"])["VmRSS"].split()[0])
+    check("and none of it keeps discovery large",
+          rss < 20000 or any("sanitizers" in x for x in d.errors), f"{rss} kB")
     check("every one was counted", d.msgs and back and back["errors"] >= len(bad), back)
 
     since = d.mark()
@@ -505,6 +514,9 @@ def discovery_hostile(folder):
         m = d.container(n, since, 5)
         check(f"an image whose labels are {name}: unknown, not empty",
               m and m["facts"]["imageLabels"] is None and time.monotonic() - start < 3.5, m)
+    e.special.clear()
+    check("and asked for again when slowness was the reason",
+          d.container(n, since, 9, imageLabels={"from": "image"}))
     d.end()
 
 

@@ -84,8 +84,10 @@ a_list_that_is_nested_too_deep_is_refused(void **state)
 	const char *elem;
 	size_t pos = 0, len;
 
-	memset(deep, '[', sizeof(deep));
+	memset(deep, '[', 500);
+	memset(deep + 500, ']', 500);
 	assert_int_equal(docker_list_next(deep, sizeof(deep), &pos, &elem, &len), -EBADMSG);
+	assert_int_equal(docker_list_next(deep + 300, 400, &pos, &elem, &len), 1);
 }
 
 static void

@@ -21,7 +21,7 @@
 #define IP4_FRAG(len, frag, proto) "45 00" len "0001" frag "40" proto "0000 0a000001 0a000002 "
 #define IP6(len, next)                                             \
 	"60000000" len next "40 fd000000000000000000000000000001 " \
-			    "fd000000000000000000000000000002 "
+	"fd000000000000000000000000000002 "
 #define TCP_SYN "c000 0050 00000001 00000000 50 02 ffff 0000 0000 "
 #define UDP8 "c000 0035 0008 0000 "
 #define V4_TCP IP4("0028", "06") TCP_SYN
@@ -57,6 +57,8 @@ static const struct frame_case {
 	    0, 0, 82, 0 },
 	{ "PPPoE session, link control", 1, ETH "8864 11 00 0001 0004 c021 0101", -ENODATA },
 	{ "PPPoE shorter than its packet", 1, ETH "8864 11 00 0001 0016 0021" V4_TCP, -EBADMSG },
+	{ "PPPoE that ends inside the TCP header", 1, ETH "8864 11 00 0001 0026 0021" V4_TCP,
+	    -EBADMSG },
 	{ "PPPoE of another version", 1, ETH "8864 22 00 0001 002a 0021" V4_TCP, -EBADMSG },
 	{ "ARP", 1, ETH "0806 0001080006040001", -ENODATA },
 	{ "802.3 with LLC", 1, ETH "0026 424203", -ENODATA },
