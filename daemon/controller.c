@@ -5,6 +5,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "netlink/nft.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -19,11 +20,35 @@
 #define ATTEMPTS_MAX 8192
 #define DENIALS_MAX 10000
 
+/* What each missing feature costs, said at every start of the warden. */
+static void
+name_missing_features(const struct controller *c)
+{
+	static const struct {
+		uint32_t feature;
+		const char *cost;
+	} costs[] = {
+		{ NFT_CAN_TABLE, "nothing can be observed or enforced" },
+		{ NFT_CAN_OWNER, "root in a container can remove its rules" },
+		{ NFT_CAN_PERSIST, "rules vanish when the keeper dies" },
+		{ NFT_CAN_CT_EVENT, "connections cannot be observed" },
+		{ NFT_CAN_CONCAT_RANGES, "prefixes and port ranges cannot be enforced" },
+		{ NFT_CAN_LOG, "refusals cannot be reported" },
+		{ NFT_CAN_REJECT, "refused connections hang until they time out" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(costs); i++)
+		if ((c->warden.features & costs[i].feature) == 0)
+			log_error("this kernel (%s) lacks %s: %s", c->warden.kernel,
+			    nft_feature_name(costs[i].feature), costs[i].cost);
+}
+
 static void
 on_hello(struct controller *c, struct msg *m)
 {
 	memcpy(&c->warden, m->body, sizeof(c->warden));
 	c->warden.kernel[sizeof(c->warden.kernel) - 1] = '\0';
+	name_missing_features(c);
 	instance_reset(c);
 	c->warden_ready = true;
 }
