@@ -306,28 +306,60 @@ raise_fd_limit(void)
 	setrlimit(RLIMIT_NOFILE, &l);
 }
 
+/* What every role is started with besides; without meaning for a cleanup. */
+static bool
+is_common_option(const char *arg)
+{
+	return strcmp(arg, "--uid") == 0 || strcmp(arg, "--gid") == 0 || strcmp(arg, "--log") == 0;
+}
+
+static bool
+wants_cleanup(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--cleanup") == 0)
+			return true;
+	return false;
+}
+
+/* The prefix of the tables to remove; false if the arguments do not name one. */
+static bool
+cleanup_prefix(int argc, char **argv, char *prefix, size_t size)
+{
+	bool all = false, one = false;
+
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+
+		if (strcmp(argv[i], "--cleanup") == 0)
+			continue;
+		if (strcmp(argv[i], "--all") == 0) {
+			all = true;
+			continue;
+		}
+		if (strcmp(argv[i], "--instance") == 0 && role_instance_valid(value)) {
+			snprintf(prefix, size, "%s%s", WARDEN_TABLE_PREFIX, value);
+			one = true;
+		} else if (!is_common_option(argv[i])) {
+			return false;
+		}
+		i++;
+	}
+	if (all)
+		snprintf(prefix, size, "%s", WARDEN_TABLE_PREFIX);
+	return all || one;
+}
+
 static int
 cleanup_main(int argc, char **argv)
 {
-	char prefix[sizeof(WARDEN_TABLE_PREFIX) + 8] = "";
+	char prefix[NFT_TABLE_NAME_MAX];
 
 	log_init("warden", LOG_LVL_INFO);
-	for (int i = 2; i < argc; i++) {
-		if (strcmp(argv[i], "--all") == 0) {
-			snprintf(prefix, sizeof(prefix), "%s", WARDEN_TABLE_PREFIX);
-		} else if (strcmp(argv[i], "--instance") == 0 && i + 1 < argc &&
-			   role_instance_valid(argv[i + 1])) {
-			snprintf(prefix, sizeof(prefix), "%s%.8s", WARDEN_TABLE_PREFIX, argv[++i]);
-		} else {
-			prefix[0] = '\0';
-			break;
-		}
-	}
-	if (prefix[0] == '\0') {
-		fprintf(stderr, "usage: nanoseg-warden --cleanup --instance HEX8 | --all\n");
-		return 2;
-	}
-	return warden_cleanup(prefix);
+	if (cleanup_prefix(argc, argv, prefix, sizeof(prefix)))
+		return warden_cleanup(prefix);
+	fprintf(stderr, "usage: nanoseg-warden --cleanup --instance HEX8 | --all\n");
+	return 2;
 }
 
 /* At the end: the keeper still has them, and the tables stand. */
@@ -364,7 +396,7 @@ main(int argc, char **argv)
 	struct warden w = { 0 };
 	int r;
 
-	if (argc > 1 && strcmp(argv[1], "--cleanup") == 0)
+	if (wants_cleanup(argc, argv))
 		return cleanup_main(argc, argv);
 	role_parse_args(ROLE_WARDEN, &argc, argv, &w.args);
 	if (argc > 1) {

@@ -337,7 +337,8 @@ t.ok(TABLE in a.nft(), "with every role dead the table stands")
 r = run(WARDEN, "--cleanup", "--instance", INSTANCE, check=False)
 t.ok(r.returncode == 0 and a.name in r.stdout and "clean: 1 tables" in r.stdout and
      TABLE not in a.nft(), "cleanup removes it and says so", r.stdout)
-r = run(WARDEN, "--cleanup", "--instance", INSTANCE, check=False)
+r = run(WARDEN, "--instance", INSTANCE, "--uid", "0", "--gid", "0", "--log", "info", "--cleanup",
+        check=False)
 t.ok(r.returncode == 0 and "clean: 0 tables" in r.stdout, "a second one finds nothing", r.stdout)
 r = run(WARDEN, "--cleanup", "--instance", "nothex!!", check=False)
 t.ok(r.returncode == 2, "a malformed instance is a usage error", r.stdout)
