@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The relay alone, against engines that behave and engines that do not."""
+import os
+import sys
+import time
+
+from enginelib import (CONTAINER, CONTAINERS, EVENTS, IMAGE, MB, Driver, Engine, check, cid,
+                       image_id, main, status)
+
+
+def relay_refuses(folder):
+    e = Engine(folder, "refuse")
+    d = Driver("relay", f"docker={e.path}")
+    good = cid(1)
+    bad = [(CONTAINER, "abc"), (CONTAINER, "../" + good[3:]), (CONTAINER, good[:-1] + "A"),
+           (CONTAINER, good + "0"), (CONTAINER, ""), (CONTAINER, image_id(1)),
+           (CONTAINER, good[:60] + "%2e%"), (CONTAINER, "a" * 80), (EVENTS, good), (IMAGE, good),
+           (IMAGE, "sha256:" + good[1:]), (IMAGE, "sha512:" + good), (IMAGE, ""),
+           (CONTAINERS, "x"), (9, ""), (0, ""), (4294967295, "")]
+    for request, i in bad:
+        d.say(f"get 0 {request} {i}")
+    d.say(f"get 7 {CONTAINERS}")
+    d.say(f"get 1 {CONTAINERS}")
+    got = d.wait("R_STREAM", lambda m: m["seq"] == len(bad) + 2)
+    errors = [m.get("error") for m in d.msgs if m["msg"] == "R_STREAM"]
+    check("the relay refuses every request that is not on its list",
+          got and errors == [-22] * (len(bad) + 2), errors)
+    check("and has not even connected for them", not e.log, e.log)
+
+    for request, i in [(CONTAINERS, ""), (CONTAINERS, good), (CONTAINER, good), (EVENTS, ""),
+                       (IMAGE, image_id(1))]:
+        d.say(f"hold 0 {request} {i}")
+    end = time.monotonic() + 3
+    while len(e.log) < 5 and time.monotonic() < end:
+        time.sleep(0.02)
+    tail = b" HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
+    paths = sorted(data[4:-len(tail)].decode() for _, data in e.log
+                   if data.startswith(b"GET /") and data.endswith(tail))
+    want = sorted(["/containers/json",
+                   f"/containers/json?all=1&filters=%7B%22id%22%3A%5B%22{good}%22%5D%7D",
+                   f"/containers/{good}/json", f"/images/{image_id(1)}/json"])
+    check("what it writes to an engine is exactly a template",
+          [p for p in paths if not p.startswith("/events?")] == want and len(paths) == 5, paths)
+
+    s, own = status(d.pids["relay"]), f"/proc/{d.pids['relay']}"
+    check("it has uid 0, DAC_READ_SEARCH and nothing else",
+          s["Uid"].split()[1] == "0" and int(s["CapEff"], 16) == 4 and int(s["CapPrm"], 16) == 4
+          and int(s["CapBnd"], 16) == 0 and s["NoNewPrivs"] == "1", s)
+    check("system calls are restricted",
+          s["Seccomp"] == "2" or any("sanitizers" in x for x in d.errors), s["Seccomp"])
+    d.end()
+    check("it ends in order", any(m["msg"] == "EXIT" and m["status"] == 0 for m in d.msgs)
+          and not os.path.exists(own), d.msgs[-2:])
+
+
+def relay_bounds(folder):
+    e = Engine(folder, "bounds")
+    sent = [0]
+
+    def flood(conn):
+        conn.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        block = b"x" * 65536
+        while sent[0] < 80 * MB:
+            conn.sendall(block)
+            sent[0] += len(block)
+
+    e.special["list"] = flood
+    d = Driver("relay", f"docker={e.path}")
+    d.say(f"get 0 {CONTAINERS}")
+    m = d.wait("R_STREAM", seconds=30)
+    check("an answer of 80 MB is cut at 64", m and m["ended"] and 60 * MB <= m["bytes"] <= 65 * MB,
+          m)
+
+    sent[0] = 0
+    e.special["events"] = flood
+    d.say(f"hold 0 {EVENTS}")
+    d.wait("R_STREAM", lambda m: "held" in m)
+    time.sleep(0.7)
+    rss = int(status(d.pids["relay"])["VmRSS"].split()[0])
+    with open(f"/proc/{d.pids['relay']}/stat", encoding="ascii") as f:
+        before = sum(int(x) for x in f.read().split()[13:15])
+    time.sleep(0.5)
+    with open(f"/proc/{d.pids['relay']}/stat", encoding="ascii") as f:
+        after = sum(int(x) for x in f.read().split()[13:15])
+    check("events that nobody reads wait in the engine, not in the relay",
+          sent[0] < 2 * MB and rss < 40000 and after - before <= 5,
+          f"sent {sent[0]}, rss {rss} kB, ticks {after - before}")
+    d.say("drop")
+    del e.special["events"]
+
+    since = d.mark()
+    for _ in range(70):
+        d.say(f"hold 0 {EVENTS}")
+    d.wait("R_STREAM", lambda m: m["error"] == -16, since)
+    time.sleep(0.3)
+    answers = [m["error"] for m in d.msgs[since:] if m["msg"] == "R_STREAM"]
+    check("64 streams are open at a time, more are refused",
+          answers.count(0) == 64 and answers.count(-16) == 6, answers)
+    d.say("drop")
+    time.sleep(0.3)
+    since = d.mark()
+    d.say(f"get 0 {IMAGE} {image_id(1)}")
+    m = d.wait("R_STREAM", since=since)
+    check("streams whose reader has gone make room", m and m["error"] == 0 and m["bytes"] > 20, m)
+    d.end()
+
+
+def relay_idle(folder):
+    e = Engine(folder, "idle")
+    e.special["list"] = lambda conn: (conn.sendall(b"HTTP/1.0 200 OK\r\n\r\n["), time.sleep(30))
+    d = Driver("relay", f"docker={e.path}")
+    start = time.monotonic()
+    d.say(f"get 0 {CONTAINERS}")
+    m = d.wait("R_STREAM", seconds=16)
+    took = time.monotonic() - start
+    check("an answer that stops is ended after 10 s", m and m["ended"] and 9 < took < 13,
+          f"{m} after {took:.1f} s")
+    d.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main((relay_idle, ), (relay_refuses, relay_bounds)))
