@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nanoseg graph: who talks to whom as a picture in text, grouped by source. */
+#include "cli/cli.h"
+#include "cli/show.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct table_col cols[] = {
+	{ NULL, COL_CUT, 16, 0 },  /* -> destination */
+	{ NULL, COL_CUT, 8, 0 },   /* port */
+	{ NULL, 0, 0, 0 },	   /* state */
+	{ NULL, COL_RIGHT, 0, 0 }, /* connections */
+	{ NULL, COL_EMPTY, 0, 0 }, /* flags */
+	{ NULL, COL_WIDE, 0, 0 },  /* id */
+};
+
+/* Workloads first, then the others; each by name. */
+static int
+compare_peers(const char *a, const char *b)
+{
+	bool wa = strncmp(a, "workload:", 9) == 0, wb = strncmp(b, "workload:", 9) == 0;
+
+	return wa != wb ? (wa ? -1 : 1) : strcmp(a, b);
+}
+
+static int
+compare_edges(const void *a, const void *b)
+{
+	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
+	int r = compare_peers(show_text(x, "from", "?"), show_text(y, "from", "?"));
+
+	if (r == 0)
+		r = compare_peers(show_text(x, "to", "?"), show_text(y, "to", "?"));
+	if (r == 0)
+		r = strcmp(show_text(x, "proto", "?"), show_text(y, "proto", "?"));
+	if (r == 0) {
+		int64_t p = show_int(x, "port", -1), q = show_int(y, "port", -1);
+
+		r = (p > q) - (p < q);
+	}
+	return r != 0 ? r : strcmp(show_text(x, "id", ""), show_text(y, "id", ""));
+}
+
+static void
+add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
+{
+	const char *state = show_text(e, "state", "?");
+	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
+	int64_t conn = show_int(e, "connections", 0);
+	size_t n = strlen(letters);
+
+	/* What a table keeps is bounded; a peer is shorter than this. */
+	table_cellf(t, COLOUR_NONE, "  %s %.500s", strcmp(state, "denied") == 0 ? "-x" : "->",
+	    show_peer(show_text(e, "to", "?")));
+	table_cell(t, show_port(e, port), COLOUR_NONE);
+	table_cell(t, state, show_state_colour(state));
+	table_cellf(t, COLOUR_NONE, "%s conn", show_number(conn, number));
+	table_cell(t, show_flags(show_in(e, "flags"), flags), COLOUR_DIM);
+	table_cell(t, show_text(e, "id", "?"), COLOUR_DIM);
+	for (const char *p = flags; *p != '\0' && n + 1 < SHOW_FLAGS_LEN; p++)
+		if (strchr(letters, *p) == NULL) {
+			letters[n++] = *p;
+			letters[n] = '\0';
+		}
+}
+
+/* Workloads that no edge touches, each on a line of its own. */
+static void
+add_silent(struct table *t, const json_t *nodes, json_t *const *edges, size_t n)
+{
+	json_t *seen = json_object(), *node;
+	bool first = true;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		json_object_set_new(seen, show_text(edges[i], "from", "?"), json_true());
+		json_object_set_new(seen, show_text(edges[i], "to", "?"), json_true());
+	}
+	json_array_foreach((json_t *)nodes, i, node)
+	{
+		const char *id = show_text(node, "id", NULL);
+		_cleanup_free_ char *line = NULL;
+
+		if (id == NULL || json_object_get(seen, id) != NULL)
+			continue;
+		if (first)
+			table_line(t, "no connection yet:", COLOUR_DIM);
+		first = false;
+		if (asprintf(&line, "  %s", show_peer(id)) >= 0)
+			table_line(t, line, COLOUR_NONE);
+		else
+			line = NULL;
+	}
+	json_decref(seen);
+}
+
+static int
+draw(const struct cli *cli, const json_t *graph, FILE *f, void *arg)
+{
+	const json_t *list = show_in(graph, "edges");
+	size_t n = json_array_size(list);
+	_cleanup_free_ json_t **edges = calloc(n + 1, sizeof(*edges));
+	_cleanup_(table_freep) struct table *t = NULL;
+	char letters[SHOW_FLAGS_LEN] = "", legend[SHOW_LEGEND_LEN];
+	const char *group = NULL;
+	int r = edges != NULL ? table_new(cols, ARRAY_SIZE(cols), &t) : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++)
+		edges[i] = json_array_get(list, i);
+	qsort(edges, n, sizeof(*edges), compare_edges);
+	for (size_t i = 0; i < n; i++) {
+		const char *from = show_text(edges[i], "from", "?");
+
+		if (group == NULL || strcmp(group, from) != 0)
+			table_line(t, show_peer(from), COLOUR_BOLD);
+		group = from;
+		add_edge(t, edges[i], letters);
+	}
+	add_silent(t, show_in(graph, "nodes"), edges, n);
+	if (table_rows(t) == 0) {
+		fputs("nothing seen yet\n", f);
+		return 0;
+	}
+	r = out_table(&cli->out, t, f);
+	if (r == 0 && letters[0] != '\0')
+		fprintf(f, "flags: %s\n", show_flags_legend(letters, legend));
+	return r;
+}
+
+int
+cmd_graph(struct cli *cli, int argc, char **argv)
+{
+	bool watch = false;
+	const struct arg_option own[] = { { "watch", 'w', &watch, NULL } };
+	int code;
+
+	if (!cli_options_only(cli, own, ARRAY_SIZE(own), argc, argv, &code))
+		return code;
+	return cli_show(cli, "/v1/graph", watch, draw, NULL);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nanoseg mode: observe, audit or enforce, for some workloads or for all. */
+#include "cli/client.h"
+#include "cli/show.h"
+
+#include "rules/policy.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int
+check(
+    const struct cli *cli, int n, char **argv, bool all, const char *direction, const char *reason)
+{
+	struct diag d;
+
+	if (n == 0 || mode_parse(argv[n - 1]) < 0)
+		return cli_usage(cli, "expected a mode at the end: observe, audit or enforce");
+	if (all && n > 1)
+		return cli_usage(cli, "--all goes without names of workloads");
+	if (!all && n < 2)
+		return cli_usage(cli, "expected the names of workloads, or --all");
+	if (direction != NULL && direction_parse(direction) < 0)
+		return cli_usage(
+		    cli, "--direction: expected ingress, egress or both, not '%s'", direction);
+	if (reason != NULL && text_arg("--reason", reason, EDGE_REASON_MAX, &d) < 0)
+		return cli_usage(cli, "%s", d.msg);
+	return CLI_OK;
+}
+
+/* The names of the request, or NULL after reporting. */
+static json_t *
+read_names(const struct cli *cli, int n, char **argv)
+{
+	json_t *names = json_array();
+
+	for (int i = 0; i < n; i++) {
+		const char *name;
+		struct diag d;
+
+		if (workload_arg(argv[i], &name, &d) < 0) {
+			cli_usage(cli, "%s", d.msg);
+			json_decref(names);
+			return NULL;
+		}
+		json_array_append_new(names, json_string(name));
+	}
+	return names;
+}
+
+static void
+warn_pending(const char *mode, const json_t *answer)
+{
+	int64_t n = show_int(answer, "pendingEdges", 0);
+	bool one = n == 1;
+	char text[SHOW_NUMBER_LEN];
+
+	if (n <= 0)
+		return;
+	if (strcmp(mode, "enforce") == 0)
+		cli_warn("%s pending edge%s will be refused; see nanoseg edges --state pending",
+		    show_number(n, text), one ? "" : "s");
+	else
+		cli_warn("%s pending edge%s would be refused; see nanoseg edges --state pending",
+		    show_number(n, text), one ? "" : "s");
+}
+
+static int
+print_done(const struct cli *cli, const char *mode, const json_t *answer)
+{
+	int64_t n = show_int(answer, "changed", 0);
+
+	if (!out_is_table(&cli->out))
+		return out_document(&cli->out, answer);
+	printf("%s: %" PRId64 " workload%s, revision %" PRId64 "\n", mode, n, n == 1 ? "" : "s",
+	    show_int(answer, "revision", 0));
+	return 0;
+}
+
+int
+cmd_mode(struct cli *cli, int argc, char **argv)
+{
+	const char *direction = NULL, *reason = NULL, *mode;
+	bool all = false;
+	const struct arg_option own[] = {
+		{ "all", 0, &all, NULL },
+		{ "direction", 0, NULL, &direction },
+		{ "reason", 'r', NULL, &reason },
+	};
+	json_t *body, *names, *answer = NULL;
+	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
+
+	if (n < 0)
+		return code;
+	code = check(cli, n, argv, all, direction, reason);
+	if (code != CLI_OK)
+		return code;
+	mode = argv[n - 1];
+	names = read_names(cli, n - 1, argv);
+	if (names == NULL)
+		return CLI_USAGE;
+	body = json_pack("{s:s}", "mode", mode);
+	if (all) {
+		json_object_set_new(body, "all", json_true());
+		json_decref(names);
+	} else {
+		json_object_set_new(body, "workloads", names);
+	}
+	if (direction != NULL)
+		json_object_set_new(body, "direction", json_string(direction));
+	if (reason != NULL)
+		json_object_set_new(body, "reason", json_string(reason));
+	code = client_post_json(cli, "/v1/mode", body, &answer);
+	if (code != CLI_OK)
+		return code;
+	code = cli_printed(print_done(cli, mode, answer));
+	warn_pending(mode, answer);
+	json_decref(answer);
+	return code;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nanoseg policy: the policy in force as a file, and a file as the policy in force. */
+#include "cli/client.h"
+#include "cli/show.h"
+
+#include "rules/policy.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* At most a byte more than is allowed, so that the parser says what is wrong. */
+static int
+read_all(int fd, char **ret, size_t *ret_len)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0, room = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (len == room) {
+			size_t more =
+			    MIN(MAX(room * 2, (size_t)65536), (size_t)POLICY_MAX_BYTES + 1);
+			char *grown;
+
+			if (more == room)
+				break;
+			grown = realloc(text, more);
+			if (grown == NULL)
+				return -ENOMEM;
+			text = grown;
+			room = more;
+		}
+		n = read(fd, text + len, room - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	*ret = steal_ptr(text);
+	*ret_len = len;
+	return 0;
+}
+
+/* CLI_OK, or the exit code after reporting. */
+static int
+read_file(const char *path, char **ret, size_t *ret_len)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (strcmp(path, "-") == 0) {
+		r = read_all(STDIN_FILENO, ret, ret_len);
+	} else {
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		r = fd >= 0 ? read_all(fd, ret, ret_len) : -errno;
+	}
+	if (r == 0)
+		return CLI_OK;
+	if (r == -ENOMEM)
+		return cli_no_memory();
+	cli_error("%s: %s", path, strerror(-r));
+	return CLI_USAGE;
+}
+
+/* "FILE:LINE:COL: message", without the program's name: editors read it. */
+static void
+report_place(const char *path, const struct diag *d)
+{
+	_cleanup_free_ char *file = text_safe_sentence(strcmp(path, "-") == 0 ? "stdin" : path);
+	_cleanup_free_ char *message = text_safe_sentence(d->msg);
+
+	if (file == NULL || message == NULL)
+		return;
+	if (d->line != 0)
+		fprintf(stderr, "%s:%u:%u: %s\n", file, d->line, d->col, message);
+	else
+		fprintf(stderr, "%s: %s\n", file, message);
+}
+
+static int
+read_policy(const char *path, char **ret_text, size_t *ret_len, struct policy **ret)
+{
+	struct diag d = { 0 };
+	int r = read_file(path, ret_text, ret_len);
+
+	if (r != CLI_OK)
+		return r;
+	r = policy_parse(*ret_text, *ret_len, &d, ret);
+	if (r == -ENOMEM)
+		return cli_no_memory();
+	if (r < 0) {
+		report_place(path, &d);
+		return CLI_USAGE;
+	}
+	return CLI_OK;
+}
+
+static int
+show(struct cli *cli, bool decided)
+{
+	json_t *policy = NULL;
+	int r = client_get(cli, decided ? "/v1/policy?decided=1" : "/v1/policy", &policy);
+
+	if (r != CLI_OK)
+		return r;
+	if (cli->out.form != OUT_JSON)
+		cli->out.form = OUT_YAML;
+	r = cli_printed(out_document(&cli->out, policy));
+	json_decref(policy);
+	return r;
+}
+
+static const char *
+plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static int
+validate(struct cli *cli, const char *path)
+{
+	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_free_ char *text = NULL, *file = NULL;
+	json_t *counts;
+	size_t len;
+	int r = read_policy(path, &text, &len, &p);
+
+	if (r != CLI_OK)
+		return r;
+	if (!out_is_table(&cli->out)) {
+		counts = json_pack("{s:I, s:I, s:I}", "workloads", (json_int_t)p->n_workloads,
+		    "edges", (json_int_t)p->n_edges, "networks", (json_int_t)p->n_networks);
+		r = cli_printed(counts != NULL ? out_document(&cli->out, counts) : -ENOMEM);
+		json_decref(counts);
+		return r;
+	}
+	file = text_safe_sentence(strcmp(path, "-") == 0 ? "stdin" : path);
+	printf("%s: valid: %zu workload%s, %zu edge%s, %zu network%s\n", file != NULL ? file : "",
+	    p->n_workloads, plural(p->n_workloads), p->n_edges, plural(p->n_edges), p->n_networks,
+	    plural(p->n_networks));
+	return CLI_OK;
+}
+
+static int
+apply(struct cli *cli, const char *file, const char *expect, const char *reason)
+{
+	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_free_ char *text = NULL, *path = NULL;
+	json_t *answer = NULL;
+	struct diag d;
+	uint64_t revision;
+	size_t len;
+	int r;
+
+	if (expect != NULL && number_arg("--expect", expect, INT64_MAX, &revision, &d) < 0)
+		return cli_usage(cli, "%s", d.msg);
+	if (reason != NULL && text_arg("--reason", reason, EDGE_REASON_MAX, &d) < 0)
+		return cli_usage(cli, "%s", d.msg);
+	r = read_policy(file, &text, &len, &p);
+	if (r != CLI_OK)
+		return r;
+	path = client_path(
+	    "/v1/policy/apply", "expectedRevision", expect, "reason", reason, (char *)NULL);
+	if (path == NULL)
+		return cli_no_memory();
+	r = client_post(cli, path, "application/yaml", text, len,
+	    strcmp(file, "-") == 0 ? "stdin" : file, &answer);
+	if (r != CLI_OK)
+		return r;
+	if (!out_is_table(&cli->out))
+		r = cli_printed(out_document(&cli->out, answer));
+	else
+		printf("applied, revision %" PRId64 "\n", show_int(answer, "revision", 0));
+	json_decref(answer);
+	return r;
+}
+
+int
+cmd_policy(struct cli *cli, int argc, char **argv)
+{
+	const char *expect = NULL, *reason = NULL;
+	bool decided = false;
+	const struct arg_option own[] = {
+		{ "expect", 0, NULL, &expect },
+		{ "reason", 'r', NULL, &reason },
+		{ "decided", 0, &decided, NULL },
+	};
+	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
+	const char *verb = n > 0 ? argv[0] : "";
+	bool is_show = strcmp(verb, "show") == 0, is_apply = strcmp(verb, "apply") == 0;
+
+	if (n < 0)
+		return code;
+	if (!is_show && !is_apply && strcmp(verb, "validate") != 0)
+		return cli_usage(cli, "expected show, validate FILE or apply FILE");
+	if (n != (is_show ? 1 : 2))
+		return cli_usage(
+		    cli, is_show ? "policy show takes no file" : "policy %s takes one file", verb);
+	if (decided && !is_show)
+		return cli_usage(cli, "--decided goes with show");
+	if ((expect != NULL || reason != NULL) && !is_apply)
+		return cli_usage(cli, "--expect and --reason go with apply");
+	return is_show	  ? show(cli, decided)
+	       : is_apply ? apply(cli, argv[1], expect, reason)
+			  : validate(cli, argv[1]);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nanoseg status: a line a workload, and what the daemon says of itself. */
+#include "cli/cli.h"
+#include "cli/show.h"
+
+#include "rules/timefmt.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const struct table_col cols[] = {
+	{ "WORKLOAD", COL_CUT, 12, 0 },
+	{ "MODE", COL_CUT, 7, 0 },
+	{ "INST", COL_RIGHT, 0, 0 },
+	{ "APPR", COL_RIGHT, 0, 0 },
+	{ "PEND", COL_RIGHT, 0, 0 },
+	{ "DENY", COL_RIGHT, 0, 0 },
+	{ "NEW", COL_RIGHT, 0, 0 },
+	{ "LOST", COL_RIGHT, 0, 0 },
+	{ "RULES", COL_CUT, 5, 0 },
+	{ "ENFORCE", COL_CUT, 7, 0 },
+	{ "DIRECTION", COL_WIDE, 0, 0 },
+	{ "CONNTRACK", COL_WIDE, 0, 0 },
+	{ "DRIFT", COL_WIDE | COL_RIGHT, 0, 0 },
+	{ "ADDRESSES", COL_WIDE, 0, 0 },
+};
+
+/* "enforce" or, if one direction alone is governed, "enforce/ingress". */
+static void
+add_mode(struct table *t, const json_t *w)
+{
+	const char *mode = show_text(w, "mode", "?"),
+		   *direction = show_text(w, "direction", "both");
+
+	if (strcmp(mode, "observe") == 0 || strcmp(direction, "both") == 0)
+		table_cell(t, mode, show_mode_colour(mode));
+	else
+		table_cellf(t, show_mode_colour(mode), "%.20s/%.20s", mode, direction);
+}
+
+static void
+add_count(struct table *t, const json_t *w, const char *key, enum colour c)
+{
+	const json_t *edges = show_in(w, "edges");
+	int64_t n = show_int(edges, key, -1);
+	char text[SHOW_NUMBER_LEN];
+
+	table_cell(t, n < 0 ? "-" : show_number(n, text), n > 0 ? c : COLOUR_NONE);
+}
+
+/* The chance of a new edge in the next window, at most; "-" where nothing can be claimed. */
+static void
+add_new_chance(struct table *t, const json_t *w)
+{
+	const json_t *high = json_object_get(show_in(w, "completeness"), "newEdgeChanceHigh");
+
+	if (json_is_number(high))
+		table_cellf(t, COLOUR_NONE, "<%.0f%%", json_number_value(high) * 100 + 0.5);
+	else
+		table_cell(t, "-", COLOUR_NONE);
+}
+
+static void
+add_loss(struct table *t, const json_t *w)
+{
+	int64_t events = show_int(show_in(w, "loss"), "events", 0);
+	int64_t packets = show_int(show_in(w, "loss"), "packets", 0);
+	uint64_t lost = (uint64_t)MAX(events, 0) + (uint64_t)MAX(packets, 0);
+
+	table_cellf(t, lost > 0 ? COLOUR_RED : COLOUR_NONE, "%" PRIu64, lost);
+}
+
+/* The revision in the kernel: "12", or "11 of 12" while it is behind. */
+static void
+add_revision(struct table *t, const json_t *w)
+{
+	int64_t want = show_int(w, "revision", -1), have = show_int(w, "appliedRevision", -1);
+
+	if (want < 0 || have < 0 || json_array_size(show_in(w, "instances")) == 0)
+		table_cell(t, "-", COLOUR_NONE);
+	else if (have >= want)
+		table_cellf(t, COLOUR_NONE, "%" PRId64, have);
+	else
+		table_cellf(t, COLOUR_YELLOW, "%" PRId64 " of %" PRId64, have, want);
+}
+
+static void
+add_wide(struct table *t, const json_t *w)
+{
+	const json_t *ct = show_in(w, "conntrack"), *instances = show_in(w, "instances");
+	char list[512] = "";
+	size_t len = 0;
+
+	table_cell(t, show_text(w, "direction", "-"), COLOUR_NONE);
+	table_cellf(t, COLOUR_NONE, "%" PRId64 "/%" PRId64, show_int(ct, "count", 0),
+	    show_int(ct, "max", 0));
+	table_cellf(t, COLOUR_NONE, "%" PRId64, show_int(w, "drift", 0));
+	for (size_t i = 0; i < json_array_size(instances); i++) {
+		const json_t *addrs = show_in(json_array_get(instances, i), "addresses");
+
+		for (size_t k = 0; k < json_array_size(addrs) && len + 80 < sizeof(list); k++) {
+			const char *a = json_string_value(json_array_get(addrs, k));
+
+			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%.46s",
+			    len > 0 ? " " : "", a != NULL ? a : "?");
+		}
+	}
+	table_cell(t, list, COLOUR_NONE);
+}
+
+static void
+add_workload(struct table *t, const json_t *w)
+{
+	const char *grade = show_text(w, "enforceable", "?");
+
+	table_cell(t, show_text(w, "name", "?"), COLOUR_NONE);
+	add_mode(t, w);
+	table_cellf(t, COLOUR_NONE, "%zu", json_array_size(show_in(w, "instances")));
+	add_count(t, w, "approved", COLOUR_NONE);
+	add_count(t, w, "pending", COLOUR_YELLOW);
+	add_count(t, w, "denied", COLOUR_NONE);
+	add_new_chance(t, w);
+	add_loss(t, w);
+	add_revision(t, w);
+	table_cell(t, grade, strcmp(grade, "full") == 0 ? COLOUR_NONE : COLOUR_YELLOW);
+	add_wide(t, w);
+}
+
+static void
+add_why(struct table *t, const json_t *workloads)
+{
+	const json_t *w;
+	size_t i;
+
+	json_array_foreach(workloads, i, w)
+	{
+		const char *why = show_text(w, "why", NULL);
+
+		if (why == NULL)
+			continue;
+		table_cell(t, show_text(w, "name", "?"), COLOUR_NONE);
+		table_cell(t, why, COLOUR_NONE);
+	}
+}
+
+/* One line over the table; in it what needs a person. */
+static void
+head_line(const json_t *status, FILE *f)
+{
+	const json_t *engine = show_in(status, "engine");
+	_cleanup_free_ char *version = text_safe(show_text(status, "version", "?"));
+	_cleanup_free_ char *name = text_safe(show_text(engine, "name", "none"));
+	_cleanup_free_ char *promote = text_safe(show_text(status, "promote", "off"));
+	int64_t period = show_int(status, "observationPeriodSeconds", 0);
+	char text[DURATION_STRLEN];
+
+	if (version == NULL || name == NULL || promote == NULL)
+		return;
+	fprintf(f, "nanosegd %s, revision %" PRId64 ", engine %s%s", version,
+	    show_int(status, "revision", 0), name,
+	    engine != NULL && json_is_false(show_in(engine, "reachable")) ? " (not reachable)"
+									  : "");
+	if (strcmp(promote, "off") != 0 && period > 0)
+		fprintf(f, ", promotes to %s after %s", promote,
+		    duration_format((uint64_t)MIN(period, 1000000000) * NSEC_PER_SEC, text));
+	fputs("\n", f);
+}
+
+static void
+losses_line(const json_t *status, FILE *f)
+{
+	json_t *losses = (json_t *)show_in(status, "losses"), *value;
+	const char *key, *sep = "lost: ";
+
+	json_object_foreach(losses, key, value)
+	{
+		_cleanup_free_ char *safe = text_safe(key);
+
+		if (json_integer_value(value) <= 0 || safe == NULL)
+			continue;
+		fprintf(f, "%s%s %" PRId64, sep, safe, (int64_t)json_integer_value(value));
+		sep = ", ";
+	}
+	if (strcmp(sep, ", ") == 0)
+		fputs("\n", f);
+}
+
+static int
+draw(const struct cli *cli, const json_t *status, FILE *f, void *arg)
+{
+	static const struct table_col why_cols[] = { { NULL, COL_CUT, 12, 0 },
+		{ NULL, COL_CUT, 20, 0 } };
+	const bool *why = arg;
+	const json_t *workloads = show_in(status, "workloads"), *w;
+	_cleanup_(table_freep) struct table *t = NULL, *reasons = NULL;
+	size_t i;
+	int r = table_new(cols, ARRAY_SIZE(cols), &t);
+
+	if (r == 0)
+		r = table_new(why_cols, ARRAY_SIZE(why_cols), &reasons);
+	if (r < 0)
+		return r;
+	head_line(status, f);
+	losses_line(status, f);
+	if (json_array_size(workloads) == 0) {
+		fputs("no workload yet\n", f);
+		return 0;
+	}
+	json_array_foreach(workloads, i, w) add_workload(t, w);
+	r = out_table(&cli->out, t, f);
+	add_why(reasons, workloads);
+	if (r == 0 && *why && table_rows(reasons) > 0) {
+		fputs("\n", f);
+		r = out_table(&cli->out, reasons, f);
+	}
+	return r;
+}
+
+int
+cmd_status(struct cli *cli, int argc, char **argv)
+{
+	bool watch = false, why = false;
+	const struct arg_option own[] = {
+		{ "watch", 'w', &watch, NULL },
+		{ "why", 0, &why, NULL },
+	};
+	int code;
+
+	if (!cli_options_only(cli, own, ARRAY_SIZE(own), argc, argv, &code))
+		return code;
+	return cli_show(cli, "/v1/status", watch, draw, &why);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nanoseg: the command line. Global options, the table of commands, and how mistakes are told. */
+#include "config.h"
+#include "cli/cli.h"
+
+#include "rules/read.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_SOCKET RUNSTATEDIR "/nanoseg/nanosegd.sock"
+#define DEFAULT_TIMEOUT 60
+
+const struct cli_command cli_commands[] = {
+	{ "status", cmd_status, "[--watch] [--why]", "a line a workload",
+	    "  --watch            redraw each second (needs a terminal)\n"
+	    "  --why              why a workload cannot be enforced in full\n" },
+	{ "graph", cmd_graph, "[--watch]", "who talks to whom",
+	    "  --watch            redraw each second (needs a terminal)\n" },
+	{ "edges", cmd_edges, "[--state STATE] [--workload NAME]", "the edges, with their ids",
+	    "  --state STATE      pending, approved or denied\n"
+	    "  --workload NAME    only edges that touch this workload\n" },
+	{ "flows", cmd_flows, "[--follow]", "the latest connections, with verdict",
+	    "  --follow           go on with new ones\n" },
+	{ "denials", cmd_denials, "[--follow] [--attempts]",
+	    "refused connections, and what each would need",
+	    "  --follow           go on with new ones\n"
+	    "  --attempts         connections that nobody answered as well\n" },
+	{ "approve", cmd_approve, "EDGE|DENIAL... --reason TEXT [--ticket TEXT] [--expires WHEN]",
+	    "approve edges",
+	    "  --reason TEXT      why; needed\n"
+	    "  --ticket TEXT      the number of a change\n"
+	    "  --expires WHEN     a duration (30d) or a time (2027-12-31T12:00:00Z)\n" },
+	{ "deny", cmd_deny, "EDGE|DENIAL... --reason TEXT [--ticket TEXT] [--expires WHEN]",
+	    "deny edges; a denied edge beats every approval",
+	    "  --reason TEXT      why; needed\n"
+	    "  --ticket TEXT      the number of a change\n"
+	    "  --expires WHEN     a duration (30d) or a time (2027-12-31T12:00:00Z)\n" },
+	{ "mode", cmd_mode,
+	    "WORKLOAD...|--all observe|audit|enforce [--direction D] [--reason TEXT]",
+	    "set what happens to connections without an approved edge",
+	    "  --all              every workload\n"
+	    "  --direction D      ingress, egress or both (the default)\n"
+	    "  --reason TEXT      why\n"
+	    "'nanoseg mode --all observe' opens everything again.\n" },
+	{ "policy", cmd_policy, "show|validate|apply [FILE]", "the policy as a file",
+	    "policy show [--decided]                 print it, --decided without pending edges\n"
+	    "policy validate FILE                    check a file; needs no daemon\n"
+	    "policy apply FILE [--expect REVISION] [--reason TEXT]\n"
+	    "                                        make it the policy in force\n"
+	    "  --expect REVISION  only if that is the revision now\n"
+	    "  --reason TEXT      why\n"
+	    "FILE is YAML or JSON, - is standard input.\n" },
+	{ "explain", cmd_explain, "SOURCE DESTINATION:PORT[/PROTOCOL]",
+	    "would this connection pass, and why",
+	    "Ends are workloads, host, internet, addresses or prefixes; an IPv6 address stands in\n"
+	    "brackets. The protocol is tcp unless given; for icmp and icmpv6 the port is the "
+	    "type.\n"
+	    "  nanoseg explain shop/web shop/db:5432\n"
+	    "  nanoseg explain web '[fd00::1]:53/udp'\n" },
+	{ "doctor", cmd_doctor, "", "check the kernel, the engine and the daemon", "" },
+	{ "completion", cmd_completion, "bash", "print the completion script of a shell", "" },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
+static const char global_help[] = "  --socket PATH      the daemon's socket (" DEFAULT_SOCKET ")\n"
+				  "  --timeout SECONDS  give up on an answer (60)\n"
+				  "  -o, --output FORM  table, wide, json or yaml\n"
+				  "  -h, --help         this text; after a command, the command's\n"
+				  "  --version\n";
+
+static const char exit_help[] =
+    "Exit codes: 0 ok, 1 error, 2 usage or invalid input, 3 problems found, 4 daemon not\n"
+    "reachable, 5 not permitted.\n";
+
+struct globals {
+	const char *socket, *form, *host, *timeout;
+	bool help, version;
+};
+
+static struct globals globals;
+
+static const struct arg_option global_options[] = {
+	{ "socket", 0, NULL, &globals.socket },
+	{ "output", 'o', NULL, &globals.form },
+	{ "host", 'H', NULL, &globals.host },
+	{ "timeout", 0, NULL, &globals.timeout },
+	{ "help", 'h', &globals.help, NULL },
+	{ "version", 0, &globals.version, NULL },
+};
+
+static void
+print_message(const char *fmt, va_list ap)
+{
+	_cleanup_free_ char *raw = NULL, *safe = NULL;
+
+	if (vasprintf(&raw, fmt, ap) < 0)
+		raw = NULL;
+	safe = text_safe_sentence(raw);
+	fprintf(stderr, "%s\n", safe != NULL ? safe : "out of memory");
+}
+
+void
+cli_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("nanoseg: ", stderr);
+	va_start(ap, fmt);
+	print_message(fmt, ap);
+	va_end(ap);
+}
+
+void
+cli_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout);
+	fputs("nanoseg: warning: ", stderr);
+	va_start(ap, fmt);
+	print_message(fmt, ap);
+	va_end(ap);
+}
+
+int
+cli_usage(const struct cli *cli, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("nanoseg: ", stderr);
+	va_start(ap, fmt);
+	print_message(fmt, ap);
+	va_end(ap);
+	if (cli->command != NULL)
+		fprintf(stderr, "Try 'nanoseg %s --help'.\n", cli->command->name);
+	else
+		fputs("Try 'nanoseg --help'.\n", stderr);
+	return CLI_USAGE;
+}
+
+int
+cli_no_memory(void)
+{
+	cli_error("out of memory");
+	return CLI_ERROR;
+}
+
+int
+cli_printed(int r)
+{
+	if (r == 0 || r == -EIO) /* main() tells of a failed write */
+		return CLI_OK;
+	cli_error("%s", r == -ENOMEM ? "out of memory" : "the answer cannot be shown in this form");
+	return CLI_ERROR;
+}
+
+static void
+print_usage(FILE *f)
+{
+	fputs("usage: nanoseg [OPTION]... COMMAND [ARGUMENT]...\n\n", f);
+	for (const struct cli_command *c = cli_commands; c->name != NULL; c++)
+		fprintf(f, "  %-11s %s\n", c->name, c->brief);
+	fprintf(f, "\n%s\n%s", global_help, exit_help);
+}
+
+static int
+apply_globals(struct cli *cli)
+{
+	struct diag d;
+	uint64_t seconds;
+
+	if (globals.host != NULL)
+		return cli_usage(cli,
+		    "-H: other hosts cannot be reached from here; run nanoseg over there: ssh "
+		    "HOST nanoseg ...");
+	if (globals.socket != NULL)
+		cli->socket = globals.socket;
+	if (globals.form != NULL && out_form_parse(globals.form, &cli->out.form) < 0)
+		return cli_usage(
+		    cli, "-o: expected table, wide, json or yaml, not '%s'", globals.form);
+	if (globals.timeout != NULL) {
+		if (number_arg("--timeout", globals.timeout, 86400, &seconds, &d) < 0)
+			return cli_usage(cli, "%s", d.msg);
+		if (seconds == 0)
+			return cli_usage(cli, "--timeout: expected at least a second");
+		cli->timeout_s = (unsigned)seconds;
+	}
+	return CLI_OK;
+}
+
+int
+cli_options(struct cli *cli, const struct arg_option *own, size_t n_own, int argc, char **argv,
+    int *ret_exit)
+{
+	struct diag d;
+	int n = args_read(own, n_own, global_options, ARRAY_SIZE(global_options), argc, argv, &d);
+
+	if (n < 0) {
+		*ret_exit = cli_usage(cli, "%s", d.msg);
+		return -1;
+	}
+	if (globals.version) {
+		puts(PACKAGE_NAME " " PACKAGE_VERSION);
+		*ret_exit = CLI_OK;
+		return -1;
+	}
+	if (globals.help) {
+		const struct cli_command *c = cli->command;
+
+		printf("usage: nanoseg %s%s%s\n\n%c%s.\n%s%s\nGlobal options:\n%s", c->name,
+		    c->usage[0] != '\0' ? " " : "", c->usage, toupper(c->brief[0]), c->brief + 1,
+		    c->help[0] != '\0' ? "\n" : "", c->help, global_help);
+		*ret_exit = CLI_OK;
+		return -1;
+	}
+	*ret_exit = apply_globals(cli);
+	return *ret_exit == CLI_OK ? n : -1;
+}
+
+bool
+cli_options_only(struct cli *cli, const struct arg_option *own, size_t n_own, int argc, char **argv,
+    int *ret_exit)
+{
+	int n = cli_options(cli, own, n_own, argc, argv, ret_exit);
+
+	if (n > 0)
+		*ret_exit = cli_usage(cli, "unexpected argument '%s'", argv[0]);
+	return n == 0;
+}
+
+static const struct cli_command *
+find_command(const char *name)
+{
+	for (const struct cli_command *c = cli_commands; c->name != NULL; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+static int
+fail_command(const struct cli *cli, const char *name)
+{
+	const char *known[ARRAY_SIZE(cli_commands)], *near;
+	size_t n = 0;
+
+	for (const struct cli_command *c = cli_commands; c->name != NULL; c++)
+		known[n++] = c->name;
+	near = nearest_word(name, known, n);
+	if (near != NULL)
+		return cli_usage(cli, "there is no command '%s', did you mean '%s'?", name, near);
+	return cli_usage(cli, "there is no command '%s'", name);
+}
+
+static int
+run(struct cli *cli, int argc, char **argv)
+{
+	struct diag d;
+	int next;
+
+	if (args_read_global(global_options, ARRAY_SIZE(global_options), argc, argv, &d, &next) < 0)
+		return cli_usage(cli, "%s", d.msg);
+	if (globals.version) {
+		puts(PACKAGE_NAME " " PACKAGE_VERSION);
+		return CLI_OK;
+	}
+	if (next == argc) {
+		if (!globals.help)
+			fputs("nanoseg: a command is needed\n", stderr);
+		print_usage(globals.help ? stdout : stderr);
+		return globals.help ? CLI_OK : CLI_USAGE;
+	}
+	cli->command = find_command(argv[next]);
+	if (cli->command == NULL)
+		return fail_command(cli, argv[next]);
+	return cli->command->fn(cli, argc - next - 1, argv + next + 1);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct cli cli = { .socket = DEFAULT_SOCKET, .timeout_s = DEFAULT_TIMEOUT };
+	int code, r;
+
+	/* LC_NUMERIC stays C: numbers look the same everywhere. */
+	setlocale(LC_TIME, "");
+	out_init(&cli.out);
+	if (curl_global_init(CURL_GLOBAL_NOTHING) != 0) {
+		cli_error("libcurl cannot start");
+		return CLI_ERROR;
+	}
+	code = run(&cli, argc > 0 ? argc - 1 : 0, argv + 1);
+	r = out_close();
+	curl_global_cleanup();
+	/* A reader that has gone away knows. */
+	if (r < 0 && code == CLI_OK) {
+		if (r != -EPIPE)
+			cli_error("standard output: %s", strerror(-r));
+		code = CLI_ERROR;
+	}
+	return code;
+}

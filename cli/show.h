@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Values of the daemon's JSON as people read them. The daemon is not believed: a field that is
+ * missing or of another type reads as its default. Texts given back are raw; who prints them
+ * escapes them (tables do).
+ */
+#ifndef NANOSEG_CLI_SHOW_H
+#define NANOSEG_CLI_SHOW_H
+
+#include "cli/table.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+const char *show_text(const json_t *o, const char *key, const char *fallback);
+int64_t show_int(const json_t *o, const char *key, int64_t fallback);
+/* o[key][inner], NULL-safe. */
+const json_t *show_in(const json_t *o, const char *key);
+
+/* "workload:shop/web" is "shop/web" unless that would read as a keyword or an address. Borrowed. */
+const char *show_peer(const char *peer);
+/* "tcp/8000", "udp/8000-8010", "icmp/8", "icmp/3.1"; "?" where nothing fits. */
+#define SHOW_PORT_LEN 64
+const char *show_port(const json_t *o, char buf[static SHOW_PORT_LEN]);
+/* "1,234" */
+#define SHOW_NUMBER_LEN 32
+const char *show_number(int64_t n, char buf[static SHOW_NUMBER_LEN]);
+/* "1.2M": bytes; "-" if negative */
+const char *show_bytes(int64_t n, char buf[static SHOW_NUMBER_LEN]);
+/* "12s", "3m", "5h", "9d" since the RFC 3339 time under key; "-" if there is none. */
+const char *show_age(
+    const json_t *o, const char *key, uint64_t now_ns, char buf[static SHOW_NUMBER_LEN]);
+/* Letters for the flags of an edge; unknown ones are '?'. */
+#define SHOW_FLAGS_LEN 40
+const char *show_flags(const json_t *flags, char buf[static SHOW_FLAGS_LEN]);
+/* "v via-host, a auto" for the letters used, "" for none. */
+#define SHOW_LEGEND_LEN 160
+const char *show_flags_legend(const char *letters, char buf[static SHOW_LEGEND_LEN]);
+
+enum colour show_state_colour(const char *state);
+enum colour show_verdict_colour(const char *verdict);
+enum colour show_mode_colour(const char *mode);
+
+#endif

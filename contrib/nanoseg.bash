@@ -1,0 +1,118 @@
+# bash completion for nanoseg(1). Source it, or install it as
+# /usr/share/bash-completion/completions/nanoseg.
+
+# Where the daemon is, if the line so far says so.
+_nanoseg_ask()
+{
+	local i socket=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--socket) socket=(--socket "${COMP_WORDS[i + 1]}") ;;
+		esac
+	done
+	nanoseg "${socket[@]}" --timeout 2 "$@" 2>/dev/null
+}
+
+# Words of letters that are safe in a shell, one on a line.
+_nanoseg_safe()
+{
+	grep -E '^[A-Za-z0-9_./-]+$' | head -n 2000
+}
+
+_nanoseg_workloads()
+{
+	_nanoseg_ask status -o wide | awk '/^WORKLOAD/ { on = 1; next } on { print $1 }' | _nanoseg_safe
+}
+
+_nanoseg_ids()
+{
+	_nanoseg_ask edges -o wide | awk '$1 ~ /^e-/ { print $1 }' | _nanoseg_safe
+	_nanoseg_ask denials -o wide | awk '$1 ~ /^d-/ { print $1 }' | _nanoseg_safe
+}
+
+_nanoseg()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
+	local commands="status graph edges flows denials approve deny mode policy explain doctor completion"
+	local global="--socket --timeout --output --help --version"
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--socket | --timeout | -o | --output) ((i++)) ;;
+		-*) ;;
+		*)
+			if [[ -z $command ]]; then
+				command=${COMP_WORDS[i]}
+			elif [[ -z $verb ]]; then
+				verb=${COMP_WORDS[i]}
+			fi
+			;;
+		esac
+	done
+
+	COMPREPLY=()
+	case $prev in
+	--socket)
+		COMPREPLY=($(compgen -f -- "$cur"))
+		return
+		;;
+	-o | --output)
+		COMPREPLY=($(compgen -W "table wide json yaml" -- "$cur"))
+		return
+		;;
+	--state)
+		COMPREPLY=($(compgen -W "pending approved denied" -- "$cur"))
+		return
+		;;
+	--direction)
+		COMPREPLY=($(compgen -W "ingress egress both" -- "$cur"))
+		return
+		;;
+	--workload)
+		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
+		return
+		;;
+	--reason | --ticket | --expires | --expect | --timeout)
+		return
+		;;
+	esac
+
+	case $command in
+	'') words="$commands $global" ;;
+	status) words="--watch --why $global" ;;
+	graph) words="--watch $global" ;;
+	edges) words="--state --workload $global" ;;
+	flows) words="--follow $global" ;;
+	denials) words="--follow --attempts $global" ;;
+	approve | deny)
+		words="--reason --ticket --expires $global"
+		[[ $cur == -* ]] || words=$(_nanoseg_ids)
+		;;
+	mode)
+		words="--all --direction --reason $global"
+		[[ $cur == -* ]] || words="observe audit enforce --all $(_nanoseg_workloads)"
+		;;
+	policy)
+		case $verb in
+		'') words="show validate apply $global" ;;
+		show) words="--decided $global" ;;
+		*)
+			words="--expect --reason $global"
+			if [[ $cur != -* ]]; then
+				COMPREPLY=($(compgen -f -- "$cur"))
+				return
+			fi
+			;;
+		esac
+		;;
+	explain)
+		words=$global
+		[[ $cur == -* ]] || words="host internet $(_nanoseg_workloads)"
+		;;
+	completion) words="bash $global" ;;
+	*) words=$global ;;
+	esac
+	COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+
+complete -F _nanoseg nanoseg

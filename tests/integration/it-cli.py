@@ -1,0 +1,782 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nanoseg against a daemon of canned answers: what is sent, what is shown, every exit code.
+
+The canned daemon is hostile where a real one could be made to be: names with escapes, newlines,
+bidi overrides, 255 bytes, the words `host` and `internet`; answers that are huge, slow, cut short or
+nonsense. Needs no root.
+"""
+import http.server
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unicodedata
+from urllib.parse import parse_qs, urlsplit
+
+BUILD = os.environ.get("top_builddir", ".")
+SRC = os.environ.get("top_srcdir", ".")
+NANOSEG = os.path.abspath(os.path.join(BUILD, "cli/nanoseg"))
+TIMEOUT = 20
+
+tests = 0
+failed = 0
+
+
+def check(name, why=None):
+    """One TAP line; why is None or empty if it holds, else what is wrong."""
+    global tests, failed
+    tests += 1
+    if why:
+        failed += 1
+        for line in str(why).splitlines()[:20]:
+            print("# " + line.encode("ascii", "backslashreplace").decode())
+    print("%s %d - %s" % ("not ok" if why else "ok", tests, name), flush=True)
+
+
+# --- the canned daemon ---------------------------------------------------------------------------
+
+ESC = "evil\x1b[31m\x1b]0;owned\x07"
+NEWLINE = "two\nlines\rand\ttabs"
+BIDI = "user\u202etxt.exe\u200b\u009b31m"
+LONG = "shop/" + "x" * 250
+WIDE = "\u5546\u5e97/\u30c7\u30fc\u30bf" * 4
+BYTES = "job\\xff"  # how the daemon writes a byte that is not UTF-8
+
+
+def wl(name):
+    return "workload:" + name
+
+
+def edge(number, src, dst, state="approved", **more):
+    e = {"id": "e-%016x" % number, "from": src, "to": dst, "proto": "tcp", "port": 8000 + number,
+         "state": state, "flags": [], "connections": 1234 * number, "bytes": None,
+         "firstSeen": "2026-01-01T10:00:00.000Z", "lastSeen": "2026-01-01T11:00:00.000Z"}
+    if state != "pending":
+        e.update(reason="because", ticket=None, approvedBy="uid:0", expires=None)
+    e.update(more)
+    return e
+
+
+def sans(e, *keys):
+    return {k: v for k, v in e.items() if k not in keys}
+
+
+EDGES = [
+    edge(1, wl("web"), wl("app")),
+    edge(2, wl(ESC), wl(NEWLINE), "pending", flags=["via-host", "midstream"]),
+    edge(3, wl("host"), "host", "denied"),
+    edge(4, wl(LONG), wl(BIDI)),
+    edge(5, wl(WIDE), "internet", flags=["auto", "something-new"]),
+    edge(6, wl("10.0.0.1"), "addr:10.0.0.1"),
+    edge(7, "cidr:192.0.2.0/24", "fqdn:api.example.com"),
+    dict(sans(edge(8, "host", wl(BYTES)), "port"), proto="icmp", type=8),
+    dict(sans(edge(9, wl("web"), wl("db")), "port"), ports="8000-8010", proto="udp"),
+]
+
+
+def workload(name, **more):
+    w = {"name": name, "mode": "enforce", "direction": "both", "enforceable": "full",
+         "instances": [{"id": "abc", "runtime": "docker", "netns": 1, "addresses": ["10.0.0.2"],
+                        "start": {"kind": "late", "leadMs": -3}}],
+         "edges": {"approved": 3, "pending": 2, "denied": 1},
+         "completeness": {"newEdgeChance": None, "newEdgeChanceHigh": None, "unseenAtLeast": None,
+                          "unseenHigh": None, "windows": None, "incompleteWindows": 0},
+         "loss": {"events": 0, "packets": 0}, "conntrack": {"count": 5, "max": 65536},
+         "revision": 12, "appliedRevision": 12, "drift": 0}
+    w.update(more)
+    return w
+
+
+STATUS = {
+    "version": "0.1.0", "revision": 12, "startedAt": "2026-01-01T10:00:00.000Z", "promote": "off",
+    "observationPeriodSeconds": 604800,
+    "engine": {"name": "docker", "reachable": True, "why": "", "errors": 0},
+    "losses": {"unidentified": 0, "reports": 7},
+    "workloads": [
+        workload("web"), workload(ESC, mode="observe"), workload(NEWLINE, direction="ingress"),
+        workload(BIDI, enforceable="partial", why="it has CAP_NET_ADMIN\x1b[2J"),
+        workload(LONG, appliedRevision=11), workload(WIDE), workload("host"),
+        workload("loud", loss={"events": 4, "packets": 5},
+                 completeness={"newEdgeChanceHigh": 0.034}),
+    ],
+}
+
+
+def flow(number, src, dst, verdict="allow"):
+    return {"time": "2026-01-01T10:00:%02d.000Z" % number, "from": src, "to": dst,
+            "src": "10.0.0.1", "dst": "fd00::%x" % number, "proto": "tcp", "port": 80,
+            "verdict": verdict, "edge": "e-%016x" % number}
+
+
+FLOWS = [flow(1, wl("web"), wl("app")), flow(2, wl(ESC), wl(LONG), "deny"),
+         flow(3, "host", wl(NEWLINE), "attempt")]
+DENIALS = [{"id": "d-%016x" % i, "verdict": "deny", "from": wl(n), "to": wl("db"), "src": "10.0.0.1",
+            "dst": "10.0.0.2", "proto": "tcp", "port": 5432, "count": 10 ** i,
+            "firstSeen": "2026-01-01T10:00:00Z", "lastSeen": "2026-01-01T10:00:00Z", "name": None,
+            "edge": "e-%016x" % i} for i, n in enumerate(["web", ESC, NEWLINE, LONG], 1)]
+GRAPH = {"nodes": [{"id": wl("silent"), "kind": "workload"}, {"id": wl(ESC + "2"), "kind": "x"},
+                   {"id": "host", "kind": "host"}], "edges": EDGES}
+POLICY = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy",
+          "metadata": {"name": "x\u202e", "revision": 12}, "edges": []}
+EXPLAIN = {"verdict": "deny", "from": wl("web"), "to": wl(ESC), "proto": "tcp", "port": 5432,
+           "edge": "e-1", "rule": None, "reason": "no approved edge matches", "approvedBy": None,
+           "evidence": EDGES[0], "revision": 12}
+DOCTOR = [{"check": "warden", "state": "ok", "detail": "Linux 6.18"},
+          {"check": "engine", "state": "warn", "detail": "broken\x1b[31m"}]
+
+VALID = """apiVersion: nanoseg/v1
+kind: SegmentPolicy
+edges:
+  - {from: a, to: b, proto: tcp, port: 80, state: approved}
+"""
+
+
+def fail_with(status, message="it \x1b[31mfailed", **place):
+    return status, {"error": dict(message=message, **place)}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def address_string(self):
+        return "unix"
+
+    def answer(self):
+        d = self.server.daemon
+        size = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(size)
+        d.requests.append((self.command, self.path, body))
+        reply = d.replies.get(urlsplit(self.path).path)
+        if callable(reply):
+            self.close_connection = True
+            reply(self)
+            return
+        status, value = reply if isinstance(reply, tuple) else (200, reply)
+        if reply is None:
+            status, value = fail_with(404, "no such path")
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = answer
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 16
+
+    def handle_error(self, request, client_address):
+        pass
+
+
+class Daemon:
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "api.sock")
+        self.requests = []
+        self.replies = {}
+        self.server = Server(self.path, Handler)
+        self.server.daemon = self
+        self.reset()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05},
+                         daemon=True).start()
+
+    def reset(self):
+        self.requests.clear()
+        self.replies = {
+            "/v1/status": STATUS, "/v1/edges": EDGES, "/v1/graph": GRAPH, "/v1/flows": FLOWS,
+            "/v1/denials": DENIALS, "/v1/policy": POLICY, "/v1/explain": EXPLAIN,
+            "/v1/doctor": DOCTOR,
+            "/v1/edges/approve": {"changed": 2, "revision": 13},
+            "/v1/edges/deny": {"changed": 1, "revision": 14},
+            "/v1/mode": {"changed": 2, "revision": 15, "pendingEdges": 0},
+            "/v1/policy/apply": {"revision": 16},
+        }
+
+
+# --- running the program -------------------------------------------------------------------------
+
+DIR = tempfile.mkdtemp(prefix="nst-cli-")
+daemon = None
+
+
+class Result:
+    def __init__(self, code, out, err):
+        self.code, self.raw, self.err = code, out, err.decode("utf-8", "replace")
+        self.out = out.decode("utf-8", "replace")
+
+    def __str__(self):
+        return "exit %s\nstdout: %r\nstderr: %r" % (self.code, self.out[:600], self.err[:600])
+
+
+def run(*args, env=None, stdin=b"", socket_path=None, stdout=subprocess.PIPE):
+    e = {"PATH": os.environ["PATH"], "HOME": DIR, "TZ": "UTC"}
+    for key in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+        if key in os.environ:
+            e[key] = os.environ[key]
+    e.update(env or {})
+    p = subprocess.run([NANOSEG, "--socket", socket_path or daemon.path, *args], input=stdin,
+                       stdout=stdout, stderr=subprocess.PIPE, env=e, timeout=TIMEOUT)
+    return Result(p.returncode, p.stdout or b"", p.stderr)
+
+
+def width(line):
+    w = 0
+    for c in line:
+        if unicodedata.combining(c):
+            continue
+        w += 2 if unicodedata.east_asian_width(c) in "WF" else 1
+    return w
+
+
+def unsafe(text):
+    """A character that a terminal acts upon or hides, newlines between lines aside."""
+    for c in text:
+        if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs"):
+            return "U+%04X in %r" % (ord(c), text[max(0, text.index(c) - 20):][:60])
+    return None
+
+
+def expect(name, r, code, out=None, err=None, not_out=None):
+    why = []
+    if r.code != code:
+        why.append("expected exit %s" % code)
+    for text in ([out] if isinstance(out, str) else out or []):
+        if text not in r.out:
+            why.append("stdout lacks %r" % text)
+    for text in ([err] if isinstance(err, str) else err or []):
+        if text not in r.err:
+            why.append("stderr lacks %r" % text)
+    for text in ([not_out] if isinstance(not_out, str) else not_out or []):
+        if text in r.out:
+            why.append("stdout has %r" % text)
+    if code == 0 and err is None and r.err:
+        why.append("unexpected stderr")
+    bad = unsafe(r.out) or unsafe(r.err)
+    if bad:
+        why.append("not safe for a terminal: " + bad)
+    check(name, "\n".join(why + [str(r)]) if why else None)
+
+
+LISTS = [["status"], ["status", "--why"], ["edges"], ["graph"], ["flows"], ["denials"],
+         ["denials", "--attempts"], ["explain", "web", "db:5432"], ["doctor"]]
+
+
+def test_shown():
+    for args in LISTS:
+        name = " ".join(args)
+        r = run(*args, env={"COLUMNS": "80"})
+        lines = r.out.splitlines()
+        wide = [x for x in lines if width(x) > 80]
+        expect("%s: fits 80 columns" % name, r, 0)
+        check("%s: no line is wider than 80" % name, "\n".join(wide))
+        check("%s: no colour without a terminal" % name, "\x1b" in r.out)
+        r = run(*args, "-o", "wide", env={"COLUMNS": "80"})
+        expect("%s -o wide: safe" % name, r, 0)
+        r = run(*args, env={"COLUMNS": "1"})
+        expect("%s: a terminal of one column" % name, r, 0)
+    r = run("edges")
+    expect("edges: names are escaped, and whole where nothing limits the width", r, 0,
+           ["evil\\x1b[31m\\x1b]0;owned\\x07", "two\\x0alines\\x0dand\\x09tabs",
+            "user\\u{202e}txt.exe\\u{200b}\\u{009b}31m", LONG, WIDE, "job\\\\xff",
+            "udp/8000-8010", "icmp/8", "1,234", "flags: v via-host, m midstream"])
+    row = [x for x in r.out.splitlines() if "e-%016x" % 3 in x][0].split()
+    check("edges: a workload called host is not the host",
+          None if row[1:3] == ["workload:host", "host"] else row)
+    row = [x for x in r.out.splitlines() if "e-%016x" % 6 in x][0].split()
+    check("edges: a workload called like an address is not that address",
+          None if row[1:3] == ["workload:10.0.0.1", "addr:10.0.0.1"] else row)
+    check("edges: a row an edge", None if len(r.out.splitlines()) == len(EDGES) + 2 else str(r))
+    r = run("graph")
+    expect("graph: grouped by source", r, 0, ["web\n  -> app", "1,234 conn", "no connection yet:",
+                                              "  silent", "-x host", "flags: "])
+    r = run("status")
+    expect("status: revisions behind, losses, an upper bound", r, 0,
+           ["11 of 12", "<4%", "lost: reports 7", "enforce/ingress", "partial"])
+    expect("status --why: the reason", run("status", "--why"), 0, "it has CAP_NET_ADMIN\\x1b[2J")
+    expect("flows: time, verdict", run("flows"), 0, ["10:00:01  allow", "10:00:02  deny"])
+    expect("denials: counts", run("denials"), 0, ["d-%016x" % 1, "1,000"])
+    expect("explain: the verdict and why", run("explain", "web", "db:5432"), 0,
+           ["deny", "no approved edge matches"])
+    expect("doctor: a line a check", run("doctor"), 0, ["warden", "broken\\x1b[31m"])
+    expect("policy show: YAML", run("policy", "show"), 0, ["kind: SegmentPolicy", "revision: 12"])
+
+
+def test_documents():
+    for args, want in [(["edges"], EDGES), (["status"], STATUS), (["graph"], GRAPH),
+                       (["denials"], DENIALS), (["explain", "web", "db:5432"], EXPLAIN),
+                       (["doctor"], DOCTOR), (["policy", "show"], POLICY)]:
+        name = " ".join(args)
+        r = run(*args, "-o", "json")
+        expect("%s -o json: clean" % name, r, 0)
+        try:
+            same = json.loads(r.out) == want
+        except ValueError as e:
+            same = False
+            r.err += str(e)
+        check("%s -o json: the API's JSON" % name, None if same else str(r))
+        check("%s -o json: ASCII alone" % name, None if r.raw.isascii() else str(r))
+        expect("%s -o yaml: clean" % name, run(*args, "-o", "yaml"), 0)
+    r = run("flows", "-o", "json")
+    check("flows -o json: a record a line",
+          None if [json.loads(x) for x in r.out.splitlines()] == FLOWS else str(r))
+    expect("flows -o yaml", run("flows", "-o", "yaml"), 0, "verdict: allow")
+    daemon.replies["/v1/edges"] = []
+    r = run("edges", "-o", "json")
+    check("edges -o json: no edges are an empty list", None if r.out == "[]\n" else str(r))
+    daemon.reset()
+
+
+def sent(name, path, body=None, query=None, method="POST"):
+    why = None
+    if len(daemon.requests) != 1:
+        why = "%d requests: %r" % (len(daemon.requests), daemon.requests)
+    else:
+        m, url, data = daemon.requests[0]
+        if (m, urlsplit(url).path) != (method, path):
+            why = "%s %s" % (m, url)
+        elif body is not None and json.loads(data) != body:
+            why = "body %r" % data
+        elif query is not None and parse_qs(urlsplit(url).query) != query:
+            why = "query %r" % url
+    check(name, why)
+    daemon.requests.clear()
+
+
+def test_requests():
+    e1, d1 = "e-00000000000000a1", "d-00000000000000b2"
+    daemon.requests.clear()
+    expect("approve: says what was done",
+           run("approve", e1, d1, "--reason", "web calls \u00e9", "--ticket=OPS-1", "--expires", "7d"),
+           0, "2 edges approved, revision 13\n")
+    sent("approve: ids, reason, ticket, seconds", "/v1/edges/approve",
+         {"ids": [e1, d1], "reason": "web calls \u00e9", "ticket": "OPS-1", "expiresInSeconds": 604800})
+    expect("deny: says what was done", run("deny", "--reason", "no", e1), 0,
+           "1 edge denied, revision 14\n")
+    sent("deny: the id", "/v1/edges/deny", {"ids": [e1], "reason": "no"})
+    expect("approve -o json: the API's JSON", run("approve", e1, "-r", "x", "-o", "json"), 0,
+           '"revision": 13')
+    daemon.requests.clear()
+    expect("mode: says what was done", run("mode", "web", "workload:host", "audit"), 0,
+           "audit: 2 workloads, revision 15\n")
+    sent("mode: a workload called host", "/v1/mode", {"workloads": ["web", "host"], "mode": "audit"})
+    expect("mode --all", run("mode", "--all", "observe", "--reason", "break glass"), 0)
+    sent("mode --all: all is true", "/v1/mode",
+         {"all": True, "mode": "observe", "reason": "break glass"})
+    daemon.replies["/v1/mode"] = {"changed": 1, "revision": 15, "pendingEdges": 3}
+    expect("mode enforce: warns of pending edges",
+           run("mode", "web", "enforce", "--direction", "ingress"), 0,
+           err="3 pending edges will be refused")
+    sent("mode: the direction", "/v1/mode",
+         {"workloads": ["web"], "mode": "enforce", "direction": "ingress"})
+    expect("edges: filters", run("edges", "--state", "pending", "--workload", "a&b=c d"), 0)
+    sent("edges: filters are sent escaped", "/v1/edges", None,
+         {"state": ["pending"], "workload": ["a&b=c d"]}, "GET")
+    for dst, want in [("db:5432", ("db", "5432", "tcp")), ("[fd00::1]:53/udp", ("fd00::1", "53", "udp")),
+                      ("a/b:c:8/icmp", ("a/b:c", "8", "icmp")), ("10.0.0.1:80/tcp", ("10.0.0.1", "80", "tcp"))]:
+        daemon.requests.clear()
+        expect("explain: takes %s" % dst, run("explain", "host", dst), 0)
+        sent("explain: sends %s" % dst, "/v1/explain", None,
+             {"src": ["host"], "dst": [want[0]], "port": [want[1]], "proto": [want[2]]}, "GET")
+    expect("denials --attempts", run("denials", "--attempts"), 0)
+    sent("denials: asks for attempts", "/v1/denials", None, {"attempts": ["1"]}, "GET")
+    path = os.path.join(DIR, "policy.yaml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(VALID)
+    expect("policy apply", run("policy", "apply", path, "--expect", "12", "--reason", "r s"), 0,
+           "applied, revision 16\n")
+    check("policy apply: sends the file as it is",
+          None if daemon.requests[0][2] == VALID.encode() else daemon.requests)
+    sent("policy apply: the revision and the reason", "/v1/policy/apply", None,
+         {"expectedRevision": ["12"], "reason": ["r s"]})
+    expect("policy apply -: standard input", run("policy", "apply", "-", stdin=VALID.encode()), 0)
+    daemon.reset()
+
+
+def test_policy_files():
+    none = os.path.join(DIR, "no-socket")
+    good = os.path.join(DIR, "good.yaml")
+    bad = os.path.join(DIR, "bad\n.yaml")
+    with open(good, "w", encoding="utf-8") as f:
+        f.write(VALID)
+    with open(bad, "w", encoding="utf-8") as f:
+        f.write(VALID.replace("proto: tcp", "prto: tcp"))
+    expect("policy validate: needs no daemon", run("policy", "validate", good, socket_path=none), 0,
+           "good.yaml: valid: 0 workloads, 1 edge, 0 networks\n")
+    expect("policy validate: file, line and column", run("policy", "validate", bad, socket_path=none),
+           2, err="bad\\x0a.yaml:4:22: unknown key 'prto'")
+    expect("policy validate -: standard input",
+           run("policy", "validate", "-", stdin=b"a: [", socket_path=none), 2, err="stdin:2:1: ")
+    expect("policy validate: a file that is not there",
+           run("policy", "validate", "/nonexistent/x", socket_path=none), 2, err="/nonexistent/x: ")
+    expect("policy validate: a folder", run("policy", "validate", DIR, socket_path=none), 2)
+    expect("policy validate: endless input is given up",
+           run("policy", "validate", "/dev/zero", socket_path=none), 2, err="/dev/zero")
+    daemon.requests.clear()
+    expect("policy apply: a bad file is told locally", run("policy", "apply", bad), 2, err=":4:22:")
+    check("policy apply: and nothing is sent", daemon.requests)
+    daemon.replies["/v1/policy/apply"] = fail_with(422, "no", line=7, column=9)
+    expect("policy apply: the daemon's place", run("policy", "apply", good), 2, err="good.yaml:7:9: no")
+    daemon.replies["/v1/policy/apply"] = fail_with(409, "revision 13 is newer")
+    expect("policy apply: a conflict", run("policy", "apply", good), 1, err="revision 13 is newer")
+    daemon.reset()
+
+
+def test_usage():
+    e1 = "e-00000000000000a1"
+    daemon.requests.clear()
+    cases = [
+        [], ["nonsense"], ["status", "extra"], ["status", "--nonsense"], ["status", "-o", "xml"],
+        ["-H", "ssh://other", "status"], ["--timeout", "0", "status"], ["--timeout", "x", "status"],
+        ["edges", "--state", "maybe"], ["edges", "--workload", "host"], ["edges", "--state"],
+        ["approve", "--reason", "x"], ["approve", e1], ["approve", e1, "--reason", ""],
+        ["approve", "web", "--reason", "x"], ["approve", e1, "--reason", "x" * 513],
+        ["approve", e1, "--reason", "x", "--expires", "never"],
+        ["approve", e1, "--reason", "x", "--expires", "2001-01-01"],
+        ["approve", e1, "--reason", b"\xff"],
+        ["mode"], ["mode", "web"], ["mode", "enforce"], ["mode", "web", "on"],
+        ["mode", "--all", "web", "enforce"], ["mode", "host", "enforce"],
+        ["mode", "10.0.0.1", "enforce"], ["mode", b"\xff\xfe", "enforce"],
+        ["mode", "web", "enforce", "--direction", "up"],
+        ["policy"], ["policy", "nonsense"], ["policy", "apply"], ["policy", "show", "x"],
+        ["policy", "validate", "a", "--expect", "1"], ["policy", "apply", "a", "--expect", "x"],
+        ["explain", "web"], ["explain", "web", "db"], ["explain", "web", "db:0"],
+        ["explain", "web", "db:65536"], ["explain", "web", "db:80/xyz"], ["explain", "web", ":80"],
+        ["explain", "web", "fd00::1:53"], ["explain", "web", "10.0.0.0/99:80"],
+        ["explain", "web", "db:256/icmp"], ["explain", "web", "db:80/"],
+        ["flows", "--follow", "-o", "yaml"], ["denials", "--follow", "--attempts"],
+        ["status", "--watch"], ["graph", "--watch"], ["completion", "zsh"], ["completion"],
+    ]
+    for args in cases:
+        shown = " ".join(a if isinstance(a, str) else repr(a) for a in args)[:60]
+        expect("usage: '%s'" % shown, run(*args), 2, err="" if args else "a command is needed")
+    check("usage: nothing was asked of the daemon", daemon.requests)
+    expect("a socket's path that cannot be", run("status", socket_path="/" + "x" * 200), 2)
+    expect("-H is refused in a sentence", run("-H", "ssh://h", "status"), 2, err="ssh HOST nanoseg")
+    expect("--version", run("--version"), 0, "nanoseg 0.")
+    expect("status --version", run("status", "--version"), 0, "nanoseg 0.")
+    r = run("--help")
+    expect("--help", r, 0, "Exit codes")
+    names = [x.split()[0] for x in r.out.splitlines() if x.startswith("  ") and x[2] not in " -"]
+    check("--help: lists the commands", None if len(names) == 12 else names)
+    for name in names:
+        h = run(name, "--help")
+        expect("%s --help" % name, h, 0, "usage: nanoseg " + name)
+        check("%s --help: fits 96 columns" % name, [x for x in h.out.splitlines() if len(x) > 96])
+    r = run("completion", "bash")
+    with open(os.path.join(SRC, "contrib/nanoseg.bash"), encoding="utf-8") as f:
+        check("completion bash: is contrib/nanoseg.bash", None if f.read() == r.out else "differs")
+    p = subprocess.run(["bash", "-n"], input=r.raw, capture_output=True, check=False)
+    check("completion bash: bash takes it", p.stderr.decode() if p.returncode else None)
+    words = "COMP_WORDS=(nanoseg %s) COMP_CWORD=%d; _nanoseg; echo ${COMPREPLY[*]}"
+    for line, n, want in [("sta", 1, "status"), ("edges --state d", 3, "denied"),
+                          ("policy v", 2, "validate"), ("mode web enf", 3, "enforce")]:
+        p = subprocess.run(["bash", "--norc", "-c", r.out + words % (line, n)], env={
+            "PATH": os.path.dirname(NANOSEG) + ":/usr/bin:/bin"}, capture_output=True, check=False)
+        check("completion bash: '%s'" % line,
+              None if p.stdout.decode().strip() == want else repr((p.stdout, p.stderr)))
+    text = r.out
+    for name in names:
+        if name not in text.split("commands=")[1].split("\n")[0]:
+            check("completion bash: knows %s" % name, "it does not")
+        h = run(name, "--help").out
+        options = {w for w in h.replace(",", " ").split() if w.startswith("--") and len(w) > 2}
+        missing = [o for o in options if o.rstrip("].|") not in text and not o.startswith("--all|")]
+        check("completion bash: the options of %s" % name, missing)
+
+
+def test_exit_codes():
+    for status, code in [(400, 2), (403, 5), (404, 2), (405, 2), (409, 1), (413, 2), (422, 2),
+                         (500, 1), (503, 1), (302, 1), (204, 1)]:
+        daemon.replies["/v1/status"] = fail_with(status) if status != 204 else (204, b"")
+        expect("HTTP %d is exit %d" % (status, code), run("status"), code,
+               err="it \\x1b[31mfailed" if status != 204 else "204")
+    daemon.replies["/v1/status"] = (500, b"<html>")
+    expect("an error that is no JSON", run("status"), 1, err="HTTP status 500")
+    daemon.reset()
+    expect("no socket is exit 4", run("status", socket_path=os.path.join(DIR, "none")), 4,
+           err="is nanosegd running?")
+    dead = os.path.join(DIR, "dead.sock")
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(dead)
+    expect("a socket nobody listens on is exit 4", run("status", socket_path=dead), 4,
+           err="nobody listens")
+    s.listen(0)
+    expect("a daemon that never answers is exit 4",
+           run("--timeout", "1", "status", socket_path=dead), 4, err="within 1 s")
+    s.close()
+    path = os.path.join(DIR, "file")
+    with open(path, "w", encoding="utf-8"):
+        pass
+    expect("a file that is no socket is exit 4", run("status", socket_path=path), 4)
+    expect("every list: exit 4 without a daemon", run("flows", "--follow", socket_path=dead), 4)
+    if os.geteuid() == 0:
+        os.chmod(DIR, 0o755)
+        os.chmod(daemon.path, 0o600)
+        p = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", NANOSEG,
+                            "--socket", daemon.path, "status"], capture_output=True, check=False)
+        r = Result(p.returncode, p.stdout, p.stderr)
+        if p.returncode in (126, 127):
+            print("ok %d - a socket that is not ours is exit 5 # SKIP cannot run as nobody here"
+                  % next_number())
+        else:
+            expect("a socket that is not ours is exit 5", r, 5, err="not permitted")
+    else:
+        locked = os.path.join(DIR, "locked")
+        os.mkdir(locked, 0)
+        expect("a socket that is not ours is exit 5",
+               run("status", socket_path=locked + "/s"), 5, err="not permitted")
+        os.chmod(locked, 0o700)
+    daemon.replies["/v1/doctor"] = DOCTOR + [{"check": "k", "state": "fail", "detail": "x"}]
+    expect("doctor: a failed check is exit 3", run("doctor"), 3, "fail")
+    expect("doctor -o json: as well", run("doctor", "-o", "json"), 3)
+    daemon.reset()
+
+
+def next_number():
+    global tests
+    tests += 1
+    return tests
+
+
+def raw(*parts, delay=0):
+    def reply(h):
+        for p in parts:
+            h.wfile.write(p)
+            h.wfile.flush()
+            if delay:
+                time.sleep(delay)
+    return reply
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def huge(h):
+    h.wfile.write(OK + b"Connection: close\r\n\r\n[")
+    block = b'"' + b"x" * 1048573 + b'",'
+    try:
+        for _ in range(80):
+            h.wfile.write(block)
+    except OSError:
+        pass
+
+
+def test_nonsense():
+    wrong = [b"null", True, 7, "text", [], {}, [None], [7], [[]], [{}], {"workloads": 7},
+             {"workloads": [None, 7, {}, {"name": 7, "edges": [], "loss": 3, "instances": {"a": 1}}]},
+             {"edges": {}, "nodes": 7}, {"edges": [None, {"from": 7, "flags": "x"}], "nodes": [None]},
+             [{"id": None, "from": [], "to": {}, "proto": 6, "port": "x", "flags": [None, 7, {}] * 50}],
+             [{"port": -5, "type": 2 ** 62, "connections": -2 ** 63, "bytes": 2 ** 63 - 1,
+               "lastSeen": "x", "firstSeen": "9999-99-99", "count": -1}],
+             {"error": {"message": 7}}, {"verdict": {}, "evidence": 7, "reason": [], "port": 1.5}]
+    bad = []
+    for value in wrong:
+        for path in list(daemon.replies):
+            daemon.replies[path] = value
+        for args in LISTS + [["policy", "show"], ["mode", "a", "audit"],
+                             ["approve", "e-1", "--reason", "x"]]:
+            for form in ("wide", "yaml"):
+                r = run(*args, "-o", form)
+                if r.code not in (0, 1, 3) or unsafe(r.out) or unsafe(r.err):
+                    bad.append("%s -o %s on %r: %s" % (args, form, value, r))
+    check("answers of any shape: no crash", "\n".join(bad))
+    daemon.reset()
+    for name, reply, code, err in [
+        ("not JSON", (200, b"<html>\x1b[31m"), 1, "not JSON"),
+        ("empty", (200, b""), 1, "not JSON"),
+        ("cut JSON", (200, b'[{"id": "e-1'), 1, "not JSON"),
+        ("invalid UTF-8", (200, b'["\xff\xfe"]'), 1, "not JSON"),
+        ("a key given twice", (200, b'{"a": 1, "a": 2}'), 1, "not JSON"),
+        ("nesting without end", (200, b"[" * 100000), 1, "not JSON"),
+        ("NUL in a text", (200, b'["a\\u0000b"]'), 1, "not JSON"),
+        ("cut in the middle", raw(OK + b"Content-Length: 100\r\n\r\n[1,"), 4, "closed"),
+        ("closed at once", raw(), 4, "closed"),
+        ("not HTTP", raw(b"SSH-2.0-OpenSSH\r\n\r\n"), 1, "not understood"),
+        ("huge", huge, 1, "over 64 MB"),
+        ("slow", raw(OK + b"Content-Length: 9\r\n\r\n", *[b"["] * 8, delay=0.4), 4, "within 1 s"),
+    ]:
+        daemon.replies["/v1/edges"] = reply
+        expect("an answer that is %s" % name, run("--timeout", "1" if name == "slow" else "10", "edges"),
+               code, err=err)
+    daemon.reset()
+    expect("a redirection is not followed, a proxy not asked",
+           run("status", env={"http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}), 0)
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+STREAM = OK + b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def stream(records, end=b"", split=False):
+    def reply(h):
+        h.wfile.write(STREAM)
+        for r in records:
+            line = json.dumps(r).encode() + b"\n"
+            for part in ([line[:7], line[7:]] if split else [line]):
+                h.wfile.write(chunk(part))
+                h.wfile.flush()
+                time.sleep(0.02)
+        h.wfile.write(end)
+    return reply
+
+
+def test_follow():
+    for end, what in [(b"", "dies"), (b"0\r\n\r\n", "ends the stream")]:
+        daemon.replies["/v1/flows"] = stream(FLOWS, end, True)
+        r = run("flows", "--follow", "-o", "json")
+        expect("flows --follow -o json: the daemon %s" % what, r, 4, err="nanosegd")
+        check("flows --follow -o json: a record a line",
+              None if [json.loads(x) for x in r.out.splitlines()] == FLOWS else str(r))
+    sent_path = daemon.requests[-1][1]
+    check("flows --follow: asks to follow", None if sent_path == "/v1/flows?follow=1" else sent_path)
+    r = run("flows", "--follow", env={"COLUMNS": "80"})
+    expect("flows --follow: a table", r, 4, ["VERDICT", "allow", "\\x1b"])
+    check("flows --follow: one header, a line a record",
+          None if r.out.count("VERDICT") == 1 and len(r.out.splitlines()) == 4 else str(r))
+    check("flows --follow: fits 80 columns", [x for x in r.out.splitlines() if width(x) > 80])
+    daemon.replies["/v1/denials"] = stream(DENIALS)
+    r = run("denials", "--follow", env={"COLUMNS": "80"})
+    expect("denials --follow: a table", r, 4, ["COUNT", "web"])
+    check("denials --follow: fits 80 columns", [x for x in r.out.splitlines() if width(x) > 80])
+    daemon.replies["/v1/flows"] = raw(STREAM + chunk(b"nonsense\n"))
+    expect("flows --follow: nonsense in the stream", run("flows", "--follow"), 1, err="not JSON")
+    daemon.replies["/v1/flows"] = raw(STREAM + chunk(b'"' + b"x" * 2000000))
+    expect("flows --follow: a line without end", run("flows", "--follow"), 1, err="over 1 MB")
+    daemon.replies["/v1/flows"] = fail_with(403, "no")
+    expect("flows --follow: not permitted", run("flows", "--follow"), 5, err="no")
+    daemon.reset()
+
+    stop = threading.Event()
+
+    def endless(h):
+        h.wfile.write(STREAM)
+        line = chunk(json.dumps(FLOWS[0]).encode() + b"\n")
+        try:
+            while not stop.wait(0.01):
+                h.wfile.write(line)
+                h.wfile.flush()
+        except OSError:
+            pass
+    daemon.replies["/v1/flows"] = endless
+    for ignored in (False, True):
+        p = subprocess.Popen([NANOSEG, "--socket", daemon.path, "flows", "--follow"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, restore_signals=True,
+                             preexec_fn=(lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN))
+                             if ignored else None)
+        p.stdout.readline()
+        p.stdout.readline()
+        p.stdout.close()
+        try:
+            code = p.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            code = "still running"
+            p.wait()
+        err = p.stderr.read()
+        want = 1 if ignored else -signal.SIGPIPE
+        check("flows --follow: ends with its reader%s" % (", SIGPIPE ignored" if ignored else ""),
+              None if code == want and not err else "%s %r" % (code, err))
+    p = subprocess.Popen([NANOSEG, "--socket", daemon.path, "flows", "--follow", "-o", "json"],
+                         stdout=subprocess.PIPE)
+    first = p.stdout.readline()
+    p.send_signal(signal.SIGINT)
+    check("flows --follow: a record comes through at once, SIGINT ends it",
+          None if json.loads(first) == FLOWS[0] and p.wait(timeout=5) == -signal.SIGINT else first)
+    p.stdout.close()
+    stop.set()
+    daemon.reset()
+
+
+def test_stdout():
+    with open("/dev/full", "wb") as full:
+        r = run("edges", stdout=full)
+    expect("a full disk is an error", r, 1, err="No space left")
+    p = subprocess.Popen("'%s' --socket '%s' edges -o wide | head -n 1" % (NANOSEG, daemon.path),
+                         shell=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = p.communicate(timeout=TIMEOUT)
+    check("a reader that stops early: quiet", err.decode() or (None if b"ID" in out else out))
+
+
+def on_terminal(args, env, seconds, until=None, rows=24):
+    """What the program writes to a terminal of 80 columns in that time, and its exit code."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(NANOSEG, [NANOSEG, "--socket", daemon.path, *args],
+                  dict({"PATH": os.environ["PATH"]}, **env))
+    import fcntl
+    import struct
+    import termios
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
+    data, end = b"", time.monotonic() + seconds
+    while time.monotonic() < end and not (until and until(data)):
+        if select.select([fd], [], [], 0.1)[0]:
+            try:
+                got = os.read(fd, 65536)
+            except OSError:
+                break
+            if not got:
+                break
+            data += got
+    os.kill(pid, signal.SIGINT)
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    return data
+
+
+def test_terminal():
+    # The window is sized after the start: COLUMNS settles the width.
+    env = {"TERM": "xterm", "COLUMNS": "80"}
+    data = on_terminal(["edges"], env, 3)
+    check("on a terminal: colour", None if b"\x1b[32m" in data and b"\x1b[1m" in data else data)
+    check("on a terminal: names are escaped", None if b"d\\x07" in data else data)
+    check("on a terminal: only our own sequences",
+          None if b"\x1b[31m\x1b]0;" not in data and b"\x07" not in data else data)
+    for extra in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        data = on_terminal(["edges"], dict(env, **extra), 3)
+        check("on a terminal: no colour with %s" % extra,
+              None if b"\x1b[" not in data and b"approved" in data else data)
+    data = on_terminal(["edges"], dict(env, NO_COLOR=""), 3)
+    check("on a terminal: an empty NO_COLOR is none", None if b"\x1b[32m" in data else data)
+    for cmd in ("graph", "status"):
+        data = on_terminal([cmd, "--watch"], env, 6, lambda d: d.count(b"\x1b[H") >= 4, rows=8)
+        frames = data.split(b"\x1b[H")
+        check("%s --watch: redraws" % cmd, None if len(frames) >= 4 else data)
+        check("%s --watch: no frame is taller than the window" % cmd,
+              [f for f in frames[2:-1] if f.count(b"\n") > 8])
+
+
+def main():
+    global daemon
+    daemon = Daemon(DIR)
+    try:
+        for test in (test_shown, test_documents, test_requests, test_policy_files, test_usage,
+                     test_exit_codes, test_nonsense, test_follow, test_stdout, test_terminal):
+            test()
+    finally:
+        daemon.server.shutdown()
+        shutil.rmtree(DIR, ignore_errors=True)
+    print("1..%d" % tests)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
