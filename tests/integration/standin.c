@@ -94,12 +94,11 @@ main(int argc, char **argv)
 	struct role_args args;
 	int r;
 
-	role_parse_args(self, &argc, argv, &args);
-	if (argc > 1 && strcmp(argv[1], "--cleanup") == 0) {
-		log_info("cleanup of %s%s", args.instance,
-		    argc > 2 && strcmp(argv[2], "--all") == 0 ? " and all" : "");
+	if (argc > 2 && strcmp(argv[1], "--cleanup") == 0) {
+		log_info("cleanup of %s", strcmp(argv[2], "--all") == 0 ? "all" : argv[argc - 1]);
 		return 0;
 	}
+	role_parse_args(self, &argc, argv, &args);
 	memcpy(s.instance, args.instance, sizeof(s.instance));
 	if (self == ROLE_CAPTURE) {
 		priv_drop_opening(self, args.uid, args.gid);
