@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""No connection is lost: as many new ones as two cores can make, by the client's own count."""
+import os
+import sys
+
+from daemonlib import Lab, wait_for
+
+CASES = [("udp", False, 9000, 200000), ("udp", True, 9100, 200000), ("tcp", False, 9200, 50000)]
+
+
+def case(lab, number, proto, v6, first_port, count):
+    ports = range(first_port, first_port + 64)
+    answered, seconds = lab.flows(proto, 0, 1, v6, ports, count)
+    # The answer to the last one may be read a moment before its event.
+    wait_for(lambda: lab.connections(ports) >= answered, 3)
+    # What the store has is written every few seconds.
+    wait_for(lambda: min(lab.stored(ports)) >= answered, 8, 0.5)
+    seen, ends, losses = lab.connections(ports), lab.stored(ports), lab.losses()
+    good = answered == count and seen == answered and ends == (answered, answered) and not losses
+    print("# %d answered, %d a second; %d seen, from the client's end %d, the server's %d; losses: %s" %
+          ((answered, answered / seconds, seen) + ends + (losses or "none",)))
+    print("%sok %d - %d new %s connections over %s: none is lost, none counted twice" %
+          ("" if good else "not ", number, count, proto.upper(), "IPv6" if v6 else "IPv4"), flush=True)
+    lab.forget_entries()
+    return good
+
+
+def main():
+    print("1..%d" % len(CASES))
+    if os.geteuid() != 0:
+        for i in range(len(CASES)):
+            print("ok %d # SKIP needs root" % (i + 1))
+        return 0
+    lab = Lab(2)
+    try:
+        lab.start()
+        results = [case(lab, i + 1, *c) for i, c in enumerate(CASES)]
+    finally:
+        lab.stop()
+    return 0 if all(results) else 1
+
+
+sys.exit(main())
