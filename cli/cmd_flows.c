@@ -26,11 +26,11 @@ static const struct table_col flow_cols[] = {
 	{ "PORT", COL_CUT, 8, 10 },
 	{ "SRC", COL_WIDE, 0, 15 },
 	{ "DST", COL_WIDE, 0, 15 },
-	{ "EDGE", COL_WIDE, 0, 18 },
+	{ "EDGE", COL_WIDE, 0, 14 },
 };
 
 static const struct table_col denial_cols[] = {
-	{ "ID", 0, 0, 18 },
+	{ "ID", 0, 0, 14 },
 	{ "VERDICT", 0, 0, 7 },
 	{ "FROM", COL_CUT, 8, 16 },
 	{ "TO", COL_CUT, 8, 16 },
@@ -40,7 +40,7 @@ static const struct table_col denial_cols[] = {
 	{ "SRC", COL_WIDE, 0, 15 },
 	{ "DST", COL_WIDE, 0, 15 },
 	{ "NAME", COL_WIDE | COL_EMPTY, 0, 8 },
-	{ "EDGE", COL_WIDE, 0, 18 },
+	{ "EDGE", COL_WIDE, 0, 14 },
 };
 
 /* The time of day here. */
