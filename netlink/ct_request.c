@@ -59,7 +59,8 @@ open_socket(int nsfd, uint32_t groups, int rcvbuf)
 		return -errno;
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return -errno;
-	return steal_fd(&fd);
+	r = sock_kernel_only(fd);
+	return r < 0 ? r : steal_fd(&fd);
 }
 
 int

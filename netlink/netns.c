@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
@@ -167,6 +168,14 @@ netns_identify(int nsfd, struct netns_id *ret)
 	id.ino = st.st_ino;
 	*ret = id;
 	return 0;
+}
+
+int
+sock_kernel_only(int sock)
+{
+	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+
+	return connect(sock, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0 ? -errno : 0;
 }
 
 int

@@ -37,6 +37,12 @@ int netns_socket(int nsfd, int domain, int type, int protocol);
 /* SO_NETNS_COOKIE of a socket. */
 int netns_socket_cookie(int sock, uint64_t *ret);
 /*
+ * Connects a netlink socket to the kernel, after a bind: whoever has CAP_NET_ADMIN in its namespace
+ * could otherwise send to its port, forge answers and keep its reader reading for ever. Messages to
+ * its groups still come from anybody. 0 or a negative errno.
+ */
+int sock_kernel_only(int sock);
+/*
  * SO_RCVBUFFORCE, else SO_RCVBUF, so that the size in force (as SO_RCVBUF reads back) becomes
  * `bytes`; the size in force, or a negative errno.
  */

@@ -96,6 +96,9 @@ nflog_open(int nsfd, int rcvbuf, uint16_t *ret_group)
 	if (setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) < 0 ||
 	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return -errno;
+	r = sock_kernel_only(fd);
+	if (r < 0)
+		return r;
 	for (uint32_t i = 0; i < MAX_TRIES; i++) {
 		group = (uint16_t)(GROUP_FIRST + tries[i] % GROUP_COUNT);
 		r = bind_group(fd, group, i + 1);

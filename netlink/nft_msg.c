@@ -7,6 +7,8 @@
  * returns: the answers are then in the queue already. Only the last message asks for an
  * acknowledgement; errors come unasked, one per refused message.
  */
+#include "netlink/drain.h"
+#include "netlink/netns.h"
 #include "netlink/nft_internal.h"
 
 #include "rules/util.h"
@@ -31,6 +33,9 @@
 
 #define RECV_SIZE (64u << 10)
 #define RECV_TIMEOUT_MS 5000
+/* Of a whole dump, however many parts it has. */
+#define QUERY_MS 5000
+#define DRAIN_MAX 10000
 #define TRIES 8
 
 #ifndef NETLINK_CAP_ACK
@@ -44,6 +49,15 @@ nft_seq_start(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint32_t)((uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec) | 1;
+}
+
+static uint64_t
+now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
 static int
@@ -175,15 +189,21 @@ nft_batch_elems(
 }
 
 /* Leftovers of an earlier user; a dump that was given up goes on until it has been read. */
-static void
+static int
 sock_drain(int sock, void *buf)
 {
 	unsigned i;
+	int r;
 
-	for (i = 0; i < 100000; i++)
+	/* First: nobody but the kernel can then keep us reading. */
+	r = sock_kernel_only(sock);
+	if (r < 0)
+		return r;
+	for (i = 0; i < DRAIN_MAX; i++)
 		if (recv(sock, buf, RECV_SIZE, MSG_DONTWAIT) < 0 && errno != ENOBUFS &&
 		    errno != EINTR)
-			return;
+			return 0;
+	return -EBUSY;
 }
 
 static int
@@ -223,9 +243,9 @@ static int
 batch_verdict(const void *buf, ssize_t len, uint32_t first, uint32_t last, int err)
 {
 	const struct nlmsghdr *nlh = buf;
-	int left = (int)len;
+	size_t left = (size_t)len;
 
-	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+	for (; nl_message_ok(nlh, left); nlh = nl_message_next(nlh, &left)) {
 		const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
 
 		if (nlh->nlmsg_type != NLMSG_ERROR ||
@@ -279,8 +299,9 @@ nft_batch_send(struct nft_batch *b, int sock)
 		return -ENOMEM;
 	sock_size(sock, b->len);
 	for (i = 0; i < TRIES; i++) {
-		sock_drain(sock, buf);
-		r = sock_send(sock, b->buf, b->len);
+		r = sock_drain(sock, buf);
+		if (r == 0)
+			r = sock_send(sock, b->buf, b->len);
 		if (r < 0)
 			return r;
 		r = batch_answer(sock, buf, b->first_seq, b->seq - 1);
@@ -297,9 +318,10 @@ query_part(const void *buf, ssize_t len, uint32_t seq, bool dump, nft_msg_fn fn,
     bool *ret_changed)
 {
 	const struct nlmsghdr *nlh = buf;
-	int left = (int)len, r;
+	size_t left = (size_t)len;
+	int r;
 
-	for (; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+	for (; nl_message_ok(nlh, left); nlh = nl_message_next(nlh, &left)) {
 		const struct nlmsgerr *e = mnl_nlmsg_get_payload(nlh);
 
 		if (nlh->nlmsg_seq != seq)
@@ -330,11 +352,14 @@ static int
 query_answer(int sock, void *buf, uint32_t seq, bool dump, nft_msg_fn fn, void *arg)
 {
 	struct pollfd p = { .fd = sock, .events = POLLIN };
+	const uint64_t end = now_ms() + QUERY_MS;
 	bool changed = false;
 	ssize_t n;
 	int r;
 
 	for (;;) {
+		if (now_ms() >= end)
+			return -ETIMEDOUT;
 		n = recv(sock, buf, RECV_SIZE, MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN) {
 			r = poll(&p, 1, RECV_TIMEOUT_MS);
@@ -376,8 +401,9 @@ nft_query(int sock, const struct nft_query *q, nft_msg_fn fn, void *arg)
 		    !mnl_attr_put_strz_check(nlh, sizeof(req), q->attr[i], q->value[i]))
 			return -EINVAL;
 	sock_size(sock, sizeof(req));
-	sock_drain(sock, buf);
-	r = sock_send(sock, req, nlh->nlmsg_len);
+	r = sock_drain(sock, buf);
+	if (r == 0)
+		r = sock_send(sock, req, nlh->nlmsg_len);
 	if (r < 0)
 		return r;
 	return query_answer(sock, buf, seq, dump, fn, arg);

@@ -3,6 +3,7 @@
  * What the kernel can do, found by trying in a namespace that exists for the purpose, and the way
  * out: counting and deleting tables by the prefix of their names, with no other state than that.
  */
+#include "netlink/drain.h"
 #include "netlink/netns.h"
 #include "netlink/nft_internal.h"
 
@@ -51,7 +52,7 @@ on_table(void *arg, const struct nlmsghdr *nlh)
 	const struct nlattr *a;
 	const char *name;
 
-	mnl_attr_for_each(a, nlh, sizeof(*nfg))
+	nl_for_each_attr(a, nlh, sizeof(*nfg))
 	{
 		if (mnl_attr_get_type(a) != NFTA_TABLE_NAME ||
 		    mnl_attr_validate(a, MNL_TYPE_NUL_STRING) < 0)

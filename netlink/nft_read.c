@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Dumps of what the kernel holds, ours and foreign alike, into lines, names and elements. */
+#include "netlink/drain.h"
 #include "netlink/nft_internal.h"
 
 #include "rules/util.h"
@@ -217,10 +218,10 @@ on_flowtable(void *arg, const struct nlmsghdr *nlh)
 	const char *table = NULL, *name = NULL;
 	char line[NFT_NAME_MAXLEN + 16];
 	struct scan *s = arg;
-	struct nlattr *a;
+	const struct nlattr *a;
 	int r;
 
-	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
+	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
 		if (mnl_attr_get_type(a) == NFTA_FLOWTABLE_TABLE)
 			table = attr_str(a);
@@ -261,7 +262,7 @@ elem_key(const struct nlattr *nest, uint8_t *ret)
 {
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
 		if (mnl_attr_get_type(a) == NFTA_DATA_VALUE)
 			memcpy(ret, mnl_attr_get_payload(a),
@@ -275,7 +276,7 @@ on_elem(struct scan *s, const struct nlattr *nest)
 	struct nft_elem e = { .set = (uint8_t)s->set };
 	const struct nlattr *a;
 
-	mnl_attr_for_each_nested(a, nest)
+	nl_for_each_nested(a, nest)
 	{
 		switch (mnl_attr_get_type(a)) {
 		case NFTA_SET_ELEM_KEY:
@@ -303,11 +304,11 @@ on_elems(void *arg, const struct nlmsghdr *nlh)
 	struct scan *s = arg;
 	int r;
 
-	mnl_attr_for_each(a, nlh, sizeof(struct nfgenmsg))
+	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
 		if (mnl_attr_get_type(a) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested(elem, a)
+		nl_for_each_nested(elem, a)
 		{
 			r = on_elem(s, elem);
 			if (r < 0)

@@ -50,13 +50,15 @@ rtnl_open(int nsfd)
 	_cleanup_close_ int fd = -1;
 	struct sockaddr_nl sa = { .nl_family = AF_NETLINK,
 		.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
+	int r;
 
 	fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
 	if (fd < 0)
 		return fd;
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return -errno;
-	return steal_fd(&fd);
+	r = sock_kernel_only(fd);
+	return r < 0 ? r : steal_fd(&fd);
 }
 
 static int

@@ -460,16 +460,21 @@ a_forged_event_is_ignored(void)
 	ns_nft(p.a, OBSERVE);
 	ev = ct_open_events(p.a, CT_GROUP_UPDATE, 1 << 20);
 	ns_udp_exchange(p.a, p.b, NS_B4, 7600);
-	/* A real event, sent again by root inside the namespace to the socket's port. */
+	/* A real event, sent again by root inside the namespace, to the port and to the group. */
 	real = ns_udp_exchange(p.a, p.b, NS_B4, 7601);
 	n = recv(ev, msg, sizeof(msg), MSG_DONTWAIT);
 	forger = netns_socket(p.a, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
 	getsockname(ev, (struct sockaddr *)&to, &len);
 	to.nl_groups = 0;
+	tap_ok(n > 0 && sendto(forger, msg, (size_t)n, 0, (struct sockaddr *)&to, sizeof(to)) < 0 &&
+		   errno == ECONNREFUSED,
+	    "root in the namespace cannot send to the event socket's port");
+	to.nl_pid = 0;
+	to.nl_groups = CT_GROUP_UPDATE;
 	n = n > 0 ? sendto(forger, msg, (size_t)n, 0, (struct sockaddr *)&to, sizeof(to)) : -1;
 	s = read_unprivileged(ev);
 	tap_ok(real > 0 && n > 0 && s->result == 0 && s->n == 1 && s->e[0].orig.dport == 7601,
-	    "an event forged by root in the namespace is ignored");
+	    "an event that it forges to the group is ignored");
 	close(p.a);
 	close(p.b);
 }

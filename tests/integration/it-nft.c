@@ -608,6 +608,21 @@ test_drift(void)
 }
 
 static void
+test_forger(void)
+{
+	_cleanup_close_ int forger = open_sock();
+	struct sockaddr_nl to = { .nl_family = AF_NETLINK };
+	socklen_t len = sizeof(to);
+	char msg[32] = { 0 };
+
+	getsockname(sock, (struct sockaddr *)&to, &len);
+	to.nl_groups = 0;
+	tap_ok(sendto(forger, msg, sizeof(msg), 0, (struct sockaddr *)&to, sizeof(to)) < 0 &&
+		   errno == ECONNREFUSED,
+	    "root in the namespace cannot send to the owner's port");
+}
+
+static void
 test_squatter(void)
 {
 	nft_table_delete(table);
@@ -944,6 +959,7 @@ main(void)
 	test_forward(log);
 	test_tamper();
 	test_drift();
+	test_forger();
 	test_squatter();
 	test_no_gap();
 	test_delta();
