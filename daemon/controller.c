@@ -16,7 +16,6 @@
 #define EVIDENCE_EVERY_S 5
 #define CT_STATS_EVERY_S 10
 #define FLOW_RING_SIZE 4096
-#define WAITING_SIZE 16384
 #define ATTEMPTS_MAX 8192
 #define DENIALS_MAX 10000
 
@@ -39,7 +38,7 @@ name_missing_features(const struct controller *c)
 
 	for (size_t i = 0; i < ARRAY_SIZE(costs); i++)
 		if ((c->warden.features & costs[i].feature) == 0)
-			log_error("this kernel (%s) lacks %s: %s", c->warden.kernel,
+			log_error("this kernel (%.64s) lacks %s: %s", c->warden.kernel,
 			    nft_feature_name(costs[i].feature), costs[i].cost);
 }
 
@@ -142,13 +141,15 @@ on_capture_events(struct controller *c, struct msg *m)
 static void
 on_capture_stats(struct controller *c, struct msg *m)
 {
-	char before[sizeof(c->capture.error)];
+	char before[sizeof(c->capture.error)], safe[4 * sizeof(c->capture.error)];
 
 	memcpy(before, c->capture.error, sizeof(before));
 	memcpy(&c->capture, m->body, sizeof(c->capture));
 	c->capture.error[sizeof(c->capture.error) - 1] = '\0';
-	if (c->capture.error[0] != '\0' && strcmp(before, c->capture.error) != 0)
-		log_warn("no capture of attempts: %s", c->capture.error);
+	if (c->capture.error[0] != '\0' && strcmp(before, c->capture.error) != 0) {
+		text_escape(c->capture.error, strlen(c->capture.error), safe, sizeof(safe));
+		log_warn("no capture of attempts: %s", safe);
+	}
 }
 
 static void
@@ -232,48 +233,6 @@ on_listen(void *arg, int fd)
 		log_error("the API cannot listen: %s", strerror(-r));
 }
 
-static int
-flush_evidence(struct controller *c)
-{
-	struct edge *e;
-	size_t pos = 0;
-	int r = 0;
-	bool begun = false;
-
-	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL) {
-		if (!e->dirty)
-			continue;
-		if (!begun)
-			r = store_begin(c->store);
-		begun = true;
-		if (r == 0)
-			r = store_put_edge(c->store, c->peers, e);
-	}
-	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next) {
-		if (!w->dirty)
-			continue;
-		if (!begun)
-			r = store_begin(c->store);
-		begun = true;
-		if (r == 0)
-			r = store_put_workload(c->store, w);
-	}
-	if (!begun)
-		return 0;
-	if (r == 0)
-		r = store_commit(c->store);
-	if (r < 0) {
-		store_rollback(c->store);
-		return r;
-	}
-	pos = 0;
-	while ((e = edge_table_next(c->edges, &pos)) != NULL)
-		e->dirty = false;
-	for (struct workload *w = c->workloads; w != NULL; w = w->next)
-		w->dirty = false;
-	return 0;
-}
-
 static void
 save_evidence(struct controller *c)
 {
@@ -329,10 +288,10 @@ make_tables(struct controller *c)
 	size_t max_edges = c->config->max_edges;
 	int r;
 
-	c->waiting = calloc(WAITING_SIZE, sizeof(*c->waiting));
+	c->waiting = calloc(CTL_MAX_WAITING, sizeof(*c->waiting));
 	if (c->waiting == NULL)
 		return -ENOMEM;
-	if ((r = peer_table_new_seeded(max_edges * 2 + CTL_MAX_WORKLOADS, c->seed, &c->peers)) <
+	if ((r = peer_table_new_seeded(max_edges * 3 + CTL_MAX_WORKLOADS, c->seed, &c->peers)) <
 		0 ||
 	    (r = edge_table_new(c->peers, max_edges, c->seed, learn_covers, c, &c->edges)) < 0 ||
 	    (r = addr_map_new(c->seed, &c->addr_map)) < 0 ||

@@ -8,10 +8,11 @@
  *   observe.c      conntrack sockets: drained, dumped, oriented -> learn_flow()
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
- *   segment.c      decisions, modes, revisions: what is to be in the kernel
+ *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
  *   promote.c      automatic segmentation by the clock
- *   store.c        SQLite
+ *   flush.c        evidence to the store, every few seconds
+ *   store*.c       SQLite
  *   api*.c         HTTP
  */
 #ifndef NANOSEG_DAEMON_CONTROLLER_H
@@ -33,7 +34,8 @@
 #define CTL_MAX_INSTANCES 8192
 #define CTL_MAX_WORKLOADS POLICY_MAX_WORKLOADS
 #define CTL_MAX_CONTAINERS 8192
-#define CTL_MAX_ADDRS 64 /* per instance */
+#define CTL_MAX_ADDRS 64 /* per instance; the host may have RTNL_MAX_ADDRS */
+#define CTL_MAX_WAITING 16384
 
 struct store;
 struct api;
@@ -89,7 +91,8 @@ struct instance {
 	bool armed; /* waits for the drain timer */
 	struct rtnl_watch *addrs;
 	struct ct_recv_stats ct_stats;
-	uint64_t lost_packets; /* of reports of this namespace */
+	uint64_t overrun_logged_ns; /* CLOCK_MONOTONIC */
+	uint64_t lost_packets;	    /* of reports of this namespace */
 	struct w_ct_stats ct_count;
 	bool ct_alert; /* over the configured share of the table */
 	uint64_t listeners_read_ns;
@@ -118,12 +121,13 @@ struct workload {
 	peer_id peer;
 	enum wl_mode mode;
 	enum wl_direction direction;
-	struct policy_label *labels; /* given by the policy file */
-	size_t n_labels;
+	struct policy_label *labels, *selector; /* given by the policy file */
+	size_t n_labels, n_selector;
 	char project[256];
 	uint64_t first_seen_ns, last_seen_ns; /* CLOCK_REALTIME: an instance was there */
 	uint64_t mode_since_ns;
-	char *mode_reason;
+	uint64_t observed_ns; /* how long, in all, with every instance attached */
+	char *mode_reason;    /* NULL: nobody has chosen the mode */
 	bool dirty;
 	bool auto_promoted;
 	struct instance *instances;
@@ -186,7 +190,8 @@ struct controller {
 	struct flow_event *waiting;
 	size_t n_waiting;
 	uint64_t waiting_lost;
-	uint64_t unresolved; /* events of no instance, not counted anywhere else */
+	uint64_t unresolved;		      /* events of no instance, not counted anywhere else */
+	uint64_t ticked_ns, promote_retry_ns; /* CLOCK_MONOTONIC */
 	uint64_t started_ns;
 };
 
@@ -207,6 +212,10 @@ struct instance *instance_find(struct controller *c, uint64_t cookie);
 const char *instance_id(const struct instance *i);
 /* False once nothing more is expected to become known about any instance. */
 bool instance_settling(const struct controller *c);
+/* The same, escaped for a line of the log; valid until the next call. */
+const char *instance_log_id(const struct instance *i);
+/* Its addresses that count: a container can give itself any number. */
+const struct rtnl_addr *instance_addrs(const struct instance *i, size_t *ret_n);
 bool instance_is_late(const struct instance *i);
 /* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */
 const char *instance_grade(const struct instance *i, const char **ret_why);
@@ -229,8 +238,14 @@ struct instance *addr_map_find(const struct addr_map *m, const struct addr *a, b
  * The peer behind an address. 0; -EAGAIN: an instance that is not identified yet has it, or nobody
  * has it and some instance's addresses are still on their way (asked to wait); -ENOSPC. *ret_i is
  * the instance or NULL.
+ *
+ * RESOLVE_FINAL: take what is known, do not wait. RESOLVE_REFUSED: nothing was answered, anyone can
+ * make any number of such events: new addresses get half of the room that evidence has.
  */
-int resolve_addr(struct controller *c, const struct addr *a, peer_id *ret, struct instance **ret_i);
+#define RESOLVE_FINAL 0x1u
+#define RESOLVE_REFUSED 0x2u
+int resolve_addr(struct controller *c, const struct addr *a, unsigned flags, peer_id *ret,
+    struct instance **ret_i);
 struct inventory *inventory_build(struct controller *c);
 void inventory_free(struct inventory *inv);
 static inline void
@@ -289,7 +304,15 @@ struct denial {
 int denial_table_new(size_t max, uint64_t seed, struct denial_table **ret);
 void denial_table_free(struct denial_table *t);
 void denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key);
+/* By its own id, or by that of the edge it would need. */
 const struct denial *denial_find(const struct denial_table *t, const char *id);
+struct stored_denial;
+/* From the store. 0 also if there is no room for it. */
+int denial_restore(struct controller *c, const struct stored_denial *s);
+/* Is there anything to store; writes it inside a transaction; what was written is durable. */
+bool denial_unsaved(const struct denial_table *t);
+int denial_save(struct controller *c);
+void denial_saved(struct denial_table *t);
 /* In order of first sight; attempts are listed only if asked for. */
 const struct denial *denial_next(const struct denial_table *t, size_t *pos);
 uint64_t denial_head(const struct denial_table *t);
@@ -297,7 +320,7 @@ uint64_t denial_evicted(const struct denial_table *t);
 int attempt_table_new(size_t max, uint64_t seed, struct attempt_table **ret);
 void attempt_table_free(struct attempt_table *t);
 void attempt_add(struct controller *c, const struct flow_event *ev);
-void attempt_answered(struct controller *c, const struct tuple *t);
+void attempt_answered(struct controller *c, const struct tuple *t, uint64_t time_ns);
 void attempt_tick(struct controller *c); /* unanswered ones become records */
 uint64_t attempt_lost(const struct attempt_table *t);
 
@@ -318,7 +341,7 @@ int segment_apply_policy(struct controller *c, const struct policy *p, uint64_t 
     const char *reason, const struct actor *who, struct diag *d);
 /* Approves edges and changes one workload's mode in one revision (promotion). */
 int segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
-    enum wl_direction direction, size_t *ret_approved);
+    enum wl_direction direction, struct diag *d, size_t *ret_approved);
 /* The policy value of now; pending edges included on request. */
 int segment_build_policy(struct controller *c, bool with_pending, struct policy **ret);
 int segment_load(struct controller *c, struct diag *d); /* from the store */
@@ -329,6 +352,10 @@ void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_on_applied(struct controller *c, const struct w_applied *a);
 void enforce_on_state(struct controller *c, const struct w_nft_state *s);
 void enforce_tick(struct controller *c);
+
+/* flush.c */
+/* Stores all evidence that is not stored yet: edges, workloads, denials. 0 or negative errno. */
+int flush_evidence(struct controller *c);
 
 /* promote.c */
 void promote_tick(struct controller *c);
@@ -349,7 +376,10 @@ int store_put_edge(struct store *s, const struct peer_table *peers, const struct
 int store_delete_edge(struct store *s, const char *id);
 int store_put_workload(struct store *s, const struct workload *w);
 int store_put_networks(struct store *s, const struct policy_network *n, size_t count);
+/* Of old revisions the record stays longer than the text, and neither for ever. */
 int store_put_revision(struct store *s, const struct store_revision *r);
+int store_put_denial(struct store *s, const struct peer_table *peers, const struct denial *d);
+int store_clear_denials(struct store *s);
 /* Loading: callbacks with borrowed values; a negative return stops. */
 struct stored_edge {
 	struct peer from, to;
@@ -365,14 +395,23 @@ struct stored_workload {
 	enum wl_mode mode;
 	enum wl_direction direction;
 	uint64_t first_seen_ns, last_seen_ns, mode_since_ns;
+	uint64_t observed_ns;
 	bool auto_promoted;
-	const char *labels_json; /* object of strings, or NULL */
+	const char *labels_json, *selector_json; /* objects of strings, or NULL */
+};
+struct stored_denial {
+	struct peer from, to;
+	uint8_t kind, dir, proto;
+	uint16_t port_lo, port_hi;
+	struct tuple last;
+	uint64_t count, first_ns, last_ns;
 };
 struct store_loader {
 	void *arg;
 	int (*edge)(void *arg, const struct stored_edge *e);
 	int (*workload)(void *arg, const struct stored_workload *w);
 	int (*network)(void *arg, const struct policy_network *n);
+	int (*denial)(void *arg, const struct stored_denial *d);
 	int (*revision)(void *arg, uint64_t newest);
 };
 int store_load(struct store *s, const struct store_loader *l, struct diag *d);

@@ -18,6 +18,8 @@
 
 struct denial_table {
 	uint64_t seed, seq, evicted;
+	uint64_t saved_seq; /* records changed after it are not stored yet */
+	bool rewrite;	    /* the store has records that are gone */
 	size_t max, n, n_slots;
 	uint32_t *slots;      /* index + 1 into items, open addressing */
 	struct denial *items; /* in order of first sight */
@@ -108,8 +110,16 @@ denial_evict(struct denial_table *t)
 			t->items[kept++] = t->items[i];
 	}
 	t->evicted += t->n - kept;
+	t->rewrite = true;
 	t->n = kept;
 	denial_rebuild(t);
+}
+
+/* The number behind the id "d-...". */
+static uint64_t
+denial_number(const struct denial *d)
+{
+	return hash_mix64(d->edge ^ d->kind) & 0xffffffffffffULL;
 }
 
 static struct denial *
@@ -117,7 +127,6 @@ denial_new(struct controller *c, uint8_t kind, const struct edge_key *key)
 {
 	struct denial_table *t = c->denials;
 	struct denial *d;
-	uint64_t number;
 
 	if (t->n >= t->max)
 		denial_evict(t);
@@ -127,8 +136,7 @@ denial_new(struct controller *c, uint8_t kind, const struct edge_key *key)
 	d->key = *key;
 	d->edge = edge_key_number(peer_get(c->peers, key->from), peer_get(c->peers, key->to),
 	    key->proto, key->port_lo, key->port_hi);
-	number = hash_mix64(d->edge ^ kind) & 0xffffffffffffULL;
-	snprintf(d->id, sizeof(d->id), "d-%012" PRIx64, number);
+	snprintf(d->id, sizeof(d->id), "d-%012" PRIx64, denial_number(d));
 	*denial_slot(t, kind, key) = (uint32_t)t->n;
 	return d;
 }
@@ -152,10 +160,64 @@ denial_record(struct controller *c, const struct flow_event *ev, const struct ed
 const struct denial *
 denial_find(const struct denial_table *t, const char *id)
 {
-	for (size_t i = 0; i < t->n; i++)
-		if (strcmp(t->items[i].id, id) == 0)
-			return &t->items[i];
+	uint64_t number;
+	bool is_edge = edge_id_parse(id, &number) == 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		const struct denial *d = &t->items[i];
+
+		if (is_edge ? d->edge == number : strcmp(d->id, id) == 0)
+			return d;
+	}
 	return NULL;
+}
+
+int
+denial_restore(struct controller *c, const struct stored_denial *s)
+{
+	struct denial_table *t = c->denials;
+	struct edge_key key = { .proto = s->proto, .port_lo = s->port_lo, .port_hi = s->port_hi };
+	struct denial *d;
+
+	if (t->n >= t->max || peer_intern(c->peers, &s->from, &key.from) < 0 ||
+	    peer_intern(c->peers, &s->to, &key.to) < 0 || *denial_slot(t, s->kind, &key) != 0) {
+		t->rewrite = true;
+		return 0;
+	}
+	d = denial_new(c, s->kind, &key);
+	d->dir = s->dir;
+	d->last = s->last;
+	d->count = s->count;
+	d->first_ns = s->first_ns;
+	d->last_ns = s->last_ns;
+	d->seq = ++t->seq;
+	t->saved_seq = t->seq;
+	return 0;
+}
+
+bool
+denial_unsaved(const struct denial_table *t)
+{
+	return t->rewrite || t->seq != t->saved_seq;
+}
+
+int
+denial_save(struct controller *c)
+{
+	struct denial_table *t = c->denials;
+	int r = t->rewrite ? store_clear_denials(c->store) : 0;
+
+	for (size_t i = 0; r == 0 && i < t->n; i++)
+		if (t->rewrite || t->items[i].seq > t->saved_seq)
+			r = store_put_denial(c->store, c->peers, &t->items[i]);
+	return r;
+}
+
+void
+denial_saved(struct denial_table *t)
+{
+	t->saved_seq = t->seq;
+	t->rewrite = false;
 }
 
 const struct denial *
@@ -183,9 +245,15 @@ struct attempt {
 
 /* Linear probing over a short run: an attempt that finds no place there is counted as lost. */
 #define ATTEMPT_PROBE 8
+/* The captured first packet often arrives after conntrack's word of its answer. */
+#define ANSWERED_SLOTS 4096
+#define ANSWERED_NS (2 * NSEC_PER_SEC)
 
 struct attempt_table {
 	uint64_t seed, lost;
+	struct {
+		uint64_t hash, time_ns;
+	} answered[ANSWERED_SLOTS];
 	size_t n, n_slots;
 	struct attempt slots[];
 };
@@ -224,7 +292,12 @@ attempt_add(struct controller *c, const struct flow_event *ev)
 {
 	struct attempt_table *t = c->attempts;
 	struct attempt *free_slot = NULL;
+	uint64_t hash = tuple_hash(&ev->tuple, t->seed), answered;
 
+	answered = t->answered[hash % ANSWERED_SLOTS].time_ns;
+	if (t->answered[hash % ANSWERED_SLOTS].hash == hash &&
+	    answered + ANSWERED_NS > ev->time_ns && ev->time_ns + ANSWERED_NS > answered)
+		return;
 	for (size_t k = 0; k < ATTEMPT_PROBE; k++) {
 		struct attempt *a = attempt_at(t, &ev->tuple, k);
 
@@ -245,10 +318,13 @@ attempt_add(struct controller *c, const struct flow_event *ev)
 }
 
 void
-attempt_answered(struct controller *c, const struct tuple *tuple)
+attempt_answered(struct controller *c, const struct tuple *tuple, uint64_t time_ns)
 {
 	struct attempt_table *t = c->attempts;
+	uint64_t hash = tuple_hash(tuple, t->seed);
 
+	t->answered[hash % ANSWERED_SLOTS].hash = hash;
+	t->answered[hash % ANSWERED_SLOTS].time_ns = time_ns;
 	if (t->n == 0)
 		return;
 	for (size_t k = 0; k < ATTEMPT_PROBE; k++) {
@@ -265,13 +341,16 @@ attempt_answered(struct controller *c, const struct tuple *tuple)
 static void
 attempt_unanswered(struct controller *c, const struct flow_event *ev)
 {
+	const unsigned flags = RESOLVE_FINAL | RESOLVE_REFUSED;
 	struct edge_key key = { .proto = ev->tuple.proto };
 	struct instance *src, *dst;
 	const struct edge *edge;
 
-	if (resolve_addr(c, &ev->tuple.src, &key.from, &src) < 0 ||
-	    resolve_addr(c, &ev->tuple.dst, &key.to, &dst) < 0)
+	if (resolve_addr(c, &ev->tuple.src, flags, &key.from, &src) < 0 ||
+	    resolve_addr(c, &ev->tuple.dst, flags, &key.to, &dst) < 0) {
+		c->attempts->lost++;
 		return;
+	}
 	/* Only what a container did or suffered: the host's own traffic is not ours to show. */
 	if ((src == NULL || src->is_host) && (dst == NULL || dst->is_host))
 		return;
@@ -287,14 +366,15 @@ void
 attempt_tick(struct controller *c)
 {
 	struct attempt_table *t = c->attempts;
-	uint64_t limit = now_real() - ATTEMPT_WAIT_NS;
+	uint64_t now = now_real(), limit = now - ATTEMPT_WAIT_NS;
 
 	if (t->n == 0)
 		return;
 	for (size_t k = 0; k < t->n_slots; k++) {
 		struct attempt *a = &t->slots[k];
 
-		if (!a->used || a->ev.time_ns > limit)
+		/* From the future: the clock was set back, or the sender lies. */
+		if (!a->used || (a->ev.time_ns > limit && a->ev.time_ns <= now))
 			continue;
 		a->used = false;
 		t->n--;

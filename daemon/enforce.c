@@ -125,8 +125,8 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 		return;
 	ret = send_ruleset(i, r, inv, digest);
 	if (ret < 0)
-		log_warn("instance %s: rules could not be sent, trying again: %s", instance_id(i),
-		    strerror(-ret));
+		log_warn("instance %s: rules could not be sent, trying again: %s",
+		    instance_log_id(i), strerror(-ret));
 }
 
 static void
@@ -134,6 +134,7 @@ reconcile_workload(struct controller *c, struct workload *w, const struct invent
 {
 	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
 	uint8_t digest[RULESET_DIGEST_LEN];
+	char safe[PEER_STRLEN];
 	int ret;
 
 	if (!workload_selected(c, w->name))
@@ -142,8 +143,9 @@ reconcile_workload(struct controller *c, struct workload *w, const struct invent
 	if (ret == 0)
 		ret = ruleset_digest(r, digest);
 	if (ret < 0) {
-		log_error("workload %s: no ruleset, the rules in force stay: %s", w->name,
-		    strerror(-ret));
+		text_escape(w->name, strlen(w->name), safe, sizeof(safe));
+		log_error(
+		    "workload %s: no ruleset, the rules in force stay: %s", safe, strerror(-ret));
 		return;
 	}
 	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
@@ -193,7 +195,7 @@ apply_failed(struct instance *i, int error)
 
 	i->apply_failures++;
 	i->retry_at_ns = now_mono() + wait_s * NSEC_PER_SEC;
-	log_warn("instance %s: keeping revision %llu, retry in %llu s: %s", instance_id(i),
+	log_warn("instance %s: keeping revision %llu, retry in %llu s: %s", instance_log_id(i),
 	    (unsigned long long)i->applied_revision, (unsigned long long)wait_s,
 	    error < 0 ? strerror(-error) : "the kernel's rules differ from what was asked");
 }
@@ -240,8 +242,8 @@ enforce_on_state(struct controller *c, const struct w_nft_state *s)
 		return;
 	i->drift++;
 	i->match = false;
-	log_error(
-	    "instance %s: its rules were changed from outside: loading them again", instance_id(i));
+	log_error("instance %s: its rules were changed from outside: loading them again",
+	    instance_log_id(i));
 	enforce_schedule(c);
 }
 

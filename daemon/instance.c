@@ -101,7 +101,7 @@ instance_find(struct controller *c, uint64_t cookie)
 const char *
 instance_id(const struct instance *i)
 {
-	static char id[PEER_NAME_MAX + 1];
+	static char id[80];
 
 	if (i->is_host)
 		return "host";
@@ -114,6 +114,16 @@ instance_id(const struct instance *i)
 		return i->ns.basename;
 	snprintf(id, sizeof(id), "netns-%llu", (unsigned long long)i->ns.ino);
 	return id;
+}
+
+const char *
+instance_log_id(const struct instance *i)
+{
+	static char safe[4 * 80];
+	const char *id = instance_id(i);
+
+	text_escape(id, strlen(id), safe, sizeof(safe));
+	return safe;
 }
 
 bool
@@ -141,15 +151,27 @@ instance_grade(const struct instance *i, const char **ret_why)
 	return "full";
 }
 
+const struct rtnl_addr *
+instance_addrs(const struct instance *i, size_t *ret_n)
+{
+	const struct rtnl_addr *list;
+	size_t n;
+
+	if (i->addrs == NULL) {
+		*ret_n = 0;
+		return NULL;
+	}
+	list = rtnl_watch_addrs(i->addrs, &n);
+	*ret_n = i->is_host ? n : MIN(n, (size_t)CTL_MAX_ADDRS);
+	return list;
+}
+
 bool
 instance_has_addr(const struct instance *i, const struct addr *a)
 {
 	size_t n;
-	const struct rtnl_addr *list;
+	const struct rtnl_addr *list = instance_addrs(i, &n);
 
-	if (i->addrs == NULL)
-		return false;
-	list = rtnl_watch_addrs(i->addrs, &n);
 	for (size_t k = 0; k < n; k++)
 		if (addr_eq(&list[k].addr, a))
 			return true;
@@ -255,7 +277,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	w->dirty = true;
 	snprintf(w->project, sizeof(w->project), "%s", project);
 	text_escape(w->name, strlen(w->name), safe, sizeof(safe));
-	log_info("workload %s: instance %s", safe, instance_id(i));
+	log_info("workload %s: instance %s", safe, instance_log_id(i));
 	if (workload_selected(c, w->name))
 		instance_attach(i);
 	if (i->attach != ATTACH_ASKED)
@@ -419,7 +441,7 @@ instance_check_headroom(struct instance *i)
 	if (i->ct_alert && !was_full)
 		log_error("instance %s: conntrack holds %u of %u entries: raise "
 			  "net.netfilter.nf_conntrack_max",
-		    instance_id(i), i->ct_count.count, i->ct_count.max);
+		    instance_log_id(i), i->ct_count.count, i->ct_count.max);
 }
 
 void
@@ -438,8 +460,8 @@ instance_on_attached(struct controller *c, struct msg *m)
 	if (a.error < 0 || m->n_fds != 4) {
 		i->attach = ATTACH_FAILED;
 		i->attach_error = a.error < 0 ? a.error : -EPROTO;
-		log_warn(
-		    "instance %s: not observed: %s", instance_id(i), strerror(-i->attach_error));
+		log_warn("instance %s: not observed: %s", instance_log_id(i),
+		    strerror(-i->attach_error));
 		return;
 	}
 	i->attach = ATTACH_DONE;
@@ -448,7 +470,7 @@ instance_on_attached(struct controller *c, struct msg *m)
 	    (struct w_ct_stats){ .cookie = a.cookie, .count = a.ct_count, .max = a.ct_max };
 	r = observe_start(i, m);
 	if (r < 0) {
-		log_warn("instance %s: not observed: %s", instance_id(i), strerror(-r));
+		log_warn("instance %s: not observed: %s", instance_log_id(i), strerror(-r));
 		observe_stop(i);
 		i->attach = ATTACH_FAILED;
 		i->attach_error = r;
@@ -585,15 +607,45 @@ instance_on_container_gone(struct controller *c, const struct d_id *d)
 static void
 give_up_identity(struct instance *i)
 {
-	char name[32];
+	char name[32], safe[128];
 
 	if (i->workload != NULL || i->is_host || i->ns.container_id[0] == '\0')
 		return;
 	if (now_mono() - i->announced_ns < i->ctl->config->identify_timeout_ns)
 		return;
 	snprintf(name, sizeof(name), "%.12s", i->ns.container_id);
-	log_warn("container %s: no engine says what it is: it is shown by its id", name);
+	text_escape(name, strlen(name), safe, sizeof(safe));
+	log_warn("container %s: no engine says what it is: it is shown by its id", safe);
 	instance_join_workload(i, name, "");
+}
+
+static bool
+is_observed(const struct workload *w)
+{
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+		if (i->attach != ATTACH_DONE)
+			return false;
+	return w->instances != NULL;
+}
+
+/* Time counts only while it was looked at: not while the daemon or the workload was away. */
+static void
+count_observed(struct controller *c)
+{
+	const uint64_t minute = 60 * NSEC_PER_SEC;
+	uint64_t now = now_mono(), passed = now - c->ticked_ns;
+
+	if (c->ticked_ns == 0 || passed > 10 * NSEC_PER_SEC)
+		passed = 0;
+	c->ticked_ns = now;
+	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
+		uint64_t before = w->observed_ns;
+
+		if (!is_observed(w))
+			continue;
+		w->observed_ns += passed;
+		w->dirty |= before / minute != w->observed_ns / minute;
+	}
 }
 
 void
@@ -608,5 +660,6 @@ instance_tick(struct controller *c)
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;
 	}
+	count_observed(c);
 	learn_retry_waiting(c, true);
 }

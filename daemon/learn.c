@@ -16,8 +16,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define WAITING_MAX 16384
-
 /* Where an event happened, as far as it is known. */
 struct ends {
 	peer_id from, to;
@@ -25,14 +23,18 @@ struct ends {
 };
 
 static int
-find_ends(struct controller *c, const struct flow_event *ev, struct ends *ret)
+find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, struct ends *ret)
 {
 	struct instance *seen_in = ev->netns != 0 ? instance_find(c, ev->netns) : NULL;
 	struct ends e = { 0 };
 	int r, r2;
 
-	r = resolve_addr(c, &ev->tuple.src, &e.from, &e.src);
-	r2 = resolve_addr(c, &ev->tuple.dst, &e.to, &e.dst);
+	/* Who is on both sides of this: without its own addresses it cannot be told. */
+	if (seen_in != NULL && seen_in->addrs != NULL && !rtnl_watch_ready(seen_in->addrs) &&
+	    (flags & RESOLVE_FINAL) == 0)
+		return -EAGAIN;
+	r = resolve_addr(c, &ev->tuple.src, flags, &e.from, &e.src);
+	r2 = resolve_addr(c, &ev->tuple.dst, flags, &e.to, &e.dst);
 	if (r == -EAGAIN || r2 == -EAGAIN)
 		return -EAGAIN;
 	if (r < 0 || r2 < 0)
@@ -67,6 +69,10 @@ learn_covers(
 
 	if (decided->key.proto != observed->proto || observed->port_lo < decided->key.port_lo ||
 	    observed->port_hi > decided->key.port_hi)
+		return false;
+	/* An address of a workload or of the host is not the internet, whatever it looks like. */
+	if ((from->kind == PEER_INTERNET && decided->key.from != observed->from) ||
+	    (to->kind == PEER_INTERNET && decided->key.to != observed->to))
 		return false;
 	if (decided->key.from != observed->from &&
 	    (from->kind == PEER_WORKLOAD || from->kind == PEER_HOST ||
@@ -169,10 +175,10 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		if (edge != NULL && already_counted(edge, o.end))
 			return;
 	}
+	attempt_answered(c, &ev->tuple, ev->time_ns);
 	r = edge_table_observe(c->edges, &o, &edge);
 	if (r < 0)
 		return;
-	attempt_answered(c, &ev->tuple);
 	if (!is_second_sight(c, ev, e, seen_in))
 		record_flow(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));
 }
@@ -185,18 +191,21 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 
 	key.port_lo = key.port_hi = ev->tuple.dport;
 	edge = edge_table_find(c->edges, &key);
-	attempt_answered(c, &ev->tuple);
+	attempt_answered(c, &ev->tuple, ev->time_ns);
 	denial_record(c, ev, &key);
 	record_flow(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
 }
 
 /* 0, or -EAGAIN if an end is not identified yet. */
 static int
-try_learn(struct controller *c, const struct flow_event *ev)
+try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
 {
 	struct ends e;
-	int r = find_ends(c, ev, &e);
+	int r;
 
+	if (ev->kind != FLOW_ANSWERED)
+		flags |= RESOLVE_REFUSED;
+	r = find_ends(c, ev, flags, &e);
 	if (r < 0)
 		return r;
 	switch ((enum flow_kind)ev->kind) {
@@ -217,33 +226,33 @@ try_learn(struct controller *c, const struct flow_event *ev)
 void
 learn_flow(struct controller *c, const struct flow_event *ev)
 {
-	int r = try_learn(c, ev);
+	int r = try_learn(c, ev, 0);
 
-	if (r == -EAGAIN) {
-		if (c->n_waiting >= WAITING_MAX)
-			c->waiting_lost++;
-		else
-			c->waiting[c->n_waiting++] = *ev;
-	} else if (r < 0) {
-		c->waiting_lost++;
+	if (r == -EAGAIN && c->n_waiting < CTL_MAX_WAITING) {
+		c->waiting[c->n_waiting++] = *ev;
+		return;
 	}
+	if (r == -EAGAIN)
+		r = try_learn(c, ev, RESOLVE_FINAL);
+	if (r < 0)
+		c->waiting_lost++;
 }
 
 void
 learn_retry_waiting(struct controller *c, bool give_up_old)
 {
-	uint64_t limit = now_real() - c->config->identify_timeout_ns - NSEC_PER_SEC;
+	uint64_t now = now_real(), limit = now - c->config->identify_timeout_ns - NSEC_PER_SEC;
 	size_t kept = 0;
 
 	for (size_t k = 0; k < c->n_waiting; k++) {
 		struct flow_event ev = c->waiting[k];
+		bool old = give_up_old && (ev.time_ns < limit || ev.time_ns > now);
+		int r = try_learn(c, &ev, old ? RESOLVE_FINAL : 0);
 
-		if (try_learn(c, &ev) != -EAGAIN)
-			continue;
-		if (give_up_old && ev.time_ns < limit)
-			c->waiting_lost++;
-		else
+		if (r == -EAGAIN && !old)
 			c->waiting[kept++] = ev;
+		else if (r < 0)
+			c->waiting_lost++;
 	}
 	c->n_waiting = kept;
 }

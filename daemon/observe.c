@@ -21,6 +21,7 @@
 
 #define DRAIN_DELAY_US 2000
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
+#define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
 #define LISTENERS_MAX 4096
 #define LISTENERS_FRESH_NS (1 * NSEC_PER_SEC)
 /* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none.
@@ -191,10 +192,14 @@ drain_one(struct instance *i)
 	r = ct_recv(i->ct_fd, recv_buf, sizeof(recv_buf), DRAIN_MAX_MESSAGES, on_event, i,
 	    &i->ct_stats, &done, &error);
 	if (r == -ENOBUFS) {
-		char id[PEER_NAME_MAX];
-
-		text_escape(instance_id(i), strlen(instance_id(i)), id, sizeof(id));
-		log_warn("%s: the kernel dropped connection events: reading the table again", id);
+		/* A container can do this as often as it likes: the count is in the status. */
+		if (i->overrun_logged_ns == 0 ||
+		    now_mono() - i->overrun_logged_ns > OVERRUN_LOG_NS) {
+			i->overrun_logged_ns = now_mono();
+			log_warn("instance %s: the kernel dropped connection events: reading the "
+				 "table again",
+			    instance_log_id(i));
+		}
 		mark_incomplete(i);
 		observe_dump(i);
 		return true;
@@ -261,7 +266,7 @@ dump_readable(evutil_socket_t fd, short what, void *arg)
 
 	r = ct_recv(
 	    i->dump_fd, recv_buf, sizeof(recv_buf), 64, on_dumped, i, &i->ct_stats, &done, &error);
-	if (done || (r < 0 && r != -ENOBUFS))
+	if (done || r < 0)
 		i->dump_running = false;
 	api_wake(i->ctl->api);
 }
@@ -272,9 +277,9 @@ static void
 addrs_changed(struct instance *i)
 {
 	size_t n;
-	const struct rtnl_addr *a = rtnl_watch_addrs(i->addrs, &n);
+	const struct rtnl_addr *a = instance_addrs(i, &n);
 
-	for (size_t k = 0; k < MIN(n, (size_t)CTL_MAX_ADDRS); k++)
+	for (size_t k = 0; k < n; k++)
 		addr_map_claim(i->ctl->addr_map, &a[k].addr, i);
 	learn_retry_waiting(i->ctl, false);
 	enforce_schedule(i->ctl);
@@ -284,11 +289,8 @@ static void
 addrs_retract(struct instance *i)
 {
 	size_t n;
-	const struct rtnl_addr *a;
+	const struct rtnl_addr *a = instance_addrs(i, &n);
 
-	if (i->addrs == NULL)
-		return;
-	a = rtnl_watch_addrs(i->addrs, &n);
 	for (size_t k = 0; k < n; k++)
 		addr_map_retract(i->ctl->addr_map, &a[k].addr, i);
 }
@@ -297,19 +299,20 @@ static void
 addrs_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct instance *i = arg;
-	struct addr before[CTL_MAX_ADDRS];
-	size_t n, n_before;
-	const struct rtnl_addr *a = rtnl_watch_addrs(i->addrs, &n);
+	static struct addr before[RTNL_MAX_ADDRS];
+	size_t n_before;
+	const struct rtnl_addr *a = instance_addrs(i, &n_before);
 	int r;
 
-	n_before = MIN(n, (size_t)CTL_MAX_ADDRS);
+	n_before = MIN(n_before, (size_t)RTNL_MAX_ADDRS);
 	for (size_t k = 0; k < n_before; k++)
 		before[k] = a[k].addr;
 	r = rtnl_watch_read(i->addrs);
 	if (r == 0)
 		return;
 	if (r < 0) {
-		log_warn("addresses of a namespace cannot be followed any more: %s", strerror(-r));
+		log_warn("instance %s: its addresses cannot be followed any more: %s",
+		    instance_log_id(i), strerror(-r));
 		event_del(i->ev_rtnl);
 		return;
 	}
@@ -418,10 +421,8 @@ observe_start(struct instance *i, struct msg *m)
 	rtnl_fd = steal_fd(&m->fds[2]);
 	i->diag_fd = steal_fd(&m->fds[3]);
 	r = rtnl_watch_new(rtnl_fd, &i->addrs);
-	if (r < 0) {
-		close(rtnl_fd);
+	if (r < 0)
 		return r;
-	}
 	i->ev_ct = watch_fd(i, i->ct_fd, EV_READ, ct_readable);
 	i->ev_dump = watch_fd(i, i->dump_fd, EV_READ | EV_PERSIST, dump_readable);
 	i->ev_rtnl = watch_fd(i, rtnl_watch_fd(i->addrs), EV_READ | EV_PERSIST, addrs_readable);

@@ -25,7 +25,7 @@ struct addr_map {
 };
 
 #define ADDR_MAP_BUCKETS 4096
-#define ADDR_MAP_MAX (CTL_MAX_INSTANCES * 8)
+#define ADDR_MAP_MAX (CTL_MAX_INSTANCES * 8 + RTNL_MAX_ADDRS)
 
 int
 addr_map_new(uint64_t seed, struct addr_map **ret)
@@ -114,7 +114,8 @@ addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguou
 	for (struct claim *c = *bucket_of(m, a); c != NULL; c = c->next) {
 		if (!addr_eq(&c->addr, a))
 			continue;
-		if (found != NULL && found->workload != c->instance->workload)
+		if (found != NULL && (found->workload != c->instance->workload ||
+					 found->is_host != c->instance->is_host))
 			*ret_ambiguous = true;
 		found = c->instance;
 	}
@@ -122,9 +123,11 @@ addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguou
 }
 
 static int
-resolve_plain(struct controller *c, const struct addr *a, peer_id *ret)
+resolve_plain(struct controller *c, const struct addr *a, unsigned flags, peer_id *ret)
 {
 	struct peer p = { .kind = PEER_ADDR };
+	size_t room = c->config->max_edges;
+	peer_id known;
 
 	switch (addr_scope(a)) {
 	case SCOPE_MULTICAST:
@@ -137,26 +140,36 @@ resolve_plain(struct controller *c, const struct addr *a, peer_id *ret)
 		break;
 	}
 	p.prefix = prefix_of(a, 128);
+	known = peer_lookup(c->peers, &p);
+	if (known != PEER_ID_NONE) {
+		*ret = known;
+		return 0;
+	}
+	/* Addresses that traffic brings up leave room for workloads and decisions. */
+	if (peer_table_count(c->peers) >= ((flags & RESOLVE_REFUSED) != 0 ? room : room * 2))
+		return -ENOSPC;
 	return peer_intern(c->peers, &p, ret);
 }
 
 int
-resolve_addr(struct controller *c, const struct addr *a, peer_id *ret, struct instance **ret_i)
+resolve_addr(struct controller *c, const struct addr *a, unsigned flags, peer_id *ret,
+    struct instance **ret_i)
 {
 	bool ambiguous;
 	struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
 
 	*ret_i = i;
-	if (i == NULL && !ambiguous && instance_settling(c) && !addr_is_multicast(a))
+	if ((flags & RESOLVE_FINAL) == 0 && i == NULL && !ambiguous && instance_settling(c) &&
+	    !addr_is_multicast(a))
 		return -EAGAIN;
 	if (i == NULL)
-		return resolve_plain(c, a, ret);
+		return resolve_plain(c, a, flags, ret);
 	if (i->is_host) {
 		*ret = c->peer_host;
 		return 0;
 	}
 	if (i->workload == NULL)
-		return -EAGAIN;
+		return (flags & RESOLVE_FINAL) != 0 ? resolve_plain(c, a, flags, ret) : -EAGAIN;
 	*ret = i->workload->peer;
 	return 0;
 }
@@ -180,12 +193,9 @@ static size_t
 append_addrs(const struct instance *i, struct addr *list, size_t n)
 {
 	size_t count;
-	const struct rtnl_addr *a;
+	const struct rtnl_addr *a = instance_addrs(i, &count);
 
-	if (i->addrs == NULL)
-		return n;
-	a = rtnl_watch_addrs(i->addrs, &count);
-	for (size_t k = 0; k < MIN(count, (size_t)CTL_MAX_ADDRS); k++)
+	for (size_t k = 0; k < count; k++)
 		list[n++] = a[k].addr;
 	return n;
 }
@@ -220,7 +230,7 @@ inventory_build(struct controller *c)
 	if (inv == NULL)
 		return NULL;
 	entries = calloc(c->n_workloads + 1, sizeof(*entries));
-	host = calloc(CTL_MAX_ADDRS, sizeof(*host));
+	host = calloc(RTNL_MAX_ADDRS, sizeof(*host));
 	inv->entries = entries;
 	inv->host = host;
 	if (entries == NULL || host == NULL)

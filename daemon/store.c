@@ -3,28 +3,30 @@
  * The store: SQLite in WAL mode with synchronous=FULL, so that a commit that returned survives the
  * loss of power. One writer, this process.
  *
- * A store that is newer than the program, or that SQLite finds damaged, is refused with a sentence
- * and left untouched: to start empty would be to forget the policy, and the rules in the kernel
- * would be taken for foreign. Before a migration the old file is copied aside.
+ * A store that is newer than the program, damaged or of something else is refused with a sentence
+ * and left untouched, byte for byte: to start empty would be to forget the policy, and the rules in
+ * the kernel would be taken for foreign. So nothing is written before all checks are passed, a new
+ * store is made under another name and renamed when it is whole, and a file without our tables is
+ * never taken for a new one.
  */
-#include "daemon/controller.h"
+#include "daemon/store_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <sqlite3.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #define STORE_VERSION 1
 #define STORE_FILE "nanoseg.db"
+#define BUSY_MS 3000 /* a controller that is still ending has the file */
 
-struct store {
-	sqlite3 *db;
-	sqlite3_stmt *put_edge, *delete_edge, *put_workload, *put_revision, *put_network;
-	bool open_transaction;
-};
+/* Of old revisions the text goes first, then the record. */
+#define KEEP_TEXTS "1000"
+#define KEEP_TEXT_BYTES "268435456"
+#define KEEP_REVISIONS "10000"
+#define TRIM_EVERY 16 /* revisions */
 
 static const char schema[] =
     "CREATE TABLE edge ("
@@ -37,14 +39,20 @@ static const char schema[] =
     "CREATE TABLE workload ("
     " name BLOB PRIMARY KEY, project BLOB, mode INTEGER NOT NULL, direction INTEGER NOT NULL,"
     " first_seen INTEGER, last_seen INTEGER, mode_since INTEGER, mode_reason BLOB,"
-    " auto_promoted INTEGER, labels TEXT) WITHOUT ROWID;"
+    " auto_promoted INTEGER, observed INTEGER, labels TEXT, selector TEXT) WITHOUT ROWID;"
     "CREATE TABLE network (name BLOB PRIMARY KEY, prefixes TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE revision ("
     " number INTEGER PRIMARY KEY, time INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,"
-    " reason BLOB, policy TEXT NOT NULL);";
+    " reason BLOB, size INTEGER NOT NULL, policy TEXT);"
+    "CREATE TABLE denial ("
+    " id TEXT PRIMARY KEY, kind INTEGER NOT NULL, dir INTEGER NOT NULL, from_peer BLOB NOT NULL,"
+    " to_peer BLOB NOT NULL, proto INTEGER NOT NULL, port_lo INTEGER NOT NULL,"
+    " port_hi INTEGER NOT NULL, src TEXT NOT NULL, dst TEXT NOT NULL, sport INTEGER NOT NULL,"
+    " dport INTEGER NOT NULL, count INTEGER NOT NULL, first_seen INTEGER, last_seen INTEGER)"
+    " WITHOUT ROWID;";
 
-static int
-sql_error(int rc)
+int
+store_error(int rc)
 {
 	switch (rc & 0xff) {
 	case SQLITE_OK:
@@ -70,7 +78,7 @@ sql_error(int rc)
 static int
 sql_exec(struct store *s, const char *sql)
 {
-	return sql_error(sqlite3_exec(s->db, sql, NULL, NULL, NULL));
+	return store_error(sqlite3_exec(s->db, sql, NULL, NULL, NULL));
 }
 
 static int
@@ -80,12 +88,12 @@ pragma_number(struct store *s, const char *sql, int *ret)
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
 
 	if (rc != SQLITE_OK)
-		return sql_error(rc);
+		return store_error(rc);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW)
 		*ret = sqlite3_column_int(st, 0);
 	sqlite3_finalize(st);
-	return rc == SQLITE_ROW ? 0 : sql_error(rc) < 0 ? sql_error(rc) : -EIO;
+	return rc == SQLITE_ROW ? 0 : store_error(rc) < 0 ? store_error(rc) : -EIO;
 }
 
 /* "ok" from quick_check, or -EBADMSG. */
@@ -98,7 +106,7 @@ check_integrity(struct store *s)
 	bool ok = false;
 
 	if (rc != SQLITE_OK)
-		return sql_error(rc);
+		return store_error(rc);
 	rc = sqlite3_step(st);
 	if (rc == SQLITE_ROW) {
 		text = sqlite3_column_text(st, 0);
@@ -119,9 +127,18 @@ prepare_all(struct store *s)
 				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->delete_edge, "DELETE FROM edge WHERE id = ?" },
 		{ &s->put_workload,
-		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?)" },
-		{ &s->put_revision, "INSERT INTO revision VALUES (?,?,?,?,?,?)" },
+		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?,?,?)" },
+		{ &s->put_revision, "INSERT INTO revision VALUES (?,?,?,?,?,?,?)" },
 		{ &s->put_network, "INSERT INTO network VALUES (?,?)" },
+		{ &s->put_denial,
+		    "INSERT OR REPLACE INTO denial VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+		{ &s->trim_texts,
+		    "UPDATE revision SET policy = NULL WHERE policy IS NOT NULL AND number <= "
+		    "(SELECT ifnull(max(number), 0) FROM (SELECT number, row_number() OVER w AS n, "
+		    "sum(size) OVER w AS total FROM revision WHERE policy IS NOT NULL "
+		    "WINDOW w AS (ORDER BY number DESC)) WHERE n > " KEEP_TEXTS
+		    " OR (n > 1 AND total > " KEEP_TEXT_BYTES "))" },
+		{ &s->trim_revisions, "DELETE FROM revision WHERE number <= ? - " KEEP_REVISIONS },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
@@ -129,7 +146,7 @@ prepare_all(struct store *s)
 		    s->db, all[i].sql, -1, SQLITE_PREPARE_PERSISTENT, all[i].st, NULL);
 
 		if (rc != SQLITE_OK)
-			return sql_error(rc);
+			return store_error(rc);
 	}
 	return 0;
 }
@@ -138,7 +155,8 @@ static int
 make_schema(struct store *s)
 {
 	char sql[64];
-	int r = sql_exec(s, "BEGIN IMMEDIATE");
+	int r =
+	    sql_exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
 
 	snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", STORE_VERSION);
 	if (r == 0)
@@ -149,60 +167,165 @@ make_schema(struct store *s)
 }
 
 static int
-open_checked(struct store *s, const char *path, struct diag *d)
+open_file(struct store *s, const char *path, int flags)
 {
+	int r = store_error(sqlite3_open_v2(path, &s->db,
+	    flags | SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, NULL));
+
+	if (r == 0)
+		sqlite3_busy_timeout(s->db, BUSY_MS);
+	return r;
+}
+
+static int
+sync_dir(const char *dir)
+{
+	_cleanup_close_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && fsync(fd) == 0 ? 0 : -errno;
+}
+
+/* An empty store, whole or not there at all. */
+static int
+make_store(const char *dir, const char *path)
+{
+	char fresh[PATH_MAX + 8], left[PATH_MAX + 16];
+	struct store s = { 0 };
+	int r;
+
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	snprintf(left, sizeof(left), "%s-wal", fresh);
+	unlink(fresh);
+	unlink(left);
+	r = open_file(&s, fresh, SQLITE_OPEN_CREATE);
+	if (r == 0 && chmod(fresh, 0600) < 0)
+		r = -errno;
+	if (r == 0)
+		r = sql_exec(&s, "PRAGMA locking_mode = EXCLUSIVE");
+	if (r == 0)
+		r = make_schema(&s);
+	if (sqlite3_close(s.db) != SQLITE_OK && r == 0)
+		r = -EIO;
+	if (r == 0 && access(left, F_OK) == 0)
+		r = -EIO; /* what is in the log is not in the file */
+	if (r == 0 && rename(fresh, path) < 0)
+		r = -errno;
+	return r == 0 ? sync_dir(dir) : r;
+}
+
+/* Reads only: whether this file is ours, whole, and of a version that we know. */
+static int
+check_file(struct store *s, const char *path, struct diag *d)
+{
+	static const char kept[] = "it is left as it is: restore it from a backup, or move it and "
+				   "its -wal file away to start with nothing";
 	int version = 0, r;
 
-	r = sql_error(sqlite3_open_v2(path, &s->db,
-	    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-	    NULL));
-	if (r == 0)
-		r = sql_exec(s, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
-				"PRAGMA synchronous = FULL; PRAGMA cache_size = -512;"
-				"PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF");
+	/* Exclusive before the first access: no file of shared memory, and nobody else writes. */
+	r = sql_exec(s, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY;"
+			"PRAGMA trusted_schema = OFF; PRAGMA cache_size = -512");
 	if (r == 0)
 		r = pragma_number(s, "PRAGMA user_version", &version);
-	if (r == 0)
-		r = check_integrity(s);
-	if (r < 0) {
+	if (r == 0 && version > STORE_VERSION) {
 		diag_set(d, 0, 0,
-		    "%s cannot be read: %s; it is left as it is: restore it from a "
-		    "backup, or move it away to start with nothing",
-		    path, s->db != NULL ? sqlite3_errmsg(s->db) : strerror(-r));
-		return r;
-	}
-	if (version > STORE_VERSION) {
-		diag_set(d, 0, 0,
-		    "%s has version %d, this program knows %d: it was written by a "
-		    "newer nanoseg and is left as it is",
+		    "%s has version %d, this program knows %d: it was written by a newer nanoseg "
+		    "and is left as it is",
 		    path, version, STORE_VERSION);
 		return -EPROTO;
 	}
-	if (version == 0)
-		r = make_schema(s);
+	if (r == 0 && version < 1) {
+		diag_set(d, 0, 0, "%s is not a store of nanoseg, or has lost its beginning; %s",
+		    path, kept);
+		return -EBADMSG;
+	}
 	if (r == 0)
-		r = prepare_all(s);
+		r = check_integrity(s);
+	if (r == -EBADMSG)
+		diag_set(d, 0, 0, "%s is damaged; %s", path, kept);
+	else if (r < 0)
+		diag_set(d, 0, 0, "%s cannot be read: %s; %s", path, sqlite3_errmsg(s->db), kept);
+	return r;
+}
+
+static int
+open_checked(struct store *s, const char *path, struct diag *d)
+{
+	int r = open_file(s, path, 0);
+
+	if (r < 0) {
+		diag_set(d, 0, 0, "%s cannot be opened: %s", path,
+		    s->db != NULL ? sqlite3_errmsg(s->db) : strerror(-r));
+		return r;
+	}
+	/* A refused file keeps its log as well. */
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	r = check_file(s, path, d);
 	if (r < 0)
-		diag_set(d, 0, 0, "%s: %s", path, sqlite3_errmsg(s->db));
+		return r;
+	r = prepare_all(s);
+	if (r == 0)
+		r = sql_exec(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+	if (r < 0) {
+		diag_set(d, 0, 0, "%s cannot be used: %s", path, sqlite3_errmsg(s->db));
+		return r;
+	}
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+	return 0;
+}
+
+/* Makes the store if there is none. */
+static int
+ensure_file(const char *dir, const char *path, const char *wal, struct diag *d)
+{
+	struct stat st;
+	int r;
+
+	if (lstat(path, &st) == 0)
+		return 0;
+	if (errno == ENOENT && lstat(wal, &st) == 0) {
+		/* SQLite would put the old log into the new file. */
+		diag_set(d, 0, 0,
+		    "%s is missing, but its log %s-wal is there: put the file back, or move the "
+		    "log away to start with nothing",
+		    path, STORE_FILE);
+		return -EBADMSG;
+	}
+	r = make_store(dir, path);
+	if (r < 0)
+		diag_set(d, 0, 0, "%s cannot be made: %s", path, strerror(-r));
 	return r;
 }
 
 int
 store_open(const char *dir, struct diag *d, struct store **ret)
 {
-	struct store *s = calloc(1, sizeof(*s));
-	char path[4096];
+	_cleanup_free_ char *real = realpath(dir, NULL);
+	char path[PATH_MAX], wal[PATH_MAX + 8];
+	struct store *s;
+	struct stat st;
+	bool had_wal;
 	int r;
 
+	if (real == NULL) {
+		r = -errno;
+		diag_set(d, 0, 0, "%s: %s", dir, strerror(-r));
+		return r;
+	}
+	if (snprintf(path, sizeof(path), "%s/%s", real, STORE_FILE) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	r = ensure_file(real, path, wal, d);
+	if (r < 0)
+		return r;
+	s = calloc(1, sizeof(*s));
 	if (s == NULL)
 		return -ENOMEM;
-	if (snprintf(path, sizeof(path), "%s/%s", dir, STORE_FILE) >= (int)sizeof(path)) {
-		free(s);
-		return -ENAMETOOLONG;
-	}
+	had_wal = lstat(wal, &st) == 0;
 	r = open_checked(s, path, d);
 	if (r < 0) {
 		store_close(s);
+		if (!had_wal && lstat(wal, &st) == 0 && st.st_size == 0)
+			unlink(wal);
 		return r;
 	}
 	*ret = s;
@@ -219,6 +342,9 @@ store_close(struct store *s)
 	sqlite3_finalize(s->put_workload);
 	sqlite3_finalize(s->put_revision);
 	sqlite3_finalize(s->put_network);
+	sqlite3_finalize(s->put_denial);
+	sqlite3_finalize(s->trim_texts);
+	sqlite3_finalize(s->trim_revisions);
 	sqlite3_close(s->db);
 	free(s);
 }
@@ -266,7 +392,7 @@ run(struct store *s, sqlite3_stmt *st)
 
 	sqlite3_reset(st);
 	sqlite3_clear_bindings(st);
-	return sql_error(rc);
+	return store_error(rc);
 }
 
 int
@@ -308,17 +434,28 @@ store_delete_edge(struct store *s, const char *id)
 	return run(s, s->delete_edge);
 }
 
+static char *
+labels_text(const struct policy_label *list, size_t n)
+{
+	json_t *o = json_object();
+	char *text;
+
+	for (size_t i = 0; i < n; i++)
+		json_object_set_new(o, list[i].key, json_string(list[i].value));
+	text = json_object_size(o) == n ? json_dumps(o, JSON_COMPACT) : NULL;
+	json_decref(o);
+	return text;
+}
+
 int
 store_put_workload(struct store *s, const struct workload *w)
 {
-	_cleanup_free_ char *labels = NULL;
+	_cleanup_free_ char *labels = labels_text(w->labels, w->n_labels);
+	_cleanup_free_ char *selector = labels_text(w->selector, w->n_selector);
 	sqlite3_stmt *st = s->put_workload;
-	json_t *o = json_object();
 
-	for (size_t i = 0; i < w->n_labels; i++)
-		json_object_set_new(o, w->labels[i].key, json_string(w->labels[i].value));
-	labels = json_dumps(o, JSON_COMPACT);
-	json_decref(o);
+	if (labels == NULL || selector == NULL)
+		return -ENOMEM;
 	bind_text(st, 1, w->name);
 	bind_text(st, 2, w->project);
 	sqlite3_bind_int(st, 3, (int)w->mode);
@@ -328,8 +465,9 @@ store_put_workload(struct store *s, const struct workload *w)
 	sqlite3_bind_int64(st, 7, (sqlite3_int64)w->mode_since_ns);
 	bind_text(st, 8, w->mode_reason);
 	sqlite3_bind_int(st, 9, w->auto_promoted);
-	if (labels != NULL)
-		sqlite3_bind_text(st, 10, labels, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_int64(st, 10, (sqlite3_int64)w->observed_ns);
+	sqlite3_bind_text(st, 11, labels, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_text(st, 12, selector, -1, SQLITE_TRANSIENT);
 	return run(s, st);
 }
 
@@ -363,209 +501,51 @@ int
 store_put_revision(struct store *s, const struct store_revision *rev)
 {
 	sqlite3_stmt *st = s->put_revision;
+	int r;
 
 	sqlite3_bind_int64(st, 1, (sqlite3_int64)rev->number);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)rev->time_ns);
-	sqlite3_bind_text(st, 3, rev->actor, -1, SQLITE_TRANSIENT);
-	sqlite3_bind_text(st, 4, rev->action, -1, SQLITE_TRANSIENT);
+	bind_text(st, 3, rev->actor);
+	bind_text(st, 4, rev->action);
 	bind_text(st, 5, rev->reason);
-	sqlite3_bind_text(st, 6, rev->policy_json, -1, SQLITE_TRANSIENT);
-	return run(s, st);
-}
-
-/* A column's text in malloc'ed memory, NULL for SQL's null. */
-static char *
-column_dup(sqlite3_stmt *st, int at)
-{
-	const void *bytes = sqlite3_column_blob(st, at);
-	int n = sqlite3_column_bytes(st, at);
-	char *text;
-
-	if (sqlite3_column_type(st, at) == SQLITE_NULL)
-		return NULL;
-	text = malloc((size_t)n + 1);
-	if (text == NULL)
-		return NULL;
-	if (n > 0)
-		memcpy(text, bytes, (size_t)n);
-	text[n] = '\0';
-	return text;
-}
-
-static void
-column_sketch(sqlite3_stmt *st, int at, uint32_t hashes[EDGE_SKETCH], uint8_t *ret_n)
-{
-	int n = MIN(sqlite3_column_bytes(st, at), EDGE_SKETCH * 4) / 4;
-
-	if (n > 0)
-		memcpy(hashes, sqlite3_column_blob(st, at), (size_t)n * 4);
-	*ret_n = (uint8_t)n;
-}
-
-static void
-column_evidence(sqlite3_stmt *st, struct edge_evidence *ev)
-{
-	ev->first_seen_ns = (uint64_t)sqlite3_column_int64(st, 8);
-	ev->last_seen_ns = (uint64_t)sqlite3_column_int64(st, 9);
-	ev->connections_source = (uint64_t)sqlite3_column_int64(st, 10);
-	ev->connections_destination = (uint64_t)sqlite3_column_int64(st, 11);
-	ev->bytes = (uint64_t)sqlite3_column_int64(st, 12);
-	ev->ends = (uint8_t)sqlite3_column_int(st, 13);
-	if (sqlite3_column_bytes(st, 14) == sizeof(ev->hour_bits))
-		memcpy(ev->hour_bits, sqlite3_column_blob(st, 14), sizeof(ev->hour_bits));
-	column_sketch(st, 15, ev->instance_hash, &ev->n_instances);
-	column_sketch(st, 16, ev->client_hash, &ev->n_clients);
-}
-
-static bool
-ports_valid(int proto, int lo, int hi, int state)
-{
-	return proto > 0 && proto < 256 && lo >= 0 && hi >= lo && hi <= 65535 &&
-	       state >= EDGE_PENDING && state <= EDGE_DENIED;
-}
-
-static int
-load_edge_row(sqlite3_stmt *st, const struct store_loader *l)
-{
-	char from_name[PEER_STRLEN], to_name[PEER_STRLEN];
-	_cleanup_free_ char *from = column_dup(st, 1), *to = column_dup(st, 2);
-	struct stored_edge e = { 0 };
-	int proto = sqlite3_column_int(st, 3), lo = sqlite3_column_int(st, 4),
-	    hi = sqlite3_column_int(st, 5), state = sqlite3_column_int(st, 6), r;
-
-	if (from == NULL || to == NULL || peer_parse(from, from_name, &e.from) < 0 ||
-	    peer_parse(to, to_name, &e.to) < 0 || !ports_valid(proto, lo, hi, state))
-		return -EBADMSG;
-	e.proto = (uint8_t)proto;
-	e.port_lo = (uint16_t)lo;
-	e.port_hi = (uint16_t)hi;
-	e.state = (enum edge_state)state;
-	e.flags = (uint32_t)sqlite3_column_int64(st, 7);
-	column_evidence(st, &e.evidence);
-	e.decision.reason = column_dup(st, 17);
-	e.decision.ticket = column_dup(st, 18);
-	e.decision.approved_by = column_dup(st, 19);
-	e.decision.decided_ns = (uint64_t)sqlite3_column_int64(st, 20);
-	e.decision.expires_ns = (uint64_t)sqlite3_column_int64(st, 21);
-	r = l->edge(l->arg, &e);
-	free(e.decision.reason);
-	free(e.decision.ticket);
-	free(e.decision.approved_by);
-	return r;
-}
-
-static int
-load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
-{
-	_cleanup_free_ char *name = column_dup(st, 0), *project = column_dup(st, 1),
-			    *reason = column_dup(st, 7), *labels = column_dup(st, 9);
-	int mode = sqlite3_column_int(st, 2), direction = sqlite3_column_int(st, 3);
-	struct stored_workload w = {
-		.name = name,
-		.project = project,
-		.mode_reason = reason,
-		.mode = (enum wl_mode)mode,
-		.direction = (enum wl_direction)direction,
-		.first_seen_ns = (uint64_t)sqlite3_column_int64(st, 4),
-		.last_seen_ns = (uint64_t)sqlite3_column_int64(st, 5),
-		.mode_since_ns = (uint64_t)sqlite3_column_int64(st, 6),
-		.auto_promoted = sqlite3_column_int(st, 8) != 0,
-		.labels_json = labels,
-	};
-
-	if (name == NULL || !workload_name_valid(name) || mode < MODE_OBSERVE ||
-	    mode > MODE_ENFORCE || direction < WL_INGRESS || direction > WL_BOTH)
-		return -EBADMSG;
-	return l->workload(l->arg, &w);
-}
-
-static int
-load_network_row(sqlite3_stmt *st, const struct store_loader *l)
-{
-	_cleanup_free_ char *name = column_dup(st, 0), *text = column_dup(st, 1);
-	_cleanup_free_ struct prefix *prefixes = NULL;
-	json_t *list = text != NULL ? json_loads(text, 0, NULL) : NULL;
-	struct policy_network n = { .name = name };
-	int r = 0;
-
-	prefixes = calloc(json_array_size(list) + 1, sizeof(*prefixes));
-	if (name == NULL || list == NULL || prefixes == NULL)
-		r = -EBADMSG;
-	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
-		const char *p = json_string_value(json_array_get(list, i));
-
-		if (p == NULL || prefix_parse(p, &prefixes[n.n_prefixes++]) < 0)
-			r = -EBADMSG;
-	}
-	n.prefixes = prefixes;
-	if (r == 0)
-		r = l->network(l->arg, &n);
-	json_decref(list);
-	return r;
-}
-
-static int
-load_revision_row(sqlite3_stmt *st, const struct store_loader *l)
-{
-	return l->revision(l->arg, (uint64_t)sqlite3_column_int64(st, 0));
+	sqlite3_bind_int64(st, 6, (sqlite3_int64)strlen(rev->policy_json));
+	sqlite3_bind_text(st, 7, rev->policy_json, -1, SQLITE_TRANSIENT);
+	r = run(s, st);
+	if (r < 0 || rev->number % TRIM_EVERY != 0)
+		return r;
+	r = run(s, s->trim_texts);
+	if (r < 0)
+		return r;
+	sqlite3_bind_int64(s->trim_revisions, 1, (sqlite3_int64)rev->number);
+	return run(s, s->trim_revisions);
 }
 
 int
-store_load(struct store *s, const struct store_loader *l, struct diag *d)
+store_put_denial(struct store *s, const struct peer_table *peers, const struct denial *d)
 {
-	static const struct {
-		const char *what, *sql;
-		int (*row)(sqlite3_stmt *st, const struct store_loader *l);
-	} tables[] = {
-		{ "networks", "SELECT * FROM network ORDER BY name", load_network_row },
-		{ "workloads", "SELECT * FROM workload ORDER BY first_seen, name",
-		    load_workload_row },
-		{ "edges", "SELECT * FROM edge ORDER BY first_seen, id", load_edge_row },
-		{ "revisions", "SELECT ifnull(max(number), 0) FROM revision", load_revision_row },
-	};
+	sqlite3_stmt *st = s->put_denial;
+	char from[PEER_STRLEN], to[PEER_STRLEN], addr[ADDR_STRLEN];
 
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		sqlite3_stmt *st;
-		int rc = sqlite3_prepare_v2(s->db, tables[i].sql, -1, &st, NULL);
-		int r = sql_error(rc);
-
-		while (r == 0 && (rc = sqlite3_step(st)) == SQLITE_ROW)
-			r = tables[i].row(st, l);
-		if (r == 0)
-			r = sql_error(rc);
-		sqlite3_finalize(st);
-		if (r < 0) {
-			diag_set(d, 0, 0,
-			    "the stored %s cannot be read: %s; the file is left as it "
-			    "is",
-			    tables[i].what, strerror(-r));
-			return r;
-		}
-	}
-	return 0;
+	sqlite3_bind_text(st, 1, d->id, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_int(st, 2, d->kind);
+	sqlite3_bind_int(st, 3, d->dir);
+	bind_text(st, 4, peer_format(peer_get(peers, d->key.from), from));
+	bind_text(st, 5, peer_format(peer_get(peers, d->key.to), to));
+	sqlite3_bind_int(st, 6, d->key.proto);
+	sqlite3_bind_int(st, 7, d->key.port_lo);
+	sqlite3_bind_int(st, 8, d->key.port_hi);
+	sqlite3_bind_text(st, 9, addr_format(&d->last.src, addr), -1, SQLITE_TRANSIENT);
+	sqlite3_bind_text(st, 10, addr_format(&d->last.dst, addr), -1, SQLITE_TRANSIENT);
+	sqlite3_bind_int(st, 11, d->last.sport);
+	sqlite3_bind_int(st, 12, d->last.dport);
+	sqlite3_bind_int64(st, 13, (sqlite3_int64)d->count);
+	sqlite3_bind_int64(st, 14, (sqlite3_int64)d->first_ns);
+	sqlite3_bind_int64(st, 15, (sqlite3_int64)d->last_ns);
+	return run(s, st);
 }
 
-json_t *
-store_revisions(struct store *s, size_t max)
+int
+store_clear_denials(struct store *s)
 {
-	json_t *list = json_array();
-	sqlite3_stmt *st;
-
-	if (sqlite3_prepare_v2(s->db,
-		"SELECT number, time, actor, action, reason FROM revision ORDER BY number DESC "
-		"LIMIT ?",
-		-1, &st, NULL) != SQLITE_OK)
-		return list;
-	sqlite3_bind_int64(st, 1, (sqlite3_int64)max);
-	while (sqlite3_step(st) == SQLITE_ROW) {
-		_cleanup_free_ char *actor = column_dup(st, 2), *action = column_dup(st, 3),
-				    *reason = column_dup(st, 4);
-
-		json_array_append_new(list, json_pack("{s:I, s:I, s:s?, s:s?, s:s?}", "revision",
-						(json_int_t)sqlite3_column_int64(st, 0), "timeNs",
-						(json_int_t)sqlite3_column_int64(st, 1), "actor",
-						actor, "action", action, "reason", reason));
-	}
-	sqlite3_finalize(st);
-	return list;
+	return sql_exec(s, "DELETE FROM denial");
 }

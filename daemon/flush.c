@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Evidence to the store: what was observed since the last time, in one transaction. Decisions do
+ * not come this way (segment.c): they are durable before they are acknowledged.
+ */
+#include "daemon/controller.h"
+
+static bool
+has_unsaved(struct controller *c)
+{
+	size_t pos = 0;
+	struct edge *e;
+
+	if (denial_unsaved(c->denials))
+		return true;
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (w->dirty)
+			return true;
+	while ((e = edge_table_next(c->edges, &pos)) != NULL)
+		if (e->dirty)
+			return true;
+	return false;
+}
+
+static int
+write_all(struct controller *c)
+{
+	size_t pos = 0;
+	struct edge *e;
+	int r = 0;
+
+	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL)
+		if (e->dirty)
+			r = store_put_edge(c->store, c->peers, e);
+	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
+		if (w->dirty)
+			r = store_put_workload(c->store, w);
+	return r == 0 ? denial_save(c) : r;
+}
+
+int
+flush_evidence(struct controller *c)
+{
+	size_t pos = 0;
+	struct edge *e;
+	int r;
+
+	if (!has_unsaved(c))
+		return 0;
+	r = store_begin(c->store);
+	if (r == 0)
+		r = write_all(c);
+	if (r == 0)
+		r = store_commit(c->store);
+	if (r < 0) {
+		store_rollback(c->store);
+		return r;
+	}
+	while ((e = edge_table_next(c->edges, &pos)) != NULL)
+		e->dirty = false;
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		w->dirty = false;
+	denial_saved(c->denials);
+	return 0;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared between the segment*.c files alone. */
+#ifndef NANOSEG_DAEMON_SEGMENT_INTERNAL_H
+#define NANOSEG_DAEMON_SEGMENT_INTERNAL_H
+
+#include "daemon/controller.h"
+
+/* segment_policy.c: deep copies; *ret is untouched on failure. 0 or -ENOMEM. */
+int labels_copy(const struct policy_label *from, size_t n, struct policy_label **ret);
+void labels_free(struct policy_label *list, size_t n);
+int networks_copy(const struct policy_network *from, size_t n, struct policy_network **ret);
+void networks_free(struct policy_network *list, size_t n);
+/* NULL gives NULL. 0 or -ENOMEM. */
+int text_copy(const char *text, char **ret);
+
+/*
+ * segment_undo.c: what a change touches is saved before it is touched, so that a refused change
+ * leaves no trace: not in edges, workloads or networks, and none that it made. Rolling back
+ * allocates nothing and cannot fail.
+ */
+struct edge_undo {
+	struct edge *edge;
+	bool created, dirty;
+	enum edge_state state;
+	uint32_t flags;
+	struct edge_decision decision;
+};
+
+struct workload_undo {
+	struct workload *workload;
+	enum wl_mode mode;
+	enum wl_direction direction;
+	uint64_t mode_since_ns;
+	char *mode_reason;
+	struct policy_label *labels, *selector;
+	size_t n_labels, n_selector;
+	bool dirty, auto_promoted;
+};
+
+struct undo {
+	struct edge_undo *edges;
+	struct workload_undo *workloads;
+	size_t n_edges, n_workloads;
+	struct workload **tail; /* workloads behind it are new */
+	struct policy_network *networks;
+	size_t n_networks;
+	bool has_networks;
+};
+
+void undo_start(struct undo *u, struct controller *c);
+/* created: the edge is there only for this change. 0 or -ENOMEM. */
+int undo_save_edge(struct undo *u, struct edge *e, bool created);
+int undo_save_workload(struct undo *u, const struct workload *w);
+/* Takes the networks in force out of the controller; the caller puts others there. */
+void undo_save_networks(struct undo *u, struct controller *c);
+/* Distinct edges saved. */
+size_t undo_count_edges(const struct undo *u);
+void undo_roll_back(struct undo *u, struct controller *c);
+void undo_done(struct undo *u);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The policy as one value, made from the tables, and the tables made from the store. */
+#include "daemon/segment_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int
+text_copy(const char *text, char **ret)
+{
+	char *copy;
+
+	if (text == NULL) {
+		*ret = NULL;
+		return 0;
+	}
+	copy = strdup(text);
+	if (copy == NULL)
+		return -ENOMEM;
+	*ret = copy;
+	return 0;
+}
+
+void
+labels_free(struct policy_label *list, size_t n)
+{
+	for (size_t i = 0; list != NULL && i < n; i++) {
+		free(list[i].key);
+		free(list[i].value);
+	}
+	free(list);
+}
+
+int
+labels_copy(const struct policy_label *from, size_t n, struct policy_label **ret)
+{
+	struct policy_label *list = calloc(n + 1, sizeof(*list));
+
+	if (list == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (text_copy(from[i].key, &list[i].key) < 0 ||
+		    text_copy(from[i].value, &list[i].value) < 0) {
+			labels_free(list, n);
+			return -ENOMEM;
+		}
+	}
+	*ret = list;
+	return 0;
+}
+
+void
+networks_free(struct policy_network *list, size_t n)
+{
+	for (size_t i = 0; list != NULL && i < n; i++) {
+		free(list[i].name);
+		free(list[i].prefixes);
+	}
+	free(list);
+}
+
+int
+networks_copy(const struct policy_network *from, size_t n, struct policy_network **ret)
+{
+	struct policy_network *list = calloc(n + 1, sizeof(*list));
+
+	if (list == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		size_t count = from[i].n_prefixes;
+
+		list[i].prefixes = calloc(count + 1, sizeof(struct prefix));
+		if (list[i].prefixes == NULL || text_copy(from[i].name, &list[i].name) < 0) {
+			networks_free(list, n);
+			return -ENOMEM;
+		}
+		if (count > 0)
+			memcpy(list[i].prefixes, from[i].prefixes, count * sizeof(struct prefix));
+		list[i].n_prefixes = count;
+	}
+	*ret = list;
+	return 0;
+}
+
+/* The policy's end of an edge: its name is the policy's own, or NULL. */
+static int
+copy_peer(struct controller *c, peer_id id, struct peer *ret)
+{
+	const struct peer *p = peer_get(c->peers, id);
+	char *name;
+
+	if (text_copy(p->name, &name) < 0)
+		return -ENOMEM;
+	*ret = *p;
+	ret->name = name;
+	return 0;
+}
+
+static int
+policy_edge_from(struct controller *c, const struct edge *e, struct policy_edge *pe)
+{
+	pe->proto = e->key.proto;
+	pe->port_lo = e->key.port_lo;
+	pe->port_hi = e->key.port_hi;
+	pe->state = e->state;
+	pe->expires_ns = e->decision.expires_ns;
+	memcpy(pe->id, e->id, sizeof(pe->id));
+	if (copy_peer(c, e->key.from, &pe->from) < 0 || copy_peer(c, e->key.to, &pe->to) < 0 ||
+	    text_copy(e->decision.reason, &pe->reason) < 0)
+		return -ENOMEM;
+	return text_copy(e->decision.ticket, &pe->ticket);
+}
+
+static int
+policy_workload_from(const struct workload *w, struct policy_workload *pw)
+{
+	pw->mode = w->mode;
+	pw->direction = w->direction;
+	if (text_copy(w->name, &pw->name) < 0 ||
+	    labels_copy(w->labels, w->n_labels, &pw->labels) < 0)
+		return -ENOMEM;
+	pw->n_labels = w->n_labels;
+	if (labels_copy(w->selector, w->n_selector, &pw->selector) < 0)
+		return -ENOMEM;
+	pw->n_selector = w->n_selector;
+	return 0;
+}
+
+int
+segment_build_policy(struct controller *c, bool with_pending, struct policy **ret)
+{
+	_cleanup_(policy_freep) struct policy *p = calloc(1, sizeof(*p));
+	size_t pos = 0;
+	struct edge *e;
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->name = strdup("host");
+	p->revision = c->revision;
+	p->workloads = calloc(c->n_workloads + 1, sizeof(*p->workloads));
+	p->edges = calloc(edge_table_count(c->edges) + 1, sizeof(*p->edges));
+	if (p->name == NULL || p->workloads == NULL || p->edges == NULL)
+		return -ENOMEM;
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (policy_workload_from(w, &p->workloads[p->n_workloads++]) < 0)
+			return -ENOMEM;
+	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (e->state == EDGE_PENDING && !with_pending)
+			continue;
+		if (policy_edge_from(c, e, &p->edges[p->n_edges++]) < 0)
+			return -ENOMEM;
+	}
+	if (networks_copy(c->networks, c->n_networks, &p->networks) < 0)
+		return -ENOMEM;
+	p->n_networks = c->n_networks;
+	*ret = steal_ptr(p);
+	return 0;
+}
+
+static int
+load_edge(void *arg, const struct stored_edge *s)
+{
+	struct controller *c = arg;
+	struct edge_key key = { .proto = s->proto, .port_lo = s->port_lo, .port_hi = s->port_hi };
+	struct edge *e;
+	int r;
+
+	r = peer_intern(c->peers, &s->from, &key.from);
+	if (r == 0)
+		r = peer_intern(c->peers, &s->to, &key.to);
+	if (r == 0)
+		r = edge_table_add(c->edges, &key, &e);
+	if (r == 0)
+		r = edge_decide(c->edges, e, s->state, &s->decision);
+	if (r < 0)
+		return r;
+	e->flags = s->flags;
+	e->evidence = s->evidence;
+	e->dirty = false;
+	return 0;
+}
+
+static int
+load_labels(const char *text, struct policy_label **ret, size_t *ret_n)
+{
+	json_t *o = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	_cleanup_free_ struct policy_label *list = calloc(json_object_size(o) + 1, sizeof(*list));
+	struct policy_label *copy;
+	const char *key;
+	json_t *value;
+	size_t n = 0;
+	int r = list != NULL ? 0 : -ENOMEM;
+
+	json_object_foreach(o, key, value)
+	{
+		if (r == 0 && json_is_string(value))
+			list[n++] =
+			    (struct policy_label){ (char *)key, (char *)json_string_value(value) };
+	}
+	if (r == 0)
+		r = labels_copy(list, n, &copy);
+	if (r == 0) {
+		*ret = copy;
+		*ret_n = n;
+	}
+	json_decref(o);
+	return r;
+}
+
+static int
+load_workload(void *arg, const struct stored_workload *s)
+{
+	struct controller *c = arg;
+	struct workload *w = workload_get(c, s->name);
+	int r;
+
+	if (w == NULL)
+		return -ENOSPC;
+	w->mode = s->mode;
+	w->direction = s->direction;
+	snprintf(w->project, sizeof(w->project), "%s", s->project != NULL ? s->project : "");
+	w->first_seen_ns = s->first_seen_ns;
+	w->last_seen_ns = s->last_seen_ns;
+	w->mode_since_ns = s->mode_since_ns;
+	w->observed_ns = s->observed_ns;
+	w->auto_promoted = s->auto_promoted;
+	w->dirty = false;
+	r = text_copy(s->mode_reason, &w->mode_reason);
+	if (r == 0)
+		r = load_labels(s->labels_json, &w->labels, &w->n_labels);
+	if (r == 0)
+		r = load_labels(s->selector_json, &w->selector, &w->n_selector);
+	return r;
+}
+
+static int
+load_network(void *arg, const struct policy_network *n)
+{
+	struct controller *c = arg;
+	struct policy_network *grown, *one;
+
+	grown = realloc(c->networks, (c->n_networks + 1) * sizeof(*grown));
+	if (grown == NULL)
+		return -ENOMEM;
+	c->networks = grown;
+	if (networks_copy(n, 1, &one) < 0)
+		return -ENOMEM;
+	c->networks[c->n_networks++] = one[0];
+	free(one);
+	return 0;
+}
+
+static int
+load_denial(void *arg, const struct stored_denial *s)
+{
+	return denial_restore(arg, s);
+}
+
+static int
+load_revision(void *arg, uint64_t newest)
+{
+	struct controller *c = arg;
+
+	c->revision = newest;
+	return 0;
+}
+
+int
+segment_load(struct controller *c, struct diag *d)
+{
+	const struct store_loader l = {
+		.arg = c,
+		.edge = load_edge,
+		.workload = load_workload,
+		.network = load_network,
+		.denial = load_denial,
+		.revision = load_revision,
+	};
+	int r = store_load(c->store, &l, d);
+
+	if (r < 0)
+		return r;
+	return segment_build_policy(c, false, &c->policy);
+}

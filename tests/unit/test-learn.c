@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctl-fixture.h"
+
+static int
+setup(void **state)
+{
+	*state = ctl_new(NULL);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	ctl_free(*state);
+	return 0;
+}
+
+static void
+see(struct controller *c, uint64_t netns, const char *src, const char *dst, uint16_t port,
+    uint8_t flags)
+{
+	struct flow_event ev = ctl_event(netns, FLOW_ANSWERED, src, dst, port);
+
+	ev.flags = flags;
+	learn_flow(c, &ev);
+}
+
+static void
+both_ends_are_one_connection_and_one_line(void **state)
+{
+	struct controller *c = *state;
+	struct edge *e;
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	ctl_instance(c, 2, "api", "10.0.0.2");
+	see(c, 1, "10.0.0.1", "10.0.0.2", 80, 0);
+	see(c, 2, "10.0.0.1", "10.0.0.2", 80, 0);
+	assert_int_equal(edge_table_count(c->edges), 1);
+	e = ctl_edge(c, "web", "api", 80);
+	assert_non_null(e);
+	assert_int_equal(edge_connections(e), 1);
+	assert_int_equal(e->evidence.ends, EDGE_END_SOURCE | EDGE_END_DESTINATION);
+	assert_int_equal(e->flags, 0);
+	assert_int_equal(flow_ring_head(c->flows), 2);
+}
+
+static void
+a_destination_alone_is_listed(void **state)
+{
+	struct controller *c = *state;
+
+	ctl_instance(c, 2, "api", "10.0.0.2");
+	see(c, 2, "192.168.7.7", "10.0.0.2", 80, 0);
+	assert_int_equal(edge_connections(ctl_edge(c, "addr:192.168.7.7", "api", 80)), 1);
+	assert_int_equal(flow_ring_head(c->flows), 2);
+}
+
+static void
+replicas_are_one_workload(void **state)
+{
+	struct controller *c = *state;
+	struct instance *i;
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	i = ctl_instance(c, 2, "web", "10.0.0.2");
+	assert_int_equal(c->n_workloads, 1);
+	assert_ptr_equal(i->workload, workload_find(c, "web"));
+	see(c, 1, "10.0.0.1", "10.0.0.9", 80, 0);
+	see(c, 2, "10.0.0.2", "10.0.0.9", 80, 0);
+	assert_int_equal(edge_table_count(c->edges), 1);
+	assert_int_equal(
+	    edge_instances_estimate(&ctl_edge(c, "web", "addr:10.0.0.9", 80)->evidence), 2);
+}
+
+static void
+the_hosts_connections_are_flagged(void **state)
+{
+	struct controller *c = *state;
+
+	ctl_instance(c, 9, "host", "10.0.0.254");
+	ctl_instance(c, 2, "api", "10.0.0.2");
+	see(c, 2, "10.0.0.254", "10.0.0.2", 80, 0);
+	assert_int_equal(ctl_edge(c, "host", "api", 80)->flags, EDGE_FLAG_VIA_HOST);
+}
+
+static void
+a_container_called_host_is_not_the_host(void **state)
+{
+	struct controller *c = *state;
+	struct w_netns n = { .cookie = 5, .flags = NETNS_F_NAMED, .basename = "internet" };
+
+	instance_on_netns(c, &n);
+	assert_non_null(workload_find(c, "internet"));
+	assert_int_not_equal(workload_find(c, "internet")->peer, c->peer_internet);
+}
+
+static void
+an_unproven_direction_is_flagged_until_proven(void **state)
+{
+	struct controller *c = *state;
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	see(c, 1, "10.0.0.1", "10.0.0.2", 80, FLOW_F_MIDSTREAM);
+	assert_int_equal(ctl_edge(c, "web", "addr:10.0.0.2", 80)->flags, EDGE_FLAG_MIDSTREAM);
+	see(c, 1, "10.0.0.1", "10.0.0.2", 81, FLOW_F_MIDSTREAM | FLOW_F_ORIENTED);
+	assert_int_equal(ctl_edge(c, "web", "addr:10.0.0.2", 81)->flags, 0);
+	see(c, 1, "10.0.0.1", "10.0.0.2", 80, 0);
+	assert_int_equal(ctl_edge(c, "web", "addr:10.0.0.2", 80)->flags, 0);
+}
+
+static void
+a_dump_counts_nothing_twice(void **state)
+{
+	struct controller *c = *state;
+	struct edge *e;
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	see(c, 1, "10.0.0.1", "10.0.0.2", 80, 0);
+	see(c, 1, "10.0.0.1", "10.0.0.2", 80, FLOW_F_FROM_DUMP | FLOW_F_MIDSTREAM);
+	see(c, 1, "10.0.0.1", "10.0.0.2", 80, FLOW_F_FROM_SOCKET | FLOW_F_MIDSTREAM);
+	e = ctl_edge(c, "web", "addr:10.0.0.2", 80);
+	assert_int_equal(edge_connections(e), 1);
+	assert_int_equal(e->flags, 0);
+	/* What only the dump has seen is there all the same. */
+	see(c, 1, "10.0.0.1", "10.0.0.2", 81, FLOW_F_FROM_DUMP);
+	assert_int_equal(edge_connections(ctl_edge(c, "web", "addr:10.0.0.2", 81)), 1);
+}
+
+static void
+refusals_and_attempts_are_never_learned(void **state)
+{
+	struct controller *c = *state;
+	static const uint8_t kinds[] = { FLOW_DENIED, FLOW_AUDITED, FLOW_ATTEMPT };
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct flow_event ev =
+		    ctl_event(1, kinds[i], "10.0.0.1", "10.0.0.2", (uint16_t)(80 + i));
+
+		learn_flow(c, &ev);
+	}
+	ctl_wait(10 * NSEC_PER_SEC);
+	attempt_tick(c);
+	assert_int_equal(edge_table_count(c->edges), 0);
+	assert_int_equal(denial_head(c->denials), 3);
+}
+
+static void
+events_wait_for_a_name_and_keep_their_number(void **state)
+{
+	struct controller *c = *state;
+	struct w_netns n = { .cookie = 7, .flags = NETNS_F_ENGINE };
+	struct instance *i;
+	struct addr a = ctl_addr("10.0.0.7");
+	char json[256];
+
+	memset(n.container_id, 'a', 64);
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	instance_on_netns(c, &n);
+	i = instance_find(c, 7);
+	assert_int_equal(sent[MSG_D_LOOKUP], 1);
+	assert_int_equal(addr_map_claim(c->addr_map, &a, i), 0);
+	for (unsigned k = 0; k < 3; k++)
+		see(c, 1, "10.0.0.1", "10.0.0.7", 80, 0);
+	assert_int_equal(edge_table_count(c->edges), 0);
+	assert_int_equal(c->n_waiting, 3);
+	snprintf(json, sizeof(json), "{\"id\":\"%s\",\"name\":\"db\",\"image\":\"postgres\"}",
+	    n.container_id);
+	instance_on_container(c, json, strlen(json));
+	assert_int_equal(c->n_waiting, 0);
+	assert_non_null(ctl_edge(c, "web", "db", 80));
+	assert_int_equal(edge_connections(ctl_edge(c, "web", "db", 80)), 3);
+	addr_map_retract(c->addr_map, &a, i);
+	{
+		struct d_id gone = { 0 };
+
+		memcpy(gone.id, n.container_id, 65);
+		instance_on_container_gone(c, &gone);
+	}
+}
+
+static void
+waiting_is_bounded_in_number_and_time(void **state)
+{
+	struct controller *c = *state;
+	struct w_netns n = { .cookie = 7, .flags = NETNS_F_ENGINE };
+
+	instance_on_netns(c, &n);
+	for (unsigned k = 0; k < CTL_MAX_WAITING + 10; k++)
+		see(c, 7, "10.0.0.1", "10.0.0.7", 80, 0);
+	assert_int_equal(c->n_waiting, CTL_MAX_WAITING);
+	assert_int_equal(c->waiting_lost, 10);
+	ctl_wait(c->config->identify_timeout_ns + 2 * NSEC_PER_SEC);
+	learn_retry_waiting(c, true);
+	assert_int_equal(c->n_waiting, 0);
+	assert_int_equal(c->waiting_lost, CTL_MAX_WAITING + 10);
+}
+
+static void
+an_unknown_address_is_taken_as_it_is_once_nobody_is_expected(void **state)
+{
+	struct controller *c = *state;
+	struct w_netns n = { .cookie = 7, .flags = NETNS_F_ENGINE };
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	instance_on_netns(c, &n);
+	see(c, 1, "10.0.0.1", "10.0.0.9", 80, 0);
+	assert_int_equal(c->n_waiting, 1);
+	ctl_wait(c->config->identify_timeout_ns + 2 * NSEC_PER_SEC);
+	instance_tick(c);
+	assert_int_equal(c->n_waiting, 0);
+	assert_int_equal(c->waiting_lost, 0);
+	assert_non_null(ctl_edge(c, "web", "addr:10.0.0.9", 80));
+}
+
+static void
+an_event_waits_for_its_own_namespaces_addresses(void **state)
+{
+	struct controller *c = *state;
+	struct instance *i = ctl_instance(c, 1, "web", "10.0.0.1");
+
+	i->addrs->ready = false;
+	i->addrs->n = 0;
+	see(c, 1, "10.0.0.3", "10.0.0.2", 80, 0);
+	assert_int_equal(c->n_waiting, 1);
+	i->addrs->ready = true;
+	i->addrs->list[i->addrs->n++].addr = ctl_addr("10.0.0.3");
+	learn_retry_waiting(c, false);
+	assert_int_equal(c->n_waiting, 0);
+	assert_non_null(ctl_edge(c, "web", "addr:10.0.0.2", 80));
+}
+
+static void
+an_address_of_two_workloads_is_nobodys(void **state)
+{
+	struct controller *c = *state;
+	struct addr a = ctl_addr("10.0.0.1");
+	struct instance *i;
+	bool ambiguous;
+
+	ctl_instance(c, 3, "other", "10.0.0.3");
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	i = ctl_instance(c, 2, "evil", "10.0.0.1");
+	assert_null(addr_map_find(c->addr_map, &a, &ambiguous));
+	assert_true(ambiguous);
+	see(c, 3, "10.0.0.3", "10.0.0.1", 80, 0);
+	assert_non_null(ctl_edge(c, "other", "addr:10.0.0.1", 80));
+	/* In its own namespace an address is its own. */
+	see(c, 2, "10.0.0.1", "10.0.0.3", 81, 0);
+	assert_non_null(ctl_edge(c, "evil", "other", 81));
+	instance_on_netns_gone(c, 2);
+	assert_non_null(addr_map_find(c->addr_map, &a, &ambiguous));
+	assert_false(ambiguous);
+	(void)i;
+}
+
+static void
+an_address_of_the_host_is_not_taken_by_a_nameless_container(void **state)
+{
+	struct controller *c = *state;
+	struct w_netns n = { .cookie = 7, .flags = NETNS_F_ENGINE };
+	struct addr a = ctl_addr("10.0.0.254");
+	bool ambiguous;
+
+	ctl_instance(c, 9, "host", "10.0.0.254");
+	instance_on_netns(c, &n);
+	assert_int_equal(addr_map_claim(c->addr_map, &a, instance_find(c, 7)), 0);
+	assert_null(addr_map_find(c->addr_map, &a, &ambiguous));
+	assert_true(ambiguous);
+	addr_map_retract(c->addr_map, &a, instance_find(c, 7));
+}
+
+static void
+all_of_the_hosts_addresses_count_and_a_bounded_number_of_a_containers(void **state)
+{
+	struct controller *c = *state;
+	struct instance *host = ctl_instance(c, 9, "host", "10.0.0.254"),
+			*web = ctl_instance(c, 1, "web", "10.0.0.1");
+	struct inventory *inv;
+
+	for (uint8_t k = 1; k < MAX_FAKE_ADDRS; k++) {
+		struct addr a = ctl_addr("10.1.0.0"), b = ctl_addr("10.2.0.0");
+
+		a.bytes[3] = b.bytes[3] = k;
+		host->addrs->list[host->addrs->n++].addr = a;
+		web->addrs->list[web->addrs->n++].addr = b;
+	}
+	inv = inventory_build(c);
+	assert_non_null(inv);
+	assert_int_equal(inv->n_host, MAX_FAKE_ADDRS);
+	assert_int_equal(inv->n_entries, 1);
+	assert_int_equal(inv->entries[0].n_addrs, CTL_MAX_ADDRS);
+	inventory_free(inv);
+}
+
+static void
+scans_leave_room_for_names(void **state)
+{
+	struct controller *c = *state;
+	size_t max = c->config->max_edges = 1000;
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	for (unsigned k = 0; k < 3 * max; k++) {
+		struct flow_event ev = ctl_event(1, FLOW_DENIED, "10.0.0.1", "10.9.0.0", 80);
+
+		ev.tuple.dst.bytes[2] = (uint8_t)(k >> 8);
+		ev.tuple.dst.bytes[3] = (uint8_t)k;
+		learn_flow(c, &ev);
+	}
+	assert_true(peer_table_count(c->peers) <= max);
+	assert_true(c->waiting_lost > 0);
+	see(c, 1, "10.0.0.1", "10.8.0.1", 80, 0);
+	assert_non_null(ctl_edge(c, "web", "addr:10.8.0.1", 80));
+	assert_non_null(workload_get(c, "new"));
+}
+
+static void
+the_internet_does_not_cover_a_workload_with_a_public_address(void **state)
+{
+	struct controller *c = *state;
+	struct edge *e = ctl_add_edge(c, "web", "internet", 443);
+
+	assert_int_equal(edge_decide(c->edges, e, EDGE_APPROVED, NULL), 0);
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	ctl_instance(c, 2, "api", "203.0.113.9");
+	see(c, 1, "10.0.0.1", "203.0.113.9", 443, 0);
+	assert_non_null(ctl_edge(c, "web", "api", 443));
+	assert_int_equal(edge_connections(e), 0);
+	see(c, 1, "10.0.0.1", "203.0.113.10", 443, 0);
+	assert_int_equal(edge_connections(e), 1);
+}
+
+static struct ct_entry
+translated(const char *client, const char *published, const char *server, const char *seen_as)
+{
+	struct tuple behind = ctl_event(0, FLOW_ANSWERED, seen_as, server, 80).tuple;
+
+	return (
+	    struct ct_entry){ .orig = ctl_event(0, FLOW_ANSWERED, client, published, 8080).tuple,
+		.reply = tuple_reverse(&behind) };
+}
+
+static void
+nat_is_known_in_both_directions(void **state)
+{
+	struct controller *c = *state;
+	struct ct_entry e = translated("10.0.0.1", "10.0.0.254", "10.0.0.2", "10.0.0.254"), plain;
+	struct tuple behind = tuple_reverse(&e.reply);
+
+	assert_null(nat_cache_find(c->nat, &e.orig));
+	nat_cache_add(c->nat, &e);
+	assert_true(tuple_eq(nat_cache_find(c->nat, &e.orig), &behind));
+	assert_true(tuple_eq(nat_cache_find(c->nat, &behind), &e.orig));
+	plain = e;
+	plain.orig.sport = 1;
+	plain.reply = tuple_reverse(&plain.orig);
+	nat_cache_add(c->nat, &plain);
+	assert_null(nat_cache_find(c->nat, &plain.orig));
+}
+
+static void
+a_published_port_names_who_is_behind_it_and_is_listed_once(void **state)
+{
+	struct controller *c = *state;
+	struct ct_entry e = translated("10.0.0.1", "10.0.0.254", "10.0.0.2", "10.0.0.254");
+	const struct flow_record *rec;
+	uint64_t seq = 0;
+
+	ctl_instance(c, 9, "host", "10.0.0.254");
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	ctl_instance(c, 2, "api", "10.0.0.2");
+	nat_cache_add(c->nat, &e);
+	see(c, 1, "10.0.0.1", "10.0.0.254", 8080, 0);
+	see(c, 2, "10.0.0.254", "10.0.0.2", 80, 0);
+	rec = flow_ring_next(c->flows, &seq);
+	assert_non_null(rec);
+	assert_int_equal(rec->to, c->peer_host);
+	assert_int_equal(rec->behind, workload_find(c, "api")->peer);
+	assert_null(flow_ring_next(c->flows, &seq));
+	assert_int_equal(ctl_edge(c, "host", "api", 80)->flags, EDGE_FLAG_VIA_HOST);
+}
+
+static void
+the_ring_keeps_the_newest(void **state)
+{
+	struct controller *c = *state;
+	struct flow_record rec = { 0 };
+	const struct flow_record *r;
+	uint64_t seq = 0, n = 0;
+
+	assert_null(flow_ring_next(c->flows, &seq));
+	for (unsigned k = 1; k <= 40; k++) {
+		rec.edge = k;
+		flow_ring_add(c->flows, &rec);
+	}
+	while ((r = flow_ring_next(c->flows, &seq)) != NULL) {
+		assert_int_equal(r->edge, 25 + n);
+		assert_int_equal(r->seq, r->edge);
+		n++;
+	}
+	assert_int_equal(n, 16);
+	assert_int_equal(seq, flow_ring_head(c->flows));
+	seq = UINT64_MAX;
+	assert_null(flow_ring_next(c->flows, &seq));
+}
+
+int
+main(void)
+{
+#define LEARN_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		LEARN_TEST(both_ends_are_one_connection_and_one_line),
+		LEARN_TEST(a_destination_alone_is_listed),
+		LEARN_TEST(replicas_are_one_workload),
+		LEARN_TEST(the_hosts_connections_are_flagged),
+		LEARN_TEST(a_container_called_host_is_not_the_host),
+		LEARN_TEST(an_unproven_direction_is_flagged_until_proven),
+		LEARN_TEST(a_dump_counts_nothing_twice),
+		LEARN_TEST(refusals_and_attempts_are_never_learned),
+		LEARN_TEST(events_wait_for_a_name_and_keep_their_number),
+		LEARN_TEST(waiting_is_bounded_in_number_and_time),
+		LEARN_TEST(an_unknown_address_is_taken_as_it_is_once_nobody_is_expected),
+		LEARN_TEST(an_event_waits_for_its_own_namespaces_addresses),
+		LEARN_TEST(an_address_of_two_workloads_is_nobodys),
+		LEARN_TEST(an_address_of_the_host_is_not_taken_by_a_nameless_container),
+		LEARN_TEST(all_of_the_hosts_addresses_count_and_a_bounded_number_of_a_containers),
+		LEARN_TEST(scans_leave_room_for_names),
+		LEARN_TEST(the_internet_does_not_cover_a_workload_with_a_public_address),
+		LEARN_TEST(nat_is_known_in_both_directions),
+		LEARN_TEST(a_published_port_names_who_is_behind_it_and_is_listed_once),
+		LEARN_TEST(the_ring_keeps_the_newest),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
