@@ -3,6 +3,7 @@
  * The controller's state, shared by its files. One thread, one event loop; nothing here is locked.
  *
  *   controller.c   start, dispatch of messages, timers
+ *   clock.c        time
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
  *   resolve.c      address -> peer
  *   observe.c      conntrack sockets: drained, dumped, oriented -> learn_flow()

@@ -352,28 +352,21 @@ store_close(struct store *s)
 int
 store_begin(struct store *s)
 {
-	int r = sql_exec(s, "BEGIN IMMEDIATE");
-
-	s->open_transaction = r == 0;
-	return r;
+	return sql_exec(s, "BEGIN IMMEDIATE");
 }
 
 int
 store_commit(struct store *s)
 {
-	int r = sql_exec(s, "COMMIT");
-
-	if (r == 0)
-		s->open_transaction = false;
-	return r;
+	return sql_exec(s, "COMMIT");
 }
 
 void
 store_rollback(struct store *s)
 {
-	if (s->open_transaction)
+	/* Some failures have ended the transaction already. */
+	if (!sqlite3_get_autocommit(s->db))
 		sql_exec(s, "ROLLBACK");
-	s->open_transaction = false;
 }
 
 static void

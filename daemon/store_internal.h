@@ -11,7 +11,6 @@ struct store {
 	sqlite3 *db;
 	sqlite3_stmt *put_edge, *delete_edge, *put_workload, *put_revision, *put_network,
 	    *put_denial, *trim_texts, *trim_revisions;
-	bool open_transaction;
 };
 
 /* SQLite's code as a negative errno; 0 for success, a row and the end. */

@@ -89,7 +89,7 @@ ctl_addr(const char *text)
 	return a;
 }
 
-static void
+static _unused_ void
 ctl_rmdir(const char *dir)
 {
 	static const char *const names[] = { "", "-wal", "-shm", "-journal", ".new", ".new-wal" };
@@ -102,7 +102,7 @@ ctl_rmdir(const char *dir)
 	rmdir(dir);
 }
 
-static const char *
+static _unused_ const char *
 ctl_tmpdir(char buf[static 64])
 {
 	snprintf(buf, 64, "/tmp/nanoseg-test-XXXXXX");
