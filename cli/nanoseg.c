@@ -94,6 +94,8 @@ static const struct arg_option global_options[] = {
 	{ "version", 0, &globals.version, NULL },
 };
 
+static void print_message(const char *fmt, va_list ap) _printf_(1, 0);
+
 static void
 print_message(const char *fmt, va_list ap)
 {

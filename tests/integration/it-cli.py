@@ -593,6 +593,8 @@ def test_nonsense():
                              ["approve", "e-1", "--reason", "x"]]:
             for form in ("wide", "yaml"):
                 r = run(*args, "-o", form)
+                if "Sanitizer" in r.err or "runtime error" in r.err:
+                    bad.append("%s -o %s on %r: %s" % (args, form, value, r))
                 if r.code not in (0, 1, 3) or unsafe(r.out) or unsafe(r.err):
                     bad.append("%s -o %s on %r: %s" % (args, form, value, r))
     check("answers of any shape: no crash", "\n".join(bad))
