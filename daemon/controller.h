@@ -6,7 +6,7 @@
  *   clock.c        time
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
  *   resolve.c      address -> peer
- *   observe.c      conntrack sockets: drained, dumped, oriented -> learn_flow()
+ *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
@@ -261,9 +261,11 @@ void observe_stop(struct instance *i);
 void observe_drain_cb(evutil_socket_t fd, short what, void *arg);
 int observe_dump(struct instance *i);
 void observe_on_dump_asked(struct controller *c, const struct w_done *d);
-/* The established TCP connections of the instance, oriented by its listeners. */
-typedef void (*observe_socket_fn)(void *arg, const struct tuple *t, bool oriented);
+/* The established TCP connections of the instance, from the local end: not oriented. */
+typedef void (*observe_socket_fn)(void *arg, const struct tuple *t);
 int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
+/* Settles the direction of a connection seen in i, by who listens. True if it could be told. */
+bool observe_orient(struct instance *i, struct tuple *t);
 
 /* learn.c */
 void learn_flow(struct controller *c, const struct flow_event *ev);

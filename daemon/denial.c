@@ -304,7 +304,9 @@ attempt_add(struct controller *c, const struct flow_event *ev)
 		if (!a->used && free_slot == NULL)
 			free_slot = a;
 		if (a->used && tuple_eq(&a->ev.tuple, &ev->tuple)) {
-			a->ev.count += ev->count;
+			/* The other end's namespace reports the same packets. */
+			if (a->ev.netns == ev->netns)
+				a->ev.count += ev->count;
 			return;
 		}
 	}

@@ -45,19 +45,31 @@ workload_of_addr(struct controller *c, const struct addr *a)
 	return i != NULL && i->workload != NULL ? i->workload->name : NULL;
 }
 
+static bool
+is_allowed(const struct insert_arg *a, const struct tuple *t)
+{
+	struct evaluation ev;
+
+	policy_evaluate(a->c->policy, a->inv, t, workload_of_addr(a->c, &t->src),
+	    workload_of_addr(a->c, &t->dst), now_real(), &ev);
+	return ev.verdict == VERDICT_ALLOW;
+}
+
 static void
-insert_allowed(void *arg, const struct tuple *t, bool oriented)
+insert_allowed(void *arg, const struct tuple *t)
 {
 	struct insert_arg *a = arg;
 	struct w_ct_tuple body = {
 		.cookie = a->i->ns.cookie, .tuple = *t, .timeout_s = INSERT_TIMEOUT_S
 	};
-	struct evaluation ev;
+	bool oriented = observe_orient(a->i, &body.tuple);
 
-	policy_evaluate(a->c->policy, a->inv, t, workload_of_addr(a->c, &t->src),
-	    workload_of_addr(a->c, &t->dst), now_real(), &ev);
-	if (ev.verdict != VERDICT_ALLOW)
-		return;
+	if (!is_allowed(a, &body.tuple)) {
+		/* Who called whom cannot be told: either way will do. */
+		body.tuple = tuple_reverse(&body.tuple);
+		if (oriented || !is_allowed(a, &body.tuple))
+			return;
+	}
 	if (role_send(&a->c->loop, ROLE_WARDEN, MSG_W_CT_INSERT, 0, &body, sizeof(body)) == 0)
 		a->sent++;
 }

@@ -183,17 +183,50 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		record_flow(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));
 }
 
+/* An audited connection goes on to the other end, which then reports it again. */
+static bool
+audited_at_source(const struct flow_event *ev, const struct ends *e)
+{
+	const struct workload *w = e->src != NULL ? e->src->workload : NULL;
+
+	return ev->kind == FLOW_AUDITED && ev->dir == DIR_INGRESS && w != NULL &&
+	       w->mode == MODE_AUDIT && (w->direction & WL_EGRESS) != 0 &&
+	       e->src->attach == ATTACH_DONE && e->src != e->dst;
+}
+
 static void
 learn_refused(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
 	struct edge_key key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto };
 	struct edge *edge;
 
+	if (audited_at_source(ev, e))
+		return;
 	key.port_lo = key.port_hi = ev->tuple.dport;
 	edge = edge_table_find(c->edges, &key);
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	denial_record(c, ev, &key);
 	record_flow(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
+}
+
+/*
+ * A connection picked up in its middle: who listens is asked only now that both ends are known, for
+ * then both can be asked.
+ */
+static int
+learn_midstream(struct controller *c, const struct flow_event *ev)
+{
+	struct instance *seen_in = instance_find(c, ev->netns);
+	struct flow_event settled = *ev;
+	struct ends e;
+	int r;
+
+	if (seen_in != NULL && observe_orient(seen_in, &settled.tuple))
+		settled.flags |= FLOW_F_ORIENTED;
+	r = find_ends(c, &settled, &e);
+	if (r == 0)
+		learn_answered(c, &settled, &e);
+	return r;
 }
 
 /* 0, or -EAGAIN if an end is not identified yet. */
@@ -210,6 +243,8 @@ try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
 		return r;
 	switch ((enum flow_kind)ev->kind) {
 	case FLOW_ANSWERED:
+		if ((ev->flags & FLOW_F_MIDSTREAM) != 0)
+			return learn_midstream(c, ev);
 		learn_answered(c, ev, &e);
 		break;
 	case FLOW_ATTEMPT:

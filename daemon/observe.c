@@ -23,7 +23,8 @@
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
 #define LISTENERS_MAX 4096
-#define LISTENERS_FRESH_NS (1 * NSEC_PER_SEC)
+#define ESTABLISHED_MAX 65536
+#define LISTENERS_FRESH_NS (50 * NSEC_PER_MSEC)
 /* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none.
  */
 #define TCP_STATE_SYN_RECV 2
@@ -94,22 +95,46 @@ is_listening(const struct instance *i, uint8_t proto, const struct addr *a, uint
 	return false;
 }
 
+static bool
+listens_at(struct instance *i, uint8_t proto, const struct addr *a, uint16_t port)
+{
+	read_listeners(i);
+	return is_listening(i, proto, a, port);
+}
+
+/* The other end, if we can ask it. */
+static struct instance *
+instance_at(struct controller *c, const struct addr *a)
+{
+	bool ambiguous;
+	struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
+
+	return i != NULL && i->diag_fd >= 0 ? i : NULL;
+}
+
 /*
  * Settles the direction of a connection picked up in its middle: the end that listens is the
- * server. Only the local end can be asked. True if that decided it; *t may then be reversed.
+ * server. A server may have closed its listener meanwhile, so an end that does not listen is taken
+ * for the client only if the other one listens or cannot be asked. True if that decided it; *t may
+ * then be reversed.
  */
-static bool
-orient(struct instance *i, struct tuple *t)
+bool
+observe_orient(struct instance *i, struct tuple *t)
 {
 	bool src_local = instance_has_addr(i, &t->src), dst_local = instance_has_addr(i, &t->dst);
+	struct tuple out = src_local ? *t : tuple_reverse(t); /* from the local end */
+	struct instance *other;
 
 	if (src_local == dst_local || t->proto != IPPROTO_TCP)
 		return false;
-	read_listeners(i);
-	if (src_local && is_listening(i, t->proto, &t->src, t->sport))
-		*t = tuple_reverse(t);
-	else if (dst_local && !is_listening(i, t->proto, &t->dst, t->dport))
-		*t = tuple_reverse(t);
+	if (listens_at(i, out.proto, &out.src, out.sport)) {
+		*t = tuple_reverse(&out);
+		return true;
+	}
+	other = instance_at(i->ctl, &out.dst);
+	if (other != NULL && !listens_at(other, out.proto, &out.dst, out.dport))
+		return false;
+	*t = out;
 	return true;
 }
 
@@ -127,11 +152,8 @@ learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 	};
 
 	if (e->orig.proto == IPPROTO_TCP &&
-	    (e->tcp_state != TCP_STATE_SYN_RECV || (flags & FLOW_F_FROM_DUMP) != 0)) {
+	    (e->tcp_state != TCP_STATE_SYN_RECV || (flags & FLOW_F_FROM_DUMP) != 0))
 		ev.flags |= FLOW_F_MIDSTREAM;
-		if (orient(i, &ev.tuple))
-			ev.flags |= FLOW_F_ORIENTED;
-	}
 	learn_flow(i->ctl, &ev);
 }
 
@@ -321,46 +343,57 @@ addrs_readable(evutil_socket_t fd, short what, void *arg)
 	addrs_changed(i);
 }
 
-struct established_arg {
-	struct instance *i;
-	observe_socket_fn fn;
-	void *arg;
+/* Collected first: to orient one asks for the listeners on the same socket. */
+struct established {
+	struct tuple *list;
+	size_t n;
 };
 
 static int
 on_established(void *arg, const struct diag_socket *s)
 {
-	struct established_arg *e = arg;
-	struct tuple t = { .proto = s->proto };
-	bool oriented;
+	struct established *e = arg;
+	struct tuple *grown, *t;
 
 	if (s->listening || s->proto != IPPROTO_TCP || s->remote.family == 0 ||
 	    addr_is_loopback(&s->local) || addr_is_loopback(&s->remote))
 		return 0;
-	t.src = s->local;
-	t.sport = s->local_port;
-	t.dst = s->remote;
-	t.dport = s->remote_port;
-	oriented = orient(e->i, &t);
-	e->fn(e->arg, &t, oriented);
+	if ((e->n & (e->n - 1)) == 0) {
+		size_t room = MAX(16, e->n * 2);
+
+		grown = realloc(e->list, room * sizeof(*grown));
+		if (grown == NULL)
+			return -ENOMEM;
+		e->list = grown;
+	}
+	t = &e->list[e->n++];
+	memset(t, 0, sizeof(*t));
+	t->proto = s->proto;
+	t->src = s->local;
+	t->sport = s->local_port;
+	t->dst = s->remote;
+	t->dport = s->remote_port;
 	return 0;
 }
 
 int
 observe_established(struct instance *i, observe_socket_fn fn, void *arg)
 {
-	struct established_arg e = { .i = i, .fn = fn, .arg = arg };
+	struct established e = { 0 };
+	int r;
 
 	if (i->diag_fd < 0)
 		return -ENOTCONN;
-	/* Orientation asks for the listeners on the same socket: have them first. */
+	r = diag_dump(i->diag_fd, ESTABLISHED_MAX, on_established, &e);
 	i->listeners_read_ns = 0;
-	read_listeners(i);
-	return diag_dump(i->diag_fd, 65536, on_established, &e);
+	for (size_t k = 0; k < e.n; k++)
+		fn(arg, &e.list[k]);
+	free(e.list);
+	return r;
 }
 
 static void
-learn_socket(void *arg, const struct tuple *t, bool oriented)
+learn_socket(void *arg, const struct tuple *t)
 {
 	struct instance *i = arg;
 	struct flow_event ev = {
@@ -368,7 +401,7 @@ learn_socket(void *arg, const struct tuple *t, bool oriented)
 		.time_ns = now_real(),
 		.tuple = *t,
 		.kind = FLOW_ANSWERED,
-		.flags = FLOW_F_MIDSTREAM | FLOW_F_FROM_SOCKET | (oriented ? FLOW_F_ORIENTED : 0),
+		.flags = FLOW_F_MIDSTREAM | FLOW_F_FROM_SOCKET,
 		.count = 1,
 	};
 
@@ -383,6 +416,8 @@ observe_dump(struct instance *i)
 
 	if (i->dump_running || i->dump_fd < 0)
 		return 0;
+	/* What is dumped has to be held against listeners that are as new. */
+	i->listeners_read_ns = 0;
 	r = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_DUMP, 0, &body, sizeof(body));
 	if (r == 0)
 		i->dump_running = true;
