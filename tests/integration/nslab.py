@@ -633,8 +633,8 @@ class Lab:
 
 
 def table_text(ns, table):
-    """What `nft` shows of the table in the namespace; "" if it is not there."""
-    return ns.exec("nft", "list", "table", "inet", table, check=False).out
+    """What `nft` shows of the table, without counters; "" if it is not there."""
+    return ns.exec("nft", "-s", "list", "table", "inet", table, check=False).out
 
 
 class Docker:
