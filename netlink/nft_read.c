@@ -14,10 +14,12 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* A bound on what a table may hold: an unowned one is anyone's to fill. */
 #define ELEMS_MAX (2u * RULESET_MAX_ELEMENTS)
 #define READ_TRIES 8
+#define READ_S 1
 
 struct scan {
 	const char *table;
@@ -25,6 +27,8 @@ struct scan {
 	struct nft_text text;
 	uint32_t n_rules;
 	uint64_t dropped;
+	uint32_t in_use, met; /* chains, sets, objects and flowtables: told and seen */
+	bool foreign;	      /* reading the chains that are not ours */
 	size_t elems_cap;
 	unsigned set; /* being read */
 };
@@ -88,8 +92,18 @@ on_table(void *arg, const struct nlmsghdr *nlh)
 	s->inv.flags = nftnl_table_get_u32(t, NFTNL_TABLE_FLAGS);
 	if (nftnl_table_is_set(t, NFTNL_TABLE_OWNER))
 		s->inv.owner = nftnl_table_get_u32(t, NFTNL_TABLE_OWNER);
+	s->in_use = nftnl_table_get_u32(t, NFTNL_TABLE_USE);
 	nftnl_table_free(t);
 	return nft_text_table(&s->text, s->inv.flags);
+}
+
+static bool
+chain_is_ours(const char *name)
+{
+	for (size_t i = 0; i < NFT_N_CHAINS; i++)
+		if (str_is(name, nft_chain_names[i]))
+			return true;
+	return false;
 }
 
 static int
@@ -103,7 +117,9 @@ on_chain(void *arg, const struct nlmsghdr *nlh)
 		return -ENOMEM;
 	if (nftnl_chain_nlmsg_parse(nlh, c) < 0)
 		r = -EBADMSG;
-	else if (str_is(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE), s->table)) {
+	else if (str_is(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE), s->table) &&
+		 !(s->foreign && chain_is_ours(nftnl_chain_get_str(c, NFTNL_CHAIN_NAME)))) {
+		s->met++;
 		r = nft_names_add(
 		    &s->inv.chains, str_or(nftnl_chain_get_str(c, NFTNL_CHAIN_NAME), ""));
 		if (r == 0)
@@ -141,6 +157,7 @@ scan_set(struct scan *s, const struct nftnl_set *set)
 	unsigned ours = set_by_name(name);
 	int r;
 
+	s->met++;
 	/* An anonymous set goes with its rule. */
 	if (!(nftnl_set_get_u32(set, NFTNL_SET_FLAGS) & NFT_SET_ANONYMOUS)) {
 		r = nft_names_add(&s->inv.sets, name);
@@ -178,6 +195,7 @@ scan_obj(struct scan *s, const struct nftnl_obj *o)
 	size_t i;
 	int r;
 
+	s->met++;
 	for (i = 0; type == NFT_OBJECT_COUNTER && i < NFT_N_COUNTERS; i++)
 		if (str_is(name, nft_counter_names[i]))
 			s->dropped += nftnl_obj_get_u64((struct nftnl_obj *)o, NFTNL_OBJ_CTR_PKTS);
@@ -230,6 +248,7 @@ on_flowtable(void *arg, const struct nlmsghdr *nlh)
 	}
 	if (!str_is(table, s->table) || name == NULL)
 		return 0;
+	s->met++;
 	r = nft_names_add(&s->inv.flowtables, name);
 	if (r < 0)
 		return r;
@@ -332,6 +351,34 @@ scan_dump(struct scan *s, int sock, uint16_t type, uint16_t table_attr, nft_msg_
 	return nft_query(sock, &q, fn, s);
 }
 
+/*
+ * Our chains by name: the kernel's dump of chains knows no filter, and the namespace's root may
+ * have made a hundred thousand elsewhere. The table's use count tells whether there are more in it,
+ * which takes a table that is not ours alone; only then all are read.
+ */
+static int
+scan_chains(struct scan *s, int sock)
+{
+	struct nft_query q = {
+		.type = NFT_MSG_GETCHAIN,
+		.family = NFPROTO_INET,
+		.attr = { NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME },
+		.value = { s->table },
+	};
+	int r;
+
+	for (size_t i = 0; i < NFT_N_CHAINS; i++) {
+		q.value[1] = nft_chain_names[i];
+		r = nft_query(sock, &q, on_chain, s);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
+	if (s->met == s->in_use)
+		return 0;
+	s->foreign = true;
+	return scan_dump(s, sock, NFT_MSG_GETCHAIN, 0, on_chain);
+}
+
 /* Names and shapes: everything but rules and elements. */
 static int
 scan_names(struct scan *s, int sock)
@@ -349,17 +396,14 @@ scan_names(struct scan *s, int sock)
 		return 0;
 	if (r < 0)
 		return r;
-	/* This dump knows no filter. */
-	r = scan_dump(s, sock, NFT_MSG_GETCHAIN, 0, on_chain);
-	if (r < 0)
-		return r;
 	r = scan_dump(s, sock, NFT_MSG_GETSET, NFTA_SET_TABLE, on_set);
 	if (r < 0)
 		return r;
 	r = scan_dump(s, sock, NFT_MSG_GETOBJ, NFTA_OBJ_TABLE, on_obj);
 	if (r < 0)
 		return r;
-	return scan_dump(s, sock, NFT_MSG_GETFLOWTABLE, NFTA_FLOWTABLE_TABLE, on_flowtable);
+	r = scan_dump(s, sock, NFT_MSG_GETFLOWTABLE, NFTA_FLOWTABLE_TABLE, on_flowtable);
+	return r < 0 ? r : scan_chains(s, sock);
 }
 
 static int
@@ -415,13 +459,18 @@ scan_all(struct scan *s, int sock)
 static int
 scan_retry(struct scan *s, const char *table, int sock, int (*fn)(struct scan *, int))
 {
+	struct timespec start, now = { 0 };
 	unsigned i;
 	int r = -EINTR;
 
-	for (i = 0; i < READ_TRIES && r == -EINTR; i++) {
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	now = start;
+	/* Whoever changes anything in the namespace all the time crosses every long dump. */
+	for (i = 0; i < READ_TRIES && r == -EINTR && now.tv_sec - start.tv_sec <= READ_S; i++) {
 		scan_done(s);
 		*s = (struct scan){ .table = table };
 		r = fn(s, sock);
+		clock_gettime(CLOCK_MONOTONIC, &now);
 	}
 	return r;
 }

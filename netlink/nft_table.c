@@ -388,7 +388,10 @@ apply_rebuild(struct nft_table *t, struct plan *p)
 	int r;
 
 	r = nft_inventory_read(t->sock, t->name, &inv);
-	if (r < 0)
+	/* More than we ever make, so somebody else did, and it goes as a whole. */
+	if (r == -E2BIG)
+		inv = (struct nft_inventory){ .present = true, .flags = UINT32_MAX };
+	else if (r < 0)
 		return r;
 	if (!t->no_owner) {
 		r = apply_flags(t, p, &inv, NFT_FLAG_OWNER | NFT_FLAG_PERSIST);

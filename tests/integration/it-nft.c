@@ -622,12 +622,59 @@ test_forger(void)
 	    "root in the namespace cannot send to the owner's port");
 }
 
+/* A table of its own with that many chains. */
+static void
+many_chains(const char *name, unsigned n)
+{
+	size_t size = n * 24 + 64, len;
+	char *text = malloc(size);
+
+	if (text == NULL)
+		abort();
+	len = (size_t)snprintf(text, size, "table inet %s {", name);
+	for (unsigned i = 0; i < n; i++)
+		len += (size_t)snprintf(text + len, size - len, " chain c%u { };", i);
+	snprintf(text + len, size - len, " }");
+	ns_nft(ns.b, text);
+	free(text);
+}
+
+/* Somebody who changes a foreign table without end, until killed. */
+static pid_t
+churn_start(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, 9);
+		for (unsigned i = 0; i < 2000; i++)
+			NS_RUN(ns.b, "nft", "add", "chain", "inet", "foreign", i % 2 ? "x" : "y");
+		_exit(0);
+	}
+	return pid;
+}
+
 static void
 test_squatter(void)
 {
+	struct nft_state st;
+	unsigned failed = 0;
+	pid_t churn;
+
 	nft_table_delete(table);
 	ns_nft(ns.b, "table inet " TABLE " { chain x { type filter hook input priority 0; }; }");
 	tap_ok(apply(&rs), "a table somebody made under our name is replaced by an owned one");
+	nft_table_delete(table);
+	many_chains(TABLE, 5000);
+	tap_ok(apply(&rs) && table_as_expected(), "and so is one with more in it than can be read");
+	many_chains("foreign", 20000);
+	churn = churn_start();
+	for (unsigned i = 0; i < 5; i++)
+		failed += nft_table_read(table, &st) < 0;
+	kill(churn, 9);
+	waitpid(churn, NULL, 0);
+	tap_ok(failed == 0, "20,000 chains elsewhere that change all the time keep no reader");
+	NS_RUN(ns.b, "nft", "delete", "table", "inet", "foreign");
 	nft_table_delete(table);
 	tap_ok(nft_table_delete(table) == 0, "deleting what is not there succeeds");
 	tap_ok(apply(&rs), "a deleted table comes back whole");
