@@ -2,9 +2,9 @@
 /*
  * Automatic segmentation by the clock: a workload that has been observed for the observation period
  * gets the edges seen so far approved and the configured mode. Time that the daemon or the workload
- * was away does not count, nor does the clock's time of day. Off by default. Edges with a flag (from
- * the host, direction not proven) are left to a person. A workload whose mode a person has chosen
- * is left alone, and so is one promoted before.
+ * was away does not count, nor does the clock's time of day. Off by default. Edges with a flag
+ * (from the host, direction not proven) are left to a person. A workload whose mode a person has
+ * chosen is left alone, and so is one promoted before.
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"

@@ -41,7 +41,7 @@ struct container_facts {
 
 struct workload_id {
 	char name[PEER_NAME_MAX + 1]; /* "project/service", "namespace/owner", "name" */
-	char project[256];	      /* as the label, escaped as the name is but for '/'; "" if none */
+	char project[256]; /* as the label, escaped as the name is but for '/'; "" if none */
 	char service[256];
 	char image_repo[256]; /* repository without tag and digest, likewise */
 	bool one_off;	      /* compose run: a workload of its own */
