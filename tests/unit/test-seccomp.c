@@ -10,6 +10,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -169,9 +170,6 @@ each_role_gets_its_calls_and_no_others(void **state)
 {
 	size_t i, k;
 
-#ifdef WITH_SANITIZERS
-	skip();
-#endif
 	for (i = 0; i < ARRAY_SIZE(t); i++) {
 		const struct {
 			enum role role;
@@ -202,5 +200,12 @@ main(void)
 		cmocka_unit_test(each_role_gets_its_calls_and_no_others),
 	};
 
+#ifdef WITH_SANITIZERS
+	/* cmocka's skip() would be printed as a failure. */
+	puts("1..0 # SKIP built with sanitizers: there is no filter");
+	(void)tests;
+	return 0;
+#else
 	return cmocka_run_group_tests(tests, NULL, NULL);
+#endif
 }
