@@ -214,7 +214,7 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
  * then both can be asked.
  */
 static int
-learn_midstream(struct controller *c, const struct flow_event *ev)
+learn_midstream(struct controller *c, const struct flow_event *ev, unsigned flags)
 {
 	struct instance *seen_in = instance_find(c, ev->netns);
 	struct flow_event settled = *ev;
@@ -223,7 +223,7 @@ learn_midstream(struct controller *c, const struct flow_event *ev)
 
 	if (seen_in != NULL && observe_orient(seen_in, &settled.tuple))
 		settled.flags |= FLOW_F_ORIENTED;
-	r = find_ends(c, &settled, &e);
+	r = find_ends(c, &settled, flags, &e);
 	if (r == 0)
 		learn_answered(c, &settled, &e);
 	return r;
@@ -244,7 +244,7 @@ try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
 	switch ((enum flow_kind)ev->kind) {
 	case FLOW_ANSWERED:
 		if ((ev->flags & FLOW_F_MIDSTREAM) != 0)
-			return learn_midstream(c, ev);
+			return learn_midstream(c, ev, flags);
 		learn_answered(c, ev, &e);
 		break;
 	case FLOW_ATTEMPT:

@@ -678,7 +678,7 @@ class Docker:
         place = Place("/proc/%d/ns/net" % info["State"]["Pid"])
         place.id, place.pid, place.name = cid, info["State"]["Pid"], info["Name"][1:]
         nets = list(info["NetworkSettings"]["Networks"].values())
-        place.v4, place.gateway = nets[0]["IPAddress"], nets[0]["Gateway"]
+        place.v4, place.gateway = (nets[0]["IPAddress"], nets[0]["Gateway"]) if nets else ("", "")
         return place
 
     def remove(self):
