@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from daemonlib import (BUILD, ROLES, Conntrack, Lab, RuleWatch, cpu_ns, family, keeper_of, pss, read,
+from daemonlib import (BUILD, ROLES, Conntrack, Lab, RuleWatch, cpu_ns, family, isolate, keeper_of, pss, read,
                        wait_for, wakeups)
 
 NAMESPACES = 6
@@ -168,7 +168,10 @@ def main():
         sys.exit(__doc__)
     if os.geteuid() != 0:
         sys.exit("needs root")
+    if "demo" in wanted and "NSB_ALONE" not in os.environ:
+        demo()
     if set(wanted) & set(FIGURES):
+        isolate()
         lab = Lab(NAMESPACES, "maxEdges: 50000\n")
         try:
             lab.start()
@@ -190,8 +193,6 @@ def main():
                 say("log", line)
         finally:
             lab.stop()
-    if "demo" in wanted:
-        demo()
 
 
 if __name__ == "__main__":
