@@ -35,7 +35,7 @@ struct diag_listener {
 	uint8_t proto;
 };
 
-static uint8_t recv_buf[65536];
+static uint8_t recv_buf[65536] __attribute__((aligned(8)));
 
 static int
 on_listener(void *arg, const struct diag_socket *s)
@@ -143,7 +143,7 @@ learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 {
 	struct flow_event ev = {
 		.netns = i->ns.cookie,
-		.time_ns = now_real(),
+		.time_ns = i->ctl->drained_ns,
 		.tuple = e->orig,
 		.kind = FLOW_ANSWERED,
 		.flags = flags,
@@ -208,11 +208,11 @@ mark_incomplete(struct instance *i)
 static bool
 drain_one(struct instance *i)
 {
-	bool done;
-	int error, r;
+	int r;
 
-	r = ct_recv(i->ct_fd, recv_buf, sizeof(recv_buf), DRAIN_MAX_MESSAGES, on_event, i,
-	    &i->ct_stats, &done, &error);
+	i->ctl->drained_ns = now_real();
+	r = ct_recv_events(
+	    i->ct_fd, recv_buf, sizeof(recv_buf), DRAIN_MAX_MESSAGES, on_event, i, &i->ct_stats);
 	if (r == -ENOBUFS) {
 		/* A container can do this as often as it likes: the count is in the status. */
 		if (i->overrun_logged_ns == 0 ||
@@ -286,6 +286,7 @@ dump_readable(evutil_socket_t fd, short what, void *arg)
 	bool done = false;
 	int error = 0, r;
 
+	i->ctl->drained_ns = now_real();
 	r = ct_recv(
 	    i->dump_fd, recv_buf, sizeof(recv_buf), 64, on_dumped, i, &i->ct_stats, &done, &error);
 	if (done || r < 0)

@@ -70,6 +70,14 @@ struct ct_recv_stats {
 int ct_recv(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn, void *arg,
     struct ct_recv_stats *stats, bool *ret_done, int *ret_error);
 
+/*
+ * The same for events, whose datagrams are one short message each (some 200 bytes; tuples, status
+ * and the like of one entry): many a system call. Not for dumps.
+ */
+#define CT_EVENT_MAX 2048
+int ct_recv_events(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn,
+    void *arg, struct ct_recv_stats *stats);
+
 /* Opens in a namespace (by fd) and joins the groups; rcvbuf in bytes, forced. */
 #define CT_GROUP_NEW 1u
 #define CT_GROUP_UPDATE 2u

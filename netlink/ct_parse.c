@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * From ctnetlink messages to entries, and the drain that reads them. This is the observer's hot
- * path: one pass over the attributes, no allocation, no call but recvmsg() into the caller's
+ * path: one pass over the attributes, no allocation, no call but recvmmsg() into the caller's
  * buffer.
  *
  * Invariants: every length is checked before the read; an entry is only passed on if both tuples
@@ -380,5 +380,19 @@ ct_recv(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn,
 		*ret_done = d.done;
 	if (ret_error != NULL)
 		*ret_error = d.error;
+	return r < 0 ? r : d.entries;
+}
+
+int
+ct_recv_events(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn, void *arg,
+    struct ct_recv_stats *stats)
+{
+	struct drain d = { .fn = fn, .arg = arg, .stats = stats };
+	int r;
+
+	r = nl_drain_slots(
+	    sock, buf, size, CT_EVENT_MAX, max_messages, drain_message, &d, &stats->malformed);
+	if (r == -ENOBUFS)
+		stats->overruns++;
 	return r < 0 ? r : d.entries;
 }

@@ -22,6 +22,15 @@ int nl_drain(int sock, void *buf, size_t size, unsigned max, nl_message_fn fn, v
     uint64_t *malformed);
 
 /*
+ * The same with as many datagrams a system call as there is room for in buf, each in a slot of its
+ * own (a multiple of 8 bytes, at most size). A datagram longer than a slot is cut short. fn's
+ * negative value loses what else came with the same call.
+ */
+#define NL_SLOTS_MAX 32
+int nl_drain_slots(int sock, void *buf, size_t size, size_t slot, unsigned max, nl_message_fn fn,
+    void *arg, uint64_t *malformed);
+
+/*
  * A whole message at the front of left bytes. Not mnl_nlmsg_ok(), which takes a length over 2 GB
  * for a negative one, and so for one that fits.
  */
