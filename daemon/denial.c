@@ -282,9 +282,9 @@ attempt_table_free(struct attempt_table *t)
 }
 
 static struct attempt *
-attempt_at(struct attempt_table *t, const struct tuple *tuple, size_t k)
+attempt_at(struct attempt_table *t, uint64_t hash, size_t k)
 {
-	return &t->slots[(tuple_hash(tuple, t->seed) + k) & (t->n_slots - 1)];
+	return &t->slots[(hash + k) & (t->n_slots - 1)];
 }
 
 void
@@ -299,7 +299,7 @@ attempt_add(struct controller *c, const struct flow_event *ev)
 	    answered + ANSWERED_NS > ev->time_ns && ev->time_ns + ANSWERED_NS > answered)
 		return;
 	for (size_t k = 0; k < ATTEMPT_PROBE; k++) {
-		struct attempt *a = attempt_at(t, &ev->tuple, k);
+		struct attempt *a = attempt_at(t, hash, k);
 
 		if (!a->used && free_slot == NULL)
 			free_slot = a;
@@ -330,7 +330,7 @@ attempt_answered(struct controller *c, const struct tuple *tuple, uint64_t time_
 	if (t->n == 0)
 		return;
 	for (size_t k = 0; k < ATTEMPT_PROBE; k++) {
-		struct attempt *a = attempt_at(t, tuple, k);
+		struct attempt *a = attempt_at(t, hash, k);
 
 		if (a->used && tuple_eq(&a->ev.tuple, tuple)) {
 			a->used = false;
