@@ -125,7 +125,7 @@ observe_orient(struct instance *i, struct tuple *t)
 	struct tuple out = src_local ? *t : tuple_reverse(t); /* from the local end */
 	struct instance *other;
 
-	if (src_local == dst_local || t->proto != IPPROTO_TCP)
+	if (src_local == dst_local || t->proto != IPPROTO_TCP || i->diag_fd < 0)
 		return false;
 	if (listens_at(i, out.proto, &out.src, out.sport)) {
 		*t = tuple_reverse(&out);
