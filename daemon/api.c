@@ -21,6 +21,10 @@
 
 #define MAX_GROUPS 64
 #define FOLLOW_CHUNK 32768
+#define IDLE_TIMEOUT_S 30u
+/* Some of the connections and of the memory for bodies stay for those who can stop things. */
+#define MAX_FOLLOWERS (API_MAX_CONNECTIONS / 2)
+#define MAX_UPLOADS (4u * API_MAX_BODY)
 
 struct follower {
 	struct follower *next;
@@ -40,6 +44,8 @@ struct api {
 	gid_t reviewers[MAX_GROUPS], admins[MAX_GROUPS];
 	size_t n_reviewers, n_admins;
 	struct follower *followers;
+	size_t n_followers;
+	size_t uploads; /* bytes of all bodies under way */
 };
 
 /* What a request has collected so far. */
@@ -139,11 +145,17 @@ dispatch(const struct api_request *q, const char *method, const char *path, stru
 	if (q->role < route->role) {
 		static const char *const needs[] = { "", "", "a reviewer", "an administrator" };
 
-		log_info("API: %s refused: %s %s", q->who.name, method, path);
+		/* The path is one of ours: routes are compared whole. */
+		log_info("API: %s refused: %s %s", q->who.name, route->method, route->path);
 		api_fail(r, MHD_HTTP_FORBIDDEN, NULL, "%s needs %s", path, needs[route->role]);
 		return;
 	}
 	route->fn(q, r);
+	if (r->follow != FOLLOW_NONE && q->n_followers >= MAX_FOLLOWERS && q->role < API_ADMIN) {
+		r->follow = FOLLOW_NONE;
+		api_fail(r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL,
+		    "too many are following already: at most %u", (unsigned)MAX_FOLLOWERS);
+	}
 }
 
 /* The next line for a follower, or NULL if there is none. */
@@ -216,6 +228,7 @@ follower_done(void *arg)
 		;
 	if (*p == f)
 		*p = f->next;
+	f->api->n_followers--;
 	free(f->pending);
 	free(f);
 }
@@ -241,6 +254,9 @@ follow(struct api *a, struct MHD_Connection *conn, enum api_follow what)
 	}
 	f->next = a->followers;
 	a->followers = f;
+	a->n_followers++;
+	/* Nothing may happen for hours. */
+	MHD_set_connection_option(conn, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
 	return resp;
 }
 
@@ -274,7 +290,7 @@ answer(struct api *a, struct MHD_Connection *conn, struct api_reply *r)
 }
 
 static enum MHD_Result
-collect(struct upload *u, const char *data, size_t len)
+collect(struct api *a, struct upload *u, const char *data, size_t len)
 {
 	if (u->too_large || len > API_MAX_BODY - u->len) {
 		u->too_large = true;
@@ -282,10 +298,14 @@ collect(struct upload *u, const char *data, size_t len)
 	}
 	if (u->len + len + 1 > u->room) {
 		size_t room = MAX((size_t)4096, (u->len + len + 1) * 2);
-		char *grown = realloc(u->body, room);
+		char *grown;
 
+		if (room - u->room > MAX_UPLOADS - a->uploads)
+			return MHD_NO;
+		grown = realloc(u->body, room);
 		if (grown == NULL)
 			return MHD_NO;
+		a->uploads += room - u->room;
 		u->body = grown;
 		u->room = room;
 	}
@@ -302,7 +322,7 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 	struct api *a = arg;
 	struct upload *u = *state;
 	const union MHD_ConnectionInfo *info;
-	struct api_request q = { .c = a->c, .conn = conn };
+	struct api_request q = { .c = a->c, .conn = conn, .n_followers = a->n_followers };
 	struct api_reply r = { .status = MHD_HTTP_OK };
 	enum MHD_Result ret;
 
@@ -311,7 +331,7 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 		return *state != NULL ? MHD_YES : MHD_NO;
 	}
 	if (*len > 0) {
-		ret = collect(u, data, *len);
+		ret = collect(a, u, data, *len);
 		*len = 0;
 		return ret;
 	}
@@ -333,9 +353,11 @@ on_completed(
     void *arg, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode why)
 {
 	struct upload *u = *state;
+	struct api *a = arg;
 
 	if (u == NULL)
 		return;
+	a->uploads -= u->room;
 	free(u->body);
 	free(u);
 	*state = NULL;
@@ -442,7 +464,7 @@ api_listen(struct api *a, int fd)
 	stop_listening(a);
 	a->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL,
 	    NULL, on_request, a, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-	    API_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, 0u,
+	    API_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)65536, MHD_OPTION_NOTIFY_COMPLETED,
 	    on_completed, a, MHD_OPTION_END);
 	if (a->mhd == NULL) {

@@ -27,6 +27,7 @@ struct api_request {
 	struct actor who;
 	const char *body;
 	size_t body_len;
+	size_t n_followers; /* of others */
 };
 
 /* A handler fills one of json (stolen) or text (malloc'ed), or sets follow. */

@@ -350,10 +350,11 @@ json_status(struct controller *c)
 	json_object_set_new(o, "observationPeriodSeconds",
 	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));
 	json_object_set_new(o, "engine",
-	    !c->engine.known ? json_null()
-			     : json_pack("{s:s, s:b, s:o, s:i}", "name", c->engine.d.engine,
-				   "reachable", c->engine.d.reachable != 0, "why",
-				   json_text(c->engine.d.why), "errors", (int)c->engine.d.errors));
+	    !c->engine.known
+		? json_null()
+		: json_pack("{s:o, s:b, s:o, s:i}", "name", json_text(c->engine.d.engine),
+		      "reachable", c->engine.d.reachable != 0, "why", json_text(c->engine.d.why),
+		      "errors", (int)c->engine.d.errors));
 	json_object_set_new(o, "losses",
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",

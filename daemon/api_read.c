@@ -206,20 +206,50 @@ fail_asked(struct api_reply *r, const char *which, int error)
 	return error < 0;
 }
 
-static void
-explain_rule(
-    const struct api_request *q, json_t *o, const struct evaluation *ev, const struct tuple *t)
+/* The element of the set that decides, deny before allow; NULL: no set has it. */
+static const struct ruleset_elem *
+find_elem(const struct ruleset *r, const struct tuple *t, enum flow_dir dir)
 {
-	char rule[128];
-	bool in = !ev->source_enforces && !ev->source_audits;
+	const struct addr *other = dir == DIR_INGRESS ? &t->src : &t->dst;
+	const struct ruleset_elem *found = NULL;
 
-	if (!ev->source_enforces && !ev->destination_enforces && !ev->source_audits &&
-	    !ev->destination_audits) {
-		json_object_set_new(o, "rule", json_null());
-		return;
+	for (size_t i = 0; i < r->n_elems; i++) {
+		const struct ruleset_elem *e = &r->elems[i];
+
+		if (e->dir != dir || e->proto != t->proto || t->dport < e->port_lo ||
+		    t->dport > e->port_hi || addr_cmp(other, &e->lo) < 0 ||
+		    addr_cmp(other, &e->hi) > 0)
+			continue;
+		if (found == NULL || !e->allow)
+			found = e;
 	}
-	snprintf(rule, sizeof(rule), "inet nanoseg_%s chain %s, sets *_%s%u*", q->c->args.instance,
-	    in ? "input" : "output", in ? "in" : "out", t->dst.family);
+	return found;
+}
+
+/* Where in the kernel it is decided: the source's own table if that governs, else the other's. */
+static void
+explain_rule(const struct api_request *q, json_t *o, const struct inventory *inv,
+    const struct evaluation *ev, const struct tuple *t, const char *src, const char *dst)
+{
+	bool out = ev->source_enforces || (ev->source_audits && !ev->destination_enforces);
+	const char *workload = out ? src : dst;
+	enum flow_dir dir = out ? DIR_EGRESS : DIR_INGRESS;
+	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
+	const struct ruleset_elem *e;
+	char rule[160], set[NFT_SET_NAME_LEN];
+
+	json_object_set_new(o, "rule", json_null());
+	if (workload == NULL || (!out && !ev->destination_enforces && !ev->destination_audits) ||
+	    ruleset_compile(q->c->policy, inv, workload, now_real(), &r) < 0)
+		return;
+	e = find_elem(r, t, dir);
+	if (e == NULL)
+		snprintf(rule, sizeof(rule), "inet nanoseg_%.16s chain %s, in no set",
+		    q->c->args.instance, out ? "output" : "input");
+	else
+		snprintf(rule, sizeof(rule), "inet nanoseg_%.16s chain %s, set %s",
+		    q->c->args.instance, out ? "output" : "input",
+		    nft_set_name(out, e->allow, !ruleset_elem_is_exact(e), e->lo.family == 6, set));
 	json_object_set_new(o, "rule", json_string(rule));
 }
 
@@ -265,7 +295,7 @@ explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *sr
 	json_set_port(o, t->proto, t->dport, t->dport);
 	e = ev.edge != NULL ? edge_table_find_id(q->c->edges, ev.edge->id) : NULL;
 	json_object_set_new(o, "edge", e != NULL ? json_string(e->id) : json_null());
-	explain_rule(q, o, &ev, t);
+	explain_rule(q, o, inv, &ev, t, src->workload, dst->workload);
 	json_object_set_new(o, "reason", json_string(explain_reason(&ev)));
 	json_object_set_new(
 	    o, "approvedBy", e != NULL ? json_text(e->decision.approved_by) : json_null());
@@ -288,9 +318,11 @@ get_explain(const struct api_request *q, struct api_reply *r)
 	    fail_asked(r, "dst", read_asked(q, api_arg(q, "dst"), &dst)))
 		return;
 	number = port != NULL ? strtoul(port, &end, 10) : 0;
-	if (p < 0 || port == NULL || *port == '\0' || *end != '\0' || number > 65535) {
+	if (p < 0 || port == NULL || *port == '\0' || *end != '\0' ||
+	    number > (proto_is_icmp((uint8_t)p) ? 255 : 65535)) {
 		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
-		    "expected a port (0 to 65535) and tcp, udp, sctp, icmp or icmpv6");
+		    "expected a port (0 to 65535; ICMP: a type, 0 to 255) and tcp, udp, sctp, icmp "
+		    "or icmpv6");
 		return;
 	}
 	fill_addr(q, &dst, src.addr.family != 0 ? src.addr.family : p == IPPROTO_ICMPV6 ? 6 : 0);

@@ -169,9 +169,15 @@ read_workloads(
     const struct api_request *q, const json_t *o, struct mode_change *changes, struct api_reply *r)
 {
 	const json_t *list = json_object_get(o, "workloads");
+	const json_t *all = json_object_get(o, "all");
 	size_t n = 0;
 
-	if (json_is_true(json_object_get(o, "all"))) {
+	if (all != NULL && (!json_is_boolean(all) || (json_is_true(all) && list != NULL))) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expected either names of workloads or all: true");
+		return 0;
+	}
+	if (json_is_true(all)) {
 		for (struct workload *w = q->c->workloads; w != NULL; w = w->next)
 			if (workload_selected(q->c, w->name))
 				changes[n++].workload = w;
@@ -204,22 +210,15 @@ read_workloads(
 static json_int_t
 count_pending(struct controller *c, const struct mode_change *changes, size_t n)
 {
+	_cleanup_free_ bool *asked = calloc(peer_table_count(c->peers) + 2, sizeof(bool));
 	json_int_t pending = 0;
 	size_t pos = 0;
 	struct edge *e;
 
-	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
-		if (e->state != EDGE_PENDING)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			peer_id id = changes[i].workload->peer;
-
-			if (e->key.from == id || e->key.to == id) {
-				pending++;
-				break;
-			}
-		}
-	}
+	for (size_t i = 0; asked != NULL && i < n; i++)
+		asked[changes[i].workload->peer] = true;
+	while (asked != NULL && (e = edge_table_next(c->edges, &pos)) != NULL)
+		pending += e->state == EDGE_PENDING && (asked[e->key.from] || asked[e->key.to]);
 	return pending;
 }
 

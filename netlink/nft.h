@@ -67,6 +67,11 @@ int nft_count_tables(int sock, const char *prefix);
 #define NFT_CAN_LOG 0x20
 #define NFT_CAN_REJECT 0x40
 int nft_probe(uint32_t *ret_features);
+/* The set of the table that an element is in: "allow_in4", "deny_out6_range". Returns buf. */
+#define NFT_SET_NAME_LEN 24
+const char *nft_set_name(
+    bool egress, bool allow, bool range, bool v6, char buf[static NFT_SET_NAME_LEN]);
+
 const char *nft_feature_name(uint32_t single_feature);
 
 #endif

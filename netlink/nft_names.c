@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names of kernel features, apart from the probe so that naming them links no nftables library. */
+/* Names for people, apart from the code that needs the nftables library. */
 #include "netlink/nft.h"
 #include "rules/util.h"
+
+#include <stdio.h>
 
 static const struct {
 	uint32_t feature;
@@ -15,6 +17,14 @@ static const struct {
 	{ NFT_CAN_LOG, "log" },
 	{ NFT_CAN_REJECT, "reject" },
 };
+
+const char *
+nft_set_name(bool egress, bool allow, bool range, bool v6, char buf[static NFT_SET_NAME_LEN])
+{
+	snprintf(buf, NFT_SET_NAME_LEN, "%s_%s%s%s", allow ? "allow" : "deny",
+	    egress ? "out" : "in", v6 ? "6" : "4", range ? "_range" : "");
+	return buf;
+}
 
 const char *
 nft_feature_name(uint32_t single_feature)

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The API over its real socket. Callers are children; as root they take other users and groups. */
+#include "ctl-fixture.h"
+#include "daemon/api.h"
+#include "netlink/nft_internal.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#define NOBODY 65534
+#define MAX_ANSWER (1u << 20)
+
+struct fixture {
+	char dir[64], path[80];
+	struct controller *c;
+	int status;
+	char *answer;
+};
+
+static char *
+group_name(gid_t gid)
+{
+	const struct group *g = getgrgid(gid);
+
+	return g != NULL ? strdup(g->gr_name) : NULL;
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct config *k;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	f->c = ctl_new(ctl_tmpdir(f->dir));
+	k = f->c->config;
+	k->reviewer_groups = calloc(1, sizeof(char *));
+	k->admin_groups = calloc(1, sizeof(char *));
+	k->reviewer_groups[0] = group_name(100);
+	k->admin_groups[0] = group_name(60);
+	k->n_reviewer_groups = k->n_admin_groups = 1;
+	assert_non_null(k->reviewer_groups[0]);
+	assert_non_null(k->admin_groups[0]);
+	f->c->loop.base = event_base_new();
+	snprintf(f->c->args.instance, sizeof(f->c->args.instance), "test");
+	snprintf(f->path, sizeof(f->path), "%s/sock", f->dir);
+	memcpy(a.sun_path, f->path, strlen(f->path) + 1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 16), 0);
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_int_equal(chmod(f->path, 0777), 0);
+	assert_int_equal(api_new(f->c, &f->c->api), 0);
+	assert_int_equal(api_listen(f->c->api, fd), 0);
+	f->answer = malloc(MAX_ANSWER);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	api_free(f->c->api);
+	event_base_free(f->c->loop.base);
+	f->c->api = NULL;
+	ctl_free(f->c);
+	unlink(f->path);
+	ctl_rmdir(f->dir);
+	free(f->answer);
+	free(f);
+	return 0;
+}
+
+static void
+become(enum api_role role)
+{
+	gid_t group = role == API_REVIEWER ? 100 : 60;
+
+	if (geteuid() != 0)
+		return;
+	if (setgroups(role == API_VIEWER ? 0 : 1, &group) < 0 || setgid(NOBODY) < 0 ||
+	    setuid(NOBODY) < 0)
+		_exit(1);
+}
+
+/* What the caller writes and then reads, to the end. */
+static void
+call(const struct fixture *f, enum api_role role, const char *text, size_t len, int out)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char buf[4096];
+	ssize_t n;
+
+	alarm(20);
+	become(role);
+	memcpy(a.sun_path, f->path, strlen(f->path) + 1);
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0)
+		_exit(1);
+	while (len > 0 && (n = send(fd, text, len, MSG_NOSIGNAL)) > 0) {
+		text += n;
+		len -= (size_t)n;
+	}
+	while ((n = read(fd, buf, sizeof(buf))) > 0)
+		if (write(out, buf, (size_t)n) != n)
+			break;
+	_exit(0);
+}
+
+struct reading {
+	struct fixture *f;
+	size_t len;
+};
+
+static void
+on_answer(evutil_socket_t fd, short what, void *arg)
+{
+	struct reading *r = arg;
+	ssize_t n = read(fd, r->f->answer + r->len, MAX_ANSWER - 1 - r->len);
+
+	if (n > 0)
+		r->len += (size_t)n;
+	else
+		event_base_loopbreak(r->f->c->loop.base);
+}
+
+static const char *
+call_raw(struct fixture *f, enum api_role role, const char *text, size_t len)
+{
+	struct reading r = { .f = f };
+	struct event *ev;
+	const char *body;
+	int pipes[2];
+	pid_t pid;
+
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0)
+		call(f, role, text, len, pipes[1]);
+	close(pipes[1]);
+	ev = event_new(f->c->loop.base, pipes[0], EV_READ | EV_PERSIST, on_answer, &r);
+	event_add(ev, NULL);
+	event_base_dispatch(f->c->loop.base);
+	event_free(ev);
+	close(pipes[0]);
+	waitpid(pid, NULL, 0);
+	f->answer[r.len] = '\0';
+	f->status = r.len > 12 ? atoi(f->answer + 9) : 0;
+	body = strstr(f->answer, "\r\n\r\n");
+	return body != NULL ? body + 4 : "";
+}
+
+static const char *
+request(
+    struct fixture *f, enum api_role role, const char *method, const char *path, const char *body)
+{
+	char *text = malloc(strlen(path) + strlen(body) + 256);
+	const char *answer;
+	int n;
+
+	n = sprintf(text,
+	    "%s %s HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
+	    method, path, strlen(body), body);
+	answer = call_raw(f, role, text, (size_t)n);
+	free(text);
+	return answer;
+}
+
+static void
+each_route_asks_for_its_role(void **state)
+{
+	static const struct api_route *const tables[] = { api_read_routes, api_write_routes };
+	struct fixture *f = *state;
+
+	if (geteuid() != 0)
+		skip();
+	for (size_t t = 0; t < ARRAY_SIZE(tables); t++) {
+		for (const struct api_route *r = tables[t]; r->path != NULL; r++) {
+			for (int role = API_VIEWER; role <= API_ADMIN; role++) {
+				request(f, (enum api_role)role, r->method, r->path, "{}");
+				if (f->status == 0 || (f->status == 403) != (role < (int)r->role))
+					fail_msg(
+					    "%s %s as %d: %d", r->method, r->path, role, f->status);
+			}
+		}
+	}
+}
+
+/* The table itself: a slip there is a slip in permission. */
+static void
+who_may_change_what(void **state)
+{
+	for (const struct api_route *r = api_read_routes; r->path != NULL; r++)
+		assert_string_equal(r->method, "GET");
+	for (const struct api_route *r = api_write_routes; r->path != NULL; r++) {
+		enum api_role want = API_ADMIN;
+
+		if (strncmp(r->path, "/v1/edges/", 10) == 0)
+			want = API_REVIEWER;
+		else if (strcmp(r->path, "/v1/policy/validate") == 0)
+			want = API_VIEWER;
+		assert_int_equal(r->role, want);
+	}
+}
+
+static void
+a_decision_carries_the_callers_uid(void **state)
+{
+	struct fixture *f = *state;
+	struct edge *e = ctl_add_edge(f->c, "web", "api", 80);
+	char body[256];
+
+	if (geteuid() != 0)
+		skip();
+	snprintf(body, sizeof(body), "{\"ids\":[\"%s\"],\"reason\":\"r\"}", e->id);
+	request(f, API_REVIEWER, "POST", "/v1/edges/approve", body);
+	assert_int_equal(f->status, 200);
+	assert_int_equal(e->state, EDGE_APPROVED);
+	assert_string_equal(e->decision.approved_by, "uid:65534");
+}
+
+static void
+bad_requests_change_nothing(void **state)
+{
+	static const struct {
+		const char *method, *path, *body;
+		int status;
+	} bad[] = {
+		{ "GET", "/v1/nothing", "", 404 },
+		{ "GET", "/%1b[31m", "", 404 },
+		{ "DELETE", "/v1/edges", "", 405 },
+		{ "GET", "/v1/edges?state=x", "", 400 },
+		{ "GET", "/v1/edges?workload=x", "", 404 },
+		{ "POST", "/v1/edges/approve", "", 400 },
+		{ "POST", "/v1/edges/approve", "[]", 400 },
+		{ "POST", "/v1/edges/approve", "{\"ids\":[\"x\"]}", 400 },
+		{ "POST", "/v1/edges/approve", "{\"ids\":[],\"reason\":\"r\"}", 400 },
+		{ "POST", "/v1/edges/approve", "{\"ids\":[1],\"reason\":\"r\"}", 400 },
+		{ "POST", "/v1/edges/approve", "{\"ids\":[\"x\"],\"reason\":\"r\"}", 404 },
+		{ "POST", "/v1/edges/approve", "{\"ids\":[\"x\"],\"reason\":\"r\",\"by\":\"root\"}",
+		    400 },
+		{ "POST", "/v1/edges/deny",
+		    "{\"ids\":[\"x\"],\"reason\":\"r\",\"expiresInSeconds\":-1}", 400 },
+		{ "POST", "/v1/mode", "{\"all\":true,\"mode\":\"x\"}", 400 },
+		{ "POST", "/v1/mode", "{\"all\":true,\"mode\":\"audit\",\"workloads\":[\"web\"]}",
+		    400 },
+		{ "POST", "/v1/mode", "{\"all\":1,\"mode\":\"audit\"}", 400 },
+		{ "POST", "/v1/mode", "{\"workloads\":[\"nobody\"],\"mode\":\"audit\"}", 404 },
+		{ "POST", "/v1/mode",
+		    "{\"workloads\":[\"web\"],\"mode\":\"audit\",\"direction\":\"up\"}", 400 },
+		{ "POST", "/v1/policy/apply", "nonsense", 422 },
+		{ "POST", "/v1/policy/apply?expectedRevision=-1", "", 400 },
+		{ "GET", "/v1/explain?src=web", "", 400 },
+		{ "GET", "/v1/explain?src=web&dst=nobody&port=80", "", 404 },
+		{ "GET", "/v1/explain?src=web&dst=web&port=80x", "", 400 },
+		{ "GET", "/v1/explain?src=web&dst=web&port=300&proto=icmp", "", 400 },
+	};
+	struct fixture *f = *state;
+
+	if (geteuid() != 0)
+		skip();
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		const char *answer = request(f, API_ADMIN, bad[i].method, bad[i].path, bad[i].body);
+
+		if (f->status != bad[i].status || strstr(answer, "\"message\"") == NULL)
+			fail_msg("%s %s: %d %s", bad[i].path, bad[i].body, f->status, answer);
+	}
+	assert_int_equal(f->c->revision, 0);
+}
+
+static void
+a_huge_body_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	size_t len = API_MAX_BODY + 4096;
+	char *text = malloc(len + 256);
+	int n = sprintf(text,
+	    "POST /v1/policy/validate HTTP/1.1\r\nHost: n\r\nConnection: close\r\n"
+	    "Content-Length: %zu\r\n\r\n",
+	    len);
+
+	memset(text + n, ' ', len);
+	call_raw(f, API_VIEWER, text, (size_t)n + len);
+	assert_int_equal(f->status, 413);
+	free(text);
+	/* And was forgotten: the next is served. */
+	request(f, API_VIEWER, "GET", "/v1/status", "");
+	assert_int_equal(f->status, 200);
+}
+
+static void
+explain_names_the_set_that_decides(void **state)
+{
+	static const struct {
+		const char *query, *has;
+	} cases[] = {
+		{ "src=web&dst=api&port=80",
+		    "\"rule\":\"inet nanoseg_test chain input, set allow_in4\"" },
+		{ "src=web&dst=api&port=80", "\"verdict\":\"allow\"" },
+		{ "src=web&dst=api&port=81", "chain input, in no set" },
+		{ "src=web&dst=api&port=81", "\"verdict\":\"deny\"" },
+		{ "src=10.9.1.1&dst=api&port=443", "set allow_in4_range" },
+		{ "src=api&dst=web&port=80", "\"rule\":null" },
+		{ "src=internet&dst=api&port=1", "\"verdict\":\"deny\"" },
+		{ "src=host&dst=multicast&port=1", "\"verdict\":\"allow\"" },
+		{ "src=fqdn:a.example&dst=network:n&port=1", "\"verdict\":\"allow\"" },
+		{ "src=api&dst=cidr:fd00::/8&port=0&proto=icmpv6", "\"verdict\":\"allow\"" },
+	};
+	struct fixture *f = *state;
+	const struct actor who = { .name = "uid:0" };
+	struct edge *e = ctl_add_edge(f->c, "web", "api", 80),
+		    *cidr = ctl_add_edge(f->c, "cidr:10.9.0.0/16", "api", 443);
+	struct mode_change m = { .mode = MODE_ENFORCE, .direction = WL_INGRESS };
+	struct diag d = { 0 };
+	char path[256];
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	ctl_instance(f->c, 2, "api", "10.0.0.2");
+	assert_int_equal(edge_decide(f->c->edges, e, EDGE_APPROVED, NULL), 0);
+	assert_int_equal(edge_decide(f->c->edges, cidr, EDGE_APPROVED, NULL), 0);
+	m.workload = workload_find(f->c, "api");
+	assert_int_equal(segment_set_modes(f->c, &m, 1, "r", &who, &d), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *answer;
+
+		snprintf(path, sizeof(path), "/v1/explain?%s", cases[i].query);
+		answer = request(f, API_VIEWER, "GET", path, "");
+		if (f->status != 200 || strstr(answer, cases[i].has) == NULL)
+			fail_msg("%s: %d %s", cases[i].query, f->status, answer);
+	}
+}
+
+static void
+hostile_names_are_json_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+	json_t *o;
+
+	ctl_instance(f->c, 1, "\xff\x1b[2J\"", "10.0.0.1");
+	memset(f->c->engine.d.engine, 0xff, 8);
+	f->c->engine.known = true;
+	o = json_loads(request(f, API_VIEWER, "GET", "/v1/status", ""), 0, NULL);
+	assert_non_null(o);
+	assert_int_equal(json_array_size(json_object_get(o, "workloads")), 1);
+	assert_non_null(json_object_get(json_object_get(o, "engine"), "name"));
+	json_decref(o);
+}
+
+static void
+set_names_are_those_of_the_table(void **state)
+{
+	char buf[NFT_SET_NAME_LEN];
+
+	for (unsigned k = 0; k < 16; k++) {
+		bool out = k & 1, allow = k & 2, range = k & 4, v6 = k & 8;
+
+		assert_string_equal(nft_set_name(out, allow, range, v6, buf),
+		    nft_set_shape(nft_set_id(out, allow, range, v6))->name);
+	}
+}
+
+int
+main(void)
+{
+#define API_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		API_TEST(each_route_asks_for_its_role),
+		cmocka_unit_test(who_may_change_what),
+		API_TEST(a_decision_carries_the_callers_uid),
+		API_TEST(bad_requests_change_nothing),
+		API_TEST(a_huge_body_is_refused),
+		API_TEST(explain_names_the_set_that_decides),
+		API_TEST(hostile_names_are_json_all_the_same),
+		cmocka_unit_test(set_names_are_those_of_the_table),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
