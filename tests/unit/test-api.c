@@ -38,6 +38,8 @@ setup(void **state)
 
 	f->c = ctl_new(ctl_tmpdir(f->dir));
 	k = f->c->config;
+	free(k->reviewer_groups);
+	free(k->admin_groups);
 	k->reviewer_groups = calloc(1, sizeof(char *));
 	k->admin_groups = calloc(1, sizeof(char *));
 	k->reviewer_groups[0] = group_name(100);
