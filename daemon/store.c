@@ -241,7 +241,7 @@ check_file(struct store *s, const char *path, struct diag *d)
 	if (r == 0)
 		r = check_integrity(s);
 	if (r == -EBADMSG)
-		diag_set(d, 0, 0, "%s is damaged; %s", path, kept);
+		diag_set(d, 0, 0, "%s cannot be read, it is damaged: %s", path, kept);
 	else if (r < 0)
 		diag_set(d, 0, 0, "%s cannot be read: %s; %s", path, sqlite3_errmsg(s->db), kept);
 	return r;
