@@ -107,7 +107,8 @@ put_again(void *arg, struct ns *n)
 	if (n->att == NULL || n->att->host)
 		return;
 	keep_put(w, n->info.cookie, KEEP_OWNER, 0, n->att->owner);
-	keep_put(w, n->info.cookie, KEEP_NFLOG, n->att->group, n->att->nflog);
+	if (n->att->nflog >= 0)
+		keep_put(w, n->info.cookie, KEEP_NFLOG, n->att->group, n->att->nflog);
 }
 
 void

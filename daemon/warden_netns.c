@@ -29,6 +29,7 @@
 #define RCVBUF_MIN (64u << 10)
 #define RCVBUF_MAX (64u << 20)
 #define NFLOG_RCVBUF (1 << 20)
+#define NFLOG_GROUP_HELD 1024
 #define REQUEST_RCVBUF (256 << 10)
 #define CT_INSERT_MAX_S (7u * 24 * 3600)
 
@@ -77,6 +78,29 @@ netns_to_capture(struct warden *w, const struct ns *n)
 		    "netns %" PRIu64 ": the capture role did not take its reports", n->info.cookie);
 }
 
+/*
+ * Who holds every group of its namespace loses the reports, not the rules. They name a group that
+ * is then its own.
+ */
+static int
+open_reports(int nsfd, uint64_t cookie, struct attachment *a)
+{
+	int r = nflog_open(nsfd, NFLOG_RCVBUF, &a->group);
+
+	if (r >= 0) {
+		a->nflog = r;
+		return 0;
+	}
+	if (r != -EPERM && r != -EBUSY && r != -EEXIST)
+		return r;
+	a->group = NFLOG_GROUP_HELD;
+	log_error("netns %" PRIu64
+		  ": somebody inside holds its NFLOG groups: it is observed and enforced, but what "
+		  "is refused there is not reported",
+	    cookie);
+	return 0;
+}
+
 /* Owner and NFLOG sockets: those of an earlier life, or new ones, with the keeper either way. */
 static int
 open_owner(struct warden *w, uint64_t cookie, int nsfd, struct attachment *a)
@@ -100,13 +124,12 @@ open_owner(struct warden *w, uint64_t cookie, int nsfd, struct attachment *a)
 			return a->owner;
 	}
 	if (a->nflog < 0) {
-		r = nflog_open(nsfd, NFLOG_RCVBUF, &a->group);
+		r = open_reports(nsfd, cookie, a);
 		if (r < 0)
 			return r;
-		a->nflog = r;
 	}
 	r = put_owner ? keep_put(w, cookie, KEEP_OWNER, 0, a->owner) : 0;
-	if (r == 0 && put_nflog)
+	if (r == 0 && put_nflog && a->nflog >= 0)
 		r = keep_put(w, cookie, KEEP_NFLOG, a->group, a->nflog);
 	if (r < 0)
 		log_warn("netns %" PRIu64 ": no keeper holds its sockets; a death of the warden "
@@ -126,7 +149,7 @@ undo_owner(struct warden *w, uint64_t cookie, struct attachment *a)
 }
 
 static int
-open_table(struct warden *w, struct attachment *a, bool *ret_adopted)
+open_table(struct warden *w, uint64_t cookie, struct attachment *a, bool *ret_adopted)
 {
 	struct nft_state st;
 	int r;
@@ -135,17 +158,24 @@ open_table(struct warden *w, struct attachment *a, bool *ret_adopted)
 	if (r < 0)
 		return r;
 	r = nft_table_read(a->table, &st);
-	if (r < 0)
-		return r;
-	if (st.present && st.n_rules > 0) {
+	if (r == 0 && !(st.present && st.n_rules > 0)) {
+		r = nft_table_apply(a->table, NULL, &a->owned);
+		if (r == 0)
+			*ret_adopted = false;
+	} else if (r == 0) {
+		*ret_adopted = true;
+	}
+	/*
+	 * Root inside has planted a table of our name that we may not touch, or cannot read. It is
+	 * attached all the same: the next apply tells what stands in the way, and is repeated.
+	 */
+	if (r == -EPERM || r == -E2BIG || r == -EINTR || r == -ETIMEDOUT || r == -EBUSY) {
+		log_error("netns %" PRIu64 ": the table %s there is not ours to use: %s", cookie,
+		    w->table, strerror(-r));
 		*ret_adopted = true;
 		return 0;
 	}
-	r = nft_table_apply(a->table, NULL, &a->owned);
-	if (r < 0)
-		return r;
-	*ret_adopted = false;
-	return 0;
+	return r;
 }
 
 /* The sockets that are made anew for every controller: [0] events [1] dump [2] rtnl [3] diag. */
@@ -204,7 +234,7 @@ attach_sockets(struct warden *w, struct ns *n, const struct w_attach *req, int n
 	if (fresh != NULL && !a->host) {
 		r = open_owner(w, n->info.cookie, nsfd, a);
 		if (r == 0)
-			r = open_table(w, a, &adopted);
+			r = open_table(w, n->info.cookie, a, &adopted);
 		if (r < 0) {
 			undo_owner(w, n->info.cookie, a);
 			return r;
