@@ -138,15 +138,25 @@ l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret)
 }
 
 int
-l0_pid_container(int procfd, pid_t pid, char ret[static L0_CONTAINER_ID_LEN + 1])
+l0_open_task(int procfd, pid_t pid)
+{
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "%d", (int)pid);
+	fd = openat(procfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int
+l0_task_container(int taskfd, char ret[static L0_CONTAINER_ID_LEN + 1])
 {
 	_cleanup_close_ int fd = -1;
-	char path[32], text[8192];
+	char text[8192];
 	size_t have = 0;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "%d/cgroup", (int)pid);
-	fd = openat(procfd, path, O_RDONLY | O_CLOEXEC);
+	fd = openat(taskfd, "cgroup", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	while (have < sizeof(text)) {
@@ -158,6 +168,14 @@ l0_pid_container(int procfd, pid_t pid, char ret[static L0_CONTAINER_ID_LEN + 1]
 		have += (size_t)n;
 	}
 	return l0_container_id(text, have, ret) ? 0 : -ENOENT;
+}
+
+int
+l0_pid_container(int procfd, pid_t pid, char ret[static L0_CONTAINER_ID_LEN + 1])
+{
+	_cleanup_close_ int task = l0_open_task(procfd, pid);
+
+	return task < 0 ? task : l0_task_container(task, ret);
 }
 
 static void

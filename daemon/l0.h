@@ -26,7 +26,10 @@ int l0_open_dir(const char *path);
 
 /* Inode of the network namespace of a process, by /proc/PID/ns/net relative to /proc. */
 int l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret);
+/* /proc/PID: what is read through it is of that one process, or fails. */
+int l0_open_task(int procfd, pid_t pid);
 /* Container id in the cgroup file of a process; 0, or -ENOENT if there is none. */
+int l0_task_container(int taskfd, char ret[static L0_CONTAINER_ID_LEN + 1]);
 int l0_pid_container(int procfd, pid_t pid, char ret[static L0_CONTAINER_ID_LEN + 1]);
 
 /* Called per process that has a network namespace; a negative value stops and is returned. */

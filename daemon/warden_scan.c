@@ -88,7 +88,8 @@ ns_get(struct scan *s, const struct netns_id *id, uint32_t flags)
 		return n;
 	if (n != NULL)
 		ns_end(s, n);
-	if (s->n_ns >= SCAN_MAX_NETNS) {
+	/* Any user can make namespaces: they leave half of the room to those that have a file. */
+	if (s->n_ns >= SCAN_MAX_NETNS / (flags & NETNS_F_PROC ? 2 : 1)) {
 		say_full(s, "namespaces");
 		return NULL;
 	}
@@ -118,14 +119,32 @@ ns_kick(struct ns *n)
 
 /* Processes */
 
+/*
+ * A cgroup's name is a claim: a user may make one named like any container below his own, and a
+ * namespace with any address besides. So the process must be in that namespace, and no user but
+ * root may have made it; the process is asked by one open folder, for its number may change hands.
+ */
+static bool
+may_claim(const struct ns *n, int task)
+{
+	_cleanup_close_ int fd = netns_open_task(task);
+	struct netns_id id;
+	uid_t uid;
+
+	return fd >= 0 && netns_identify(fd, &id) == 0 && id.cookie == n->info.cookie &&
+	       netns_owner_uid(fd, &uid) == 0 && uid == 0;
+}
+
 static void
 learn_container(struct ns *n, int procfd, pid_t pid)
 {
+	_cleanup_close_ int task = -1;
 	char id[L0_CONTAINER_ID_LEN + 1];
 
 	if (n->info.container_id[0] != '\0' || n->id_reads++ >= ID_READS_PER_WALK)
 		return;
-	if (l0_pid_container(procfd, pid, id) < 0)
+	task = l0_open_task(procfd, pid);
+	if (task < 0 || l0_task_container(task, id) < 0 || !may_claim(n, task))
 		return;
 	memcpy(n->info.container_id, id, sizeof(id));
 	n->dirty = true;

@@ -96,6 +96,30 @@ netns_open_pid(pid_t pid)
 }
 
 int
+netns_open_task(int taskfd)
+{
+	_cleanup_close_ int fd = openat(taskfd, "ns/net", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (!netns_fd_valid(fd))
+		return -EINVAL;
+	return steal_fd(&fd);
+}
+
+int
+netns_owner_uid(int nsfd, uid_t *ret)
+{
+	_cleanup_close_ int userns = ioctl(nsfd, NS_GET_USERNS);
+	uid_t uid;
+
+	if (userns < 0 || ioctl(userns, NS_GET_OWNER_UID, &uid) < 0)
+		return -errno;
+	*ret = uid;
+	return 0;
+}
+
+int
 netns_call(int nsfd, int (*fn)(void *arg), void *arg)
 {
 	_cleanup_close_ int self = -1;

@@ -32,6 +32,11 @@ int netns_open_pid(pid_t pid);
 int netns_identify(int nsfd, struct netns_id *ret);
 /* Runs fn inside; returns fn's value or a negative errno if the namespace cannot be entered. */
 int netns_call(int nsfd, int (*fn)(void *arg), void *arg);
+/* The same by an open /proc/PID: of that process, whoever has its number now. */
+int netns_open_task(int taskfd);
+/* The uid that made the user namespace which the network namespace belongs to; 0 for the host's. */
+int netns_owner_uid(int nsfd, uid_t *ret);
+
 /* socket(2) inside the namespace, with SOCK_CLOEXEC. */
 int netns_socket(int nsfd, int domain, int type, int protocol);
 /* SO_NETNS_COOKIE of a socket. */
