@@ -25,6 +25,8 @@
 /* Some of the connections and of the memory for bodies stay for those who can stop things. */
 #define MAX_FOLLOWERS (API_MAX_CONNECTIONS / 2)
 #define MAX_UPLOADS (4u * API_MAX_BODY)
+/* ASCII: a bidirectional override in a name shows as \u202e, also on a bare terminal. */
+#define JSON_FORM (JSON_COMPACT | JSON_ENSURE_ASCII)
 
 struct follower {
 	struct follower *next;
@@ -189,7 +191,7 @@ follower_read(void *arg, uint64_t pos, char *buf, size_t max)
 
 	if (f->pending == NULL) {
 		json_t *line = follower_line(f);
-		char *text = line != NULL ? json_dumps(line, JSON_COMPACT) : NULL;
+		char *text = line != NULL ? json_dumps(line, JSON_FORM) : NULL;
 
 		json_decref(line);
 		if (text != NULL) {
@@ -273,7 +275,7 @@ answer(struct api *a, struct MHD_Connection *conn, struct api_reply *r)
 		resp = follow(a, conn, r->follow);
 	} else {
 		if (text == NULL)
-			text = json_dumps(r->json, JSON_COMPACT);
+			text = json_dumps(r->json, JSON_FORM);
 		json_decref(r->json);
 		if (text == NULL)
 			return MHD_NO;
