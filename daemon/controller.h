@@ -86,7 +86,8 @@ struct instance {
 	int attach_error;
 	struct w_attached attached;
 	int dump_fd, diag_fd;
-	bool dump_running;
+	bool dump_running, dump_again;
+	bool dump_unread; /* a part of a dump has come, nothing of it is used yet */
 	struct event *ev_ct, *ev_dump, *ev_rtnl;
 	int ct_fd;
 	bool armed; /* waits for the drain timer */
@@ -266,6 +267,8 @@ void observe_on_dump_asked(struct controller *c, const struct w_done *d);
 /* The established TCP connections of the instance, from the local end: not oriented. */
 typedef void (*observe_socket_fn)(void *arg, const struct tuple *t);
 int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
+/* Reads what the host's connection table has said by now, so that the NAT cache knows it. */
+void observe_host(struct controller *c);
 /* Settles the direction of a connection seen in i, by who listens. True if it could be told. */
 bool observe_orient(struct instance *i, struct tuple *t);
 

@@ -102,6 +102,18 @@ record_flow(struct controller *c, const struct flow_event *ev, const struct ends
 	flow_ring_add(c->flows, &rec);
 }
 
+/* The host's own event may have come after its socket was last read. */
+static const struct tuple *
+find_nat(struct controller *c, const struct tuple *t)
+{
+	const struct tuple *other = nat_cache_find(c->nat, t);
+
+	if (other != NULL)
+		return other;
+	observe_host(c);
+	return nat_cache_find(c->nat, t);
+}
+
 /* Is the event the second sight of a connection whose first sight is at an attached source? */
 static bool
 is_second_sight(struct controller *c, const struct flow_event *ev, const struct ends *e,
@@ -115,7 +127,7 @@ is_second_sight(struct controller *c, const struct flow_event *ev, const struct 
 		return false;
 	if (e->src != NULL && !e->src->is_host)
 		return e->src->attach == ATTACH_DONE;
-	other = nat_cache_find(c->nat, &ev->tuple);
+	other = find_nat(c, &ev->tuple);
 	if (other == NULL)
 		return false;
 	client = addr_map_find(c->addr_map, &other->src, &ambiguous);
@@ -132,7 +144,7 @@ workload_behind(struct controller *c, const struct flow_event *ev, const struct 
 
 	if (e->dst == NULL || !e->dst->is_host)
 		return PEER_ID_NONE;
-	other = nat_cache_find(c->nat, &ev->tuple);
+	other = find_nat(c, &ev->tuple);
 	if (other == NULL)
 		return PEER_ID_NONE;
 	i = addr_map_find(c->addr_map, &other->dst, &ambiguous);

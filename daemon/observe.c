@@ -24,6 +24,7 @@
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
 #define LISTENERS_MAX 4096
 #define ESTABLISHED_MAX 65536
+#define DUMP_MAX_MESSAGES 64 /* datagrams a turn */
 #define LISTENERS_FRESH_NS (50 * NSEC_PER_MSEC)
 /* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none.
  */
@@ -36,6 +37,8 @@ struct diag_listener {
 };
 
 static uint8_t recv_buf[65536] __attribute__((aligned(8)));
+static uint8_t dump_buf[65536] __attribute__((aligned(8)));
+static uint8_t host_buf[65536] __attribute__((aligned(8))); /* read while recv_buf is in use */
 
 static int
 on_listener(void *arg, const struct diag_socket *s)
@@ -175,23 +178,6 @@ on_event(void *arg, const struct ct_entry *e)
 	return 0;
 }
 
-static int
-on_dumped(void *arg, const struct ct_entry *e)
-{
-	struct instance *i = arg;
-
-	if (i->is_host) {
-		if ((e->status & (CT_SRC_NAT | CT_DST_NAT)) != 0)
-			nat_cache_add(i->ctl->nat, e);
-		return 0;
-	}
-	if ((e->status & CT_SEEN_REPLY) == 0 || addr_is_loopback(&e->orig.src) ||
-	    addr_is_loopback(&e->orig.dst))
-		return 0;
-	learn_entry(i, e, FLOW_F_FROM_DUMP);
-	return 0;
-}
-
 /* The hour in which events were lost proves nothing about what did not happen in it. */
 static void
 mark_incomplete(struct instance *i)
@@ -211,8 +197,8 @@ drain_one(struct instance *i)
 	int r;
 
 	i->ctl->drained_ns = now_real();
-	r = ct_recv_events(
-	    i->ct_fd, recv_buf, sizeof(recv_buf), DRAIN_MAX_MESSAGES, on_event, i, &i->ct_stats);
+	r = ct_recv_events(i->ct_fd, i->is_host ? host_buf : recv_buf, sizeof(recv_buf),
+	    DRAIN_MAX_MESSAGES, on_event, i, &i->ct_stats);
 	if (r == -ENOBUFS) {
 		/* A container can do this as often as it likes: the count is in the status. */
 		if (i->overrun_logged_ns == 0 ||
@@ -227,6 +213,35 @@ drain_one(struct instance *i)
 		return true;
 	}
 	return r >= DRAIN_MAX_MESSAGES / 2;
+}
+
+static int
+on_dumped(void *arg, const struct ct_entry *e)
+{
+	struct instance *i = arg;
+
+	if (i->is_host) {
+		if ((e->status & (CT_SRC_NAT | CT_DST_NAT)) != 0)
+			nat_cache_add(i->ctl->nat, e);
+		return 0;
+	}
+	if ((e->status & CT_SEEN_REPLY) == 0 || addr_is_loopback(&e->orig.src) ||
+	    addr_is_loopback(&e->orig.dst))
+		return 0;
+	/* Its own event may be on its way: that one counts it, and then this one does not. */
+	if (i->dump_unread) {
+		i->dump_unread = false;
+		drain_one(i);
+	}
+	learn_entry(i, e, FLOW_F_FROM_DUMP);
+	return 0;
+}
+
+void
+observe_host(struct controller *c)
+{
+	if (c->host != NULL && c->host->ct_fd >= 0)
+		drain_one(c->host);
 }
 
 static void
@@ -284,13 +299,18 @@ dump_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct instance *i = arg;
 	bool done = false;
-	int error = 0, r;
+	int error = 0, r = 1;
 
 	i->ctl->drained_ns = now_real();
-	r = ct_recv(
-	    i->dump_fd, recv_buf, sizeof(recv_buf), 64, on_dumped, i, &i->ct_stats, &done, &error);
+	for (int k = 0; k < DUMP_MAX_MESSAGES && r > 0 && !done; k++) {
+		i->dump_unread = true;
+		r = ct_recv(i->dump_fd, dump_buf, sizeof(dump_buf), 1, on_dumped, i, &i->ct_stats,
+		    &done, &error);
+	}
 	if (done || r < 0)
 		i->dump_running = false;
+	if (!i->dump_running && i->dump_again)
+		observe_dump(i);
 	api_wake(i->ctl->api);
 }
 
@@ -386,6 +406,8 @@ observe_established(struct instance *i, observe_socket_fn fn, void *arg)
 	if (i->diag_fd < 0)
 		return -ENOTCONN;
 	r = diag_dump(i->diag_fd, ESTABLISHED_MAX, on_established, &e);
+	/* As with a dump: a connection's own event goes first. */
+	drain_one(i);
 	i->listeners_read_ns = 0;
 	for (size_t k = 0; k < e.n; k++)
 		fn(arg, &e.list[k]);
@@ -415,6 +437,8 @@ observe_dump(struct instance *i)
 	struct w_cookie body = { .cookie = i->ns.cookie };
 	int r;
 
+	/* What is lost while one runs may be behind it: another has to follow. */
+	i->dump_again = i->dump_running;
 	if (i->dump_running || i->dump_fd < 0)
 		return 0;
 	/* What is dumped has to be held against listeners that are as new. */
@@ -498,6 +522,6 @@ observe_stop(struct instance *i)
 	free(i->listeners);
 	i->listeners = NULL;
 	i->n_listeners = 0;
-	i->dump_running = false;
+	i->dump_running = i->dump_again = false;
 	i->armed = false;
 }
