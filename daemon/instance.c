@@ -341,6 +341,44 @@ instance_new(struct controller *c, const struct w_netns *n)
 	return i;
 }
 
+static bool
+has_file(const struct w_netns *n)
+{
+	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) != 0;
+}
+
+/*
+ * A container that may make namespaces fills one with any addresses, and its processes there have
+ * its id: only where none of the id has a file, as with an engine whose folder is elsewhere, is one
+ * without a file the container's own. True if n is not.
+ */
+static bool
+is_nested(struct controller *c, const struct w_netns *n)
+{
+	if (n->container_id[0] == '\0' || has_file(n))
+		return false;
+	for (const struct instance *i = c->instances; i != NULL; i = i->next)
+		if (has_file(&i->ns) && i->ns.cookie != n->cookie &&
+		    strcmp(i->ns.container_id, n->container_id) == 0)
+			return true;
+	return false;
+}
+
+/* Those that were announced before the one with the file. */
+static void
+drop_nested(struct controller *c, const struct w_netns *n)
+{
+	struct instance *i, *next;
+
+	if (n->container_id[0] == '\0' || !has_file(n))
+		return;
+	for (i = c->instances; i != NULL; i = next) {
+		next = i->next;
+		if (is_nested(c, &i->ns))
+			instance_on_netns_gone(c, i->ns.cookie);
+	}
+}
+
 void
 instance_on_netns(struct controller *c, const struct w_netns *n)
 {
@@ -349,7 +387,8 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	bool asked_before;
 
 	if (memchr(n->basename, 0, sizeof(n->basename)) == NULL ||
-	    memchr(n->container_id, 0, sizeof(n->container_id)) == NULL || !is_watched(n))
+	    memchr(n->container_id, 0, sizeof(n->container_id)) == NULL || !is_watched(n) ||
+	    is_nested(c, n))
 		return;
 	i = instance_find(c, n->cookie);
 	asked_before = i != NULL && i->ns.container_id[0] != '\0';
@@ -358,6 +397,7 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	if (i == NULL)
 		return;
 	i->ns = *n;
+	drop_nested(c, n);
 	if (i->is_host || c->only == NULL)
 		instance_attach(i);
 	instance_identify(i);
