@@ -280,7 +280,7 @@ sum_instances(const struct workload *w, json_t *list)
 		const char *why, *grade = instance_grade(i, &why);
 
 		json_array_append_new(list, json_instance(i));
-		s.events += i->ct_stats.overruns;
+		s.events += i->ct_stats.lost;
 		s.packets += i->lost_packets;
 		s.drift += i->drift;
 		s.ct_count = MAX(s.ct_count, i->ct_count.count);

@@ -86,8 +86,9 @@ struct instance {
 	int attach_error;
 	struct w_attached attached;
 	int dump_fd, diag_fd;
-	bool dump_running, dump_again;
-	bool dump_unread; /* a part of a dump has come, nothing of it is used yet */
+	bool dump_running, dump_wanted;
+	bool dump_unread;   /* a part of a dump has come, nothing of it is used yet */
+	uint64_t dumped_ns; /* CLOCK_MONOTONIC: the last dump was asked for */
 	struct event *ev_ct, *ev_dump, *ev_rtnl;
 	int ct_fd;
 	bool armed; /* waits for the drain timer */
@@ -263,6 +264,7 @@ int observe_start(struct instance *i, struct msg *m);
 void observe_stop(struct instance *i);
 void observe_drain_cb(evutil_socket_t fd, short what, void *arg);
 int observe_dump(struct instance *i);
+void observe_tick(struct instance *i); /* once a second */
 void observe_on_dump_asked(struct controller *c, const struct w_done *d);
 /* The established TCP connections of the instance, from the local end: not oriented. */
 typedef void (*observe_socket_fn)(void *arg, const struct tuple *t);

@@ -229,7 +229,7 @@ instance_leave_workload(struct instance *i)
 		;
 	if (*p == i)
 		*p = i->next_of_workload;
-	i->workload->lost_events += i->ct_stats.overruns;
+	i->workload->lost_events += i->ct_stats.lost;
 	i->workload->lost_packets += i->lost_packets;
 	i->workload = NULL;
 	i->next_of_workload = NULL;
@@ -678,6 +678,7 @@ instance_tick(struct controller *c)
 		if (now_mono() - i->announced_ns >= c->config->identify_timeout_ns)
 			set_settling(i, false);
 		give_up_identity(i);
+		observe_tick(i);
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;
 	}

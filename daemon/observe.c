@@ -7,8 +7,9 @@
  * runs. The host's socket (what NAT translated) is drained first, so that its translations are
  * known when the namespaces' events are looked at.
  *
- * An overrun loses events without a number: it is counted as a loss and answered with a dump, which
- * finds the connections that still live.
+ * An overrun is a loss, counted by the kernel, and answered with a dump, which finds the
+ * connections that still live; at most one in ten seconds, as whoever can make an overrun can make
+ * many.
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
@@ -20,11 +21,12 @@
 #include <string.h>
 
 #define DRAIN_DELAY_US 2000
+#define DUMP_EVERY_NS (10 * NSEC_PER_SEC) /* after overruns; a dump competes with the events */
+#define DUMP_MAX_MESSAGES 8		  /* of some 150 entries, then the events have their turn */
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
 #define LISTENERS_MAX 4096
 #define ESTABLISHED_MAX 65536
-#define DUMP_MAX_MESSAGES 64 /* datagrams a turn */
 #define LISTENERS_FRESH_NS (50 * NSEC_PER_MSEC)
 /* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none.
  */
@@ -190,29 +192,44 @@ mark_incomplete(struct instance *i)
 	i->workload->incomplete_windows++;
 }
 
+static int
+receive_events(struct instance *i)
+{
+	i->ctl->drained_ns = now_real();
+	return ct_recv_events(i->ct_fd, i->is_host ? host_buf : recv_buf, sizeof(recv_buf),
+	    DRAIN_MAX_MESSAGES, on_event, i, &i->ct_stats);
+}
+
+static void
+on_overrun(struct instance *i)
+{
+	uint64_t now = now_mono();
+
+	/* A container can do this as often as it likes: the count is in the status. */
+	if (i->overrun_logged_ns == 0 || now - i->overrun_logged_ns > OVERRUN_LOG_NS) {
+		i->overrun_logged_ns = now;
+		log_warn("instance %s: the kernel dropped connection events: reading the "
+			 "table again",
+		    instance_log_id(i));
+	}
+	mark_incomplete(i);
+	i->dump_wanted = true;
+	if (now - i->dumped_ns >= DUMP_EVERY_NS)
+		observe_dump(i);
+}
+
 /* True if there may be more to read. */
 static bool
 drain_one(struct instance *i)
 {
-	int r;
+	int r = receive_events(i);
 
-	i->ctl->drained_ns = now_real();
-	r = ct_recv_events(i->ct_fd, i->is_host ? host_buf : recv_buf, sizeof(recv_buf),
-	    DRAIN_MAX_MESSAGES, on_event, i, &i->ct_stats);
 	if (r == -ENOBUFS) {
-		/* A container can do this as often as it likes: the count is in the status. */
-		if (i->overrun_logged_ns == 0 ||
-		    now_mono() - i->overrun_logged_ns > OVERRUN_LOG_NS) {
-			i->overrun_logged_ns = now_mono();
-			log_warn("instance %s: the kernel dropped connection events: reading the "
-				 "table again",
-			    instance_log_id(i));
-		}
-		mark_incomplete(i);
-		observe_dump(i);
-		return true;
+		on_overrun(i);
+		/* Until its queue is empty the kernel drops everything. */
+		r = receive_events(i);
 	}
-	return r >= DRAIN_MAX_MESSAGES / 2;
+	return r == -ENOBUFS || r >= DRAIN_MAX_MESSAGES / 2;
 }
 
 static int
@@ -309,8 +326,6 @@ dump_readable(evutil_socket_t fd, short what, void *arg)
 	}
 	if (done || r < 0)
 		i->dump_running = false;
-	if (!i->dump_running && i->dump_again)
-		observe_dump(i);
 	api_wake(i->ctl->api);
 }
 
@@ -438,15 +453,29 @@ observe_dump(struct instance *i)
 	int r;
 
 	/* What is lost while one runs may be behind it: another has to follow. */
-	i->dump_again = i->dump_running;
+	i->dump_wanted |= i->dump_running;
 	if (i->dump_running || i->dump_fd < 0)
 		return 0;
+	i->dumped_ns = now_mono();
 	/* What is dumped has to be held against listeners that are as new. */
 	i->listeners_read_ns = 0;
 	r = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_DUMP, 0, &body, sizeof(body));
-	if (r == 0)
+	if (r == 0) {
 		i->dump_running = true;
+		i->dump_wanted = false;
+	}
 	return r;
+}
+
+void
+observe_tick(struct instance *i)
+{
+	if (i->ct_fd < 0)
+		return;
+	if (i->ct_stats.overruns > 0)
+		ct_count_lost(i->ct_fd, &i->ct_stats);
+	if (i->dump_wanted && !i->dump_running && now_mono() - i->dumped_ns >= DUMP_EVERY_NS)
+		observe_dump(i);
 }
 
 void
@@ -522,6 +551,6 @@ observe_stop(struct instance *i)
 	free(i->listeners);
 	i->listeners = NULL;
 	i->n_listeners = 0;
-	i->dump_running = i->dump_again = false;
+	i->dump_running = i->dump_wanted = false;
 	i->armed = false;
 }

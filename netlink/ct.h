@@ -56,7 +56,9 @@ typedef int (*ct_entry_fn)(void *arg, const struct ct_entry *e);
 
 struct ct_recv_stats {
 	uint64_t messages, malformed;
-	uint64_t overruns; /* ENOBUFS: the kernel dropped events, how many it does not say */
+	uint64_t overruns; /* ENOBUFS: the kernel dropped events, and goes on until all is read */
+	uint64_t lost;	   /* how many, see ct_count_lost() */
+	uint32_t drops;	   /* the kernel's counter as last read; it wraps */
 };
 
 /*
@@ -77,6 +79,13 @@ int ct_recv(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn
 #define CT_EVENT_MAX 2048
 int ct_recv_events(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn,
     void *arg, struct ct_recv_stats *stats);
+
+/*
+ * Adds to stats->lost what the kernel has dropped on the socket since the last time (SO_MEMINFO,
+ * net/netlink/af_netlink.c:netlink_overrun()). Done after each overrun by ct_recv_events(); what is
+ * dropped between that and the emptying of the queue is only found by asking again.
+ */
+void ct_count_lost(int sock, struct ct_recv_stats *stats);
 
 /* Opens in a namespace (by fd) and joins the groups; rcvbuf in bytes, forced. */
 #define CT_GROUP_NEW 1u

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -383,16 +384,35 @@ ct_recv(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn,
 	return r < 0 ? r : d.entries;
 }
 
+void
+ct_count_lost(int sock, struct ct_recv_stats *stats)
+{
+	uint32_t mem[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(mem);
+
+	if (getsockopt(sock, SOL_SOCKET, SO_MEMINFO, mem, &len) < 0 ||
+	    len < (SK_MEMINFO_DROPS + 1) * sizeof(mem[0]))
+		return;
+	stats->lost += (uint32_t)(mem[SK_MEMINFO_DROPS] - stats->drops);
+	stats->drops = mem[SK_MEMINFO_DROPS];
+}
+
 int
 ct_recv_events(int sock, void *buf, size_t size, unsigned max_messages, ct_entry_fn fn, void *arg,
     struct ct_recv_stats *stats)
 {
 	struct drain d = { .fn = fn, .arg = arg, .stats = stats };
+	uint64_t lost = stats->lost;
 	int r;
 
 	r = nl_drain_slots(
 	    sock, buf, size, CT_EVENT_MAX, max_messages, drain_message, &d, &stats->malformed);
-	if (r == -ENOBUFS)
-		stats->overruns++;
-	return r < 0 ? r : d.entries;
+	if (r != -ENOBUFS)
+		return r < 0 ? r : d.entries;
+	stats->overruns++;
+	ct_count_lost(sock, stats);
+	/* A kernel that does not tell how many: at least one. */
+	if (stats->lost == lost)
+		stats->lost++;
+	return r;
 }
