@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from daemonlib import (BUILD, ROLES, Conntrack, Lab, RuleWatch, cpu_ns, family, isolate, keeper_of, pss, read,
+from daemonlib import (BUILD, ROLES, Conntrack, Lab, RuleWatch, alone, cpu_ns, family, isolate, keeper_of, pss, read,
                        wait_for, wakeups)
 
 NAMESPACES = 6
@@ -32,7 +32,8 @@ def memory(pids, name="memory"):
         total += all_kib
         anon += anon_kib
         say("%s %s" % (name, role), "%.2f MB PSS, %.2f MB of it anonymous" % (all_kib / 1024, anon_kib / 1024))
-    say(name + " all", "%.2f MB PSS, %.2f MB of it anonymous" % (total / 1024, anon / 1024))
+    say(name + " all", "%.2f MB PSS, %.2f MB of it anonymous; %.2f MB if nobody else had a page of it" %
+        (total / 1024, anon / 1024, alone(pids.values()) / 1024))
 
 
 def rest(lab):
@@ -144,11 +145,13 @@ def demo():
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../contrib/demo/demo.py")
     proc = subprocess.Popen([sys.executable, script, "--build", BUILD], stdin=subprocess.DEVNULL,
                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    most, when, samples = 0, {}, 0
+    most, when, samples, most_alone = 0, {}, 0, 0
     while proc.poll() is None:
         time.sleep(0.5)
         try:
-            now = {r: pss(p) for r, p in (demo_daemon() or {}).items()}
+            pids = demo_daemon() or {}
+            now = {r: pss(p) for r, p in pids.items()}
+            most_alone = max(most_alone, alone(pids.values()))
         except (OSError, KeyError):
             continue  # one of them has just ended
         samples += bool(now)
@@ -158,8 +161,9 @@ def demo():
     for role in [r for r in ROLES if r in when]:
         say("demo memory " + role, "%.2f MB PSS, %.2f MB of it anonymous" %
             (when[role][0] / 1024, when[role][1] / 1024))
-    say("demo memory all", "%.2f MB PSS at most, of %d samples; the demonstration ended with %d" %
-        (most / 1024, samples, proc.returncode))
+    say("demo memory all", "%.2f MB PSS at most, %.2f MB if nobody else had a page of it, of %d samples" %
+        (most / 1024, most_alone / 1024, samples))
+    say("demo", "ended with %d" % proc.returncode)
 
 
 def main():

@@ -97,6 +97,27 @@ def pss(pid):
     return int(rows["Pss"].split()[0]), int(rows["Pss_Anon"].split()[0])
 
 
+def alone(pids):
+    """
+    KiB that all of them would take if nobody else on the machine shared a page with them: what is
+    anonymous, and of each mapping of a file the most that any of them has in memory.
+    """
+    anonymous, files = 0, {}
+    for pid in pids:
+        key = None
+        for line in read("/proc/%d/smaps" % pid).splitlines():
+            words = line.split(None, 5)
+            if not words[0].endswith(":"):
+                key, rss = (words[5] if len(words) > 5 else "", words[2]), 0
+            elif words[0] == "Rss:":
+                rss = int(words[1])
+            elif words[0] == "Anonymous:":
+                anonymous += int(words[1])
+                if key[0].startswith("/"):
+                    files[key] = max(files.get(key, 0), rss - int(words[1]))
+    return anonymous + sum(files.values())
+
+
 def cpu_ns(pid):
     """utime + stime; by the scheduler's own count, which is finer than a tick, where there is one."""
     try:
@@ -197,13 +218,18 @@ class Lab:
             out["keeper"] = keeper
         return out
 
+    def lost_events(self, i):
+        """Of one namespace, by its workload."""
+        return sum(w["loss"]["events"] for w in self.get("/v1/status")["workloads"]
+                   if w["name"] == self.names[i])
+
     def losses(self):
         """Every counter of losses that is not zero."""
         s = self.get("/v1/status")
         out = {k: v for k, v in s["losses"].items() if v}
         for w in s["workloads"]:
             if w["loss"]["events"]:
-                out["overruns " + w["name"]] = w["loss"]["events"]
+                out["lost events of " + w["name"]] = w["loss"]["events"]
         return out
 
     def stored(self, ports):
