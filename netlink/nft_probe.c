@@ -20,8 +20,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* More tables with one prefix than any daemon makes in a namespace. */
-#define TABLES_MAX 1024
+/*
+ * A daemon makes one in a namespace; root inside may make any number of such names, which must not
+ * hide that one.
+ */
+#define TABLES_MAX (1 << 20)
 
 struct found_table {
 	char *name;
@@ -30,8 +33,8 @@ struct found_table {
 
 struct found {
 	const char *prefix;
-	struct found_table v[TABLES_MAX];
-	int n;
+	struct found_table *v;
+	int n, room;
 };
 
 static void
@@ -41,7 +44,30 @@ found_free(struct found **f)
 
 	for (i = 0; *f != NULL && i < (*f)->n; i++)
 		free((*f)->v[i].name);
+	if (*f != NULL)
+		free((*f)->v);
 	free(*f);
+}
+
+static int
+found_add(struct found *f, const char *name, uint16_t family)
+{
+	if (f->n == TABLES_MAX)
+		return -E2BIG;
+	if (f->n == f->room) {
+		int room = MAX(16, 2 * f->room);
+		struct found_table *more = reallocarray(f->v, (size_t)room, sizeof(*more));
+
+		if (more == NULL)
+			return -ENOMEM;
+		f->v = more;
+		f->room = room;
+	}
+	f->v[f->n].name = strdup(name);
+	if (f->v[f->n].name == NULL)
+		return -ENOMEM;
+	f->v[f->n++].family = family;
+	return 0;
 }
 
 static int
@@ -51,6 +77,7 @@ on_table(void *arg, const struct nlmsghdr *nlh)
 	struct found *f = arg;
 	const struct nlattr *a;
 	const char *name;
+	int r;
 
 	nl_for_each_attr(a, nlh, sizeof(*nfg))
 	{
@@ -60,12 +87,9 @@ on_table(void *arg, const struct nlmsghdr *nlh)
 		name = mnl_attr_get_str(a);
 		if (strncmp(name, f->prefix, strlen(f->prefix)) != 0)
 			continue;
-		if (f->n == TABLES_MAX)
-			return -E2BIG;
-		f->v[f->n].name = strdup(name);
-		if (f->v[f->n].name == NULL)
-			return -ENOMEM;
-		f->v[f->n++].family = nfg->nfgen_family;
+		r = found_add(f, name, nfg->nfgen_family);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }

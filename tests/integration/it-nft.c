@@ -639,6 +639,20 @@ many_chains(const char *name, unsigned n)
 	free(text);
 }
 
+static void
+many_tables(unsigned n)
+{
+	size_t size = n * 32, len = 0;
+	char *text = malloc(size);
+
+	if (text == NULL)
+		abort();
+	for (unsigned i = 0; i < n; i++)
+		len += (size_t)snprintf(text + len, size - len, "table ip nanoseg_x%u { }\n", i);
+	ns_nft(ns.b, text);
+	free(text);
+}
+
 /* Somebody who changes a foreign table without end, until killed. */
 static pid_t
 churn_start(void)
@@ -976,6 +990,9 @@ test_cleanup(void)
 	tap_ok(nft_count_tables(other, "nanoseg_other") == 0, "another instance's prefix: none");
 	table_close();
 	tap_ok(nft_count_tables(other, "nanoseg") == 1, "an orphan stays");
+	many_tables(1500);
+	tap_ok(nft_cleanup(other, "nanoseg_x") == 1500,
+	    "fifteen hundred of one prefix are all deleted");
 	tap_ok(nft_cleanup(other, "nanoseg") == 1, "cleanup deletes the orphan");
 	tap_ok(nft_count_tables(other, "nanoseg") == 0, "none is left");
 	tap_ok(
