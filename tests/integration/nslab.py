@@ -578,6 +578,9 @@ class Lab:
         ns.v4, ns.v6 = self.addr(k if k is not None else self.n + 9)
         self.at_host("ip", "link", "add", dev, "type", "veth", "peer", "name", "eth0", "netns",
                      ns.name)
+        if self.host is None:
+            # A namespace lives on for as long as a socket of it waits for its end.
+            self.later(run, "ip", "link", "del", dev, check=False)
         self.at_host("ip", "link", "set", dev, "master", self.bridge, "up")
         ns.ip("addr", "add", ns.v4 + "/24", "dev", "eth0")
         ns.ip("addr", "add", ns.v6 + "/64", "dev", "eth0", "nodad")
@@ -633,8 +636,9 @@ class Lab:
 
 
 def table_text(ns, table):
-    """What `nft` shows of the table, without counters; "" if it is not there."""
-    return ns.exec("nft", "-s", "list", "table", "inet", table, check=False).out
+    """What `nft` shows of the table, without counters and owner's name; "" if it is not there."""
+    text = ns.exec("nft", "-s", "list", "table", "inet", table, check=False).out
+    return re.sub(r" # progname .*", "", text)
 
 
 class Docker:
