@@ -62,6 +62,8 @@ json_t *json_edge(struct controller *c, const struct edge *e);
 json_t *json_flow(struct controller *c, const struct flow_record *f);
 json_t *json_denial(struct controller *c, const struct denial *d);
 json_t *json_status(struct controller *c);
+/* The one to show where there is room for one: the first that answers. NULL: none is known. */
+const struct engine_state *engine_main(const struct controller *c);
 json_t *json_graph(struct controller *c);
 json_t *json_doctor(struct controller *c);
 /* Sets proto, and port, ports or type (with code if it is not 0). */

@@ -207,6 +207,23 @@ json_addrs(const struct instance *i)
 	return list;
 }
 
+/* Every container in the namespace: one for most, all of a pod. */
+static json_t *
+json_members(const struct instance *i)
+{
+	json_t *list = json_array();
+	const struct container *k;
+	size_t pos = 0;
+
+	while ((k = instance_next_member(i, &pos)) != NULL) {
+		json_t *o = json_pack("{s:o, s:o, s:s}", "id", json_text(k->id), "name",
+		    json_text(k->name != NULL ? k->name : ""), "runtime", runtime_name(k->runtime));
+
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 static json_t *
 json_instance(const struct instance *i)
 {
@@ -217,6 +234,7 @@ json_instance(const struct instance *i)
 	    "runtime", runtime, "netns", (json_int_t)i->ns.ino, "addresses", json_addrs(i), "start",
 	    json_start(i));
 
+	json_object_set_new(o, "members", json_members(i));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
@@ -331,6 +349,34 @@ promote_name(enum config_promote p)
 	return p == PROMOTE_OFF ? "off" : p == PROMOTE_AUDIT ? "audit" : "enforce";
 }
 
+const struct engine_state *
+engine_main(const struct controller *c)
+{
+	for (size_t i = 0; i < c->n_engines; i++)
+		if (c->engines[i].d.reachable)
+			return &c->engines[i];
+	return c->n_engines > 0 ? &c->engines[0] : NULL;
+}
+
+static json_t *
+json_engine(const struct engine_state *e)
+{
+	if (e == NULL)
+		return json_null();
+	return json_pack("{s:o, s:b, s:o, s:i}", "name", json_text(e->d.engine), "reachable",
+	    e->d.reachable != 0, "why", json_text(e->d.why), "errors", (int)e->d.errors);
+}
+
+static json_t *
+json_engines(const struct controller *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->n_engines; i++)
+		json_array_append_new(list, json_engine(&c->engines[i]));
+	return list;
+}
+
 json_t *
 json_status(struct controller *c)
 {
@@ -349,12 +395,8 @@ json_status(struct controller *c)
 	json_object_set_new(o, "promote", json_string(promote_name(c->config->promote)));
 	json_object_set_new(o, "observationPeriodSeconds",
 	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));
-	json_object_set_new(o, "engine",
-	    !c->engine.known
-		? json_null()
-		: json_pack("{s:o, s:b, s:o, s:i}", "name", json_text(c->engine.d.engine),
-		      "reachable", c->engine.d.reachable != 0, "why", json_text(c->engine.d.why),
-		      "errors", (int)c->engine.d.errors));
+	json_object_set_new(o, "engine", json_engine(engine_main(c)));
+	json_object_set_new(o, "engines", json_engines(c));
 	json_object_set_new(o, "losses",
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",

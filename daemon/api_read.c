@@ -372,6 +372,29 @@ doctor_conntrack(struct controller *c, json_t *list)
 	add_check(list, "conntrack headroom", worst->ct_alert ? "fail" : "ok", detail);
 }
 
+/* One engine is enough; the sockets of others are looked for quietly. */
+static void
+doctor_engines(struct controller *c, json_t *list)
+{
+	const struct engine_state *first = engine_main(c);
+	char detail[256];
+	bool said = false;
+
+	for (size_t i = 0; i < c->n_engines; i++) {
+		const struct d_engine *e = &c->engines[i].d;
+
+		if (e->reachable || e->errors > 0) {
+			snprintf(detail, sizeof(detail), "%s%s%s", e->engine,
+			    e->why[0] != '\0' ? ": " : "", e->why);
+			add_check(list, "engine", e->reachable ? "ok" : "warn", detail);
+			said = true;
+		}
+	}
+	if (!said)
+		add_check(list, "engine", "warn",
+		    first != NULL ? first->d.why : "no engine has been heard of yet");
+}
+
 json_t *
 json_doctor(struct controller *c)
 {
@@ -382,11 +405,7 @@ json_doctor(struct controller *c)
 	doctor_kernel(c, list);
 	add_check(list, "capture of attempts", c->capture.error[0] == '\0' ? "ok" : "warn",
 	    c->capture.error[0] == '\0' ? "running" : c->capture.error);
-	if (!c->engine.known)
-		add_check(list, "engine", "warn", "no engine has been heard of yet");
-	else
-		add_check(list, "engine", c->engine.d.reachable ? "ok" : "warn",
-		    c->engine.d.reachable ? c->engine.d.engine : c->engine.d.why);
+	doctor_engines(c, list);
 	for (const struct instance *i = c->instances; i != NULL; i = i->next) {
 		attached += i->attach == ATTACH_DONE;
 		failed += i->attach == ATTACH_FAILED;

@@ -170,12 +170,21 @@ on_container_gone(struct controller *c, struct msg *m)
 static void
 on_engine(struct controller *c, struct msg *m)
 {
-	memcpy(&c->engine.d, m->body, sizeof(c->engine.d));
-	c->engine.d.engine[sizeof(c->engine.d.engine) - 1] = '\0';
-	c->engine.d.why[sizeof(c->engine.d.why) - 1] = '\0';
-	c->engine.known = true;
+	struct d_engine d;
+	size_t i = 0;
+
+	memcpy(&d, m->body, sizeof(d));
+	d.engine[sizeof(d.engine) - 1] = '\0';
+	d.why[sizeof(d.why) - 1] = '\0';
+	while (i < c->n_engines && strcmp(c->engines[i].d.engine, d.engine) != 0)
+		i++;
+	if (i == ARRAY_SIZE(c->engines))
+		return;
+	if (i == c->n_engines)
+		c->n_engines++;
+	c->engines[i].d = d;
 	if (m->h.type == MSG_D_SYNCED)
-		c->engine.synced = true;
+		c->engines[i].synced = true;
 }
 
 struct handler {

@@ -57,6 +57,9 @@ struct container {
 	enum runtime runtime;
 	bool existing; /* it ran before we asked for the first time */
 	bool host_network;
+	bool from_files; /* no engine keeps us informed: forgotten with its instance */
+	char shares[65]; /* the container whose network namespace it uses, or "" */
+	unsigned grade;	 /* GRADE_* */
 };
 
 enum attach_state {
@@ -140,7 +143,7 @@ struct workload {
 
 struct engine_state {
 	struct d_engine d;
-	bool known, synced;
+	bool synced;
 };
 
 /* Who asks for a change; text goes to the store and the log. */
@@ -170,7 +173,7 @@ struct controller {
 	size_t n_instances, n_settling;
 	struct instance *host;
 	struct container *containers[1024];
-	size_t n_containers;
+	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
 	size_t n_workloads;
 
@@ -182,7 +185,8 @@ struct controller {
 
 	struct w_hello warden;
 	bool warden_ready, scanned;
-	struct engine_state engine;
+	struct engine_state engines[CONFIG_MAX_ENGINES]; /* by name, in order of appearance */
+	size_t n_engines;
 	struct cap_stats capture;
 
 	struct event *ev_drain, *ev_second, *ev_reconcile;
@@ -215,6 +219,11 @@ void instance_tick(struct controller *c);  /* once a second */
 struct instance *instance_find(struct controller *c, uint64_t cookie);
 /* Short id for people: container id (12 digits) or the namespace's name. */
 const char *instance_id(const struct instance *i);
+/*
+ * The containers in its namespace, one a call: the one that the namespace was made for first.
+ * Start with *pos = 0; NULL ends.
+ */
+const struct container *instance_next_member(const struct instance *i, size_t *pos);
 /* False once nothing more is expected to become known about any instance. */
 bool instance_settling(const struct controller *c);
 /* The same, escaped for a line of the log; valid until the next call. */

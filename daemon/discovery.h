@@ -18,6 +18,9 @@
  *   state          string   the engine's word: "created", "running", "paused", "exited", ...
  *   pid            integer  first process as the host sees it, 0 while unknown
  *   sandbox        string   basename of the namespace's file, "" while unknown
+ *   shares         string   id of the container whose network namespace it uses, or ""
+ *   pod            string   name of the Podman pod with shared namespaces, or ""
+ *   grade          array    words of daemon/grade.h; null while unknown
  *   started        string   "existing": from the first list after (re)connecting; "new": by event
  *   altered        bool     a text was cut ("~" and a hash at its end) or had bytes replaced by
  *                           U+FFFD, here or by the engine
@@ -47,6 +50,7 @@
 #define WANT_FACTS 0x01	  /* ask the engine about this one */
 #define WANT_SEND 0x02	  /* tell the controller, with the image's labels */
 #define WANT_INSPECT 0x04 /* pid and sandbox; only after the start: the engine blocks before it */
+#define WANT_POD 0x08	  /* Podman: the pod it belongs to */
 
 struct engine;
 
@@ -57,6 +61,9 @@ struct container {
 	char id[DOCKER_ID_LEN + 1];
 	struct docker_container c; /* c.facts NULL: nothing known yet */
 	struct docker_inspect inspect;
+	json_t *pod;	     /* string or NULL */
+	uint64_t pod_since;  /* engine.pods_asked when it was last wanted */
+	uint64_t pod_asked;  /* number of the question that is out */
 	struct fetch *fetch; /* the question that is out */
 	unsigned want;
 	uint64_t generation; /* of the list that had it last */
@@ -89,6 +96,8 @@ struct engine {
 	struct container *buckets[DISCOVERY_BUCKETS];
 	struct image images[DISCOVERY_IMAGES];
 	unsigned next_image;
+	json_t *pods; /* container id -> pod's name, of the question with number pods_known */
+	uint64_t pods_asked, pods_known;
 };
 
 struct discovery {

@@ -6,6 +6,7 @@
  */
 #include "config.h"
 #include "daemon/discovery.h"
+#include "daemon/grade.h"
 #include "daemon/log.h"
 
 #include <errno.h>
@@ -14,6 +15,8 @@
 #define LIMIT_FACTS_S 5
 #define LIMIT_IMAGE_S 2 /* identity waits for it */
 #define LIMIT_INSPECT_S 10
+#define LIMIT_POD_S 2
+#define MAX_PODS (4u << 20)
 #define MAX_JSON (1u << 20)
 
 static struct container **
@@ -90,6 +93,7 @@ container_remove(struct container *c)
 	}
 	leave_first(c);
 	docker_container_done(&c->c);
+	json_decref(c->pod);
 	free(c);
 }
 
@@ -128,6 +132,12 @@ image_remember(struct engine *e, const char *id, json_t *labels)
 	memcpy(i->id, id, sizeof(i->id));
 }
 
+static bool
+is_podman(const struct engine *e)
+{
+	return strcmp(e->runtime, "podman") == 0;
+}
+
 void
 container_want(struct container *c, unsigned want)
 {
@@ -146,6 +156,10 @@ container_update(struct container *c, struct docker_container *facts)
 	facts->facts = NULL;
 	if (!c->c.running)
 		c->inspect = (struct docker_inspect){ .pid = 0 };
+	if (is_podman(c->engine)) {
+		c->pod_since = c->engine->pods_asked;
+		c->want |= WANT_POD;
+	}
 	container_want(
 	    c, c->c.running && c->inspect.pid == 0 ? WANT_SEND | WANT_INSPECT : WANT_SEND);
 }
@@ -155,15 +169,24 @@ container_json(struct container *c)
 {
 	struct image *image = image_find(c->engine, c->c.image_id);
 	json_t *o = json_copy(c->c.facts);
-	char *text = NULL;
+	char *text = NULL, shares[DOCKER_ID_LEN + 1];
+	const char *mode;
 
 	if (o == NULL)
 		return NULL;
+	mode = json_string_value(json_object_get(o, "networkMode"));
+	docker_network_owner(mode != NULL ? mode : "", shares);
 	if (json_object_set_new(o, "engine", json_string(c->engine->state.engine)) == 0 &&
 	    json_object_set_new(o, "runtime", json_string(c->engine->runtime)) == 0 &&
 	    json_object_set(o, "imageLabels", image != NULL ? image->labels : json_null()) == 0 &&
 	    json_object_set_new(o, "pid", json_integer(c->inspect.pid)) == 0 &&
 	    json_object_set_new(o, "sandbox", json_string(c->inspect.sandbox)) == 0 &&
+	    json_object_set_new(
+		o, "shares", json_string(shares[0] != '\0' ? shares : c->inspect.shares)) == 0 &&
+	    json_object_set_new(o, "pod", c->pod != NULL ? json_incref(c->pod) : json_string("")) ==
+		0 &&
+	    json_object_set_new(o, "grade",
+		c->inspect.known ? grade_to_json(c->inspect.grade) : json_null()) == 0 &&
 	    json_object_set_new(o, "started", json_string(c->existing ? "existing" : "new")) == 0)
 		text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
@@ -288,6 +311,36 @@ on_inspect(void *arg, int error, const char *body, size_t len)
 }
 
 static void
+take_pod(struct container *c)
+{
+	json_decref(c->pod);
+	c->pod = json_incref(json_object_get(c->engine->pods, c->id));
+}
+
+static void
+on_pods(void *arg, int error, const char *body, size_t len)
+{
+	struct container *c = arg;
+	struct engine *e = c->engine;
+	json_t *pods;
+
+	step_over(c);
+	if (error == 0)
+		error = docker_parse_pods(body, len, &pods);
+	if (error == 0) {
+		json_decref(e->pods);
+		e->pods = pods;
+		e->pods_known = c->pod_asked + 1;
+		take_pod(c);
+	} else if (error != -EREMOTEIO) {
+		/* A refusal: an engine of this name without pods. */
+		engine_complain(e, "about pods", error);
+		engine_repair(e, error);
+	}
+	step_next(c);
+}
+
+static void
 ask(struct container *c, enum relay_request request, const char *id, unsigned limit_s,
     const struct fetch_callbacks *cb)
 {
@@ -296,7 +349,7 @@ ask(struct container *c, enum relay_request request, const char *id, unsigned li
 		.engine = e->index,
 		.request = request,
 		.id = id,
-		.max = DOCKER_MAX_ELEMENT + 1024,
+		.max = request == RELAY_PODS ? MAX_PODS : DOCKER_MAX_ELEMENT + 1024,
 		.limit_s = limit_s,
 	};
 
@@ -314,10 +367,24 @@ container_step(struct container *c)
 	static const struct fetch_callbacks facts = { .done = on_facts };
 	static const struct fetch_callbacks image = { .done = on_image };
 	static const struct fetch_callbacks inspect = { .done = on_inspect };
+	static const struct fetch_callbacks pods = { .done = on_pods };
 
 	if (c->want & WANT_FACTS) {
 		c->want &= ~(unsigned)WANT_FACTS;
 		ask(c, RELAY_CONTAINERS, c->id, LIMIT_FACTS_S, &facts);
+	} else if (c->want & WANT_POD) {
+		c->want &= ~(unsigned)WANT_POD;
+		if (c->engine->pods_known > c->pod_since) {
+			take_pod(c);
+			container_want(c, 0);
+		} else {
+			c->pod_asked = c->engine->pods_asked++;
+			ask(c, RELAY_PODS, "", LIMIT_POD_S, &pods);
+		}
+	} else if (c->want & WANT_INSPECT && is_podman(c->engine)) {
+		/* Its list does not say whose network a container uses; and it does not block. */
+		c->want &= ~(unsigned)WANT_INSPECT;
+		ask(c, RELAY_CONTAINER, c->id, LIMIT_INSPECT_S, &inspect);
 	} else if (c->want & WANT_SEND && c->c.image_id[0] != '\0' && !c->image_failed &&
 		   image_find(c->engine, c->c.image_id) == NULL) {
 		ask(c, RELAY_IMAGE, c->c.image_id, LIMIT_IMAGE_S, &image);

@@ -89,7 +89,11 @@ engine_fail(struct engine *e, const char *about, int error)
 		e->state.errors++;
 	snprintf(
 	    why, sizeof(why), "%s%s%s", about, *about != '\0' ? ": " : "", fetch_strerror(error));
-	if (!missing || !e->missing)
+	/* An engine that is not installed is no fault. */
+	if (missing && !e->missing)
+		log_info("engine %s: %s; looking for it every %lld s", e->state.engine, why,
+		    (long long)pause.tv_sec);
+	else if (!missing)
 		log_warn("engine %s: %s; trying again every %lld s", e->state.engine, why,
 		    (long long)pause.tv_sec);
 	e->missing = missing;

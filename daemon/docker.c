@@ -3,6 +3,7 @@
 #include "daemon/docker.h"
 
 #include "daemon/docker_text.h"
+#include "daemon/grade.h"
 #include "rules/util.h"
 #include "rules/workload.h"
 
@@ -346,6 +347,103 @@ docker_parse_image(const char *buf, size_t len, json_t **ret_labels)
 	return 0;
 }
 
+void
+docker_network_owner(const char *network_mode, char ret[static DOCKER_ID_LEN + 1])
+{
+	static const char head[] = "container:";
+	const char *id = network_mode + sizeof(head) - 1;
+
+	ret[0] = '\0';
+	if (strncmp(network_mode, head, sizeof(head) - 1) == 0 && docker_id_valid(id))
+		memcpy(ret, id, DOCKER_ID_LEN + 1);
+}
+
+/*
+ * Podman lists what a container may have; Docker what was added to its default and taken from it,
+ * and that default has CAP_NET_RAW.
+ */
+static unsigned
+inspect_caps(const json_t *o, const json_t *host)
+{
+	const json_t *bounding = json_object_get(o, "BoundingCaps");
+	unsigned grade = GRADE_NET_RAW;
+
+	if (json_is_array(bounding))
+		return grade_of_caps(bounding);
+	if (json_is_true(json_object_get(host, "Privileged")))
+		return GRADE_NET_ADMIN | GRADE_NET_RAW;
+	grade &= ~grade_of_caps(json_object_get(host, "CapDrop"));
+	return grade | grade_of_caps(json_object_get(host, "CapAdd"));
+}
+
+static unsigned
+inspect_grade(const json_t *o)
+{
+	const json_t *host = json_object_get(o, "HostConfig");
+	const json_t *mounts = json_object_get(o, "Mounts");
+	unsigned grade = inspect_caps(o, host);
+
+	if (strcmp(string_of(host, "NetworkMode"), "host") == 0)
+		grade |= GRADE_HOST_NETWORK;
+	if (strcmp(string_of(host, "PidMode"), "host") == 0)
+		grade |= GRADE_HOST_PID;
+	for (size_t i = 0; i < json_array_size(mounts); i++)
+		if (grade_is_engine_socket(string_of(json_array_get(mounts, i), "Source")))
+			grade |= GRADE_ENGINE_SOCKET;
+	return grade;
+}
+
+static int
+pod_add(json_t *pods, const char *buf, size_t len)
+{
+	_cleanup_json_ json_t *o = NULL, *name = NULL;
+	const json_t *members;
+	bool altered = false;
+	int r;
+
+	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	if (o == NULL)
+		return r;
+	if (!docker_id_valid(string_of(o, "InfraId")))
+		return 0;
+	name = docker_text_copy(string_of(o, "Name"), DOCKER_MAX_TEXT, &altered);
+	if (name == NULL)
+		return -ENOMEM;
+	members = json_object_get(o, "Containers");
+	for (size_t i = 0; i < json_array_size(members); i++) {
+		const char *id = string_of(json_array_get(members, i), "Id");
+
+		if (!docker_id_valid(id))
+			return -EBADMSG;
+		if (json_object_size(pods) >= DOCKER_MAX_IN_PODS)
+			return -E2BIG;
+		if (json_object_set(pods, id, name) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int
+docker_parse_pods(const char *buf, size_t len, json_t **ret)
+{
+	_cleanup_json_ json_t *pods = json_object();
+	const char *elem;
+	size_t pos = 0, n;
+	int r;
+
+	if (pods == NULL)
+		return -ENOMEM;
+	while ((r = docker_list_next(buf, len, &pos, &elem, &n)) == 1) {
+		r = pod_add(pods, elem, n);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(pods);
+	return 0;
+}
+
 int
 docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
 {
@@ -365,6 +463,9 @@ docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
 	base = strrchr(key, '/');
 	if (base != NULL && strlen(base + 1) < sizeof(i.sandbox))
 		memcpy(i.sandbox, base + 1, strlen(base + 1));
+	docker_network_owner(string_of(json_object_get(o, "HostConfig"), "NetworkMode"), i.shares);
+	i.grade = inspect_grade(o);
+	i.known = true;
 	*ret = i;
 	return 0;
 }

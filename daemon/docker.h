@@ -22,6 +22,7 @@
 #define DOCKER_MAX_LABELS 256
 #define DOCKER_MAX_LABEL_BYTES (64u << 10) /* keys and values of one container or image */
 #define DOCKER_MAX_TEXT 4096		   /* a name, an image reference; cut with a hash */
+#define DOCKER_MAX_IN_PODS 8192		   /* containers of all pods */
 #define DOCKER_MAX_KEY 1024		   /* a label's key; a longer one is left out */
 #define DOCKER_MAX_VALUE 2048		   /* a label's value; cut with a hash */
 
@@ -55,9 +56,21 @@ int docker_parse_container(const char *buf, size_t len, struct docker_container 
 int docker_parse_image(const char *buf, size_t len, json_t **ret_labels);
 
 struct docker_inspect {
-	int pid;	  /* 0: does not run */
-	char sandbox[64]; /* basename of the namespace's file, "" if none */
+	int pid;			/* 0: does not run */
+	char sandbox[64];		/* basename of the namespace's file, "" if none */
+	char shares[DOCKER_ID_LEN + 1]; /* the container whose network it uses, or "" */
+	bool known;			/* this was read at all */
+	unsigned grade;			/* GRADE_* */
 };
+
+/* "container:" and an id: that id goes to ret; otherwise ret becomes "". */
+void docker_network_owner(const char *network_mode, char ret[static DOCKER_ID_LEN + 1]);
+
+/*
+ * Podman's /libpod/pods/json: an object that maps the id of each container in a pod to the pod's
+ * name. Pods without an infra container share nothing, and are left out.
+ */
+int docker_parse_pods(const char *buf, size_t len, json_t **ret);
 
 /* What only /containers/ID/json tells. */
 int docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret);

@@ -9,6 +9,7 @@
  * restricts the daemon: then nothing is loaded before its workload's name matches.
  */
 #include "daemon/controller.h"
+#include "daemon/grade.h"
 #include "daemon/log.h"
 
 #include <errno.h>
@@ -113,11 +114,55 @@ instance_is_late(const struct instance *i)
 	return !i->existing;
 }
 
+const struct container *
+instance_next_member(const struct instance *i, size_t *pos)
+{
+	const struct controller *c = i->ctl;
+	const struct container *k;
+	size_t n = 0;
+
+	if (i->container == NULL || (*pos > 0 && c->n_sharing == 0))
+		return NULL;
+	if ((*pos)++ == 0)
+		return i->container;
+	for (size_t b = 0; b < ARRAY_SIZE(c->containers); b++)
+		for (k = c->containers[b]; k != NULL; k = k->next)
+			if (strcmp(k->shares, i->container->id) == 0 && ++n == *pos - 1)
+				return k;
+	return NULL;
+}
+
+/* The gravest first: one sentence is shown. */
+static const struct {
+	unsigned bit;
+	const char *why;
+} partial[] = {
+	{ GRADE_ENGINE_SOCKET,
+	    "an engine's socket is mounted into it: it can start any container" },
+	{ GRADE_HOST_PID, "it sees the host's processes: it may reach other namespaces" },
+	{ GRADE_NET_ADMIN, "it has CAP_NET_ADMIN: it can forge connection tracking entries" },
+	{ GRADE_NET_RAW, "it has CAP_NET_RAW: frames from a raw socket pass its own rules" },
+};
+
+static unsigned
+instance_grade_bits(const struct instance *i)
+{
+	const struct container *k;
+	unsigned grade = 0;
+	size_t pos = 0;
+
+	while ((k = instance_next_member(i, &pos)) != NULL)
+		grade |= k->grade | (k->host_network ? GRADE_HOST_NETWORK : 0);
+	return grade;
+}
+
 const char *
 instance_grade(const struct instance *i, const char **ret_why)
 {
+	unsigned grade = instance_grade_bits(i);
+
 	*ret_why = NULL;
-	if (i->container != NULL && i->container->host_network) {
+	if (grade & GRADE_HOST_NETWORK) {
 		*ret_why = "it uses the host's network";
 		return "no";
 	}
@@ -129,6 +174,11 @@ instance_grade(const struct instance *i, const char **ret_why)
 		*ret_why = "this kernel cannot protect the table from the container's root";
 		return "partial";
 	}
+	for (size_t k = 0; k < ARRAY_SIZE(partial); k++)
+		if (grade & partial[k].bit) {
+			*ret_why = partial[k].why;
+			return "partial";
+		}
 	return "full";
 }
 
@@ -171,6 +221,19 @@ container_slot(struct controller *c, const char *id)
 	while (*p != NULL && strcmp((*p)->id, id) != 0)
 		p = &(*p)->next;
 	return p;
+}
+
+static void
+container_unlink(struct controller *c, struct container **slot)
+{
+	struct container *k = *slot;
+
+	*slot = k->next;
+	c->n_containers--;
+	c->n_sharing -= k->shares[0] != '\0';
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (i->container == k)
+			i->container = NULL;
 }
 
 static void
@@ -268,12 +331,46 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 }
 
 static bool
+has_waited(const struct instance *i)
+{
+	return now_mono() - i->announced_ns >= i->ctl->config->identify_timeout_ns;
+}
+
+static bool
 is_plumbing(const struct w_netns *n)
 {
 	for (size_t k = 0; k < ARRAY_SIZE(plumbing); k++)
 		if (fnmatch(plumbing[k], n->basename, 0) == 0)
 			return true;
 	return false;
+}
+
+/* Names that engines give to files in /run/netns: "netns-" or "cni-" and a UUID. */
+static bool
+is_engine_file(const struct w_netns *n)
+{
+	const char *uuid = strchr(n->basename, '-');
+
+	if ((n->flags & NETNS_F_NAMED) == 0 || uuid == NULL ||
+	    (strncmp(n->basename, "netns-", 6) != 0 && strncmp(n->basename, "cni-", 4) != 0))
+		return false;
+	uuid++;
+	return strlen(uuid) == 36 && strspn(uuid, "0123456789abcdef-") == 36;
+}
+
+/* The container that the namespace of this one was made for, as far as it is known. */
+static struct container *
+container_owner(struct controller *c, struct container *k)
+{
+	struct container *owner;
+
+	for (int depth = 0; k != NULL && k->shares[0] != '\0' && depth < 4; depth++) {
+		owner = *container_slot(c, k->shares);
+		if (owner == NULL || owner == k)
+			break;
+		k = owner;
+	}
+	return k;
 }
 
 /* What the instance is, from all that is known now. */
@@ -289,14 +386,16 @@ instance_identify(struct instance *i)
 	if (i->is_host)
 		return;
 	if (i->ns.container_id[0] != '\0') {
-		struct container *k = *container_slot(c, i->ns.container_id);
+		struct container *k = container_owner(c, *container_slot(c, i->ns.container_id));
 
 		i->container = k;
 		if (k != NULL)
 			instance_join_workload(i, k->identity.name, k->identity.project);
 		return;
 	}
-	if ((i->ns.flags & NETNS_F_NAMED) != 0 && i->ns.basename[0] != '\0') {
+	/* An engine's file comes before its container's first process: that says more. */
+	if ((i->ns.flags & NETNS_F_NAMED) != 0 && i->ns.basename[0] != '\0' &&
+	    (!is_engine_file(&i->ns) || has_waited(i))) {
 		workload_identify(&plain, &id);
 		instance_join_workload(i, id.name, id.project);
 	}
@@ -407,6 +506,29 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	}
 }
 
+/* Facts from files end with the last namespace they are about: nobody says that they are gone. */
+static void
+forget_files_of(struct controller *c, const char *id)
+{
+	struct container **slot, *k;
+	char owner[65];
+
+	if (*id == '\0')
+		return;
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (strcmp(i->ns.container_id, id) == 0)
+			return;
+	slot = container_slot(c, id);
+	k = *slot;
+	if (k == NULL || !k->from_files)
+		return;
+	memcpy(owner, k->shares, sizeof(owner));
+	container_unlink(c, slot);
+	container_free(k);
+	if (strcmp(owner, id) != 0)
+		forget_files_of(c, owner);
+}
+
 static void
 instance_free(struct instance *i)
 {
@@ -426,6 +548,7 @@ instance_free(struct instance *i)
 	if (c->host == i)
 		c->host = NULL;
 	set_settling(i, false);
+	forget_files_of(c, i->ns.container_id);
 	free(i);
 }
 
@@ -528,12 +651,23 @@ labels_of(const json_t *o, size_t *ret_n)
 	return list;
 }
 
+static enum runtime
+runtime_of(const char *name)
+{
+	for (int r = RUNTIME_UNKNOWN + 1; name != NULL && r <= RUNTIME_CRI; r++)
+		if (strcmp(name, runtime_name((enum runtime)r)) == 0)
+			return (enum runtime)r;
+	return RUNTIME_UNKNOWN;
+}
+
 static int
 container_read(struct container *k, const json_t *o)
 {
 	_cleanup_free_ struct label *labels = NULL, *image_labels = NULL;
 	const json_t *image = json_object_get(o, "imageLabels");
-	struct container_facts f = { .runtime = RUNTIME_DOCKER, .id = k->id };
+	struct container_facts f = { .id = k->id };
+	const char *shares = json_string_value(json_object_get(o, "shares"));
+	const char *engine = json_string_value(json_object_get(o, "engine"));
 	const char *mode = json_string_value(json_object_get(o, "networkMode"));
 	const char *started = json_string_value(json_object_get(o, "started"));
 
@@ -544,7 +678,10 @@ container_read(struct container *k, const json_t *o)
 	image_labels = labels_of(image, &f.n_image_labels);
 	if (labels == NULL || image_labels == NULL)
 		return -ENOMEM;
+	f.runtime = runtime_of(json_string_value(json_object_get(o, "runtime")));
 	f.name = k->name;
+	f.pod = json_string_value(json_object_get(o, "pod"));
+	f.pod_labels_unknown = json_is_false(json_object_get(o, "podLabels"));
 	f.image = k->image;
 	f.image_id = k->image_id;
 	f.labels = labels;
@@ -553,9 +690,25 @@ container_read(struct container *k, const json_t *o)
 	f.name_generated = json_is_true(json_object_get(o, "nameGenerated"));
 	workload_identify(&f, &k->identity);
 	k->runtime = f.runtime;
+	k->grade = grade_from_json(json_object_get(o, "grade"));
+	k->from_files = engine != NULL && strcmp(engine, "files") == 0;
+	if (shares != NULL && strlen(shares) < sizeof(k->shares))
+		memcpy(k->shares, shares, strlen(shares));
 	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
 	k->existing = started != NULL && strcmp(started, "existing") == 0;
 	return 0;
+}
+
+/* Is the container that it was found by a guest of that one? */
+static bool
+shares_with(const struct instance *i, const char *id)
+{
+	const struct container *k;
+
+	if (i->ctl->n_sharing == 0 || i->ns.container_id[0] == '\0')
+		return false;
+	k = *container_slot(i->ctl, i->ns.container_id);
+	return k != NULL && strcmp(k->shares, id) == 0;
 }
 
 void
@@ -584,20 +737,17 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 		struct container *old = *slot;
 
 		existing = old->existing;
-		*slot = old->next;
-		for (struct instance *i = c->instances; i != NULL; i = i->next)
-			if (i->container == old)
-				i->container = NULL;
+		container_unlink(c, slot);
 		container_free(old);
-		c->n_containers--;
 		slot = container_slot(c, id);
 	}
 	k->existing |= existing;
 	k->next = *slot;
 	*slot = k;
 	c->n_containers++;
+	c->n_sharing += k->shares[0] != '\0';
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (strcmp(i->ns.container_id, id) == 0)
+		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
 			instance_identify(i);
 	k = NULL;
 out:
@@ -616,11 +766,7 @@ instance_on_container_gone(struct controller *c, const struct d_id *d)
 	k = *slot;
 	if (k == NULL)
 		return;
-	*slot = k->next;
-	c->n_containers--;
-	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (i->container == k)
-			i->container = NULL;
+	container_unlink(c, slot);
 	container_free(k);
 }
 
@@ -630,10 +776,12 @@ give_up_identity(struct instance *i)
 {
 	char name[32], safe[128];
 
-	if (i->workload != NULL || i->is_host || i->ns.container_id[0] == '\0')
+	if (i->workload != NULL || i->is_host || !has_waited(i))
 		return;
-	if (now_mono() - i->announced_ns < i->ctl->config->identify_timeout_ns)
+	if (i->ns.container_id[0] == '\0') {
+		instance_identify(i);
 		return;
+	}
 	snprintf(name, sizeof(name), "%.12s", i->ns.container_id);
 	text_escape(name, strlen(name), safe, sizeof(safe));
 	log_warn("container %s: no engine says what it is: it is shown by its id", safe);

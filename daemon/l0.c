@@ -16,8 +16,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What engines put before the 64 digits in a systemd scope's name. */
-static const char *const scope_prefixes[] = { "docker-", "cri-containerd-", "libpod-", "crio-" };
+/*
+ * What engines put before the 64 digits in a systemd scope's name. Podman and CRI-O do the same to
+ * the name of a folder where there is no systemd.
+ */
+static const struct {
+	const char *text;
+	bool folder;
+} prefixes[] = {
+	{ "docker-", false },
+	{ "cri-containerd-", false },
+	{ "libpod-", true },
+	{ "crio-", true },
+};
+
+/* Podman's own folder: plain digits below it are a pod. */
+#define PODMAN_PARENT "libpod_parent"
 
 static bool
 is_hex_id(const char *s, size_t len)
@@ -30,22 +44,23 @@ is_hex_id(const char *s, size_t len)
 	return true;
 }
 
-/* "docker-<id>.scope", "docker/<id>", "kubepods/burstable/pod<uid>/<id>". */
+/* "docker-<id>.scope", "docker/<id>", "kubepods/burstable/pod<uid>/<id>", "libpod-<id>". */
 static const char *
 component_id(const char *s, size_t len)
 {
 	static const char suffix[] = ".scope";
 	const size_t suffix_len = sizeof(suffix) - 1;
+	bool scope = len > suffix_len && memcmp(s + len - suffix_len, suffix, suffix_len) == 0;
 
 	if (is_hex_id(s, len))
 		return s;
-	if (len <= suffix_len || memcmp(s + len - suffix_len, suffix, suffix_len) != 0)
-		return NULL;
-	len -= suffix_len;
-	for (size_t i = 0; i < ARRAY_SIZE(scope_prefixes); i++) {
-		size_t n = strlen(scope_prefixes[i]);
+	if (scope)
+		len -= suffix_len;
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++) {
+		size_t n = strlen(prefixes[i].text);
 
-		if (len > n && memcmp(s, scope_prefixes[i], n) == 0 && is_hex_id(s + n, len - n))
+		if ((scope || prefixes[i].folder) && len > n &&
+		    memcmp(s, prefixes[i].text, n) == 0 && is_hex_id(s + n, len - n))
 			return s + n;
 	}
 	return NULL;
@@ -54,13 +69,18 @@ component_id(const char *s, size_t len)
 static const char *
 path_id(const char *s, const char *end)
 {
+	bool podman = false;
+
 	while (s < end) {
 		const char *slash = memchr(s, '/', (size_t)(end - s));
 		const char *stop = slash != NULL ? slash : end;
-		const char *id = component_id(s, (size_t)(stop - s));
+		size_t len = (size_t)(stop - s);
+		const char *id = component_id(s, len);
 
-		if (id != NULL)
+		if (id != NULL && !(podman && id == s))
 			return id;
+		if (len == sizeof(PODMAN_PARENT) - 1 && memcmp(s, PODMAN_PARENT, len) == 0)
+			podman = true;
 		s = stop + 1;
 	}
 	return NULL;

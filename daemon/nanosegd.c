@@ -30,7 +30,7 @@ enum action { RUN, CHECK, CLEANUP };
 struct options {
 	enum action action;
 	bool all, foreground;
-	const char *config, *state_dir, *socket, *only, *log, *docker_socket;
+	const char *config, *state_dir, *socket, *only, *log, *docker_socket, *podman_socket;
 };
 
 /* Everything that stays open while the supervisor runs. */
@@ -48,6 +48,7 @@ static const char help[] =
     "  --state-dir DIR       state (/var/lib/nanoseg)\n"
     "  --socket PATH         socket of the API (/run/nanoseg/nanosegd.sock)\n"
     "  --docker-socket PATH  socket of Docker (/run/docker.sock)\n"
+    "  --podman-socket PATH  socket of Podman's service (/run/podman/podman.sock)\n"
     "  --only GLOB           touch only workloads whose name matches\n"
     "  --foreground          stay in the foreground, log to standard error\n"
     "  --log LEVEL           error, warn, info or debug (info)\n"
@@ -85,6 +86,7 @@ options_parse(int argc, char **argv, struct options *o)
 		{ "state-dir", required_argument, NULL, 'd' },
 		{ "socket", required_argument, NULL, 's' },
 		{ "docker-socket", required_argument, NULL, 'D' },
+		{ "podman-socket", required_argument, NULL, 'P' },
 		{ "only", required_argument, NULL, 'o' },
 		{ "log", required_argument, NULL, 'l' },
 		{ "foreground", no_argument, NULL, 'f' },
@@ -110,6 +112,9 @@ options_parse(int argc, char **argv, struct options *o)
 			break;
 		case 'D':
 			o->docker_socket = optarg;
+			break;
+		case 'P':
+			o->podman_socket = optarg;
 			break;
 		case 'o':
 			o->only = optarg;
@@ -434,6 +439,7 @@ main(int argc, char **argv)
 		.state_dir = "/var/lib/nanoseg",
 		.socket = RUNSTATEDIR "/nanoseg/nanosegd.sock",
 		.docker_socket = RUNSTATEDIR "/docker.sock",
+		.podman_socket = RUNSTATEDIR "/podman/podman.sock",
 		.log = "info",
 	};
 	static struct held h = { .state_fd = -1, .lock_fd = -1, .log_fd = -1 };
@@ -464,6 +470,7 @@ main(int argc, char **argv)
 	cfg.only = o.only;
 	cfg.log = o.log;
 	cfg.docker_socket = o.docker_socket;
+	cfg.podman_socket = o.podman_socket;
 	cfg.role_dir = h.role_dir;
 	if (o.action == CLEANUP)
 		return run_cleanup(&o, &h, &cfg);

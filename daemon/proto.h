@@ -234,6 +234,7 @@ enum relay_request {
 	RELAY_CONTAINER,      /* GET /containers/ID/json */
 	RELAY_EVENTS,	      /* GET /events, containers and networks only */
 	RELAY_IMAGE,	      /* GET /images/ID/json */
+	RELAY_PODS,	      /* GET /libpod/pods/json, Podman's own */
 };
 
 struct r_get {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * nanoseg-relay: the only role that can reach an engine's socket, which is as good as root. It
- * writes one of four fixed requests to it, and hands the answer on through a pipe, unread: nobody
+ * writes one of five fixed requests to it, and hands the answer on through a pipe, unread: nobody
  * else ever holds a descriptor that an engine reads from.
  *
  * A stream lives from a request until the engine or the reader ends it, or a bound is reached. It
@@ -57,6 +57,7 @@ templates[] = {
 	{ RELAY_CONTAINER, ID_CONTAINER, "GET /containers/", "/json" END },
 	{ RELAY_EVENTS, ID_NONE, "GET /events?filters=" EVENTS_FILTER END, "" },
 	{ RELAY_IMAGE, ID_IMAGE, "GET /images/", "/json" END },
+	{ RELAY_PODS, ID_NONE, "GET /v1.0.0/libpod/pods/json" END, "" },
 };
 
 struct relay;

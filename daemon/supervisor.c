@@ -74,7 +74,7 @@ child_exec(const struct supervisor *s, enum role r, int control)
 {
 	const struct sup_config *c = s->cfg;
 	const char *argv[12] = { NULL };
-	char engine[PATH_MAX];
+	char docker[PATH_MAX], podman[PATH_MAX];
 	size_t n = 0;
 
 	if (r == ROLE_CONTROLLER) {
@@ -91,9 +91,12 @@ child_exec(const struct supervisor *s, enum role r, int control)
 	}
 	/* The same list in the same order: the two speak of engines by index. */
 	if (r == ROLE_RELAY || r == ROLE_DISCOVERY) {
-		snprintf(engine, sizeof(engine), "docker=%s", c->docker_socket);
+		snprintf(docker, sizeof(docker), "docker=%s", c->docker_socket);
+		snprintf(podman, sizeof(podman), "podman=%s", c->podman_socket);
 		argv[n++] = "--engine";
-		argv[n++] = engine;
+		argv[n++] = docker;
+		argv[n++] = "--engine";
+		argv[n++] = podman;
 	}
 	if (control == ROLE_CONTROL_FD)
 		(void)fcntl(control, F_SETFD, 0);

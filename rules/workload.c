@@ -28,6 +28,7 @@
 #define COMPOSE_SERVICE "com.docker.compose.service"
 #define COMPOSE_WITNESS "com.docker.compose.config-hash"
 #define COMPOSE_ONEOFF "com.docker.compose.oneoff"
+#define PODMAN_COMPOSE_WITNESS "io.podman.compose.config-hash"
 #define SWARM_SERVICE "com.docker.swarm.service.name"
 #define SWARM_WITNESS "com.docker.swarm.task.id"
 #define KUBE_NAMESPACE "io.kubernetes.pod.namespace"
@@ -149,7 +150,8 @@ identify_compose(const struct container_facts *f, struct workload_id *id)
 
 	if (project == NULL || service == NULL)
 		return false;
-	if (!fact_witnessed(f, COMPOSE_WITNESS)) {
+	if (!fact_witnessed(f, COMPOSE_WITNESS) &&
+	    !(f->runtime == RUNTIME_PODMAN && fact_witnessed(f, PODMAN_COMPOSE_WITNESS))) {
 		id->labels_refused = true;
 		return false;
 	}
@@ -181,6 +183,38 @@ ends_in(struct slice name, size_t dash, const char *accept, size_t n)
 	size_t len = name.len - dash - 1;
 
 	return len > 0 && (n == 0 || len == n) && strspn(name.p + dash + 1, accept) >= len;
+}
+
+/* The length of name less a last part "-" and min to max characters out of accept; else its own. */
+static size_t
+without_part(struct slice name, const char *accept, size_t min, size_t max)
+{
+	size_t n = 0;
+
+	while (n < name.len && strchr(accept, name.p[name.len - n - 1]) != NULL)
+		n++;
+	if (n < min || n > max || n + 2 > name.len || name.p[name.len - n - 1] != '-')
+		return name.len;
+	return name.len - n - 1;
+}
+
+/* The same without any label: see workload_identify(). */
+static struct slice
+kube_owner_by_name(const char *pod)
+{
+	static const char generated[] = "bcdfghjklmnpqrstvwxz2456789", digits[] = "0123456789";
+	struct slice owner = slice_of(pod);
+	size_t len = without_part(owner, generated, 5, 5);
+
+	if (len == owner.len) {
+		owner.len = without_part(owner, digits, 1, 4);
+		return owner;
+	}
+	owner.len = len;
+	owner.len = without_part(owner, digits, 8, 8);
+	if (owner.len == len)
+		owner.len = without_part(owner, generated, 6, 10);
+	return owner;
 }
 
 /* What the pod's controller is called: the pod's name less what its labels say was appended. */
@@ -227,7 +261,17 @@ identify_kube(const struct container_facts *f, struct workload_id *id)
 		id->labels_refused = true;
 		return false;
 	}
-	name_pair(id, slice_of(namespace), kube_owner(f, pod), "");
+	name_pair(id, slice_of(namespace),
+	    f->pod_labels_unknown ? kube_owner_by_name(pod) : kube_owner(f, pod), "");
+	return true;
+}
+
+static bool
+identify_pod(const struct container_facts *f, struct workload_id *id)
+{
+	if (f->runtime != RUNTIME_PODMAN || f->pod == NULL || *f->pod == '\0')
+		return false;
+	name_single(id, slice_of(f->pod));
 	return true;
 }
 
@@ -283,8 +327,8 @@ workload_identify(const struct container_facts *f, struct workload_id *ret)
 
 	if (f->image != NULL)
 		image_repository(f->image, id.image_repo, sizeof(id.image_repo));
-	if (f->runtime == RUNTIME_NETNS ||
-	    (!identify_kube(f, &id) && !identify_compose(f, &id) && !identify_swarm(f, &id)))
+	if (f->runtime == RUNTIME_NETNS || (!identify_kube(f, &id) && !identify_compose(f, &id) &&
+					       !identify_swarm(f, &id) && !identify_pod(f, &id)))
 		identify_name(f, &id);
 	*ret = id;
 }

@@ -36,6 +36,8 @@ struct container_facts {
 	size_t n_image_labels;
 	bool image_labels_known; /* false: image could not be asked; label identity is then refused
 				  */
+	const char *pod;	 /* of Podman, if its containers share namespaces; NULL or "" */
+	bool pod_labels_unknown; /* Kubernetes: the pod's name and namespace are all there is */
 	bool name_generated;	 /* the engine made the name up (see workload_name_is_generated) */
 };
 
@@ -53,8 +55,12 @@ struct workload_id {
  * carries com.docker.compose.config-hash and the image does not; com.docker.compose.oneoff=True
  * gives "project/service/run". Swarm: com.docker.swarm.service.name under the same kind of rule
  * (label com.docker.swarm.task.id present, absent from the image). io.kubernetes.* counts only for
- * RUNTIME_CRI. Then the container's name; a generated name gives the image repository, and without
- * one the short id. Kubernetes: "namespace/owner", the owner read from the pod's labels.
+ * RUNTIME_CRI. Podman: the pod's name; podman-compose's own witness counts there as well. Then the
+ * container's name; a generated name gives the image repository, and without
+ * one the short id. Kubernetes: "namespace/owner", the owner read from the pod's labels. Where the
+ * pod's labels are not known its name alone decides, by the forms that Kubernetes' own controllers
+ * give (a generated part never has a vowel): NAME-hash-xxxxx and NAME-xxxxx lose what was
+ * generated, NAME-minute-xxxxx of a CronJob the minute too, and NAME-N of a StatefulSet the number.
  *
  * Different facts never meet in one name: inside a part '/' becomes "%2F", '%' becomes "%25" and a
  * byte that is not UTF-8 "%XX" (so a name always is UTF-8); a part that is too long is cut and ends

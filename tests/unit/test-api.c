@@ -346,8 +346,8 @@ hostile_names_are_json_all_the_same(void **state)
 	json_t *o;
 
 	ctl_instance(f->c, 1, "\xff\x1b[2J\"", "10.0.0.1");
-	memset(f->c->engine.d.engine, 0xff, 8);
-	f->c->engine.known = true;
+	memset(f->c->engines[0].d.engine, 0xff, 8);
+	f->c->n_engines = 1;
 	o = json_loads(request(f, API_VIEWER, "GET", "/v1/status", ""), 0, NULL);
 	assert_non_null(o);
 	assert_int_equal(json_array_size(json_object_get(o, "workloads")), 1);

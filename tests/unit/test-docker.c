@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/docker.h"
+#include "daemon/grade.h"
 #include "daemon/http1.h"
 #include "rules/util.h"
 
@@ -305,6 +306,120 @@ inspection_tells_pid_and_sandbox(void **state)
 }
 
 static void
+inspection_grades(void **state)
+{
+#define HOST(text) "{\"HostConfig\":{" text "}}"
+	static const struct {
+		const char *json;
+		unsigned grade;
+	} cases[] = {
+		{ "{}", GRADE_NET_RAW }, /* Docker's default */
+		{ HOST("\"NetworkMode\":\"host\""), GRADE_NET_RAW | GRADE_HOST_NETWORK },
+		{ HOST("\"PidMode\":\"host\""), GRADE_NET_RAW | GRADE_HOST_PID },
+		{ HOST("\"PidMode\":\"container:x\""), GRADE_NET_RAW },
+		{ HOST("\"CapDrop\":[\"NET_RAW\"]"), 0 },
+		{ HOST("\"CapDrop\":[\"all\"]"), 0 },
+		{ HOST("\"CapDrop\":[\"ALL\"],\"CapAdd\":[\"CAP_NET_ADMIN\"]"), GRADE_NET_ADMIN },
+		{ HOST("\"CapAdd\":[\"ALL\"]"), GRADE_NET_ADMIN | GRADE_NET_RAW },
+		{ HOST("\"CapAdd\":[7,null,\"NET_ADMINS\"]"), GRADE_NET_RAW },
+		{ HOST("\"Privileged\":true,\"CapDrop\":[\"ALL\"]"),
+		    GRADE_NET_ADMIN | GRADE_NET_RAW },
+		{ "{\"BoundingCaps\":[\"CAP_CHOWN\"]}", 0 },
+		{ "{\"BoundingCaps\":[\"CAP_NET_ADMIN\"]}", GRADE_NET_ADMIN },
+		{ "{\"BoundingCaps\":[],\"Mounts\":[7,{\"Source\":\"/run/docker.sock\"}]}",
+		    GRADE_ENGINE_SOCKET },
+	};
+	struct docker_inspect i;
+
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		assert_int_equal(docker_parse_inspect(cases[k].json, strlen(cases[k].json), &i), 0);
+		if (i.grade != cases[k].grade)
+			fail_msg("%s: %x", cases[k].json, i.grade);
+	}
+}
+
+static void
+a_mount_that_brings_an_engine_along_is_known(void **state)
+{
+	static const char *const yes[] = { "/", "/run", "/run/", "/var/run", "/run/docker.sock",
+		"/var/run/docker.sock", "/run/podman", "/run/podman/podman.sock", "/run/docker/",
+		"/run/containerd/containerd.sock", "/run/crio/crio.sock" };
+	static const char *const no[] = { "", "/var", "/runs", "/ru", "/run/docker.sock2",
+		"/run/dock", "/run/user", "/home/run/docker.sock", "run/docker.sock" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
+		if (!grade_is_engine_socket(yes[i]))
+			fail_msg("%s brings one", yes[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(no); i++)
+		if (grade_is_engine_socket(no[i]))
+			fail_msg("%s brings none", no[i]);
+}
+
+static void
+words_of_a_grade_come_back(void **state)
+{
+	for (unsigned grade = 0; grade < 0x40; grade++) {
+		json_t *list = grade_to_json(grade);
+
+		json_array_append_new(list, json_string("unknown"));
+		json_array_append_new(list, json_integer(1));
+		assert_int_equal(grade_from_json(list), grade);
+		json_decref(list);
+	}
+}
+
+static void
+a_network_of_another_container_is_told(void **state)
+{
+	static const struct {
+		const char *json, *owner;
+	} cases[] = {
+		{ HOST("\"NetworkMode\":\"container:" ID "\""), ID },
+		{ HOST("\"NetworkMode\":\"container:web\""), "" },
+		{ HOST("\"NetworkMode\":\"" ID "\""), "" },
+		{ HOST("\"NetworkMode\":7"), "" },
+	};
+	struct docker_inspect i;
+
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		assert_int_equal(docker_parse_inspect(cases[k].json, strlen(cases[k].json), &i), 0);
+		assert_string_equal(i.shares, cases[k].owner);
+	}
+}
+
+static void
+pods_name_their_containers(void **state)
+{
+#define POD(infra, members) \
+	"[{\"InfraId\":\"" infra "\",\"Name\":\"shop\",\"Containers\":[" members "]}]"
+	static const struct {
+		const char *json;
+		int r;
+		const char *name; /* of ID's pod */
+	} cases[] = {
+		{ POD(ID, "{\"Id\":\"" ID "\"}"), 0, "shop" },
+		{ POD("", "{\"Id\":\"" ID "\"}"), 0, NULL }, /* shares nothing */
+		{ "[]", 0, NULL },
+		{ POD(ID, "{\"Id\":\"x\"}"), -EBADMSG, NULL },
+		{ POD(ID, "7"), -EBADMSG, NULL },
+		{ "[{]", -EBADMSG, NULL },
+		{ "[7]", -EBADMSG, NULL },
+		{ "{}", -EBADMSG, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *pods = NULL;
+		int r = docker_parse_pods(cases[i].json, strlen(cases[i].json), &pods);
+		const char *name = json_string_value(json_object_get(pods, ID));
+
+		if (r != cases[i].r || (name == NULL) != (cases[i].name == NULL) ||
+		    (name != NULL && strcmp(name, cases[i].name) != 0))
+			fail_msg("%s: %d %s", cases[i].json, r, name);
+		json_decref(pods);
+	}
+}
+
+static void
 events_tell_which_container(void **state)
 {
 #define EV(type, action, actor) \
@@ -399,6 +514,11 @@ main(void)
 		cmocka_unit_test(long_texts_are_cut_and_stay_apart),
 		cmocka_unit_test(labels_of_an_image_are_known_or_refused),
 		cmocka_unit_test(inspection_tells_pid_and_sandbox),
+		cmocka_unit_test(inspection_grades),
+		cmocka_unit_test(a_mount_that_brings_an_engine_along_is_known),
+		cmocka_unit_test(words_of_a_grade_come_back),
+		cmocka_unit_test(a_network_of_another_container_is_told),
+		cmocka_unit_test(pods_name_their_containers),
 		cmocka_unit_test(events_tell_which_container),
 		cmocka_unit_test(heads_are_read_or_refused),
 	};

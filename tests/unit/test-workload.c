@@ -221,6 +221,78 @@ fill(char *buf, size_t len, const char *with)
 }
 
 static void
+a_pod_without_labels_is_named_by_its_form(void **state)
+{
+	static const struct {
+		const char *pod, *expect;
+	} cases[] = {
+		{ "api-7d4b9c6f5-x2x9z", "prod/api" },
+		{ "my-api-7d4b9c6f5-x2x9z", "prod/my-api" },
+		{ "log-x2x9z", "prod/log" },
+		{ "db-0", "prod/db" },
+		{ "db-1234", "prod/db" },
+		{ "db-12345", "prod/db-12345" },
+		{ "backup-28123456-x2x9z", "prod/backup" },
+		{ "backup-281234-x2x9z", "prod/backup-281234" },
+		{ "plain", "prod/plain" },
+		{ "kube-proxy", "prod/kube-proxy" },
+		{ "web-cache-admin", "prod/web-cache-admin" }, /* vowels: nobody's hash */
+		{ "x2x9z", "prod/x2x9z" },
+		{ "-x2x9z", "prod/-x2x9z" },
+		{ "-7d4b9c6f5-x2x9z", "prod/-7d4b9c6f5" },
+		{ "0", "prod/0" },
+		{ "a-", "prod/a-" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct label labels[] = { { "io.kubernetes.pod.namespace", "prod" },
+			{ "io.kubernetes.pod.name", cases[i].pod } };
+		struct container_facts f = { .runtime = RUNTIME_CRI,
+			.labels = labels,
+			.n_labels = 2,
+			.pod_labels_unknown = true };
+		struct workload_id id;
+
+		workload_identify(&f, &id);
+		if (strcmp(id.name, cases[i].expect) != 0)
+			fail_msg("%s: %s", cases[i].pod, id.name);
+		f.runtime = RUNTIME_CONTAINERD;
+		f.name = "own";
+		workload_identify(&f, &id);
+		assert_string_equal(id.name, "own");
+		assert_true(id.labels_refused);
+	}
+}
+
+static void
+a_pod_of_podman_names_its_members(void **state)
+{
+	static const struct label compose[] = { { "com.docker.compose.project", "shop" },
+		{ "com.docker.compose.service", "api" }, { "io.podman.compose.config-hash", "1" } };
+	struct container_facts f = { .runtime = RUNTIME_PODMAN,
+		.name = "api-1",
+		.pod = "shop/pod",
+		.image_labels_known = true };
+	struct workload_id id;
+
+	workload_identify(&f, &id);
+	assert_string_equal(id.name, "shop%2Fpod");
+	f.labels = compose;
+	f.n_labels = 3;
+	workload_identify(&f, &id);
+	assert_string_equal(id.name, "shop/api");
+	/* Baked into the image: no claim. */
+	f.image_labels = compose;
+	f.n_image_labels = 3;
+	workload_identify(&f, &id);
+	assert_string_equal(id.name, "shop%2Fpod");
+	f.n_image_labels = 0;
+	f.runtime = RUNTIME_DOCKER;
+	workload_identify(&f, &id);
+	assert_string_equal(id.name, "api-1");
+}
+
+static void
 long_parts_never_collide_and_always_fit(void **state)
 {
 	static const char *const with[] = { "a", "/", "%", "\xff", "\xc3\xa9", "\xf0\x9f\x90\xb3" };
@@ -392,6 +464,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(identity_follows_who_could_write_the_fact),
+		cmocka_unit_test(a_pod_without_labels_is_named_by_its_form),
+		cmocka_unit_test(a_pod_of_podman_names_its_members),
 		cmocka_unit_test(long_parts_never_collide_and_always_fit),
 		cmocka_unit_test(a_cut_name_cannot_be_spelled_by_a_short_one),
 		cmocka_unit_test(a_255_byte_name_is_cut_and_marked),

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "daemon/grade.h"
+
+#include "rules/util.h"
+
+#include <string.h>
+#include <strings.h>
+
+static const struct {
+	const char *word;
+	unsigned bit;
+} words[] = {
+	{ "hostNetwork", GRADE_HOST_NETWORK },
+	{ "netAdmin", GRADE_NET_ADMIN },
+	{ "netRaw", GRADE_NET_RAW },
+	{ "hostPid", GRADE_HOST_PID },
+	{ "engineSocket", GRADE_ENGINE_SOCKET },
+	{ "userns", GRADE_USERNS },
+};
+
+/* The sockets, and the folders that hold them. /var/run is a link to /run on the hosts we know. */
+static const char *const sockets[] = { "docker.sock", "docker", "containerd",
+	"containerd/containerd.sock", "docker/containerd", "docker/containerd/containerd.sock",
+	"podman", "podman/podman.sock", "crio", "crio/crio.sock" };
+
+unsigned
+grade_of_caps(const json_t *names)
+{
+	unsigned grade = 0;
+	const char *s;
+
+	for (size_t i = 0; i < json_array_size(names); i++) {
+		s = json_string_value(json_array_get(names, i));
+		if (s == NULL)
+			continue;
+		if (strncasecmp(s, "CAP_", 4) == 0)
+			s += 4;
+		if (strcasecmp(s, "ALL") == 0)
+			grade |= GRADE_NET_ADMIN | GRADE_NET_RAW;
+		else if (strcasecmp(s, "NET_ADMIN") == 0)
+			grade |= GRADE_NET_ADMIN;
+		else if (strcasecmp(s, "NET_RAW") == 0)
+			grade |= GRADE_NET_RAW;
+	}
+	return grade;
+}
+
+bool
+grade_is_engine_socket(const char *source)
+{
+	size_t len = strlen(source);
+
+	if (strncmp(source, "/var/", 5) == 0) {
+		source += 4;
+		len -= 4;
+	}
+	while (len > 1 && source[len - 1] == '/')
+		len--;
+	if ((len == 1 && *source == '/') || (len == 4 && memcmp(source, "/run", 4) == 0))
+		return true;
+	if (strncmp(source, "/run/", 5) != 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
+		if (strlen(sockets[i]) == len - 5 && memcmp(source + 5, sockets[i], len - 5) == 0)
+			return true;
+	return false;
+}
+
+json_t *
+grade_to_json(unsigned grade)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if ((grade & words[i].bit) != 0 && list != NULL &&
+		    json_array_append_new(list, json_string(words[i].word)) < 0) {
+			json_decref(list);
+			return NULL;
+		}
+	return list;
+}
+
+unsigned
+grade_from_json(const json_t *list)
+{
+	unsigned grade = 0;
+	const char *s;
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		s = json_string_value(json_array_get(list, i));
+		for (size_t k = 0; s != NULL && k < ARRAY_SIZE(words); k++)
+			if (strcmp(s, words[k].word) == 0)
+				grade |= words[k].bit;
+	}
+	return grade;
+}
