@@ -91,7 +91,7 @@ struct instance {
 	int dump_fd, diag_fd;
 	bool dump_running, dump_wanted;
 	bool dump_unread;   /* a part of a dump has come, nothing of it is used yet */
-	uint64_t dumped_ns; /* CLOCK_MONOTONIC: the last dump was asked for */
+	uint64_t dumped_ns; /* CLOCK_MONOTONIC: the last dump after an overrun */
 	struct event *ev_ct, *ev_dump, *ev_rtnl;
 	int ct_fd;
 	bool armed; /* waits for the drain timer */

@@ -8,7 +8,7 @@
  * known when the namespaces' events are looked at.
  *
  * An overrun is a loss, counted by the kernel, and answered with a dump, which finds the
- * connections that still live; at most one in ten seconds, as whoever can make an overrun can make
+ * connections that still live; at most one in five seconds, as whoever can make an overrun can make
  * many.
  */
 #include "daemon/controller.h"
@@ -21,8 +21,8 @@
 #include <string.h>
 
 #define DRAIN_DELAY_US 2000
-#define DUMP_EVERY_NS (10 * NSEC_PER_SEC) /* after overruns; a dump competes with the events */
-#define DUMP_MAX_MESSAGES 8		  /* of some 150 entries, then the events have their turn */
+#define DUMP_EVERY_NS (5 * NSEC_PER_SEC) /* after overruns; a dump competes with the events */
+#define DUMP_MAX_MESSAGES 8		 /* of some 150 entries, then the events have their turn */
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
 #define LISTENERS_MAX 4096
@@ -201,6 +201,18 @@ receive_events(struct instance *i)
 }
 
 static void
+dump_again(struct instance *i)
+{
+	uint64_t now = now_mono();
+
+	if (!i->dump_wanted || i->dump_running ||
+	    (i->dumped_ns != 0 && now - i->dumped_ns < DUMP_EVERY_NS))
+		return;
+	i->dumped_ns = now;
+	observe_dump(i);
+}
+
+static void
 on_overrun(struct instance *i)
 {
 	uint64_t now = now_mono();
@@ -214,8 +226,7 @@ on_overrun(struct instance *i)
 	}
 	mark_incomplete(i);
 	i->dump_wanted = true;
-	if (now - i->dumped_ns >= DUMP_EVERY_NS)
-		observe_dump(i);
+	dump_again(i);
 }
 
 /* True if there may be more to read. */
@@ -456,7 +467,6 @@ observe_dump(struct instance *i)
 	i->dump_wanted |= i->dump_running;
 	if (i->dump_running || i->dump_fd < 0)
 		return 0;
-	i->dumped_ns = now_mono();
 	/* What is dumped has to be held against listeners that are as new. */
 	i->listeners_read_ns = 0;
 	r = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_DUMP, 0, &body, sizeof(body));
@@ -474,8 +484,7 @@ observe_tick(struct instance *i)
 		return;
 	if (i->ct_stats.overruns > 0)
 		ct_count_lost(i->ct_fd, &i->ct_stats);
-	if (i->dump_wanted && !i->dump_running && now_mono() - i->dumped_ns >= DUMP_EVERY_NS)
-		observe_dump(i);
+	dump_again(i);
 }
 
 void
