@@ -23,6 +23,7 @@
 #include <time.h>
 
 #define END_MS 3000
+#define END_STEP_MS 50
 
 static bool
 same_namespace(int proc, const char *pid, const char *ns)
@@ -83,7 +84,7 @@ sweep_keepers(void)
 {
 	int waited, n = signal_keepers(SIGTERM);
 
-	for (waited = 0; n > 0 && waited < END_MS; waited += 50) {
+	for (waited = 0; n > 0 && waited < END_MS; waited += END_STEP_MS) {
 		struct timespec pause = { 0, 50000000 };
 
 		nanosleep(&pause, NULL);
@@ -105,6 +106,22 @@ nobody_answers(const char *path, int type)
 	return r == -ECONNREFUSED || r == -ENOENT;
 }
 
+/* A controller whose supervisor was killed still answers for a moment. */
+static bool
+nobody_answers_soon(const char *path, int type)
+{
+	const struct timespec pause = { 0, END_STEP_MS * 1000000L };
+	int waited;
+
+	for (waited = 0; waited <= END_MS; waited += END_STEP_MS) {
+		if (nobody_answers(path, type))
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	log_error("%s is left: somebody still answers there", path);
+	return false;
+}
+
 static bool
 is_keeper_socket(const char *name)
 {
@@ -120,7 +137,7 @@ sweep_runtime(const char *dir, const char *socket_path, const char *pid_file, bo
 	struct dirent *e;
 	DIR *d;
 
-	if (nobody_answers(socket_path, SOCK_STREAM)) {
+	if (nobody_answers_soon(socket_path, SOCK_STREAM)) {
 		unlink(socket_path);
 		unlink(pid_file);
 	}

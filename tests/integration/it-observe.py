@@ -184,7 +184,8 @@ def lost():
 
 t.ok(wait(lost, 5), "the loss is counted in the status", api.workloads())
 missing = lambda: [p for p in list(range(7300, 7320)) if not api.edge(from_=A, to=B, proto="udp", port=p)]
-wait(lambda: not missing(), 5)
+# A dump is asked for at most every ten seconds, and one was at the start.
+wait(lambda: not missing() and api.edge(from_=A, to=B, proto="tcp", port=7330), 14)
 t.ok(not missing(), "and every edge is there after the resync", missing())
 t.ok(api.edge(from_=A, to=B, proto="tcp", port=7330), "those of TCP too")
 wrong = [e for e in api.edges(from_=B, to=A) if e.get("port") != late_port]
