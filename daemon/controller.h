@@ -101,7 +101,7 @@ struct instance {
 	uint64_t lost_packets;	    /* of reports of this namespace */
 	struct w_ct_stats ct_count;
 	bool ct_alert; /* over the configured share of the table */
-	uint64_t listeners_read_ns;
+	uint64_t listeners_read_ns, listeners_cost_ns;
 	struct diag_listener *listeners; /* observe.c */
 	size_t n_listeners;
 

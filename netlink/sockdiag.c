@@ -22,7 +22,11 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define BUF_SIZE 16384
+/*
+ * The most that the kernel puts into one part. For each part it walks again over what it has told
+ * of a bucket, where a container may have put any number of sockets: larger parts, fewer walks.
+ */
+#define BUF_SIZE 32768
 #define STATES_TCP                                                                               \
 	(1u << TCP_LISTEN | 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT | 1u << TCP_FIN_WAIT1 | \
 	    1u << TCP_FIN_WAIT2)
