@@ -191,6 +191,7 @@ struct controller {
 
 	struct event *ev_drain, *ev_second, *ev_reconcile;
 	bool drain_armed;
+	uint64_t reconcile_after_ns; /* CLOCK_MONOTONIC */
 	uint64_t
 	    drained_ns; /* CLOCK_REALTIME of the drain under way: one read for all its events */
 	uint32_t next_seq;

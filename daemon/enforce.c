@@ -19,14 +19,21 @@
 #define READ_BACK_EVERY_S 30
 #define EXPIRE_EVERY_S 5
 #define RECONCILE_DELAY_US 1000
+#define RECONCILE_PAUSE_MAX_NS NSEC_PER_SEC
 
 void
 enforce_schedule(struct controller *c)
 {
-	const struct timeval delay = { .tv_usec = RECONCILE_DELAY_US };
+	uint64_t now = now_mono(), wait_us = RECONCILE_DELAY_US;
+	struct timeval delay;
 
-	if (c->ev_reconcile != NULL && !evtimer_pending(c->ev_reconcile, NULL))
-		evtimer_add(c->ev_reconcile, &delay);
+	if (c->ev_reconcile == NULL || evtimer_pending(c->ev_reconcile, NULL))
+		return;
+	if (c->reconcile_after_ns > now)
+		wait_us = MAX(wait_us, (c->reconcile_after_ns - now) / 1000);
+	delay.tv_sec = (time_t)(wait_us / 1000000);
+	delay.tv_usec = (suseconds_t)(wait_us % 1000000);
+	evtimer_add(c->ev_reconcile, &delay);
 }
 
 struct insert_arg {
@@ -186,6 +193,7 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 {
 	struct controller *c = arg;
 	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+	uint64_t began = now_mono(), took;
 
 	if (!c->warden_ready)
 		return;
@@ -198,6 +206,9 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->instances != NULL)
 			reconcile_workload(c, w, inv);
+	/* A container that changes its addresses all the time gets a fifth of our time, not all. */
+	took = now_mono() - began;
+	c->reconcile_after_ns = began + took + MIN(4 * took, RECONCILE_PAUSE_MAX_NS);
 }
 
 static void

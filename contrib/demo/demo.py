@@ -231,7 +231,7 @@ def observe(daemon):
             shown = int(elapsed) // 4
             say(line)
         if len(done) == len(ORDER):
-            say("")
+            say("" if TTY else line)
             return
         time.sleep(0.4)
     say("")
@@ -329,7 +329,8 @@ def main():
     def interrupted(signum, _):
         raise KeyboardInterrupt
 
-    for s in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell starts its background children with it ignored.
+    for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(s, interrupted)
     code = 1
     try:
