@@ -233,6 +233,13 @@ on_peer_gone(void *arg, enum role peer)
 }
 
 static void
+on_peer(void *arg, enum role peer, struct chan *ch)
+{
+	if (peer == ROLE_DISCOVERY)
+		instance_ask_all(arg);
+}
+
+static void
 on_listen(void *arg, int fd)
 {
 	struct controller *c = arg;
@@ -394,6 +401,7 @@ start(struct controller *c)
 		refuse("API", &d, r);
 	c->loop.arg = c;
 	c->loop.on_msg = on_msg;
+	c->loop.on_peer = on_peer;
 	c->loop.on_peer_gone = on_peer_gone;
 	c->loop.on_listen = on_listen;
 	c->loop.on_stop = on_stop;

@@ -57,6 +57,7 @@ struct container {
 	enum runtime runtime;
 	bool existing; /* it ran before we asked for the first time */
 	bool host_network;
+	bool nameless;
 	bool from_files; /* no engine keeps us informed: forgotten with its instance */
 	char shares[65]; /* the container whose network namespace it uses, or "" */
 	unsigned grade;	 /* GRADE_* */
@@ -215,8 +216,9 @@ void instance_on_netns_gone(struct controller *c, uint64_t cookie);
 void instance_on_attached(struct controller *c, struct msg *m);
 void instance_on_container(struct controller *c, const char *json, size_t len);
 void instance_on_container_gone(struct controller *c, const struct d_id *id);
-void instance_reset(struct controller *c); /* the warden is new */
-void instance_tick(struct controller *c);  /* once a second */
+void instance_reset(struct controller *c);   /* the warden is new */
+void instance_tick(struct controller *c);    /* once a second */
+void instance_ask_all(struct controller *c); /* discovery is new: who is not known yet? */
 struct instance *instance_find(struct controller *c, uint64_t cookie);
 /* Short id for people: container id (12 digits) or the namespace's name. */
 const char *instance_id(const struct instance *i);

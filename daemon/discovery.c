@@ -49,6 +49,7 @@ on_peer(void *arg, enum role peer, struct chan *c)
 		return;
 	for (uint32_t i = 0; i < d->n_engines; i++)
 		engine_connect(d->engines[i]);
+	files_relay_came(d);
 }
 
 static void
@@ -69,18 +70,23 @@ on_lookup(struct discovery *d, const struct msg *m)
 {
 	struct d_id ask;
 	struct container *c;
+	struct engine *e;
 
 	memcpy(&ask, m->body, sizeof(ask));
 	ask.id[sizeof(ask.id) - 1] = '\0';
 	if (!docker_id_valid(ask.id))
 		return;
+	files_lookup(d, ask.id, d->n_engines);
 	for (uint32_t i = 0; i < d->n_engines; i++) {
-		c = container_get(d->engines[i], ask.id);
-		if (c == NULL)
+		e = d->engines[i];
+		c = container_get(e, ask.id);
+		if (c == NULL) {
+			files_engine_answered(d, ask.id, false);
 			continue;
+		}
 		c->looked_up = true;
 		container_want(c, WANT_FACTS);
-		container_work(d->engines[i]);
+		container_work(e);
 	}
 }
 
@@ -137,6 +143,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	fetch_pool_init(&d.pool, &d.loop);
+	LIST_INIT(&d.lookups);
 	parse_engines(&d, argc, argv);
 	/* A fixed threshold: one large answer is given back, and is no reason to stay large. */
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);

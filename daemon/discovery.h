@@ -4,8 +4,8 @@
  *
  * MSG_D_CONTAINER carries one JSON object, compact, UTF-8, at most 1 MB. Every field is there:
  *
- *   engine         string   name of the engine as configured: "docker"
- *   runtime        string   "docker" or "podman" (runtime_name())
+ *   engine         string   name of the engine as configured: "docker"; "files": no engine knows it
+ *   runtime        string   "docker", "podman", "containerd" or "cri" (runtime_name())
  *   id             string   64 hex digits
  *   name           string   without the leading slash
  *   nameGenerated  bool     the engine made the name up
@@ -19,6 +19,7 @@
  *   pid            integer  first process as the host sees it, 0 while unknown
  *   sandbox        string   basename of the namespace's file, "" while unknown
  *   shares         string   id of the container whose network namespace it uses, or ""
+ *   podLabels      bool     from files of "cri" only: the pod's labels are among labels
  *   pod            string   name of the Podman pod with shared namespaces, or ""
  *   grade          array    words of daemon/grade.h; null while unknown
  *   started        string   "existing": from the first list after (re)connecting; "new": by event
@@ -28,7 +29,8 @@
  *                           bytes; labels that identity is decided by are never among the former
  *
  * The same container comes again when something about it changes: first as soon as its labels are
- * known, then with pid and sandbox once its start is over.
+ * known, then with pid and sandbox once its start is over. From files it comes once, with neither,
+ * and never goes.
  */
 #ifndef NANOSEG_DAEMON_DISCOVERY_H
 #define NANOSEG_DAEMON_DISCOVERY_H
@@ -100,12 +102,23 @@ struct engine {
 	uint64_t pods_asked, pods_known;
 };
 
+struct lookup;
+
 struct discovery {
 	struct role_loop loop;
 	struct fetch_pool pool;
 	struct engine *engines[DISCOVERY_MAX_ENGINES];
 	uint32_t n_engines;
+	LIST_HEAD(, lookup) lookups;
+	unsigned n_lookups, files_out;
 };
+
+/* discovery_files.c: what no engine knows, from files. */
+/* Waits for as many answers of engines first. */
+void files_lookup(struct discovery *d, const char *id, unsigned engines);
+/* An engine has been asked: one that knows the container ends the lookup. */
+void files_engine_answered(struct discovery *d, const char *id, bool known);
+void files_relay_came(struct discovery *d);
 
 /* discovery_engine.c: the event stream, the list, what is said about the engine. */
 int engine_new(struct discovery *d, const char *name, size_t name_len, struct engine **ret);

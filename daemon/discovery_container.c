@@ -83,6 +83,8 @@ container_remove(struct container *c)
 	e->n_containers--;
 	if (c->queued)
 		TAILQ_REMOVE(&e->queue, c, queue);
+	if (c->fetch != NULL || (c->want & WANT_FACTS) != 0)
+		files_engine_answered(e->d, c->id, false);
 	if (c->fetch != NULL) {
 		fetch_cancel(c->fetch);
 		e->in_flight--;
@@ -265,6 +267,7 @@ on_facts(void *arg, int error, const char *body, size_t len)
 		engine_complain(e, "about a container", error);
 		engine_relist(e);
 	}
+	files_engine_answered(e->d, c->id, error == 0);
 	/* Gone, never known, or renamed while it does not run: nothing to keep. */
 	if (error == -ENOENT || c->c.facts == NULL || (!c->c.running && !c->looked_up)) {
 		container_remove(c);
@@ -359,6 +362,7 @@ ask(struct container *c, enum relay_request request, const char *id, unsigned li
 	/* The relay is away: the list that follows its return asks for everything again. */
 	step_over(c);
 	c->want = 0;
+	files_engine_answered(e->d, c->id, false);
 }
 
 static void

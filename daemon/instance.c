@@ -389,7 +389,8 @@ instance_identify(struct instance *i)
 		struct container *k = container_owner(c, *container_slot(c, i->ns.container_id));
 
 		i->container = k;
-		if (k != NULL)
+		/* A bundle may not know a name that its engine would give in a moment. */
+		if (k != NULL && (!k->from_files || !k->nameless || has_waited(i)))
 			instance_join_workload(i, k->identity.name, k->identity.project);
 		return;
 	}
@@ -478,11 +479,28 @@ drop_nested(struct controller *c, const struct w_netns *n)
 	}
 }
 
+static void
+instance_ask(struct instance *i)
+{
+	struct d_id ask = { 0 };
+
+	if (i->container != NULL || i->ns.container_id[0] == '\0')
+		return;
+	memcpy(ask.id, i->ns.container_id, sizeof(ask.id));
+	role_send(&i->ctl->loop, ROLE_DISCOVERY, MSG_D_LOOKUP, 0, &ask, sizeof(ask));
+}
+
+void
+instance_ask_all(struct controller *c)
+{
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		instance_ask(i);
+}
+
 void
 instance_on_netns(struct controller *c, const struct w_netns *n)
 {
 	struct instance *i;
-	struct d_id ask = { 0 };
 	bool asked_before;
 
 	if (memchr(n->basename, 0, sizeof(n->basename)) == NULL ||
@@ -500,10 +518,8 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	if (i->is_host || c->only == NULL)
 		instance_attach(i);
 	instance_identify(i);
-	if (i->container == NULL && n->container_id[0] != '\0' && !asked_before) {
-		memcpy(ask.id, n->container_id, sizeof(ask.id));
-		role_send(&c->loop, ROLE_DISCOVERY, MSG_D_LOOKUP, 0, &ask, sizeof(ask));
-	}
+	if (!asked_before)
+		instance_ask(i);
 }
 
 /* Facts from files end with the last namespace they are about: nobody says that they are gone. */
@@ -694,6 +710,7 @@ container_read(struct container *k, const json_t *o)
 	k->from_files = engine != NULL && strcmp(engine, "files") == 0;
 	if (shares != NULL && strlen(shares) < sizeof(k->shares))
 		memcpy(k->shares, shares, strlen(shares));
+	k->nameless = f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0');
 	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
 	k->existing = started != NULL && strcmp(started, "existing") == 0;
 	return 0;
@@ -778,10 +795,9 @@ give_up_identity(struct instance *i)
 
 	if (i->workload != NULL || i->is_host || !has_waited(i))
 		return;
-	if (i->ns.container_id[0] == '\0') {
-		instance_identify(i);
+	instance_identify(i);
+	if (i->workload != NULL || i->ns.container_id[0] == '\0')
 		return;
-	}
 	snprintf(name, sizeof(name), "%.12s", i->ns.container_id);
 	text_escape(name, strlen(name), safe, sizeof(safe));
 	log_warn("container %s: no engine says what it is: it is shown by its id", safe);

@@ -235,6 +235,20 @@ enum relay_request {
 	RELAY_EVENTS,	      /* GET /events, containers and networks only */
 	RELAY_IMAGE,	      /* GET /images/ID/json */
 	RELAY_PODS,	      /* GET /libpod/pods/json, Podman's own */
+	/* Files, answered as an engine would: */
+	RELAY_BUNDLE, /* config.json of an OCI bundle; r_get.engine is an enum relay_place */
+	RELAY_NAMES,  /* containers.json of Podman's storage; r_get.engine is 0 */
+};
+
+/* Where bundles are, by who alone can have put them there. In the order of the search. */
+enum relay_place {
+	RELAY_PLACE_DOCKER,	/* the containerd that dockerd starts */
+	RELAY_PLACE_MOBY,	/* the system's containerd, namespace of Docker */
+	RELAY_PLACE_CRI,	/* ... of its CRI plugin */
+	RELAY_PLACE_CONTAINERD, /* ... of ctr and nerdctl */
+	RELAY_PLACE_CRIO,	/* CRI-O */
+	RELAY_PLACE_PODMAN,	/* Podman of root; CRI-O's copies too, so after it */
+	RELAY_PLACES,
 };
 
 struct r_get {

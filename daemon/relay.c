@@ -2,13 +2,15 @@
 /*
  * nanoseg-relay: the only role that can reach an engine's socket, which is as good as root. It
  * writes one of five fixed requests to it, and hands the answer on through a pipe, unread: nobody
- * else ever holds a descriptor that an engine reads from.
+ * else ever holds a descriptor that an engine reads from. It reads some files that engines leave in
+ * places of root's as well (relay_file.c), and answers with them in the same way.
  *
  * A stream lives from a request until the engine or the reader ends it, or a bound is reached. It
  * owns the engine's socket and the pipe's write end.
  */
 #include "config.h"
 #include "daemon/log.h"
+#include "daemon/relay_file.h"
 #include "daemon/role.h"
 
 #include <errno.h>
@@ -36,12 +38,6 @@ static const struct timeval idle_limit = { 10, 0 };
 	"%22destroy%22%2C%22remove%22%2C%22rename%22%2C%22connect%22%2C" \
 	"%22disconnect%22%5D%7D"
 #define END " HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
-
-enum id_kind {
-	ID_NONE,
-	ID_CONTAINER,
-	ID_IMAGE,
-};
 
 /* Everything that is ever written to an engine: before, the checked id, after. */
 static const struct template
@@ -74,6 +70,8 @@ struct stream {
 	struct event *retry, *readable, *writable, *reader_gone, *idle;
 	size_t request_len;
 	char request[512];
+	char *content; /* of a file, with a head; sock is not used then */
+	size_t content_len, content_sent;
 };
 
 struct relay {
@@ -103,6 +101,7 @@ stream_free(struct stream *s)
 	close_fd(&s->pipe);
 	LIST_REMOVE(s, link);
 	s->relay->n_streams--;
+	free(s->content);
 	free(s);
 }
 
@@ -244,42 +243,58 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 		}
 }
 
-/* Terminated, nothing behind the terminator, and of the kind's exact form. */
-static bool
-id_is(const char id[static 80], enum id_kind kind)
-{
-	size_t len = strnlen(id, 80), prefix = kind == ID_IMAGE ? 7 : 0;
-
-	if (len == 80)
-		return false;
-	for (size_t i = len; i < 80; i++)
-		if (id[i] != '\0')
-			return false;
-	if (kind == ID_NONE)
-		return len == 0;
-	if (kind == ID_IMAGE && strncmp(id, "sha256:", 7) != 0)
-		return false;
-	return len == prefix + 64 && strspn(id + prefix, "0123456789abcdef") == 64;
-}
-
 static const struct template *
 find_template(const struct r_get *get)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(templates); i++)
-		if (templates[i].request == get->request && id_is(get->id, templates[i].id))
+		if (templates[i].request == get->request && relay_id_is(get->id, templates[i].id))
 			return &templates[i];
 	return NULL;
 }
 
-static int
-stream_new(struct relay *r, const struct r_get *get, uint32_t seq)
+static void
+on_content(evutil_socket_t fd, short what, void *arg)
 {
-	const struct template *t = find_template(get);
-	struct stream *s;
-	int n;
+	struct stream *s = arg;
+	ssize_t n;
 
-	if (t == NULL || get->engine >= r->n_engines)
-		return -EINVAL;
+	n = write(s->pipe, s->content + s->content_sent, s->content_len - s->content_sent);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0)
+		s->content_sent += (size_t)n;
+	if (n <= 0 || s->content_sent == s->content_len) {
+		stream_free(s);
+		return;
+	}
+	event_add(s->idle, &idle_limit);
+}
+
+static int
+content_start(struct stream *s)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	s->pipe = fds[1];
+	s->writable = event_new(s->relay->loop.base, s->pipe, EV_WRITE | EV_PERSIST, on_content, s);
+	s->idle = evtimer_new(s->relay->loop.base, on_idle, s);
+	if (s->writable == NULL || s->idle == NULL || event_add(s->writable, NULL) < 0 ||
+	    event_add(s->idle, &idle_limit) < 0) {
+		close(fds[0]);
+		return -ENOMEM;
+	}
+	answer(s->relay, s->seq, 0, &fds[0]);
+	close(fds[0]);
+	return 0;
+}
+
+static int
+stream_add(struct relay *r, uint32_t seq, struct stream **ret)
+{
+	struct stream *s;
+
 	if (r->n_streams >= MAX_STREAMS)
 		return -EBUSY;
 	s = calloc(1, sizeof(*s));
@@ -287,11 +302,47 @@ stream_new(struct relay *r, const struct r_get *get, uint32_t seq)
 		return -ENOMEM;
 	s->relay = r;
 	s->seq = seq;
-	s->events = t->request == RELAY_EVENTS;
-	s->path = r->engines[get->engine].sun_path;
-	s->pipe = -1;
+	s->sock = s->pipe = -1;
 	LIST_INSERT_HEAD(&r->streams, s, link);
 	r->n_streams++;
+	*ret = s;
+	return 0;
+}
+
+static int
+file_new(struct relay *r, const struct relay_file *f, const struct r_get *get, uint32_t seq)
+{
+	struct stream *s;
+	int e = stream_add(r, seq, &s);
+
+	if (e < 0)
+		return e;
+	s->path = relay_file_name(f);
+	e = relay_file_read(f, get->id, &s->content, &s->content_len);
+	if (e == 0)
+		e = content_start(s);
+	if (e < 0)
+		stream_free(s);
+	return e;
+}
+
+static int
+stream_new(struct relay *r, const struct r_get *get, uint32_t seq)
+{
+	const struct template *t = find_template(get);
+	const struct relay_file *f = relay_file_find(get);
+	struct stream *s;
+	int n;
+
+	if (f != NULL)
+		return file_new(r, f, get, seq);
+	if (t == NULL || get->engine >= r->n_engines)
+		return -EINVAL;
+	n = stream_add(r, seq, &s);
+	if (n < 0)
+		return n;
+	s->events = t->request == RELAY_EVENTS;
+	s->path = r->engines[get->engine].sun_path;
 	n = snprintf(s->request, sizeof(s->request), "%s%s%s", t->before, get->id, t->after);
 	s->request_len = (size_t)n;
 	s->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

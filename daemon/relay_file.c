@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+#include "daemon/relay_file.h"
+
+#include "rules/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEAD_MAX 64
+
+/* Everything that is ever opened: before, the checked id, after. */
+static const struct relay_file {
+	uint32_t request, engine;
+	enum id_kind id;
+	off_t max;
+	const char *before, *after;
+} files[] = {
+#define TASKS "io.containerd.runtime.v2.task"
+#define STORAGE "containers/storage/overlay-containers/"
+#define BUNDLE(place) RELAY_BUNDLE, RELAY_PLACE_##place, ID_CONTAINER, 1 << 20
+	{ BUNDLE(DOCKER), "/run/docker/containerd/daemon/" TASKS "/moby/", "/config.json" },
+	{ BUNDLE(MOBY), "/run/containerd/" TASKS "/moby/", "/config.json" },
+	{ BUNDLE(CRI), "/run/containerd/" TASKS "/k8s.io/", "/config.json" },
+	{ BUNDLE(CONTAINERD), "/run/containerd/" TASKS "/default/", "/config.json" },
+	{ BUNDLE(CRIO), "/run/" STORAGE, "/userdata/config.json" },
+	{ BUNDLE(PODMAN), "/var/lib/" STORAGE, "/userdata/config.json" },
+	{ RELAY_NAMES, 0, ID_NONE, 4 << 20, "/var/lib/" STORAGE "containers.json", "" },
+};
+
+bool
+relay_id_is(const char id[static 80], enum id_kind kind)
+{
+	size_t len = strnlen(id, 80), prefix = kind == ID_IMAGE ? 7 : 0;
+
+	if (len == 80)
+		return false;
+	for (size_t i = len; i < 80; i++)
+		if (id[i] != '\0')
+			return false;
+	if (kind == ID_NONE)
+		return len == 0;
+	if (kind == ID_IMAGE && strncmp(id, "sha256:", 7) != 0)
+		return false;
+	return len == prefix + 64 && strspn(id + prefix, "0123456789abcdef") == 64;
+}
+
+const struct relay_file *
+relay_file_find(const struct r_get *get)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
+		if (files[i].request == get->request && files[i].engine == get->engine &&
+		    relay_id_is(get->id, files[i].id))
+			return &files[i];
+	return NULL;
+}
+
+const char *
+relay_file_name(const struct relay_file *f)
+{
+	return f->before;
+}
+
+static int
+file_open(const struct relay_file *f, const char *id, size_t *ret_size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[256];
+	struct stat st;
+	int n;
+
+	n = snprintf(path, sizeof(path), "%s%s%s", f->before, id, f->after);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return -EINVAL;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return errno == ENOTDIR ? -ENOENT : -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EBADMSG;
+	if (st.st_size > f->max)
+		return -EMSGSIZE;
+	*ret_size = (size_t)st.st_size;
+	return steal_fd(&fd);
+}
+
+int
+relay_file_read(const struct relay_file *f, const char *id, char **ret, size_t *ret_len)
+{
+	_cleanup_close_ int fd = -1;
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0, have, end;
+	ssize_t n;
+
+	fd = file_open(f, id, &size);
+	if (fd < 0)
+		return steal_fd(&fd);
+	text = malloc(HEAD_MAX + size);
+	if (text == NULL)
+		return -ENOMEM;
+	have = (size_t)snprintf(
+	    text, HEAD_MAX, "HTTP/1.0 200 OK\r\nContent-Length: %zu\r\n\r\n", size);
+	end = have + size;
+	while (have < end) {
+		n = read(fd, text + have, end - have);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		have += (size_t)n;
+	}
+	*ret = steal_ptr(text);
+	*ret_len = have;
+	return 0;
+}
