@@ -12,7 +12,7 @@ lib_program=${0##*/}
 
 # A package, or alternatives joined by "|": the first is installed unless any is.
 packages_build=(gcc libc6-dev make autoconf automake "pkgconf|pkg-config" libmnl-dev libnftnl-dev
-	libnl-3-dev libnl-route-3-dev libjansson-dev libyaml-dev libpcap-dev libevent-dev
+	libjansson-dev libyaml-dev libpcap-dev libevent-dev
 	libmicrohttpd-dev "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" libsqlite3-dev
 	nettle-dev libseccomp-dev libcap-ng-dev)
 packages_test=(libcmocka-dev clang libclang-rt-dev clang-format cppcheck git nftables iproute2
