@@ -23,7 +23,7 @@
 #define FOLLOW_CHUNK 32768
 #define IDLE_TIMEOUT_S 30u
 /* Some of the connections and of the memory for bodies stay for those who can stop things. */
-#define MAX_FOLLOWERS (API_MAX_CONNECTIONS / 2)
+#define MAX_FOLLOWERS 32
 #define MAX_UPLOADS (4u * API_MAX_BODY)
 /* ASCII: a bidirectional override in a name shows as \u202e, also on a bare terminal. */
 #define JSON_FORM (JSON_COMPACT | JSON_ENSURE_ASCII)
@@ -55,6 +55,7 @@ struct upload {
 	char *body;
 	size_t len, room;
 	bool too_large;
+	struct gate_wait *wait;
 };
 
 const char *
@@ -113,8 +114,10 @@ identify_peer(struct api *a, int fd, struct api_request *q)
 	q->role = API_VIEWER;
 	if (has_group(groups, n, a->reviewers, a->n_reviewers))
 		q->role = API_REVIEWER;
-	if (cred.uid == 0 || has_group(groups, n, a->admins, a->n_admins))
+	if (has_group(groups, n, a->admins, a->n_admins))
 		q->role = API_ADMIN;
+	if (cred.uid == 0)
+		q->role = API_ROOT;
 	return 0;
 }
 
@@ -145,7 +148,8 @@ dispatch(const struct api_request *q, const char *method, const char *path, stru
 		return;
 	}
 	if (q->role < route->role) {
-		static const char *const needs[] = { "", "", "a reviewer", "an administrator" };
+		static const char *const needs[] = { "", "", "a reviewer", "an administrator",
+			"root" };
 
 		/* The path is one of ours: routes are compared whole. */
 		log_info("API: %s refused: %s %s", q->who.name, route->method, route->path);
@@ -337,6 +341,10 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 		*len = 0;
 		return ret;
 	}
+	if (u->wait != NULL) {
+		gate_wait_reply(u->wait, &r);
+		return answer(a, conn, &r);
+	}
 	q.body = u->body != NULL ? u->body : "";
 	q.body_len = u->len;
 	info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -347,6 +355,13 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 		api_fail(&r, MHD_HTTP_FORBIDDEN, NULL, "the caller cannot be identified");
 	else
 		dispatch(&q, method, url, &r);
+	u->wait = r.wait;
+	if (u->wait != NULL && !gate_wait_answered(u->wait, conn)) {
+		MHD_suspend_connection(conn);
+		return MHD_YES;
+	}
+	if (u->wait != NULL)
+		gate_wait_reply(u->wait, &r);
 	return answer(a, conn, &r);
 }
 
@@ -360,6 +375,7 @@ on_completed(
 	if (u == NULL)
 		return;
 	a->uploads -= u->room;
+	gate_wait_free(u->wait);
 	free(u->body);
 	free(u);
 	*state = NULL;
@@ -406,6 +422,14 @@ api_wake(struct api *a)
 		run(a);
 }
 
+void
+api_resume(struct api *a, struct MHD_Connection *conn)
+{
+	MHD_resume_connection(conn);
+	if (a->ev_timeout != NULL)
+		event_active(a->ev_timeout, EV_TIMEOUT, 0);
+}
+
 /* Names of groups to numbers, now, while the files of the system can still be read. */
 static size_t
 resolve_groups(char *const *names, size_t n, gid_t *ret)
@@ -449,6 +473,7 @@ stop_listening(struct api *a)
 			MHD_resume_connection(f->conn);
 		f->suspended = false;
 	}
+	gate_release(a->c);
 	if (a->ev != NULL)
 		event_free(a->ev);
 	if (a->ev_timeout != NULL)

@@ -9,15 +9,17 @@
 #include "daemon/controller.h"
 
 struct MHD_Connection;
+struct gate_wait;
 
 #define API_MAX_BODY POLICY_MAX_BYTES
-#define API_MAX_CONNECTIONS 64
+#define API_MAX_CONNECTIONS 512 /* many containers may start at once */
 #define API_MAX_IDS 20000
 
 enum api_role {
 	API_VIEWER = 1,
 	API_REVIEWER, /* decisions */
 	API_ADMIN,    /* modes, whole policies */
+	API_ROOT,     /* the start gate: uid 0, and no group */
 };
 
 struct api_request {
@@ -36,6 +38,7 @@ struct api_reply {
 	json_t *json;
 	char *text;
 	const char *content_type;
+	struct gate_wait *wait; /* answered later */
 	enum api_follow { FOLLOW_NONE, FOLLOW_FLOWS, FOLLOW_DENIALS } follow;
 };
 
@@ -53,6 +56,15 @@ const char *api_arg(const struct api_request *q, const char *name);
 /* {"error": {"message", "line"?, "column"?}}; d may be NULL. */
 void api_fail(struct api_reply *r, unsigned status, const struct diag *d, const char *fmt, ...)
     _printf_(4, 5);
+
+/* gate.c: a start that may have to wait. */
+void gate_post(const struct api_request *q, struct api_reply *r);
+/* False: conn is to be suspended, api_resume() follows. */
+bool gate_wait_answered(struct gate_wait *g, struct MHD_Connection *conn);
+void gate_wait_reply(const struct gate_wait *g, struct api_reply *r);
+void gate_wait_free(struct gate_wait *g);
+/* Resumes them all: the server ends. */
+void gate_release(struct controller *c);
 
 /* api_json.c: the contract's forms. Never NULL but for out of memory. */
 json_t *json_text(const char *text); /* escaped if it is not UTF-8; null for NULL */

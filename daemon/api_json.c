@@ -186,6 +186,9 @@ json_start(const struct instance *i)
 	bool late = instance_is_late(i);
 	json_t *lead = json_null();
 
+	if (i->gated)
+		return json_pack(
+		    "{s:s, s:I}", "kind", "gated", "leadMs", (json_int_t)i->gate_lead_ms);
 	if (late && i->attached_ns > i->ns.seen_ns)
 		lead =
 		    json_integer(-(json_int_t)((i->attached_ns - i->ns.seen_ns) / NSEC_PER_MSEC));

@@ -327,6 +327,7 @@ const struct api_route api_write_routes[] = {
 	{ "POST", "/v1/edges/approve", API_REVIEWER, post_approve },
 	{ "POST", "/v1/edges/deny", API_REVIEWER, post_deny },
 	{ "POST", "/v1/mode", API_ADMIN, post_mode },
+	{ "POST", "/v1/gate", API_ROOT, gate_post },
 	{ "POST", "/v1/policy/validate", API_VIEWER, post_validate },
 	{ "POST", "/v1/policy/apply", API_ADMIN, post_apply },
 	{ NULL, NULL, API_VIEWER, NULL },

@@ -122,6 +122,15 @@ on_scanned(struct controller *c, struct msg *m)
 }
 
 static void
+on_looked(struct controller *c, struct msg *m)
+{
+	struct w_looked l;
+
+	memcpy(&l, m->body, sizeof(l));
+	gate_on_looked(c, &l, m->h.seq);
+}
+
+static void
 on_capture_events(struct controller *c, struct msg *m)
 {
 	struct flow_event ev;
@@ -203,6 +212,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_NFT_STATE, ROLE_WARDEN, on_nft_state },
 	{ MSG_W_CT_STATS, ROLE_WARDEN, on_ct_stats },
 	{ MSG_W_SCANNED, ROLE_WARDEN, on_scanned },
+	{ MSG_W_LOOKED, ROLE_WARDEN, on_looked },
 	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
 	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },
@@ -271,6 +281,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	attempt_tick(c);
 	enforce_tick(c);
 	promote_tick(c);
+	gate_tick(c);
 	if (seconds % EVIDENCE_EVERY_S == 0)
 		save_evidence(c);
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
@@ -397,6 +408,8 @@ start(struct controller *c)
 		refuse("the store is not usable, the rules in the kernel stand", &d, r);
 	if ((r = role_loop_init(&c->loop, ROLE_CONTROLLER)) < 0 || (r = make_events(c)) < 0)
 		refuse("event loop", &d, r);
+	if ((r = gate_new(c)) < 0)
+		refuse("gate", &d, r);
 	if ((r = api_new(c, &c->api)) < 0)
 		refuse("API", &d, r);
 	c->loop.arg = c;

@@ -11,6 +11,7 @@
  *   denial.c       refused and unanswered connections, kept apart from the edges
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
+ *   gate.c         the start gate: who may start, the marker
  *   promote.c      automatic segmentation by the clock
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
@@ -40,6 +41,7 @@
 
 struct store;
 struct api;
+struct gate;
 struct addr_map;
 struct nat_cache;
 struct denial_table;
@@ -118,6 +120,8 @@ struct instance {
 	int apply_error;
 	unsigned apply_failures;
 	uint64_t retry_at_ns; /* CLOCK_MONOTONIC */
+	bool gated;	      /* it passed the start gate, its rules in force */
+	int64_t gate_lead_ms; /* and they were so long before the answer */
 	uint64_t drift;	      /* read-backs that differed */
 	uint64_t dropped;     /* packets refused, as last read */
 };
@@ -161,6 +165,7 @@ struct controller {
 
 	struct store *store;
 	struct api *api;
+	struct gate *gate;
 	struct peer_table *peers;
 	struct edge_table *edges;
 	struct addr_map *addr_map;
@@ -239,6 +244,8 @@ const char *instance_grade(const struct instance *i, const char **ret_why);
 /* Says so, once, when conntrack in the namespace gets too full. */
 void instance_check_headroom(struct instance *i);
 bool instance_has_addr(const struct instance *i, const struct addr *a);
+/* What is known of a container, or of the one whose namespace it uses; NULL: nothing yet. */
+struct container *container_find(struct controller *c, const char *id);
 struct workload *workload_find(struct controller *c, const char *name);
 /* Creates it if need be; NULL when full or out of memory. */
 struct workload *workload_get(struct controller *c, const char *name);
@@ -379,6 +386,17 @@ void enforce_tick(struct controller *c);
 /* Stores all evidence that is not stored yet: edges, workloads, denials. 0 or negative errno. */
 int flush_evidence(struct controller *c);
 
+/* gate.c */
+int gate_new(struct controller *c); /* after segment_load() */
+/* Something that a start waits for may have changed. */
+void gate_check(struct controller *c);
+void gate_tick(struct controller *c); /* once a second */
+void gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq);
+/* Some workload that this daemon governs is enforced. */
+bool gate_enforces(const struct controller *c);
+/* Writes or removes STATE/enforced, durably; logged. */
+int gate_mark(struct controller *c, bool there);
+
 /* promote.c */
 void promote_tick(struct controller *c);
 
@@ -446,5 +464,8 @@ void api_free(struct api *a);
 int api_listen(struct api *a, int fd);
 /* New flows or denials are there: wake the followers. */
 void api_wake(struct api *a);
+/* A suspended request can be answered. */
+struct MHD_Connection;
+void api_resume(struct api *a, struct MHD_Connection *conn);
 
 #endif

@@ -209,6 +209,7 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 	/* A container that changes its addresses all the time gets a fifth of our time, not all. */
 	took = now_mono() - began;
 	c->reconcile_after_ns = began + took + MIN(4 * took, RECONCILE_PAUSE_MAX_NS);
+	gate_check(c);
 }
 
 static void

@@ -373,6 +373,12 @@ container_owner(struct controller *c, struct container *k)
 	return k;
 }
 
+struct container *
+container_find(struct controller *c, const char *id)
+{
+	return container_owner(c, *container_slot(c, id));
+}
+
 /* What the instance is, from all that is known now. */
 static void
 instance_identify(struct instance *i)
@@ -767,6 +773,7 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
 			instance_identify(i);
 	k = NULL;
+	gate_check(c);
 out:
 	container_free(k);
 	json_decref(o);

@@ -277,6 +277,10 @@ run_cleanup(const struct options *o, struct held *h, struct sup_config *cfg)
 		    sup_keeper_stop(cfg) < 0)
 			return 1;
 	}
+	/* Nothing is enforced any more: the start gate must not refuse for a daemon that is gone.
+	 */
+	if (h->state_fd >= 0 && unlinkat(h->state_fd, "enforced", 0) < 0 && errno != ENOENT)
+		log_warn("cannot remove %s/enforced: %s", h->state_dir, strerror(errno));
 	if (o->all && sweep_keepers() < 0)
 		return 1;
 	sweep_runtime(h->runtime_dir, h->socket, h->pid_file, o->all);

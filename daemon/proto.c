@@ -49,6 +49,8 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_NFT_STATE] = { "W_NFT_STATE", ONE(w_nft_state), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_SCANNED] = { "W_SCANNED", EMPTY, 0, 0, R(WARDEN), R(CONTROLLER) },
 
+	[MSG_W_LOOKED] = { "W_LOOKED", ONE(w_looked), 0, 0, R(WARDEN), R(CONTROLLER) },
+
 	[MSG_W_ATTACH] = { "W_ATTACH", ONE(w_attach), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_RELEASE] = { "W_RELEASE", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_CT_DUMP] = { "W_CT_DUMP", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
@@ -59,6 +61,8 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_NFT_APPLY] = { "W_NFT_APPLY", sizeof(struct w_cookie) + 1, MSG_MAX_BODY, 0, 0, 0,
 	    R(CONTROLLER), R(WARDEN) },
 	[MSG_W_NFT_READ] = { "W_NFT_READ", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
+
+	[MSG_W_LOOK] = { "W_LOOK", ONE(w_look), 0, 0, R(CONTROLLER), R(WARDEN) },
 
 	[MSG_CAP_NFLOG] = { "CAP_NFLOG", ONE(cap_nflog), 1, 1, R(WARDEN), R(CAPTURE) },
 	[MSG_CAP_DROP] = { "CAP_DROP", ONE(w_cookie), 0, 0, R(WARDEN), R(CAPTURE) },

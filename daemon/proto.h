@@ -56,6 +56,7 @@ enum msg_type {
 	MSG_W_CT_STATS,	  /* w_ct_stats[] */
 	MSG_W_NFT_STATE,  /* w_nft_state: answer to NFT_READ */
 	MSG_W_SCANNED,	  /* the first full scan has been announced */
+	MSG_W_LOOKED,	  /* w_looked: answer to LOOK; its NETNS came before */
 
 	/* controller -> warden */
 	MSG_W_ATTACH = 64,  /* w_attach */
@@ -67,6 +68,7 @@ enum msg_type {
 	MSG_W_GET_CT_STATS, /* empty: of every attached namespace */
 	MSG_W_NFT_APPLY,    /* w_cookie, then an encoded ruleset */
 	MSG_W_NFT_READ,	    /* w_cookie */
+	MSG_W_LOOK,	    /* w_look: this process's namespace, now */
 
 	/* warden -> capture */
 	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
@@ -201,6 +203,20 @@ struct w_nft_state {
 	uint32_t zero;
 	uint64_t dropped;
 	uint8_t kernel[RULESET_DIGEST_LEN];
+};
+
+struct w_look {
+	uint64_t cookie; /* 0: it is what is asked for */
+	int32_t pid;
+	uint32_t zero;
+	char container_id[65]; /* of whoever asks, if the process's cgroup does not tell; or "" */
+	char zero2[7];
+};
+
+struct w_looked {
+	uint64_t cookie; /* 0 on error */
+	int32_t error;
+	int32_t pid;
 };
 
 struct cap_nflog {

@@ -71,6 +71,8 @@ finish_change(struct controller *c, const char *action, const char *reason, cons
 
 	c->revision++;
 	r = segment_build_policy(c, false, &p);
+	if (r == 0 && gate_enforces(c))
+		r = gate_mark(c, true);
 	if (r == 0)
 		r = commit_revision(c, action, reason, who, p);
 	if (r < 0) {
@@ -84,6 +86,7 @@ finish_change(struct controller *c, const char *action, const char *reason, cons
 	policy_free(c->policy);
 	c->policy = steal_ptr(p);
 	log_info("revision %llu: %s by %s", (unsigned long long)c->revision, action, who->name);
+	gate_tick(c);
 	enforce_schedule(c);
 	return 0;
 }

@@ -7,6 +7,7 @@
  * an attach that comes too early would find a table owned by a socket it does not have.
  */
 #include "config.h"
+#include "daemon/l0.h"
 #include "daemon/log.h"
 #include "daemon/warden.h"
 
@@ -193,6 +194,25 @@ verb_read(struct warden *w, struct ns *n, struct msg *m)
 	answer(w, MSG_W_NFT_STATE, m->h.seq, &ret, sizeof(ret), NULL, 0);
 }
 
+static void
+verb_look(struct warden *w, struct ns *n, struct msg *m)
+{
+	const struct w_look *req = (const void *)m->body;
+	struct w_looked ret = { .pid = req->pid };
+	struct ns *found;
+	size_t len = strnlen(req->container_id, sizeof(req->container_id));
+
+	if (!w->settled)
+		ret.error = -EAGAIN;
+	else if (req->pid <= 0 || (len != 0 && len != L0_CONTAINER_ID_LEN))
+		ret.error = -EINVAL;
+	else
+		ret.error = scan_look(w->scan, req->pid, req->container_id, &found);
+	if (ret.error == 0)
+		ret.cookie = found->info.cookie;
+	answer(w, MSG_W_LOOKED, m->h.seq, &ret, sizeof(ret), NULL, 0);
+}
+
 struct stats_out {
 	struct w_ct_stats *all;
 	size_t n;
@@ -231,6 +251,7 @@ static const struct verb {
 	{ MSG_W_GET_CT_STATS, verb_ct_stats },
 	{ MSG_W_NFT_APPLY, verb_apply },
 	{ MSG_W_NFT_READ, verb_read },
+	{ MSG_W_LOOK, verb_look },
 };
 
 /* Peers */

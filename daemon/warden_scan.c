@@ -316,6 +316,40 @@ on_rescan(evutil_socket_t fd, short what, void *arg)
 	work(s);
 }
 
+int
+scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
+{
+	_cleanup_close_ int procfd = l0_open_dir("/proc"), fd = netns_open_pid(pid);
+	struct netns_id id;
+	struct ns *n;
+	int r;
+
+	if (!s->done_once)
+		return -EAGAIN;
+	if (procfd < 0 || fd < 0)
+		return MIN(procfd, fd);
+	r = netns_identify(fd, &id);
+	if (r < 0)
+		return r;
+	close_fd(&fd);
+	n = id.ino == s->host_ino ? find_ino(s, id.ino) : ns_get(s, &id, NETNS_F_PROC);
+	if (n == NULL)
+		return -ENOMEM;
+	*ret = n;
+	if (n->info.flags & NETNS_F_HOST)
+		return 0;
+	if (n->info.pid == 0)
+		n->info.pid = pid;
+	n->id_reads = 0;
+	learn_container(n, procfd, pid);
+	if (n->info.container_id[0] == '\0' && container_id[0] != '\0')
+		memcpy(n->info.container_id, container_id, sizeof(n->info.container_id));
+	n->dirty = false;
+	s->ops->changed(s->arg, n);
+	work(s);
+	return 0;
+}
+
 /* Life */
 
 static int

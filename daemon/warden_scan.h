@@ -47,6 +47,11 @@ struct ns *scan_find(struct scan *s, uint64_t cookie);
 /* fn must not end a namespace. */
 void scan_each(struct scan *s, void (*fn)(void *arg, struct ns *n), void *arg);
 /*
+ * Looks at the namespace of one process now. container_id ("" for none) counts only if the
+ * process's cgroup names none. -EAGAIN before the first scan.
+ */
+int scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret);
+/*
  * An fd on the namespace, which is proven to be the one with that cookie; -ESTALE if what stands
  * there now is another one.
  */

@@ -207,6 +207,8 @@ who_may_change_what(void **state)
 			want = API_REVIEWER;
 		else if (strcmp(r->path, "/v1/policy/validate") == 0)
 			want = API_VIEWER;
+		else if (strcmp(r->path, "/v1/gate") == 0)
+			want = API_ROOT;
 		assert_int_equal(r->role, want);
 	}
 }

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The start gate, seen from the controller: nanoseg-oci-hook asks before a container's first
+ * instruction, and the answer comes when its rules are in force. The request waits for that,
+ * suspended, at most as long as the hook and identifyTimeout allow.
+ *
+ * A start passes at once while nothing is enforced. Otherwise the namespace of the hook's process
+ * is looked at by the warden, the engine is asked for the container's name, and what is then known
+ * decides: a workload that is not enforced starts; an enforced one when its ruleset was read back
+ * from the kernel. The rules of its peers are waited for as well, so that an approved connection
+ * works at its first packet, but never for longer than SETTLE_NS: they cannot leak anything.
+ *
+ * The marker, a file in the state folder, says to the hook that something is enforced when nobody
+ * else can. It is there before the first enforcing revision is stored, and goes after the last.
+ */
+#include "daemon/api.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define RETRY_MS 20
+#define LOOK_EVERY_NS (50 * NSEC_PER_MSEC)
+#define SETTLE_NS (300 * NSEC_PER_MSEC)
+#define MAX_TIMEOUT_MS 600000
+#define MARKER "enforced"
+
+struct gate_wait {
+	struct gate_wait *next;
+	struct controller *c;
+	struct MHD_Connection *conn; /* while suspended */
+	char id[65];		     /* "" unless 64 hex digits */
+	char name[80];		     /* for the log */
+	int32_t pid;
+	uint32_t seq;	 /* of its questions to the warden */
+	uint64_t cookie; /* 0: not known */
+	uint64_t asked_ns, deadline_ns, looked_ns;
+	uint64_t ready_ns; /* its own rules are in force since; 0: not yet */
+
+	enum gate_answer { GATE_WAIT, GATE_START, GATE_REFUSE } answer;
+	const char *reason;
+	char workload[PEER_STRLEN];
+	int64_t lead_ms; /* -1: none */
+};
+
+struct gate {
+	struct gate_wait *waits;
+	struct event *timer;
+	uint32_t seq;
+	enum { MARK_UNKNOWN, MARK_THERE, MARK_GONE } mark;
+	bool mark_failed;
+};
+
+bool
+gate_enforces(const struct controller *c)
+{
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (w->mode == MODE_ENFORCE && workload_selected(c, w->name))
+			return true;
+	return false;
+}
+
+/* The marker */
+
+static int
+set_mark(int dir, bool there)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!there)
+		return unlinkat(dir, MARKER, 0) < 0 && errno != ENOENT ? -errno : 0;
+	fd = openat(dir, MARKER, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
+int
+gate_mark(struct controller *c, bool there)
+{
+	_cleanup_close_ int dir = -1;
+	int r;
+
+	if (c->gate == NULL || c->gate->mark == (there ? MARK_THERE : MARK_GONE))
+		return 0;
+	dir = open(c->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	r = dir < 0 ? -errno : set_mark(dir, there);
+	if (r == 0 && fsync(dir) < 0)
+		r = -errno;
+	if (r < 0) {
+		if (!c->gate->mark_failed)
+			log_error("%s/%s: cannot be %s, trying again: %s", c->state_dir, MARKER,
+			    there ? "written" : "removed", strerror(-r));
+		c->gate->mark_failed = true;
+		c->gate->mark = MARK_UNKNOWN;
+		return r;
+	}
+	c->gate->mark_failed = false;
+	c->gate->mark = there ? MARK_THERE : MARK_GONE;
+	return 0;
+}
+
+/* Answers */
+
+static void
+decide(struct gate_wait *g, enum gate_answer answer, const char *reason)
+{
+	g->answer = answer;
+	g->reason = reason;
+	if (answer == GATE_REFUSE)
+		log_warn("container %s: start refused: %s", g->name, reason);
+	if (g->conn != NULL)
+		api_resume(g->c->api, steal_ptr(g->conn));
+}
+
+/* The workload whose rules count for it; NULL: none. False: not known yet. */
+static bool
+identify(const struct gate_wait *g, const struct instance *i, struct workload **ret)
+{
+	const struct container *k = g->id[0] != '\0' ? container_find(g->c, g->id) : NULL;
+
+	*ret = NULL;
+	if ((i != NULL && i->is_host) || (k != NULL && k->host_network))
+		return true;
+	/* One that is shown by its id, for want of a name, is not known. */
+	if (i != NULL && i->workload != NULL &&
+	    (i->container != NULL || i->ns.container_id[0] == '\0')) {
+		*ret = i->workload;
+		return true;
+	}
+	/* Its engine may still give it a name; it may come under another one's rules. */
+	if (k == NULL || (k->from_files && k->nameless) || k->shares[0] != '\0')
+		return false;
+	*ret = workload_find(g->c, k->identity.name);
+	return true;
+}
+
+static bool
+is_governed(const struct controller *c, const struct workload *w)
+{
+	return w != NULL && w->mode == MODE_ENFORCE && workload_selected(c, w->name);
+}
+
+/* No change of anybody's rules is planned or under way. */
+static bool
+is_settled(const struct controller *c, const struct instance *i)
+{
+	if (evtimer_pending(c->ev_reconcile, NULL) || i == NULL || i->attach == ATTACH_ASKED)
+		return false;
+	if (i->addrs != NULL && !rtnl_watch_ready(i->addrs))
+		return false;
+	for (const struct instance *o = c->instances; o != NULL; o = o->next)
+		if (o->apply_seq != 0)
+			return false;
+	return true;
+}
+
+static bool
+in_force(const struct controller *c, const struct instance *i)
+{
+	return i != NULL && i->workload != NULL && i->attach == ATTACH_DONE && i->has_applied &&
+	       i->match && i->apply_seq == 0 && i->applied_revision == c->revision &&
+	       !evtimer_pending(c->ev_reconcile, NULL);
+}
+
+static void
+start(struct gate_wait *g, struct instance *i, bool governed)
+{
+	uint64_t lead = 0;
+
+	if (i != NULL && i->attach == ATTACH_DONE && !i->is_host) {
+		lead = governed ? now_real() - MIN(i->applied_ns, now_real())
+				: now_mono() - i->attached_ns;
+		g->lead_ms = (int64_t)(lead / NSEC_PER_MSEC);
+		/* A namespace that is shared keeps the figure of its first start. */
+		if (!i->gated)
+			i->gate_lead_ms = g->lead_ms;
+		i->gated = true;
+	}
+	decide(g, GATE_START, governed ? "its rules are in force" : "its workload is not enforced");
+}
+
+static void
+time_out(struct gate_wait *g, const struct instance *i, bool known)
+{
+	if (!known && g->c->config->on_unknown == ON_UNKNOWN_ALLOW) {
+		log_warn("container %s: not identified in time: it starts unenforced (onUnknown: "
+			 "allow)",
+		    g->name);
+		decide(g, GATE_START, "it was not identified in time (onUnknown: allow)");
+	} else if (!known) {
+		decide(g, GATE_REFUSE, "it was not identified in time (onUnknown: quarantine)");
+	} else if (!g->c->warden_ready) {
+		decide(g, GATE_REFUSE, "the warden that loads its rules is not running");
+	} else if (i != NULL && i->apply_error < 0) {
+		decide(g, GATE_REFUSE, "the kernel refuses its rules");
+	} else {
+		decide(g, GATE_REFUSE, "its rules were not in force in time");
+	}
+}
+
+static void
+look(struct gate_wait *g, uint64_t now)
+{
+	struct w_look body = { .pid = g->pid };
+
+	if (g->looked_ns != 0 && now - g->looked_ns < LOOK_EVERY_NS)
+		return;
+	g->looked_ns = now;
+	memcpy(body.container_id, g->id, sizeof(g->id));
+	role_send(&g->c->loop, ROLE_WARDEN, MSG_W_LOOK, g->seq, &body, sizeof(body));
+}
+
+static void
+check_one(struct gate_wait *g, uint64_t now)
+{
+	struct controller *c = g->c;
+	struct instance *i = g->cookie != 0 ? instance_find(c, g->cookie) : NULL;
+	bool known, governed, ready;
+	struct workload *w;
+
+	if (!gate_enforces(c)) {
+		decide(g, GATE_START, "nothing is enforced");
+		return;
+	}
+	known = identify(g, i, &w);
+	governed = known && is_governed(c, w);
+	if (w != NULL)
+		text_escape(w->name, strlen(w->name), g->workload, sizeof(g->workload));
+	ready = known && (!governed || in_force(c, i));
+	if (!ready)
+		g->ready_ns = 0;
+	else if (g->ready_ns == 0)
+		g->ready_ns = now;
+	if (ready && (is_settled(c, i) || now - g->ready_ns >= SETTLE_NS || now >= g->deadline_ns))
+		start(g, i, governed);
+	else if (governed && i != NULL && i->attach == ATTACH_FAILED)
+		decide(g, GATE_REFUSE, "its namespace cannot be attached");
+	else if (now >= g->deadline_ns)
+		time_out(g, i, known);
+	else if (i == NULL && c->warden_ready)
+		look(g, now);
+}
+
+void
+gate_check(struct controller *c)
+{
+	const struct timeval retry = { .tv_usec = RETRY_MS * 1000 };
+	uint64_t now = now_mono();
+	bool waiting = false;
+
+	if (c->gate == NULL || c->gate->waits == NULL)
+		return;
+	for (struct gate_wait *g = c->gate->waits; g != NULL; g = g->next) {
+		if (g->answer == GATE_WAIT)
+			check_one(g, now);
+		waiting |= g->answer == GATE_WAIT;
+	}
+	if (waiting && !evtimer_pending(c->gate->timer, NULL))
+		evtimer_add(c->gate->timer, &retry);
+}
+
+static void
+on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	gate_check(arg);
+}
+
+void
+gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq)
+{
+	for (struct gate_wait *g = c->gate->waits; g != NULL; g = g->next)
+		if (g->seq == seq && l->error == 0)
+			g->cookie = l->cookie;
+	gate_check(c);
+}
+
+/* HTTP */
+
+static bool
+is_container_id(const char *s)
+{
+	return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
+}
+
+void
+gate_post(const struct api_request *q, struct api_reply *r)
+{
+	const char *id = NULL, *bundle = NULL;
+	json_t *o = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES, NULL);
+	struct d_id ask = { .id = "" };
+	int pid = 0, timeout_ms = 0;
+	struct gate_wait *g;
+	uint64_t limit;
+
+	if (json_unpack(o, "{s:s, s:i, s?s, s?i !}", "id", &id, "pid", &pid, "bundle", &bundle,
+		"timeoutMs", &timeout_ms) < 0 ||
+	    pid <= 0 || timeout_ms < 0 || timeout_ms > MAX_TIMEOUT_MS) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expected {id, pid, bundle?, timeoutMs?} of the container that starts");
+		goto out;
+	}
+	g = calloc(1, sizeof(*g));
+	if (g == NULL) {
+		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "out of memory");
+		goto out;
+	}
+	g->c = q->c;
+	g->pid = pid;
+	g->lead_ms = -1;
+	text_escape(id, MIN(strlen(id), (size_t)12), g->name, sizeof(g->name));
+	if (is_container_id(id)) {
+		memcpy(g->id, id, sizeof(g->id));
+		memcpy(ask.id, id, sizeof(g->id));
+		if (gate_enforces(q->c) && container_find(q->c, id) == NULL)
+			role_send(&q->c->loop, ROLE_DISCOVERY, MSG_D_LOOKUP, 0, &ask, sizeof(ask));
+	}
+	if (++q->c->gate->seq == 0)
+		q->c->gate->seq = 1;
+	g->seq = q->c->gate->seq;
+	g->asked_ns = now_mono();
+	limit = q->c->config->identify_timeout_ns;
+	/* The hook is to hear the answer before it gives up. */
+	if (timeout_ms != 0)
+		limit = MIN(limit, (uint64_t)timeout_ms * NSEC_PER_MSEC / 4 * 3);
+	g->deadline_ns = g->asked_ns + limit;
+	g->next = q->c->gate->waits;
+	q->c->gate->waits = g;
+	r->wait = g;
+	gate_check(q->c);
+out:
+	json_decref(o);
+}
+
+bool
+gate_wait_answered(struct gate_wait *g, struct MHD_Connection *conn)
+{
+	if (g->answer == GATE_WAIT)
+		g->conn = conn;
+	return g->answer != GATE_WAIT;
+}
+
+void
+gate_wait_reply(const struct gate_wait *g, struct api_reply *r)
+{
+	if (g->answer != GATE_START) {
+		api_fail(r, MHD_HTTP_CONFLICT, NULL, "%s%s%s",
+		    g->workload[0] != '\0' ? g->workload : "", g->workload[0] != '\0' ? ": " : "",
+		    g->answer == GATE_REFUSE ? g->reason : "nanosegd is ending");
+		return;
+	}
+	r->json = json_pack("{s:b, s:s, s:o, s:o, s:I}", "start", 1, "reason", g->reason,
+	    "workload", g->workload[0] != '\0' ? json_text(g->workload) : json_null(), "leadMs",
+	    g->lead_ms >= 0 ? json_integer(g->lead_ms) : json_null(), "waitedMs",
+	    (json_int_t)((now_mono() - g->asked_ns) / NSEC_PER_MSEC));
+}
+
+void
+gate_wait_free(struct gate_wait *g)
+{
+	struct gate_wait **p;
+
+	if (g == NULL)
+		return;
+	for (p = &g->c->gate->waits; *p != NULL && *p != g; p = &(*p)->next)
+		;
+	if (*p == g)
+		*p = g->next;
+	free(g);
+}
+
+void
+gate_release(struct controller *c)
+{
+	if (c->gate == NULL)
+		return;
+	for (struct gate_wait *g = c->gate->waits; g != NULL; g = g->next)
+		if (g->conn != NULL)
+			MHD_resume_connection(steal_ptr(g->conn));
+}
+
+int
+gate_new(struct controller *c)
+{
+	struct gate *g = calloc(1, sizeof(*g));
+
+	if (g == NULL)
+		return -ENOMEM;
+	g->timer = evtimer_new(c->loop.base, on_timer, c);
+	if (g->timer == NULL) {
+		free(g);
+		return -ENOMEM;
+	}
+	c->gate = g;
+	gate_tick(c);
+	return 0;
+}
+
+void
+gate_tick(struct controller *c)
+{
+	gate_mark(c, gate_enforces(c));
+	gate_check(c);
+}
