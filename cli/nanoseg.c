@@ -64,6 +64,22 @@ const struct cli_command cli_commands[] = {
 	    "  nanoseg explain shop/web shop/db:5432\n"
 	    "  nanoseg explain web '[fd00::1]:53/udp'\n" },
 	{ "doctor", cmd_doctor, "", "check the kernel, the engine and the daemon", "" },
+	{ "gate", cmd_gate, "install|remove|status [--engine ENGINE]",
+	    "hold containers back until their rules are loaded",
+	    "  --engine ENGINE    docker, podman (CRI-O as well) or containerd\n"
+	    "  --wait TIME        how long a start may wait for the daemon (2s)\n"
+	    "  --fail-open        start containers all the same when the daemon does not answer\n"
+	    "  --runtime PATH     docker: the runtime behind the gate (what it was so far)\n"
+	    "  --force            remove: even if containers need the entry\n"
+	    "Runs as root on the machine itself and needs no daemon. Places:\n"
+	    "  --dir DIR          copies of the gate's programs (/usr/local/lib/nanoseg)\n"
+	    "  --programs DIR     where they are copied from\n"
+	    "  --marker FILE      there while workloads are enforced\n"
+	    "  --config FILE      docker: its configuration (/etc/docker/daemon.json)\n"
+	    "  --data-root DIR    docker: its data (/var/lib/docker)\n"
+	    "  --engine-socket PATH  docker: its socket (/run/docker.sock)\n"
+	    "  --hooks-dir DIR    podman: its hooks (/usr/share/containers/oci/hooks.d)\n"
+	    "  --base-spec FILE   containerd: the specification to write\n" },
 	{ "completion", cmd_completion, "bash", "print the completion script of a shell", "" },
 	{ NULL, NULL, NULL, NULL, NULL },
 };

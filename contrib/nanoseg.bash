@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials approve deny mode policy explain doctor completion"
+	local commands="status graph edges flows denials approve deny mode policy explain doctor gate completion"
 	local global="--socket --timeout --output --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -52,7 +52,7 @@ _nanoseg()
 
 	COMPREPLY=()
 	case $prev in
-	--socket)
+	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
@@ -64,6 +64,10 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "pending approved denied" -- "$cur"))
 		return
 		;;
+	--engine)
+		COMPREPLY=($(compgen -W "docker podman containerd" -- "$cur"))
+		return
+		;;
 	--direction)
 		COMPREPLY=($(compgen -W "ingress egress both" -- "$cur"))
 		return
@@ -72,7 +76,7 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
 		return
 		;;
-	--reason | --ticket | --expires | --expect | --timeout)
+	--reason | --ticket | --expires | --expect | --timeout | --wait)
 		return
 		;;
 	esac
@@ -108,6 +112,11 @@ _nanoseg()
 	explain)
 		words=$global
 		[[ $cur == -* ]] || words="host internet $(_nanoseg_workloads)"
+		;;
+	gate)
+		words="--engine --wait --fail-open --runtime --force --dir --programs --marker --config"
+		words+=" --data-root --engine-socket --hooks-dir --base-spec $global"
+		[[ -n $verb ]] || words="install remove status"
 		;;
 	completion) words="bash $global" ;;
 	*) words=$global ;;

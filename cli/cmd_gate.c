@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nanoseg gate: wires the start gate into the engines of this machine, and out again. */
+#include "cli/gate.h"
+#include "cli/show.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct engine {
+	const char *name;
+	int (*install)(const struct gate_opts *o);
+	int (*remove)(const struct gate_opts *o);
+	void (*status)(const struct gate_opts *o, struct gate_status *ret);
+} engines[] = {
+	{ "docker", gate_docker_install, gate_docker_remove, gate_docker_status },
+	{ "podman", gate_podman_install, gate_podman_remove, gate_podman_status },
+	{ "containerd", gate_containerd_install, gate_containerd_remove, gate_containerd_status },
+};
+
+static bool
+chosen(const struct gate_opts *o, const struct engine *e)
+{
+	return o->engine == NULL || strcmp(o->engine, e->name) == 0;
+}
+
+/* A path that can stand in gate.conf and in a program's arguments. */
+static int
+check_paths(const struct cli *cli, const struct gate_opts *o)
+{
+	const struct {
+		const char *option, *path;
+	} paths[] = {
+		{ "dir", o->dir },
+		{ "programs", o->programs },
+		{ "config", o->config },
+		{ "data-root", o->data_root },
+		{ "hooks-dir", o->hooks_dir },
+		{ "base-spec", o->base_spec },
+		{ "marker", o->marker },
+		{ "socket", o->socket },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		if (paths[i].path[0] != '/' || strchr(paths[i].path, '\n') != NULL ||
+		    strlen(paths[i].path) > 1024)
+			return cli_usage(cli, "--%s: expected an absolute path", paths[i].option);
+	if (o->timeout != NULL && strspn(o->timeout, "0123456789ms") != strlen(o->timeout))
+		return cli_usage(cli, "--wait: expected a time such as 2s or 500ms");
+	for (size_t i = 0; o->engine != NULL && i < ARRAY_SIZE(engines); i++)
+		if (chosen(o, &engines[i]))
+			return CLI_OK;
+	return o->engine == NULL ? CLI_OK
+				 : cli_usage(cli,
+				       "--engine: expected docker, podman or "
+				       "containerd, not '%s'",
+				       o->engine);
+}
+
+static int
+install(const struct cli *cli, const struct gate_opts *o)
+{
+	if (o->engine == NULL)
+		return cli_usage(cli, "install: name the engine with --engine docker, podman or "
+				      "containerd");
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		if (chosen(o, &engines[i]))
+			return engines[i].install(o);
+	}
+	return CLI_ERROR;
+}
+
+static int
+remove_all(const struct gate_opts *o)
+{
+	bool used = false;
+	int code = CLI_OK;
+
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		int r = chosen(o, &engines[i]) ? engines[i].remove(o) : CLI_OK;
+
+		code = code == CLI_OK ? r : code;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
+		struct gate_status st = { 0 };
+
+		engines[i].status(o, &st);
+		used |= st.installed || (st.loaded == 1 && !o->force);
+	}
+	/* An engine that has not read its configuration again still runs them. */
+	if (!used)
+		gate_programs_remove(o);
+	else
+		printf(
+		    "the programs stay in %s while an engine uses them; run this again\n", o->dir);
+	return code;
+}
+
+static const char *
+loaded_word(const struct gate_status *st)
+{
+	return st->loaded < 0 ? "unknown" : st->loaded != 0 ? "yes" : "no";
+}
+
+static int
+print_status(const struct cli *cli, const struct gate_opts *o, bool *ret_bad)
+{
+	static const struct table_col cols[] = { { "ENGINE", 0, 0, 0 }, { "INSTALLED", 0, 0, 0 },
+		{ "LOADED", 0, 0, 0 }, { "DETAIL", COL_CUT, 20, 0 } };
+	_cleanup_(table_freep) struct table *t = NULL;
+	json_t *list = json_array();
+	int r = table_new(cols, ARRAY_SIZE(cols), &t);
+
+	*ret_bad = false;
+	for (size_t i = 0; i < ARRAY_SIZE(engines) && r == 0; i++) {
+		struct gate_status st = { 0 };
+
+		if (!chosen(o, &engines[i]))
+			continue;
+		engines[i].status(o, &st);
+		*ret_bad |= st.broken || (st.installed && st.loaded == 0);
+		json_array_append_new(
+		    list, json_pack("{s:s, s:b, s:b, s:o, s:b, s:s}", "engine", engines[i].name,
+			      "present", st.there, "installed", st.installed, "loaded",
+			      st.loaded < 0 ? json_null() : json_boolean(st.loaded), "broken",
+			      st.broken, "detail", st.detail));
+		table_cell(t, engines[i].name, COLOUR_NONE);
+		table_cell(t, st.installed ? "yes" : "no",
+		    st.broken	   ? COLOUR_RED
+		    : st.installed ? COLOUR_GREEN
+				   : COLOUR_NONE);
+		table_cell(t, loaded_word(&st),
+		    st.installed && st.loaded == 0 ? COLOUR_YELLOW : COLOUR_NONE);
+		table_cell(t, st.detail, COLOUR_NONE);
+	}
+	if (r == 0)
+		r = out_is_table(&cli->out) ? out_table(&cli->out, t, stdout)
+					    : out_document(&cli->out, list);
+	json_decref(list);
+	return r;
+}
+
+int
+cmd_gate(struct cli *cli, int argc, char **argv)
+{
+	struct gate_opts o = { .dir = "/usr/local/lib/nanoseg",
+		.programs = PKGLIBEXECDIR,
+		.config = "/etc/docker/daemon.json",
+		.data_root = "/var/lib/docker",
+		.engine_socket = "/run/docker.sock",
+		.hooks_dir = "/usr/share/containers/oci/hooks.d",
+		.base_spec = "/etc/containerd/nanoseg-base.json",
+		.marker = LOCALSTATEDIR "/lib/nanoseg/enforced" };
+	const struct arg_option own[] = {
+		{ "engine", 0, NULL, &o.engine },
+		{ "dir", 0, NULL, &o.dir },
+		{ "programs", 0, NULL, &o.programs },
+		{ "config", 0, NULL, &o.config },
+		{ "data-root", 0, NULL, &o.data_root },
+		{ "engine-socket", 0, NULL, &o.engine_socket },
+		{ "runtime", 0, NULL, &o.runtime },
+		{ "hooks-dir", 0, NULL, &o.hooks_dir },
+		{ "base-spec", 0, NULL, &o.base_spec },
+		{ "marker", 0, NULL, &o.marker },
+		{ "wait", 0, NULL, &o.timeout },
+		{ "fail-open", 0, &o.fail_open, NULL },
+		{ "force", 0, &o.force, NULL },
+	};
+	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
+	bool bad;
+
+	if (n < 0)
+		return code;
+	o.socket = cli->socket;
+	if (n != 1)
+		return cli_usage(cli, "expected install, remove or status");
+	code = check_paths(cli, &o);
+	if (code != CLI_OK)
+		return code;
+	if (strcmp(argv[0], "install") == 0)
+		return install(cli, &o);
+	if (strcmp(argv[0], "remove") == 0)
+		return remove_all(&o);
+	if (strcmp(argv[0], "status") != 0)
+		return cli_usage(cli, "expected install, remove or status, not '%s'", argv[0]);
+	code = cli_printed(print_status(cli, &o, &bad));
+	return code == CLI_OK && bad ? CLI_DIFFERENCES : code;
+}
