@@ -16,6 +16,7 @@ static const struct {
 	{ EDGE_FLAG_ONE_WAY, 'o' },
 	{ EDGE_FLAG_IMAGE_CHANGED, 'i' },
 	{ EDGE_FLAG_AUTO, 'a' },
+	{ EDGE_FLAG_WITHDRAWN, 'w' },
 };
 
 const char *

@@ -163,7 +163,7 @@ segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge
 		if (r == 0)
 			r = edge_decide(c->edges, e, state, &given);
 		if (r == 0)
-			e->flags &= ~EDGE_FLAG_AUTO;
+			e->flags &= ~(EDGE_FLAG_AUTO | EDGE_FLAG_WITHDRAWN);
 		else
 			explain_failure(d, ids[i], r);
 	}
@@ -265,7 +265,7 @@ apply_edge(struct controller *c, struct undo *u, const struct policy_edge *pe,
 	/* Who approved a standing decision stays who approved it. */
 	if (pe->state == EDGE_PENDING || stands(e, pe))
 		return 0;
-	e->flags &= ~EDGE_FLAG_AUTO;
+	e->flags &= ~(EDGE_FLAG_AUTO | EDGE_FLAG_WITHDRAWN);
 	return edge_decide(c->edges, e, pe->state, &given);
 }
 
@@ -294,6 +294,8 @@ withdraw_others(struct controller *c, struct undo *u, struct edge **kept, size_t
 		r = undo_save_edge(u, e, false);
 		if (r == 0)
 			r = edge_decide(c->edges, e, EDGE_PENDING, &nothing);
+		if (r == 0)
+			e->flags = (e->flags & ~EDGE_FLAG_AUTO) | EDGE_FLAG_WITHDRAWN;
 	}
 	return r;
 }

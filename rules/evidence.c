@@ -29,6 +29,7 @@ static const struct {
 	{ EDGE_FLAG_ONE_WAY, "one-way" },
 	{ EDGE_FLAG_IMAGE_CHANGED, "image-changed" },
 	{ EDGE_FLAG_AUTO, "auto" },
+	{ EDGE_FLAG_WITHDRAWN, "withdrawn" },
 };
 
 static const struct {

@@ -496,6 +496,33 @@ a_promotion_that_is_not_stored_is_undone_and_tried_later(void **state)
 	assert_int_equal(workload_find(f->c, "web")->mode, MODE_ENFORCE);
 }
 
+static void
+what_a_person_withdrew_is_not_promoted(void **state)
+{
+	static const char withdrawn[] = HEAD "edges: []\n";
+	struct fixture *f = *state;
+	const char *ids[1];
+	struct edge *e;
+
+	promote_setup(f, PROMOTE_OFF);
+	e = ctl_edge(f->c, "web", "api", 80);
+	ids[0] = e->id;
+	assert_int_equal(decide(f, EDGE_APPROVED, ids, 1), 1);
+	assert_int_equal(apply(f, withdrawn, 0, &root), 0);
+	assert_int_equal(e->state, EDGE_PENDING);
+	again(f);
+	promote_setup(f, PROMOTE_ENFORCE);
+	observe_for(f->c, 110);
+	assert_int_equal(workload_find(f->c, "web")->mode, MODE_ENFORCE);
+	e = ctl_edge(f->c, "web", "api", 80);
+	assert_int_equal(e->state, EDGE_PENDING);
+	assert_int_equal(e->flags, EDGE_FLAG_WITHDRAWN);
+	/* A person may think again. */
+	ids[0] = e->id;
+	assert_int_equal(decide(f, EDGE_APPROVED, ids, 1), 1);
+	assert_int_equal(e->flags, 0);
+}
+
 int
 main(void)
 {
@@ -516,6 +543,7 @@ main(void)
 		SEGMENT_TEST(promotes_what_was_seen_after_the_period_and_leaves_flagged_edges),
 		SEGMENT_TEST(promotion_is_off_by_default_and_leaves_persons_choices),
 		SEGMENT_TEST(time_away_is_not_observation),
+		SEGMENT_TEST(what_a_person_withdrew_is_not_promoted),
 		SEGMENT_TEST(a_promotion_that_is_not_stored_is_undone_and_tried_later),
 	};
 
