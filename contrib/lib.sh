@@ -16,7 +16,7 @@ packages_build=(gcc libc6-dev make autoconf automake "pkgconf|pkg-config" libmnl
 	libmicrohttpd-dev "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" libsqlite3-dev
 	nettle-dev libseccomp-dev libcap-ng-dev)
 packages_test=(libcmocka-dev clang libclang-rt-dev clang-format cppcheck git nftables iproute2
-	iputils-ping conntrack tcpdump tshark jq procps python3 util-linux)
+	iputils-ping conntrack tcpdump tshark jq procps python3 util-linux podman runc)
 packages_demo=(iptables iproute2 procps "nginx-light|nginx-core|nginx-full|nginx-extras"
 	postgresql python3 python3-psycopg2)
 
@@ -125,6 +125,10 @@ disable_new_services() {
 	command -v systemctl >/dev/null || return 0
 	for package in "$@"; do
 		case $package in
+		podman)
+			systemctl --quiet --no-reload disable podman.socket podman.service \
+				podman-auto-update.timer podman-restart.service
+			;;
 		nginx*) systemctl --quiet --no-reload disable nginx.service ;;
 		postgresql) systemctl --quiet --no-reload disable postgresql.service ;;
 		docker.io)

@@ -90,6 +90,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (docker_parse_inspect(buf, len, &inspect) == 0 && inspect.pid < 0)
 			abort();
 		break;
+	case 'p':
+		if (docker_parse_pods(buf, len, &labels) == 0) {
+			if (json_object_size(labels) > DOCKER_MAX_IN_PODS)
+				abort();
+			json_decref(labels);
+		}
+		break;
 	case 'e':
 		if (docker_parse_event(buf, len, &event) == 0 && event.kind != DOCKER_EVENT_OTHER &&
 		    !docker_id_valid(event.id))

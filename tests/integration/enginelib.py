@@ -19,7 +19,7 @@ os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks
 
 MB = 1 << 20
 HEX = "0123456789abcdef"
-CONTAINERS, CONTAINER, EVENTS, IMAGE = 1, 2, 3, 4
+CONTAINERS, CONTAINER, EVENTS, IMAGE, PODS, BUNDLE, NAMES = 1, 2, 3, 4, 5, 6, 7
 
 
 def cid(n):

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The relay alone, against engines that behave and engines that do not."""
 import os
+import shutil
 import sys
 import time
 
-from enginelib import (CONTAINER, CONTAINERS, EVENTS, IMAGE, MB, Driver, Engine, check, cid,
-                       image_id, main, status)
+from enginelib import (BUNDLE, CONTAINER, CONTAINERS, EVENTS, IMAGE, MB, NAMES, PODS, Driver,
+                       Engine, check, cid, image_id, main, status)
 
 
 def relay_refuses(folder):
@@ -17,15 +18,19 @@ def relay_refuses(folder):
            (CONTAINER, good + "0"), (CONTAINER, ""), (CONTAINER, image_id(1)),
            (CONTAINER, good[:60] + "%2e%"), (CONTAINER, "a" * 80), (EVENTS, good), (IMAGE, good),
            (IMAGE, "sha256:" + good[1:]), (IMAGE, "sha512:" + good), (IMAGE, ""),
-           (CONTAINERS, "x"), (9, ""), (0, ""), (4294967295, "")]
+           (CONTAINERS, "x"), (PODS, good), (BUNDLE, ""), (BUNDLE, image_id(1)),
+           (BUNDLE, "../" + good[3:]), (BUNDLE, good[:-1] + "/"), (NAMES, good), (9, ""), (0, ""),
+           (4294967295, "")]
     for request, i in bad:
         d.say(f"get 0 {request} {i}")
     d.say(f"get 7 {CONTAINERS}")
     d.say(f"get 1 {CONTAINERS}")
-    got = d.wait("R_STREAM", lambda m: m["seq"] == len(bad) + 2)
+    for request, i in [(BUNDLE, good), (NAMES, "")]:
+        d.say(f"get 77 {request} {i}")
+    got = d.wait("R_STREAM", lambda m: m["seq"] == len(bad) + 4)
     errors = [m.get("error") for m in d.msgs if m["msg"] == "R_STREAM"]
     check("the relay refuses every request that is not on its list",
-          got and errors == [-22] * (len(bad) + 2), errors)
+          got and errors == [-22] * (len(bad) + 4), errors)
     check("and has not even connected for them", not e.log, e.log)
 
     for request, i in [(CONTAINERS, ""), (CONTAINERS, good), (CONTAINER, good), (EVENTS, ""),
@@ -106,6 +111,46 @@ def relay_bounds(folder):
     d.end()
 
 
+def relay_files(folder):
+    """In a folder of CRI-O's for containers that do not exist."""
+    ids = ["%08x" % os.getpid() + os.urandom(28).hex() for _ in range(5)]
+    store = "/run/containers/storage/overlay-containers/"
+    here = [store + i + "/userdata" for i in ids]
+    d = Driver("relay", f"docker={folder}/none")
+    try:
+        for h in here:
+            os.makedirs(h)
+        text = b'{"linux":{}}' + b" " * 300000
+        with open(here[0] + "/config.json", "wb") as f:
+            f.write(text)
+        os.symlink(here[0] + "/config.json", here[1] + "/config.json")
+        with open(here[2] + "/config.json", "wb") as f:
+            f.truncate(MB + 1)
+        os.mkfifo(here[3] + "/config.json")
+        cases = [("a bundle is handed on whole, with a head", 0, 4, 0),
+                 ("a link is not followed", 1, 4, -40), ("one over 1 MB is refused", 2, 4, -90),
+                 ("a fifo holds nobody up", 3, 4, -74), ("what is not there is not", 4, 4, -2),
+                 ("another place has another folder", 0, 5, -2)]
+        for name, n, place, error in cases:
+            since = d.mark()
+            d.say(f"get {place} {BUNDLE} {ids[n]}")
+            m = d.wait("R_STREAM", since=since)
+            check(name, m and m["error"] == error and
+                  (error != 0 or (m["ended"] and len(text) < m["bytes"] < len(text) + 64)), m)
+        since = d.mark()
+        d.say(f"hold 4 {BUNDLE} {ids[0]}")
+        d.wait("R_STREAM", since=since)
+        d.say("drop")
+        since = d.mark()
+        d.say(f"get 4 {BUNDLE} {ids[0]}")
+        m = d.wait("R_STREAM", since=since)
+        check("a reader that goes away leaves the next one its file", m and m["ended"], m)
+    finally:
+        d.end()
+        for i in ids:
+            shutil.rmtree(store + i, ignore_errors=True)
+
+
 def relay_idle(folder):
     e = Engine(folder, "idle")
     e.special["list"] = lambda conn: (conn.sendall(b"HTTP/1.0 200 OK\r\n\r\n["), time.sleep(30))
@@ -120,4 +165,4 @@ def relay_idle(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main((relay_idle, ), (relay_refuses, relay_bounds)))
+    sys.exit(main((relay_idle, ), (relay_refuses, relay_files, relay_bounds)))
