@@ -155,6 +155,7 @@ apply(struct cli *cli, const char *file, const char *expect, const char *reason)
 	json_t *answer = NULL;
 	struct diag d;
 	uint64_t revision;
+	int64_t ignored;
 	size_t len;
 	int r;
 
@@ -177,6 +178,11 @@ apply(struct cli *cli, const char *file, const char *expect, const char *reason)
 		r = cli_printed(out_document(&cli->out, answer));
 	else
 		printf("applied, revision %" PRId64 "\n", show_int(answer, "revision", 0));
+	ignored = show_int(answer, "ignored", 0);
+	if (ignored > 0)
+		cli_error("warning: %" PRId64 " workload%s or edge%s outside the daemon's --only "
+			  "left as they are",
+		    ignored, plural((size_t)ignored), plural((size_t)ignored));
 	json_decref(answer);
 	return r;
 }

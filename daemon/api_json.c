@@ -431,6 +431,8 @@ json_graph(struct controller *c)
 		if (workload_selected(c, w->name) && w->instances != NULL)
 			used[w->peer] = true;
 	while (used != NULL && (e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (!segment_edge_selected(c, e))
+			continue;
 		used[e->key.from] = used[e->key.to] = true;
 		json_array_append_new(edges, json_edge(c, e));
 	}

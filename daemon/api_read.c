@@ -42,7 +42,8 @@ get_edges(const struct api_request *q, struct api_reply *r)
 	}
 	r->json = json_array();
 	while ((e = edge_table_next(q->c->edges, &pos)) != NULL) {
-		if ((want != 0 && (int)e->state != want) || (w != NULL && !touches(e, w)))
+		if ((want != 0 && (int)e->state != want) || (w != NULL && !touches(e, w)) ||
+		    !segment_edge_selected(q->c, e))
 			continue;
 		json_array_append_new(r->json, json_edge(q->c, e));
 	}
@@ -103,7 +104,7 @@ get_policy(const struct api_request *q, struct api_reply *r)
 	_cleanup_(policy_freep) struct policy *p = NULL;
 	const char *format = api_arg(q, "format"), *decided = api_arg(q, "decided");
 
-	if (segment_build_policy(q->c, decided == NULL, &p) < 0) {
+	if (segment_show_policy(q->c, decided == NULL, &p) < 0) {
 		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "out of memory");
 		return;
 	}

@@ -320,7 +320,8 @@ post_apply(const struct api_request *q, struct api_reply *r)
 	if (ret < 0)
 		fail_change(r, ret, &d);
 	else
-		r->json = json_pack("{s:I}", "revision", (json_int_t)q->c->revision);
+		r->json = json_pack("{s:I, s:I}", "revision", (json_int_t)q->c->revision, "ignored",
+		    (json_int_t)segment_count_foreign(q->c, p));
 }
 
 const struct api_route api_write_routes[] = {

@@ -373,6 +373,12 @@ int segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
     enum wl_direction direction, struct diag *d, size_t *ret_approved);
 /* The policy value of now; pending edges included on request. */
 int segment_build_policy(struct controller *c, bool with_pending, struct policy **ret);
+/* The part of it that --only selects, for people. */
+int segment_show_policy(struct controller *c, bool with_pending, struct policy **ret);
+/* Has the edge a workload that --only selects? */
+bool segment_edge_selected(const struct controller *c, const struct edge *e);
+/* How many workloads and edges of the policy an apply leaves alone, being outside --only. */
+size_t segment_count_foreign(const struct controller *c, const struct policy *p);
 int segment_load(struct controller *c, struct diag *d); /* from the store */
 
 /* enforce.c */

@@ -277,7 +277,7 @@ edge_pointer_cmp(const void *x, const void *y)
 	return a < b ? -1 : a > b;
 }
 
-/* A decided edge that the file lacks becomes pending. */
+/* A decided edge that the file lacks becomes pending, unless --only leaves it to another daemon. */
 static int
 withdraw_others(struct controller *c, struct undo *u, struct edge **kept, size_t n_kept)
 {
@@ -288,7 +288,7 @@ withdraw_others(struct controller *c, struct undo *u, struct edge **kept, size_t
 
 	qsort(kept, n_kept, sizeof(void *), edge_pointer_cmp);
 	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL) {
-		if (e->state == EDGE_PENDING ||
+		if (e->state == EDGE_PENDING || !segment_edge_selected(c, e) ||
 		    bsearch(&e, kept, n_kept, sizeof(void *), edge_pointer_cmp) != NULL)
 			continue;
 		r = undo_save_edge(u, e, false);
@@ -310,6 +310,8 @@ apply_edges(struct controller *c, struct undo *u, const struct policy *p, const 
 	for (size_t i = 0; r == 0 && i < p->n_edges; i++) {
 		struct edge *e;
 
+		if (!policy_edge_selected(c, &p->edges[i]))
+			continue;
 		r = apply_edge(c, u, &p->edges[i], who, &e);
 		if (r == 0 && p->edges[i].state != EDGE_PENDING)
 			kept[n_kept++] = e;
@@ -350,10 +352,12 @@ apply_workloads(struct controller *c, struct undo *u, const struct policy *p, co
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < p->n_workloads; i++)
-		r = apply_workload(c, u, &p->workloads[i], reason);
+		if (workload_selected(c, p->workloads[i].name))
+			r = apply_workload(c, u, &p->workloads[i], reason);
 	/* The file is complete: a workload it does not name is observed. */
 	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
-		if (w->mode != MODE_OBSERVE && policy_find_workload(p, w->name) == NULL)
+		if (w->mode != MODE_OBSERVE && workload_selected(c, w->name) &&
+		    policy_find_workload(p, w->name) == NULL)
 			r = set_mode(u, w, MODE_OBSERVE, WL_BOTH, reason);
 	return r;
 }

@@ -13,6 +13,8 @@ void networks_free(struct policy_network *list, size_t n);
 /* NULL gives NULL. 0 or -ENOMEM. */
 int text_copy(const char *text, char **ret);
 
+bool policy_edge_selected(const struct controller *c, const struct policy_edge *pe); /* --only */
+
 /*
  * segment_undo.c: what a change touches is saved before it is touched, so that a refused change
  * leaves no trace: not in edges, workloads or networks, and none that it made. Rolling back

@@ -127,8 +127,39 @@ policy_workload_from(const struct workload *w, struct policy_workload *pw)
 	return 0;
 }
 
-int
-segment_build_policy(struct controller *c, bool with_pending, struct policy **ret)
+static bool
+peer_selected(const struct controller *c, const struct peer *p)
+{
+	return p->kind == PEER_WORKLOAD && workload_selected(c, p->name);
+}
+
+bool
+segment_edge_selected(const struct controller *c, const struct edge *e)
+{
+	return c->only == NULL || peer_selected(c, peer_get(c->peers, e->key.from)) ||
+	       peer_selected(c, peer_get(c->peers, e->key.to));
+}
+
+bool
+policy_edge_selected(const struct controller *c, const struct policy_edge *pe)
+{
+	return c->only == NULL || peer_selected(c, &pe->from) || peer_selected(c, &pe->to);
+}
+
+size_t
+segment_count_foreign(const struct controller *c, const struct policy *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n_workloads; i++)
+		n += !workload_selected(c, p->workloads[i].name);
+	for (size_t i = 0; i < p->n_edges; i++)
+		n += !policy_edge_selected(c, &p->edges[i]);
+	return n;
+}
+
+static int
+build_policy(struct controller *c, bool with_pending, bool selected, struct policy **ret)
 {
 	_cleanup_(policy_freep) struct policy *p = calloc(1, sizeof(*p));
 	size_t pos = 0;
@@ -142,11 +173,15 @@ segment_build_policy(struct controller *c, bool with_pending, struct policy **re
 	p->edges = calloc(edge_table_count(c->edges) + 1, sizeof(*p->edges));
 	if (p->name == NULL || p->workloads == NULL || p->edges == NULL)
 		return -ENOMEM;
-	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
+		if (selected && !workload_selected(c, w->name))
+			continue;
 		if (policy_workload_from(w, &p->workloads[p->n_workloads++]) < 0)
 			return -ENOMEM;
+	}
 	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
-		if (e->state == EDGE_PENDING && !with_pending)
+		if ((e->state == EDGE_PENDING && !with_pending) ||
+		    (selected && !segment_edge_selected(c, e)))
 			continue;
 		if (policy_edge_from(c, e, &p->edges[p->n_edges++]) < 0)
 			return -ENOMEM;
@@ -156,6 +191,18 @@ segment_build_policy(struct controller *c, bool with_pending, struct policy **re
 	p->n_networks = c->n_networks;
 	*ret = steal_ptr(p);
 	return 0;
+}
+
+int
+segment_build_policy(struct controller *c, bool with_pending, struct policy **ret)
+{
+	return build_policy(c, with_pending, false, ret);
+}
+
+int
+segment_show_policy(struct controller *c, bool with_pending, struct policy **ret)
+{
+	return build_policy(c, with_pending, true, ret);
 }
 
 static int

@@ -291,7 +291,7 @@ show(struct controller *c)
 	struct policy *p;
 	char *text;
 
-	assert_int_equal(segment_build_policy(c, true, &p), 0);
+	assert_int_equal(segment_show_policy(c, true, &p), 0);
 	assert_int_equal(policy_to_yaml(p, &text), 0);
 	policy_free(p);
 	return text;
@@ -497,6 +497,35 @@ a_promotion_that_is_not_stored_is_undone_and_tried_later(void **state)
 }
 
 static void
+an_apply_under_only_leaves_others_alone(void **state)
+{
+	static const char text[] =
+	    HEAD "workloads:\n  - {name: my-web, mode: enforce}\n  - {name: far, mode: enforce}\n"
+		 "edges:\n  - {from: my-web, to: api, proto: tcp, port: 80, state: denied}\n"
+		 "  - {from: far, to: api, proto: tcp, port: 1, state: approved}\n";
+	struct fixture *f = *state;
+	_cleanup_(policy_freep) struct policy *p = parse(text);
+	_cleanup_free_ char *shown = NULL;
+
+	assert_int_equal(apply(f, first, 0, &root), 0);
+	f->c->only = "my-*";
+	assert_int_equal(segment_count_foreign(f->c, p), 2);
+	assert_int_equal(apply(f, text, 0, &alice), 0);
+	assert_int_equal(workload_find(f->c, "my-web")->mode, MODE_ENFORCE);
+	assert_int_equal(workload_find(f->c, "web")->mode, MODE_AUDIT);
+	assert_int_equal(workload_find(f->c, "api")->mode, MODE_ENFORCE);
+	assert_null(workload_find(f->c, "far"));
+	assert_int_equal(ctl_edge(f->c, "my-web", "api", 80)->state, EDGE_DENIED);
+	assert_int_equal(ctl_edge(f->c, "web", "api", 80)->state, EDGE_APPROVED);
+	assert_int_equal(ctl_edge(f->c, "web", "api", 81)->state, EDGE_DENIED);
+	assert_null(ctl_edge(f->c, "far", "api", 1));
+	shown = show(f->c);
+	assert_non_null(strstr(shown, "my-web"));
+	assert_null(strstr(shown, "from: web"));
+	assert_null(strstr(shown, "name: web"));
+}
+
+static void
 what_a_person_withdrew_is_not_promoted(void **state)
 {
 	static const char withdrawn[] = HEAD "edges: []\n";
@@ -543,6 +572,7 @@ main(void)
 		SEGMENT_TEST(promotes_what_was_seen_after_the_period_and_leaves_flagged_edges),
 		SEGMENT_TEST(promotion_is_off_by_default_and_leaves_persons_choices),
 		SEGMENT_TEST(time_away_is_not_observation),
+		SEGMENT_TEST(an_apply_under_only_leaves_others_alone),
 		SEGMENT_TEST(what_a_person_withdrew_is_not_promoted),
 		SEGMENT_TEST(a_promotion_that_is_not_stored_is_undone_and_tried_later),
 	};
