@@ -225,6 +225,8 @@ void instance_reset(struct controller *c);   /* the warden is new */
 void instance_tick(struct controller *c);    /* once a second */
 void instance_ask_all(struct controller *c); /* discovery is new: who is not known yet? */
 struct instance *instance_find(struct controller *c, uint64_t cookie);
+/* After a failure, once the warden knows more about it. */
+void instance_attach_again(struct instance *i);
 /* Short id for people: container id (12 digits) or the namespace's name. */
 const char *instance_id(const struct instance *i);
 /*

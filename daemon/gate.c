@@ -195,6 +195,8 @@ time_out(struct gate_wait *g, const struct instance *i, bool known)
 		decide(g, GATE_REFUSE, "it was not identified in time (onUnknown: quarantine)");
 	} else if (!g->c->warden_ready) {
 		decide(g, GATE_REFUSE, "the warden that loads its rules is not running");
+	} else if (i != NULL && i->attach == ATTACH_FAILED) {
+		decide(g, GATE_REFUSE, "its namespace cannot be attached");
 	} else if (i != NULL && i->apply_error < 0) {
 		decide(g, GATE_REFUSE, "the kernel refuses its rules");
 	} else {
@@ -237,11 +239,9 @@ check_one(struct gate_wait *g, uint64_t now)
 		g->ready_ns = now;
 	if (ready && (is_settled(c, i) || now - g->ready_ns >= SETTLE_NS || now >= g->deadline_ns))
 		start(g, i, governed);
-	else if (governed && i != NULL && i->attach == ATTACH_FAILED)
-		decide(g, GATE_REFUSE, "its namespace cannot be attached");
 	else if (now >= g->deadline_ns)
 		time_out(g, i, known);
-	else if (i == NULL && c->warden_ready)
+	else if ((i == NULL || i->attach == ATTACH_FAILED) && c->warden_ready)
 		look(g, now);
 }
 
@@ -272,9 +272,17 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 void
 gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq)
 {
-	for (struct gate_wait *g = c->gate->waits; g != NULL; g = g->next)
-		if (g->seq == seq && l->error == 0)
-			g->cookie = l->cookie;
+	for (struct gate_wait *g = c->gate->waits; g != NULL; g = g->next) {
+		struct instance *i;
+
+		if (g->seq != seq || l->error != 0)
+			continue;
+		g->cookie = l->cookie;
+		i = instance_find(c, g->cookie);
+		/* The process it was known by may have been one that only set it up. */
+		if (i != NULL)
+			instance_attach_again(i);
+	}
 	gate_check(c);
 }
 

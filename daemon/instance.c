@@ -281,6 +281,16 @@ instance_attach(struct instance *i)
 		i->attach = ATTACH_ASKED;
 }
 
+void
+instance_attach_again(struct instance *i)
+{
+	if (i->attach != ATTACH_FAILED)
+		return;
+	i->attach = ATTACH_NONE;
+	i->attach_error = 0;
+	instance_attach(i);
+}
+
 static void
 instance_leave_workload(struct instance *i)
 {

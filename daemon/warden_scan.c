@@ -338,8 +338,8 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 	*ret = n;
 	if (n->info.flags & NETNS_F_HOST)
 		return 0;
-	if (n->info.pid == 0)
-		n->info.pid = pid;
+	/* This one is there for certain. */
+	n->info.pid = pid;
 	n->id_reads = 0;
 	learn_container(n, procfd, pid);
 	if (n->info.container_id[0] == '\0' && container_id[0] != '\0')

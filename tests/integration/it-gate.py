@@ -6,7 +6,6 @@ and then an engine of its own behind the wrapper with the real daemon.
 The container's program sends a UDP packet and a TCP SYN with its first instructions; a packet socket
 in the server's namespace counts what arrives.
 """
-import array
 import json
 import os
 import re
@@ -28,6 +27,7 @@ CLIENT = os.path.abspath(BUILD + "/tests/integration/gate-client")
 ID = "5f" * 32
 NAME = "nst%d" % os.getpid()
 STARTS = 20
+PARALLEL = 8
 PORT = 7777
 
 
@@ -169,8 +169,6 @@ def test_hook(folder):
                         ("deep nesting", "[" * 100000)):
         expect("%s, enforced: refused" % name, 1, "start refused", state=state)
         expect("%s, nothing enforced: starts" % name, 0, "^$", state=state, marker=False)
-    mark = folder + "/dir-that-is-a-file"
-    open(mark, "w").close()
     p = run(HOOK, "--socket", folder + "/none", "--marker", folder + "/nowhere/m", input=json.dumps(STATE), stdin=None)
     check("hook: a state folder that is gone enforces nothing", "" if p.returncode == 0 else p)
     os.symlink("loop", folder + "/loop")
@@ -526,10 +524,10 @@ class Live:
     def nanoseg(self, *args, **kw):
         return run(NANOSEG, "--socket", self.folder + "/run/n.sock", *args, **kw)
 
-    def apply(self, mode, edges=""):
+    def apply(self, mode, edges="", more=()):
         text = ("apiVersion: nanoseg/v1\nkind: SegmentPolicy\nmetadata: {name: t}\nworkloads:\n"
-                "  - {name: %s, mode: %s}\n  - {name: %s, mode: observe}\nedges: [%s]\n"
-                % (self.cli, mode, self.srv, edges))
+                "  - {name: %s, mode: %s}\n  - {name: %s, mode: observe}\n%sedges: [%s]\n"
+                % (self.cli, mode, self.srv, "".join("  - {name: %s, mode: %s}\n" % (m, mode) for m in more), edges))
         r = self.nanoseg("policy", "apply", "-", input=text, stdin=None)
         if r.returncode != 0:
             raise RuntimeError(r.stderr)
@@ -583,7 +581,9 @@ def test_live(live):
     check("live: %d gated starts, no approved edge: all start, not a packet leaks" % STARTS,
           "" if after == before and not bad else (before, after, bad[:2]))
 
-    leads, waits = [], []
+    test_parallel(live)
+    live.apply("enforce")
+    leads = []
     for _ in range(5):
         r = live.engine.docker("run", "-d", "--name", live.cli, "--network", NAME, "gate:1", "/client")
         inst = live.status(live.cli)["instances"]
@@ -607,6 +607,21 @@ def test_live(live):
 
     test_stopped(live, d)
     test_gone(live, d)
+
+
+def test_parallel(live):
+    names = ["%s-p%d" % (NAME, i) for i in range(PARALLEL)]
+    live.apply("enforce", more=names)
+    before = live.counter.read()
+    began = time.monotonic()
+    running = [subprocess.Popen(["docker", "-H", "unix://" + live.engine.sock, "run", "--rm", "--name", n, "--network",
+                                 NAME, "gate:1", "/client", live.address, str(PORT)], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for n in names]
+    out = [p.communicate(timeout=60)[0] for p in running]
+    print("# %d gated starts at once: %.1f s" % (PARALLEL, time.monotonic() - began))
+    after = live.leaked()
+    check("live: %d at once: all start, not a packet leaks" % PARALLEL,
+          "" if after == before and out == ["tcp no\n"] * PARALLEL else (before, after, out))
 
 
 def test_stopped(live, d):
@@ -693,8 +708,6 @@ def main():
             else:
                 test_live(live)
     finally:
-        if os.environ.get("KEEP"):
-            run("cp", folder + "/l/state.log", "/tmp/gate-state.log")
         undo.all()
     return plan()
 
