@@ -344,14 +344,16 @@ make_events(struct controller *c)
 	return evtimer_add(c->ev_second, &second) < 0 ? -ENOMEM : 0;
 }
 
+#define CONFIG_INVALID 2 /* the exit code of wrong usage */
+
 static void
-refuse(const char *what, const struct diag *d, int error)
+refuse(const char *what, const struct diag *d, int error, int code)
 {
 	if (d->line != 0)
 		log_error("%s: line %u, column %u: %s", what, d->line, d->col, d->msg);
 	else
 		log_error("%s: %s", what, d->msg[0] != '\0' ? d->msg : strerror(-error));
-	exit(EXIT_FAILURE);
+	exit(code);
 }
 
 static void
@@ -401,17 +403,18 @@ start(struct controller *c)
 	c->workloads_tail = &c->workloads;
 	c->started_ns = now_real();
 	if (getrandom(&c->seed, sizeof(c->seed), 0) != sizeof(c->seed))
-		refuse("random numbers", &d, -EIO);
+		refuse("random numbers", &d, -EIO, EXIT_FAILURE);
 	if ((r = make_tables(c)) < 0)
-		refuse("tables", &d, r);
+		refuse("tables", &d, r, EXIT_FAILURE);
 	if ((r = store_open(c->state_dir, &d, &c->store)) < 0 || (r = segment_load(c, &d)) < 0)
-		refuse("the store is not usable, the rules in the kernel stand", &d, r);
+		refuse(
+		    "the store is not usable, the rules in the kernel stand", &d, r, EXIT_FAILURE);
 	if ((r = role_loop_init(&c->loop, ROLE_CONTROLLER)) < 0 || (r = make_events(c)) < 0)
-		refuse("event loop", &d, r);
+		refuse("event loop", &d, r, EXIT_FAILURE);
 	if ((r = gate_new(c)) < 0)
-		refuse("gate", &d, r);
+		refuse("gate", &d, r, EXIT_FAILURE);
 	if ((r = api_new(c, &c->api)) < 0)
-		refuse("API", &d, r);
+		refuse("API", &d, r, EXIT_FAILURE);
 	c->loop.arg = c;
 	c->loop.on_msg = on_msg;
 	c->loop.on_peer = on_peer;
@@ -432,7 +435,7 @@ main(int argc, char **argv)
 	parse_args(&c, argc, argv, &check);
 	r = config_load(c.config_path, &d, &c.config);
 	if (r < 0)
-		refuse(c.config_path, &d, r);
+		refuse(c.config_path, &d, r, CONFIG_INVALID);
 	if (check)
 		return EXIT_SUCCESS;
 	priv_drop(ROLE_CONTROLLER, c.args.uid, c.args.gid);

@@ -29,7 +29,7 @@ enum action { RUN, CHECK, CLEANUP };
 
 struct options {
 	enum action action;
-	bool all, foreground;
+	bool all, foreground, config_given;
 	const char *config, *state_dir, *socket, *only, *log, *docker_socket, *podman_socket;
 };
 
@@ -103,6 +103,7 @@ options_parse(int argc, char **argv, struct options *o)
 		switch (c) {
 		case 'c':
 			o->config = optarg;
+			o->config_given = true;
 			break;
 		case 'd':
 			o->state_dir = optarg;
@@ -225,7 +226,8 @@ exec_program(const char *dir, const char *name, const char **argv)
 static int
 run_check(const struct held *h)
 {
-	const char *argv[] = { NULL, "--check", "--config", h->config, NULL };
+	const char *argv[] = { NULL, "--instance", "00000000", "--uid", "0", "--gid", "0",
+		"--check", "--config", h->config, NULL };
 
 	return exec_program(h->role_dir, "nanoseg-controller", argv);
 }
@@ -462,6 +464,10 @@ main(int argc, char **argv)
 		close(fd);
 	umask(022);
 	resolve_paths(&o, &h);
+	if (o.config_given && o.action != CLEANUP && access(h.config, F_OK) < 0) {
+		log_error("%s: %s", h.config, strerror(errno));
+		return 2;
+	}
 	if (o.action == CHECK)
 		return run_check(&h);
 	if (geteuid() != 0) {
