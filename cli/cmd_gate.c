@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define DEFAULT_CONFIG "/etc/docker/daemon.json"
+#define DEFAULT_HOOKS_DIR "/usr/share/containers/oci/hooks.d"
+#define DEFAULT_BASE_SPEC "/etc/containerd/nanoseg-base.json"
+
 static const struct engine {
 	const char *name;
 	int (*install)(const struct gate_opts *o);
@@ -16,6 +20,13 @@ static const struct engine {
 	{ "podman", gate_podman_install, gate_podman_remove, gate_podman_status },
 	{ "containerd", gate_containerd_install, gate_containerd_remove, gate_containerd_status },
 };
+
+bool
+gate_is_installed(void)
+{
+	return gate_docker_is_wired(DEFAULT_CONFIG) || access(DEFAULT_BASE_SPEC, F_OK) == 0 ||
+	       access(DEFAULT_HOOKS_DIR "/nanoseg-gate.json", F_OK) == 0;
+}
 
 static bool
 chosen(const struct gate_opts *o, const struct engine *e)
@@ -144,11 +155,11 @@ cmd_gate(struct cli *cli, int argc, char **argv)
 {
 	struct gate_opts o = { .dir = "/usr/local/lib/nanoseg",
 		.programs = PKGLIBEXECDIR,
-		.config = "/etc/docker/daemon.json",
+		.config = DEFAULT_CONFIG,
 		.data_root = "/var/lib/docker",
 		.engine_socket = "/run/docker.sock",
-		.hooks_dir = "/usr/share/containers/oci/hooks.d",
-		.base_spec = "/etc/containerd/nanoseg-base.json",
+		.hooks_dir = DEFAULT_HOOKS_DIR,
+		.base_spec = DEFAULT_BASE_SPEC,
 		.marker = LOCALSTATEDIR "/lib/nanoseg/enforced" };
 	const struct arg_option own[] = {
 		{ "engine", 0, NULL, &o.engine },

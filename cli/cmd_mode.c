@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg mode: observe, audit or enforce, for some workloads or for all. */
 #include "cli/client.h"
+#include "cli/gate.h"
 #include "cli/show.h"
 
 #include "rules/policy.h"
@@ -115,6 +116,10 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 		return code;
 	code = cli_printed(print_done(cli, mode, answer));
 	warn_pending(mode, answer);
+	if (strcmp(mode, "enforce") == 0 && show_int(answer, "changed", 0) > 0 &&
+	    !gate_is_installed())
+		cli_warn("no start gate is installed: a container that starts can send before its "
+			 "rules are loaded; see nanoseg gate --help");
 	json_decref(answer);
 	return code;
 }

@@ -34,10 +34,10 @@ struct gate_opts {
 
 /* One line of `gate status`. */
 struct gate_status {
-	bool there;	/* the engine is on this machine */
-	bool installed; /* its files name the gate */
-	int loaded;	/* 1, 0, or -1: cannot be told */
-	bool broken;	/* installed, and something is missing */
+	bool there;		 /* the engine is on this machine */
+	bool installed;		 /* its files name the gate */
+	int loaded;		 /* 1, 0, or -1: cannot be told */
+	bool broken;		 /* installed, and something is missing */
 	char detail[8192 + 256]; /* two paths */
 };
 
@@ -53,6 +53,11 @@ void gate_podman_status(const struct gate_opts *o, struct gate_status *ret);
 int gate_containerd_install(const struct gate_opts *o);
 int gate_containerd_remove(const struct gate_opts *o);
 void gate_containerd_status(const struct gate_opts *o, struct gate_status *ret);
+
+/* cmd_gate.c: whether some engine of this machine is wired, by the files in their usual places. */
+bool gate_is_installed(void);
+/* gate_docker.c */
+bool gate_docker_is_wired(const char *config);
 
 /* gate_file.c: 0 or a negative errno, nothing reported. */
 int gate_file_read(const char *path, char **ret, size_t *ret_len);

@@ -200,6 +200,21 @@ is_ours(const json_t *config)
 	       json_is_object(json_object_get(json_object_get(config, "runtimes"), GATE_RUNTIME));
 }
 
+bool
+gate_docker_is_wired(const char *config)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *value = NULL;
+	size_t len;
+	bool wired;
+
+	if (gate_file_read(config, &text, &len) == 0)
+		value = json_loadb(text, len, 0, NULL);
+	wired = is_ours(value);
+	json_decref(value);
+	return wired;
+}
+
 static int
 put_entry(json_t *config, const char *path)
 {
@@ -497,18 +512,13 @@ engine_info(const char *socket)
 void
 gate_docker_status(const struct gate_opts *o, struct gate_status *ret)
 {
-	_cleanup_free_ char *text = NULL;
 	struct tally t = { 0 };
-	json_t *config = NULL, *info;
-	const char *name;
 	char program[PATH_MAX];
-	size_t len;
+	const char *name;
+	json_t *info;
 
 	ret->there = gate_find_program("dockerd", program, sizeof(program));
-	if (gate_file_read(o->config, &text, &len) == 0)
-		config = json_loadb(text, len, 0, NULL);
-	ret->installed = is_ours(config);
-	json_decref(config);
+	ret->installed = gate_docker_is_wired(o->config);
 	info = engine_info(o->engine_socket);
 	name = json_string_value(json_object_get(info, "DefaultRuntime"));
 	ret->loaded = name == NULL ? -1 : strcmp(name, GATE_RUNTIME) == 0;
