@@ -315,6 +315,8 @@ void flow_ring_add(struct flow_ring *r, struct flow_record *rec);
 /* The record with the smallest seq >= *seq; NULL if there is none. *seq becomes its seq + 1. */
 const struct flow_record *flow_ring_next(const struct flow_ring *r, uint64_t *seq);
 uint64_t flow_ring_head(const struct flow_ring *r); /* seq of the next record */
+/* The newest record of the connection since then, if it is among the latest few; NULL: none. */
+struct flow_record *flow_ring_recent(struct flow_ring *r, const struct tuple *t, uint64_t since_ns);
 int nat_cache_new(uint64_t seed, struct nat_cache **ret);
 void nat_cache_free(struct nat_cache *n);
 void nat_cache_add(struct nat_cache *n, const struct ct_entry *e);

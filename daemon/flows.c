@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define RECENT_MAX 512
+
 struct flow_ring {
 	uint64_t next_seq; /* starts at 1 */
 	size_t size;
@@ -47,6 +49,20 @@ flow_ring_next(const struct flow_ring *r, uint64_t *seq)
 		return NULL;
 	*seq = want + 1;
 	return &r->records[want % r->size];
+}
+
+struct flow_record *
+flow_ring_recent(struct flow_ring *r, const struct tuple *t, uint64_t since_ns)
+{
+	size_t n = MIN(MIN(r->size, (size_t)RECENT_MAX), (size_t)(r->next_seq - 1));
+
+	for (size_t i = 1; i <= n; i++) {
+		struct flow_record *rec = &r->records[(r->next_seq - i) % r->size];
+
+		if (rec->time_ns >= since_ns && tuple_eq(&rec->tuple, t))
+			return rec;
+	}
+	return NULL;
 }
 
 uint64_t

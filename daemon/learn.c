@@ -16,6 +16,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define AUDIT_APART_NS (2 * NSEC_PER_SEC)
+
 /* Where an event happened, as far as it is known. */
 struct ends {
 	peer_id from, to;
@@ -100,6 +102,44 @@ record_flow(struct controller *c, const struct flow_event *ev, const struct ends
 	};
 
 	flow_ring_add(c->flows, &rec);
+}
+
+/* The report of an audited connection and the word of its answer are one line, in either order. */
+static void
+record_audited(struct controller *c, const struct flow_event *ev, const struct ends *e,
+    uint64_t edge, peer_id behind)
+{
+	struct flow_record *known =
+	    flow_ring_recent(c->flows, &ev->tuple, ev->time_ns - AUDIT_APART_NS);
+	struct flow_event audited = *ev;
+
+	if (known == NULL || known->kind == FLOW_DENIED) {
+		audited.kind = FLOW_AUDITED;
+		record_flow(c, &audited, e, edge, behind);
+		return;
+	}
+	known->kind = FLOW_AUDITED;
+	if (edge != 0)
+		known->edge = edge;
+	if (behind != PEER_ID_NONE)
+		known->behind = behind;
+}
+
+static bool
+is_auditing(const struct instance *i, enum wl_direction direction)
+{
+	return i != NULL && i->workload != NULL && i->attach == ATTACH_DONE &&
+	       i->workload->mode == MODE_AUDIT && (i->workload->direction & direction) != 0;
+}
+
+/* Answered, and reported by an end that audits: the answer is often heard of first. */
+static bool
+is_audited(const struct flow_event *ev, const struct ends *e, const struct edge *edge)
+{
+	if (edge->state == EDGE_APPROVED ||
+	    (ev->flags & (FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET | FLOW_F_MIDSTREAM)) != 0)
+		return false;
+	return is_auditing(e->src, WL_EGRESS) || is_auditing(e->dst, WL_INGRESS);
 }
 
 /* The host's own event may have come after its socket was last read. */
@@ -191,7 +231,11 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	r = edge_table_observe(c->edges, &o, &edge);
 	if (r < 0)
 		return;
-	if (!is_second_sight(c, ev, e, seen_in))
+	if (is_second_sight(c, ev, e, seen_in))
+		return;
+	if (is_audited(ev, e, edge))
+		record_audited(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));
+	else
 		record_flow(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));
 }
 
@@ -199,11 +243,8 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 static bool
 audited_at_source(const struct flow_event *ev, const struct ends *e)
 {
-	const struct workload *w = e->src != NULL ? e->src->workload : NULL;
-
-	return ev->kind == FLOW_AUDITED && ev->dir == DIR_INGRESS && w != NULL &&
-	       w->mode == MODE_AUDIT && (w->direction & WL_EGRESS) != 0 &&
-	       e->src->attach == ATTACH_DONE && e->src != e->dst;
+	return ev->kind == FLOW_AUDITED && ev->dir == DIR_INGRESS &&
+	       is_auditing(e->src, WL_EGRESS) && e->src != e->dst;
 }
 
 static void
@@ -218,7 +259,10 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 	edge = edge_table_find(c->edges, &key);
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	denial_record(c, ev, &key);
-	record_flow(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
+	if (ev->kind == FLOW_AUDITED)
+		record_audited(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
+	else
+		record_flow(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
 }
 
 /*

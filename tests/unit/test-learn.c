@@ -381,6 +381,43 @@ a_published_port_names_who_is_behind_it_and_is_listed_once(void **state)
 }
 
 static void
+an_audited_connection_is_one_line_in_any_order(void **state)
+{
+	struct controller *c = *state;
+	struct flow_event report = ctl_event(1, FLOW_AUDITED, "10.0.0.1", "10.0.0.2", 81);
+	const struct flow_record *rec;
+	uint64_t seq = 0;
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	ctl_instance(c, 2, "api", "10.0.0.2");
+	workload_find(c, "web")->mode = MODE_AUDIT;
+	workload_find(c, "web")->direction = WL_BOTH;
+	see(c, 1, "10.0.0.1", "10.0.0.2", 81, 0);
+	rec = flow_ring_next(c->flows, &seq);
+	assert_int_equal(rec->kind, FLOW_AUDITED);
+	learn_flow(c, &report);
+	see(c, 2, "10.0.0.1", "10.0.0.2", 81, 0);
+	assert_null(flow_ring_next(c->flows, &seq));
+	report.tuple.dport = 82;
+	learn_flow(c, &report);
+	see(c, 1, "10.0.0.1", "10.0.0.2", 82, 0);
+	rec = flow_ring_next(c->flows, &seq);
+	assert_int_equal(rec->kind, FLOW_AUDITED);
+	assert_int_equal(rec->edge, edge_id_number(ctl_edge(c, "web", "api", 82)));
+	assert_null(flow_ring_next(c->flows, &seq));
+	/* What is approved is not reported, and the same ports later are another connection. */
+	assert_int_equal(
+	    edge_decide(c->edges, ctl_edge(c, "web", "api", 82), EDGE_APPROVED, NULL), 0);
+	ctl_wait(10 * NSEC_PER_SEC);
+	see(c, 1, "10.0.0.1", "10.0.0.2", 82, 0);
+	rec = flow_ring_next(c->flows, &seq);
+	assert_int_equal(rec->kind, FLOW_ANSWERED);
+	see(c, 1, "10.0.0.1", "10.0.0.2", 81, 0);
+	rec = flow_ring_next(c->flows, &seq);
+	assert_int_equal(rec->kind, FLOW_AUDITED);
+}
+
+static void
 the_ring_keeps_the_newest(void **state)
 {
 	struct controller *c = *state;
@@ -428,6 +465,7 @@ main(void)
 		LEARN_TEST(the_internet_does_not_cover_a_workload_with_a_public_address),
 		LEARN_TEST(nat_is_known_in_both_directions),
 		LEARN_TEST(a_published_port_names_who_is_behind_it_and_is_listed_once),
+		LEARN_TEST(an_audited_connection_is_one_line_in_any_order),
 		LEARN_TEST(the_ring_keeps_the_newest),
 	};
 
