@@ -5,6 +5,8 @@
  *   controller.c   start, dispatch of messages, timers
  *   clock.c        time
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
+ *   container.c    what the engines said of containers, and how far they can be held
+ *   roster.c       the workloads
  *   resolve.c      address -> peer
  *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
  *   learn.c        flow events -> edges, recent flows
@@ -219,6 +221,8 @@ uint64_t now_mono(void);
 void instance_on_netns(struct controller *c, const struct w_netns *n);
 void instance_on_netns_gone(struct controller *c, uint64_t cookie);
 void instance_on_attached(struct controller *c, struct msg *m);
+/* From all that is known now, also again. */
+void instance_identify(struct instance *i);
 void instance_on_container(struct controller *c, const char *json, size_t len);
 void instance_on_container_gone(struct controller *c, const struct d_id *id);
 void instance_reset(struct controller *c);   /* the warden is new */
@@ -252,6 +256,11 @@ struct workload *workload_find(struct controller *c, const char *name);
 /* Creates it if need be; NULL when full or out of memory. */
 struct workload *workload_get(struct controller *c, const char *name);
 bool workload_selected(const struct controller *c, const char *name); /* --only */
+
+/* Facts from files go when no namespace of the container is left. */
+void container_forget_files(struct controller *c, const char *id);
+/* Adds the time since the last call to what was observed all along. */
+void workload_count_observed(struct controller *c);
 
 /* resolve.c */
 int addr_map_new(uint64_t seed, struct addr_map **ret);

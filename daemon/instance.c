@@ -9,7 +9,6 @@
  * restricts the daemon: then nothing is loaded before its workload's name matches.
  */
 #include "daemon/controller.h"
-#include "daemon/grade.h"
 #include "daemon/log.h"
 
 #include <errno.h>
@@ -19,50 +18,6 @@
 
 /* Names in the engines' folders that are plumbing, not containers. */
 static const char *const plumbing[] = { "default", "ingress_sbox", "1-*", "lb_*" };
-
-bool
-workload_selected(const struct controller *c, const char *name)
-{
-	return c->only == NULL || fnmatch(c->only, name, 0) == 0;
-}
-
-struct workload *
-workload_find(struct controller *c, const char *name)
-{
-	for (struct workload *w = c->workloads; w != NULL; w = w->next)
-		if (strcmp(w->name, name) == 0)
-			return w;
-	return NULL;
-}
-
-struct workload *
-workload_get(struct controller *c, const char *name)
-{
-	struct workload *w = workload_find(c, name);
-	struct peer p = { .kind = PEER_WORKLOAD, .name = name };
-
-	if (w != NULL)
-		return w;
-	if (c->n_workloads >= CTL_MAX_WORKLOADS)
-		return NULL;
-	w = calloc(1, sizeof(*w));
-	if (w == NULL)
-		return NULL;
-	w->name = strdup(name);
-	if (w->name == NULL || peer_intern(c->peers, &p, &w->peer) < 0) {
-		free(w->name);
-		free(w);
-		return NULL;
-	}
-	w->mode = MODE_OBSERVE;
-	w->direction = WL_BOTH;
-	w->mode_since_ns = now_real();
-	w->dirty = true;
-	*c->workloads_tail = w;
-	c->workloads_tail = &w->next;
-	c->n_workloads++;
-	return w;
-}
 
 static struct instance **
 cookie_slot(struct controller *c, uint64_t cookie)
@@ -114,74 +69,6 @@ instance_is_late(const struct instance *i)
 	return !i->existing;
 }
 
-const struct container *
-instance_next_member(const struct instance *i, size_t *pos)
-{
-	const struct controller *c = i->ctl;
-	const struct container *k;
-	size_t n = 0;
-
-	if (i->container == NULL || (*pos > 0 && c->n_sharing == 0))
-		return NULL;
-	if ((*pos)++ == 0)
-		return i->container;
-	for (size_t b = 0; b < ARRAY_SIZE(c->containers); b++)
-		for (k = c->containers[b]; k != NULL; k = k->next)
-			if (strcmp(k->shares, i->container->id) == 0 && ++n == *pos - 1)
-				return k;
-	return NULL;
-}
-
-/* The gravest first: one sentence is shown. */
-static const struct {
-	unsigned bit;
-	const char *why;
-} partial[] = {
-	{ GRADE_ENGINE_SOCKET,
-	    "an engine's socket is mounted into it: it can start any container" },
-	{ GRADE_HOST_PID, "it sees the host's processes: it may reach other namespaces" },
-	{ GRADE_NET_ADMIN, "it has CAP_NET_ADMIN: it can forge connection tracking entries" },
-	{ GRADE_NET_RAW, "it has CAP_NET_RAW: frames from a raw socket pass its own rules" },
-};
-
-static unsigned
-instance_grade_bits(const struct instance *i)
-{
-	const struct container *k;
-	unsigned grade = 0;
-	size_t pos = 0;
-
-	while ((k = instance_next_member(i, &pos)) != NULL)
-		grade |= k->grade | (k->host_network ? GRADE_HOST_NETWORK : 0);
-	return grade;
-}
-
-const char *
-instance_grade(const struct instance *i, const char **ret_why)
-{
-	unsigned grade = instance_grade_bits(i);
-
-	*ret_why = NULL;
-	if (grade & GRADE_HOST_NETWORK) {
-		*ret_why = "it uses the host's network";
-		return "no";
-	}
-	if (i->attach == ATTACH_FAILED) {
-		*ret_why = "its namespace could not be attached";
-		return "no";
-	}
-	if (i->attach == ATTACH_DONE && !i->attached.owned) {
-		*ret_why = "this kernel cannot protect the table from the container's root";
-		return "partial";
-	}
-	for (size_t k = 0; k < ARRAY_SIZE(partial); k++)
-		if (grade & partial[k].bit) {
-			*ret_why = partial[k].why;
-			return "partial";
-		}
-	return "full";
-}
-
 const struct rtnl_addr *
 instance_addrs(const struct instance *i, size_t *ret_n)
 {
@@ -207,45 +94,6 @@ instance_has_addr(const struct instance *i, const struct addr *a)
 		if (addr_eq(&list[k].addr, a))
 			return true;
 	return false;
-}
-
-static struct container **
-container_slot(struct controller *c, const char *id)
-{
-	uint64_t h = c->seed;
-	struct container **p;
-
-	for (const char *s = id; *s != '\0'; s++)
-		h = hash_mix64(h ^ (uint8_t)*s);
-	p = &c->containers[h % ARRAY_SIZE(c->containers)];
-	while (*p != NULL && strcmp((*p)->id, id) != 0)
-		p = &(*p)->next;
-	return p;
-}
-
-static void
-container_unlink(struct controller *c, struct container **slot)
-{
-	struct container *k = *slot;
-
-	*slot = k->next;
-	c->n_containers--;
-	c->n_sharing -= k->shares[0] != '\0';
-	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (i->container == k)
-			i->container = NULL;
-}
-
-static void
-container_free(struct container *k)
-{
-	if (k == NULL)
-		return;
-	free(k->facts);
-	free(k->name);
-	free(k->image);
-	free(k->image_id);
-	free(k);
 }
 
 static void
@@ -368,29 +216,8 @@ is_engine_file(const struct w_netns *n)
 	return strlen(uuid) == 36 && strspn(uuid, "0123456789abcdef-") == 36;
 }
 
-/* The container that the namespace of this one was made for, as far as it is known. */
-static struct container *
-container_owner(struct controller *c, struct container *k)
-{
-	struct container *owner;
-
-	for (int depth = 0; k != NULL && k->shares[0] != '\0' && depth < 4; depth++) {
-		owner = *container_slot(c, k->shares);
-		if (owner == NULL || owner == k)
-			break;
-		k = owner;
-	}
-	return k;
-}
-
-struct container *
-container_find(struct controller *c, const char *id)
-{
-	return container_owner(c, *container_slot(c, id));
-}
-
 /* What the instance is, from all that is known now. */
-static void
+void
 instance_identify(struct instance *i)
 {
 	struct controller *c = i->ctl;
@@ -402,7 +229,7 @@ instance_identify(struct instance *i)
 	if (i->is_host)
 		return;
 	if (i->ns.container_id[0] != '\0') {
-		struct container *k = container_owner(c, *container_slot(c, i->ns.container_id));
+		struct container *k = container_find(c, i->ns.container_id);
 
 		i->container = k;
 		/* A bundle may not know a name that its engine would give in a moment. */
@@ -538,29 +365,6 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 		instance_ask(i);
 }
 
-/* Facts from files end with the last namespace they are about: nobody says that they are gone. */
-static void
-forget_files_of(struct controller *c, const char *id)
-{
-	struct container **slot, *k;
-	char owner[65];
-
-	if (*id == '\0')
-		return;
-	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (strcmp(i->ns.container_id, id) == 0)
-			return;
-	slot = container_slot(c, id);
-	k = *slot;
-	if (k == NULL || !k->from_files)
-		return;
-	memcpy(owner, k->shares, sizeof(owner));
-	container_unlink(c, slot);
-	container_free(k);
-	if (strcmp(owner, id) != 0)
-		forget_files_of(c, owner);
-}
-
 static void
 instance_free(struct instance *i)
 {
@@ -580,7 +384,7 @@ instance_free(struct instance *i)
 	if (c->host == i)
 		c->host = NULL;
 	set_settling(i, false);
-	forget_files_of(c, i->ns.container_id);
+	container_forget_files(c, i->ns.container_id);
 	free(i);
 }
 
@@ -654,156 +458,6 @@ instance_on_attached(struct controller *c, struct msg *m)
 	enforce_schedule(c);
 }
 
-static char *
-dup_string(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? strdup(s) : NULL;
-}
-
-/* Labels of an object, borrowed strings, in a malloc'ed array. */
-static struct label *
-labels_of(const json_t *o, size_t *ret_n)
-{
-	struct label *list = calloc(json_object_size(o) + 1, sizeof(*list));
-	const char *key;
-	json_t *value;
-	size_t n = 0;
-
-	*ret_n = 0;
-	if (list == NULL)
-		return NULL;
-	json_object_foreach((json_t *)o, key, value)
-	{
-		if (json_is_string(value))
-			list[n++] = (struct label){ key, json_string_value(value) };
-	}
-	*ret_n = n;
-	return list;
-}
-
-static enum runtime
-runtime_of(const char *name)
-{
-	for (int r = RUNTIME_UNKNOWN + 1; name != NULL && r <= RUNTIME_CRI; r++)
-		if (strcmp(name, runtime_name((enum runtime)r)) == 0)
-			return (enum runtime)r;
-	return RUNTIME_UNKNOWN;
-}
-
-static int
-container_read(struct container *k, const json_t *o)
-{
-	_cleanup_free_ struct label *labels = NULL, *image_labels = NULL;
-	const json_t *image = json_object_get(o, "imageLabels");
-	struct container_facts f = { .id = k->id };
-	const char *shares = json_string_value(json_object_get(o, "shares"));
-	const char *engine = json_string_value(json_object_get(o, "engine"));
-	const char *mode = json_string_value(json_object_get(o, "networkMode"));
-	const char *started = json_string_value(json_object_get(o, "started"));
-
-	k->name = dup_string(o, "name");
-	k->image = dup_string(o, "image");
-	k->image_id = dup_string(o, "imageId");
-	labels = labels_of(json_object_get(o, "labels"), &f.n_labels);
-	image_labels = labels_of(image, &f.n_image_labels);
-	if (labels == NULL || image_labels == NULL)
-		return -ENOMEM;
-	f.runtime = runtime_of(json_string_value(json_object_get(o, "runtime")));
-	f.name = k->name;
-	f.pod = json_string_value(json_object_get(o, "pod"));
-	f.pod_labels_unknown = json_is_false(json_object_get(o, "podLabels"));
-	f.image = k->image;
-	f.image_id = k->image_id;
-	f.labels = labels;
-	f.image_labels = image_labels;
-	f.image_labels_known = json_is_object(image);
-	f.name_generated = json_is_true(json_object_get(o, "nameGenerated"));
-	workload_identify(&f, &k->identity);
-	k->runtime = f.runtime;
-	k->grade = grade_from_json(json_object_get(o, "grade"));
-	k->from_files = engine != NULL && strcmp(engine, "files") == 0;
-	if (shares != NULL && strlen(shares) < sizeof(k->shares))
-		memcpy(k->shares, shares, strlen(shares));
-	k->nameless = f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0');
-	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
-	k->existing = started != NULL && strcmp(started, "existing") == 0;
-	return 0;
-}
-
-/* Is the container that it was found by a guest of that one? */
-static bool
-shares_with(const struct instance *i, const char *id)
-{
-	const struct container *k;
-
-	if (i->ctl->n_sharing == 0 || i->ns.container_id[0] == '\0')
-		return false;
-	k = *container_slot(i->ctl, i->ns.container_id);
-	return k != NULL && strcmp(k->shares, id) == 0;
-}
-
-void
-instance_on_container(struct controller *c, const char *json, size_t len)
-{
-	json_error_t err;
-	json_t *o = json_loadb(json, len, JSON_REJECT_DUPLICATES, &err);
-	const char *id = json_string_value(json_object_get(o, "id"));
-	struct container **slot, *k = NULL;
-	bool existing = false;
-
-	if (id == NULL || strlen(id) != 64)
-		goto out;
-	k = calloc(1, sizeof(*k));
-	if (k == NULL)
-		goto out;
-	memcpy(k->id, id, 65);
-	if (container_read(k, o) < 0)
-		goto out;
-	slot = container_slot(c, id);
-	if (*slot == NULL && c->n_containers >= CTL_MAX_CONTAINERS) {
-		log_warn("more than %d containers: one more is not identified", CTL_MAX_CONTAINERS);
-		goto out;
-	}
-	if (*slot != NULL) {
-		struct container *old = *slot;
-
-		existing = old->existing;
-		container_unlink(c, slot);
-		container_free(old);
-		slot = container_slot(c, id);
-	}
-	k->existing |= existing;
-	k->next = *slot;
-	*slot = k;
-	c->n_containers++;
-	c->n_sharing += k->shares[0] != '\0';
-	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
-			instance_identify(i);
-	k = NULL;
-	gate_check(c);
-out:
-	container_free(k);
-	json_decref(o);
-}
-
-void
-instance_on_container_gone(struct controller *c, const struct d_id *d)
-{
-	struct container **slot, *k;
-
-	if (memchr(d->id, 0, sizeof(d->id)) == NULL)
-		return;
-	slot = container_slot(c, d->id);
-	k = *slot;
-	if (k == NULL)
-		return;
-	container_unlink(c, slot);
-	container_free(k);
-}
-
 /* A container whose engine does not tell what it is: the short id is all there is. */
 static void
 give_up_identity(struct instance *i)
@@ -821,35 +475,6 @@ give_up_identity(struct instance *i)
 	instance_join_workload(i, name, "");
 }
 
-static bool
-is_observed(const struct workload *w)
-{
-	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
-		if (i->attach != ATTACH_DONE)
-			return false;
-	return w->instances != NULL;
-}
-
-/* Time counts only while it was looked at: not while the daemon or the workload was away. */
-static void
-count_observed(struct controller *c)
-{
-	const uint64_t minute = 60 * NSEC_PER_SEC;
-	uint64_t now = now_mono(), passed = now - c->ticked_ns;
-
-	if (c->ticked_ns == 0 || passed > 10 * NSEC_PER_SEC)
-		passed = 0;
-	c->ticked_ns = now;
-	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
-		uint64_t before = w->observed_ns;
-
-		if (!is_observed(w))
-			continue;
-		w->observed_ns += passed;
-		w->dirty |= before / minute != w->observed_ns / minute;
-	}
-}
-
 void
 instance_tick(struct controller *c)
 {
@@ -863,6 +488,6 @@ instance_tick(struct controller *c)
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;
 	}
-	count_observed(c);
+	workload_count_observed(c);
 	learn_retry_waiting(c, true);
 }

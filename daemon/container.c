@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Containers: what the engines said of each, by id, and what the instances make of it. Facts come
+ * as JSON from discovery, which read what strangers wrote; the name is decided here, by the rules
+ * of rules/workload.c.
+ *
+ * A container that joined another's namespace points at that one by `shares`: the namespace is
+ * named after its owner, and both are members.
+ */
+#include "daemon/controller.h"
+#include "daemon/grade.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct container **
+container_slot(struct controller *c, const char *id)
+{
+	uint64_t h = c->seed;
+	struct container **p;
+
+	for (const char *s = id; *s != '\0'; s++)
+		h = hash_mix64(h ^ (uint8_t)*s);
+	p = &c->containers[h % ARRAY_SIZE(c->containers)];
+	while (*p != NULL && strcmp((*p)->id, id) != 0)
+		p = &(*p)->next;
+	return p;
+}
+
+static void
+container_unlink(struct controller *c, struct container **slot)
+{
+	struct container *k = *slot;
+
+	*slot = k->next;
+	c->n_containers--;
+	c->n_sharing -= k->shares[0] != '\0';
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (i->container == k)
+			i->container = NULL;
+}
+
+static void
+container_free(struct container *k)
+{
+	if (k == NULL)
+		return;
+	free(k->facts);
+	free(k->name);
+	free(k->image);
+	free(k->image_id);
+	free(k);
+}
+
+/* The container that the namespace of this one was made for, as far as it is known. */
+static struct container *
+container_owner(struct controller *c, struct container *k)
+{
+	struct container *owner;
+
+	for (int depth = 0; k != NULL && k->shares[0] != '\0' && depth < 4; depth++) {
+		owner = *container_slot(c, k->shares);
+		if (owner == NULL || owner == k)
+			break;
+		k = owner;
+	}
+	return k;
+}
+
+struct container *
+container_find(struct controller *c, const char *id)
+{
+	return container_owner(c, *container_slot(c, id));
+}
+
+const struct container *
+instance_next_member(const struct instance *i, size_t *pos)
+{
+	const struct controller *c = i->ctl;
+	const struct container *k;
+	size_t n = 0;
+
+	if (i->container == NULL || (*pos > 0 && c->n_sharing == 0))
+		return NULL;
+	if ((*pos)++ == 0)
+		return i->container;
+	for (size_t b = 0; b < ARRAY_SIZE(c->containers); b++)
+		for (k = c->containers[b]; k != NULL; k = k->next)
+			if (strcmp(k->shares, i->container->id) == 0 && ++n == *pos - 1)
+				return k;
+	return NULL;
+}
+
+/* The gravest first: one sentence is shown. */
+static const struct {
+	unsigned bit;
+	const char *why;
+} partial[] = {
+	{ GRADE_ENGINE_SOCKET,
+	    "an engine's socket is mounted into it: it can start any container" },
+	{ GRADE_HOST_PID, "it sees the host's processes: it may reach other namespaces" },
+	{ GRADE_NET_ADMIN, "it has CAP_NET_ADMIN: it can forge connection tracking entries" },
+	{ GRADE_NET_RAW, "it has CAP_NET_RAW: frames from a raw socket pass its own rules" },
+};
+
+static unsigned
+instance_grade_bits(const struct instance *i)
+{
+	const struct container *k;
+	unsigned grade = 0;
+	size_t pos = 0;
+
+	while ((k = instance_next_member(i, &pos)) != NULL)
+		grade |= k->grade | (k->host_network ? GRADE_HOST_NETWORK : 0);
+	return grade;
+}
+
+const char *
+instance_grade(const struct instance *i, const char **ret_why)
+{
+	unsigned grade = instance_grade_bits(i);
+
+	*ret_why = NULL;
+	if (grade & GRADE_HOST_NETWORK) {
+		*ret_why = "it uses the host's network";
+		return "no";
+	}
+	if (i->attach == ATTACH_FAILED) {
+		*ret_why = "its namespace could not be attached";
+		return "no";
+	}
+	if (i->attach == ATTACH_DONE && !i->attached.owned) {
+		*ret_why = "this kernel cannot protect the table from the container's root";
+		return "partial";
+	}
+	for (size_t k = 0; k < ARRAY_SIZE(partial); k++)
+		if (grade & partial[k].bit) {
+			*ret_why = partial[k].why;
+			return "partial";
+		}
+	return "full";
+}
+
+/* Facts from files end with the last namespace they are about: nobody says that they are gone. */
+void
+container_forget_files(struct controller *c, const char *id)
+{
+	struct container **slot, *k;
+	char owner[65];
+
+	if (*id == '\0')
+		return;
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (strcmp(i->ns.container_id, id) == 0)
+			return;
+	slot = container_slot(c, id);
+	k = *slot;
+	if (k == NULL || !k->from_files)
+		return;
+	memcpy(owner, k->shares, sizeof(owner));
+	container_unlink(c, slot);
+	container_free(k);
+	if (strcmp(owner, id) != 0)
+		container_forget_files(c, owner);
+}
+
+static char *
+dup_string(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? strdup(s) : NULL;
+}
+
+/* Labels of an object, borrowed strings, in a malloc'ed array. */
+static struct label *
+labels_of(const json_t *o, size_t *ret_n)
+{
+	struct label *list = calloc(json_object_size(o) + 1, sizeof(*list));
+	const char *key;
+	json_t *value;
+	size_t n = 0;
+
+	*ret_n = 0;
+	if (list == NULL)
+		return NULL;
+	json_object_foreach((json_t *)o, key, value)
+	{
+		if (json_is_string(value))
+			list[n++] = (struct label){ key, json_string_value(value) };
+	}
+	*ret_n = n;
+	return list;
+}
+
+static enum runtime
+runtime_of(const char *name)
+{
+	for (int r = RUNTIME_UNKNOWN + 1; name != NULL && r <= RUNTIME_CRI; r++)
+		if (strcmp(name, runtime_name((enum runtime)r)) == 0)
+			return (enum runtime)r;
+	return RUNTIME_UNKNOWN;
+}
+
+static int
+container_read(struct container *k, const json_t *o)
+{
+	_cleanup_free_ struct label *labels = NULL, *image_labels = NULL;
+	const json_t *image = json_object_get(o, "imageLabels");
+	struct container_facts f = { .id = k->id };
+	const char *shares = json_string_value(json_object_get(o, "shares"));
+	const char *engine = json_string_value(json_object_get(o, "engine"));
+	const char *mode = json_string_value(json_object_get(o, "networkMode"));
+	const char *started = json_string_value(json_object_get(o, "started"));
+
+	k->name = dup_string(o, "name");
+	k->image = dup_string(o, "image");
+	k->image_id = dup_string(o, "imageId");
+	labels = labels_of(json_object_get(o, "labels"), &f.n_labels);
+	image_labels = labels_of(image, &f.n_image_labels);
+	if (labels == NULL || image_labels == NULL)
+		return -ENOMEM;
+	f.runtime = runtime_of(json_string_value(json_object_get(o, "runtime")));
+	f.name = k->name;
+	f.pod = json_string_value(json_object_get(o, "pod"));
+	f.pod_labels_unknown = json_is_false(json_object_get(o, "podLabels"));
+	f.image = k->image;
+	f.image_id = k->image_id;
+	f.labels = labels;
+	f.image_labels = image_labels;
+	f.image_labels_known = json_is_object(image);
+	f.name_generated = json_is_true(json_object_get(o, "nameGenerated"));
+	workload_identify(&f, &k->identity);
+	k->runtime = f.runtime;
+	k->grade = grade_from_json(json_object_get(o, "grade"));
+	k->from_files = engine != NULL && strcmp(engine, "files") == 0;
+	if (shares != NULL && strlen(shares) < sizeof(k->shares))
+		memcpy(k->shares, shares, strlen(shares));
+	k->nameless = f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0');
+	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
+	k->existing = started != NULL && strcmp(started, "existing") == 0;
+	return 0;
+}
+
+/* Is the container that it was found by a guest of that one? */
+static bool
+shares_with(const struct instance *i, const char *id)
+{
+	const struct container *k;
+
+	if (i->ctl->n_sharing == 0 || i->ns.container_id[0] == '\0')
+		return false;
+	k = *container_slot(i->ctl, i->ns.container_id);
+	return k != NULL && strcmp(k->shares, id) == 0;
+}
+
+void
+instance_on_container(struct controller *c, const char *json, size_t len)
+{
+	json_error_t err;
+	json_t *o = json_loadb(json, len, JSON_REJECT_DUPLICATES, &err);
+	const char *id = json_string_value(json_object_get(o, "id"));
+	struct container **slot, *k = NULL;
+	bool existing = false;
+
+	if (id == NULL || strlen(id) != 64)
+		goto out;
+	k = calloc(1, sizeof(*k));
+	if (k == NULL)
+		goto out;
+	memcpy(k->id, id, 65);
+	if (container_read(k, o) < 0)
+		goto out;
+	slot = container_slot(c, id);
+	if (*slot == NULL && c->n_containers >= CTL_MAX_CONTAINERS) {
+		log_warn("more than %d containers: one more is not identified", CTL_MAX_CONTAINERS);
+		goto out;
+	}
+	if (*slot != NULL) {
+		struct container *old = *slot;
+
+		existing = old->existing;
+		container_unlink(c, slot);
+		container_free(old);
+		slot = container_slot(c, id);
+	}
+	k->existing |= existing;
+	k->next = *slot;
+	*slot = k;
+	c->n_containers++;
+	c->n_sharing += k->shares[0] != '\0';
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
+			instance_identify(i);
+	k = NULL;
+	gate_check(c);
+out:
+	container_free(k);
+	json_decref(o);
+}
+
+void
+instance_on_container_gone(struct controller *c, const struct d_id *d)
+{
+	struct container **slot, *k;
+
+	if (memchr(d->id, 0, sizeof(d->id)) == NULL)
+		return;
+	slot = container_slot(c, d->id);
+	k = *slot;
+	if (k == NULL)
+		return;
+	container_unlink(c, slot);
+	container_free(k);
+}

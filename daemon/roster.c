@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The workloads: in order of appearance, bounded, never forgotten while the daemon runs. */
+#include "daemon/controller.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+bool
+workload_selected(const struct controller *c, const char *name)
+{
+	return c->only == NULL || fnmatch(c->only, name, 0) == 0;
+}
+
+struct workload *
+workload_find(struct controller *c, const char *name)
+{
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (strcmp(w->name, name) == 0)
+			return w;
+	return NULL;
+}
+
+struct workload *
+workload_get(struct controller *c, const char *name)
+{
+	struct workload *w = workload_find(c, name);
+	struct peer p = { .kind = PEER_WORKLOAD, .name = name };
+
+	if (w != NULL)
+		return w;
+	if (c->n_workloads >= CTL_MAX_WORKLOADS)
+		return NULL;
+	w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return NULL;
+	w->name = strdup(name);
+	if (w->name == NULL || peer_intern(c->peers, &p, &w->peer) < 0) {
+		free(w->name);
+		free(w);
+		return NULL;
+	}
+	w->mode = MODE_OBSERVE;
+	w->direction = WL_BOTH;
+	w->mode_since_ns = now_real();
+	w->dirty = true;
+	*c->workloads_tail = w;
+	c->workloads_tail = &w->next;
+	c->n_workloads++;
+	return w;
+}
+
+static bool
+is_observed(const struct workload *w)
+{
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+		if (i->attach != ATTACH_DONE)
+			return false;
+	return w->instances != NULL;
+}
+
+/* Time counts only while it was looked at: not while the daemon or the workload was away. */
+void
+workload_count_observed(struct controller *c)
+{
+	const uint64_t minute = 60 * NSEC_PER_SEC;
+	uint64_t now = now_mono(), passed = now - c->ticked_ns;
+
+	if (c->ticked_ns == 0 || passed > 10 * NSEC_PER_SEC)
+		passed = 0;
+	c->ticked_ns = now;
+	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
+		uint64_t before = w->observed_ns;
+
+		if (!is_observed(w))
+			continue;
+		w->observed_ns += passed;
+		w->dirty |= before / minute != w->observed_ns / minute;
+	}
+}
