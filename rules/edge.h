@@ -35,7 +35,7 @@ enum edge_state {
 #define EDGE_FLAG_MIDSTREAM 0x02 /* direction never proven by a handshake or a listening socket */
 #define EDGE_FLAG_ONE_WAY 0x04	 /* only unanswered datagrams of long standing */
 #define EDGE_FLAG_IMAGE_CHANGED 0x08
-#define EDGE_FLAG_AUTO 0x10 /* approved by promotion: no person reviewed it */
+#define EDGE_FLAG_AUTO 0x10	 /* approved by promotion: no person reviewed it */
 #define EDGE_FLAG_WITHDRAWN 0x20 /* pending because a person took the decision back */
 
 struct edge_key {
@@ -157,7 +157,8 @@ void edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence 
 /* Distinct instances (of either end) and client addresses; within some 25% once estimated. */
 uint64_t edge_instances_estimate(const struct edge_evidence *ev);
 uint64_t edge_clients_estimate(const struct edge_evidence *ev);
-/* Names of the flags: "via-host" "midstream" "one-way" "image-changed" "auto" "withdrawn". NULL: none such. */
+/* Names of the flags: "via-host" "midstream" "one-way" "image-changed" "auto" "withdrawn". NULL:
+ * none such. */
 const char *edge_flag_name(uint32_t single_flag);
 const char *edge_state_name(enum edge_state s);
 int edge_state_parse(const char *name); /* or -EINVAL */

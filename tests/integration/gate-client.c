@@ -42,8 +42,8 @@ main(int argc, char **argv)
 	if (connect(tcp, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != EINPROGRESS)
 		return say("tcp no\n");
 	p = (struct pollfd){ .fd = tcp, .events = POLLOUT };
-	if (poll(&p, 1, WAIT_MS) != 1 ||
-	    getsockopt(tcp, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error != 0)
+	if (poll(&p, 1, WAIT_MS) != 1 || getsockopt(tcp, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+	    error != 0)
 		return say("tcp no\n");
 	return say("tcp yes\n");
 }
