@@ -255,8 +255,10 @@ explain_rule(const struct api_request *q, json_t *o, const struct inventory *inv
 }
 
 static const char *
-explain_reason(const struct evaluation *ev)
+explain_reason(const struct evaluation *ev, const struct edge *e)
 {
+	bool expired = e != NULL && e->state == EDGE_APPROVED && e->decision.expires_ns != 0;
+
 	switch (ev->verdict) {
 	case VERDICT_ALLOW:
 		return "an approved edge allows it";
@@ -264,10 +266,32 @@ explain_reason(const struct evaluation *ev)
 		return ev->passes ? "a denied edge matches, but no end enforces: it passes"
 				  : "a denied edge matches";
 	case VERDICT_DENY_ABSENT:
+		if (expired)
+			return ev->passes ? "the approval has expired, but no end enforces: it "
+					    "passes"
+					  : "the approval has expired";
 		return ev->passes ? "no approved edge matches, but no end enforces: it passes"
 				  : "no approved edge matches";
 	}
 	return "";
+}
+
+/* The edge that decides; where none does, the one that is about this and does not count. */
+static const struct edge *
+explain_edge(const struct api_request *q, const struct evaluation *ev, const struct asked *src,
+    const struct asked *dst, const struct tuple *t)
+{
+	const struct peer from = { .kind = PEER_WORKLOAD, .name = (char *)src->workload };
+	const struct peer to = { .kind = PEER_WORKLOAD, .name = (char *)dst->workload };
+	struct edge_key key = { .proto = t->proto, .port_lo = t->dport, .port_hi = t->dport };
+
+	if (ev->edge != NULL)
+		return edge_table_find_id(q->c->edges, ev->edge->id);
+	key.from = peer_lookup(q->c->peers, src->workload != NULL ? &from : &src->peer);
+	key.to = peer_lookup(q->c->peers, dst->workload != NULL ? &to : &dst->peer);
+	return key.from == PEER_ID_NONE || key.to == PEER_ID_NONE
+		   ? NULL
+		   : edge_table_find(q->c->edges, &key);
 }
 
 static void
@@ -294,10 +318,10 @@ explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *sr
 	    json_text(peer_format(&src->peer, text)), "to", json_null());
 	json_object_set_new(o, "to", json_text(peer_format(&dst->peer, text)));
 	json_set_port(o, t->proto, t->dport, t->dport);
-	e = ev.edge != NULL ? edge_table_find_id(q->c->edges, ev.edge->id) : NULL;
+	e = explain_edge(q, &ev, src, dst, t);
 	json_object_set_new(o, "edge", e != NULL ? json_string(e->id) : json_null());
 	explain_rule(q, o, inv, &ev, t, src->workload, dst->workload);
-	json_object_set_new(o, "reason", json_string(explain_reason(&ev)));
+	json_object_set_new(o, "reason", json_string(explain_reason(&ev, e)));
 	json_object_set_new(
 	    o, "approvedBy", e != NULL ? json_text(e->decision.approved_by) : json_null());
 	json_object_set_new(o, "evidence", e != NULL ? json_edge(q->c, e) : json_null());

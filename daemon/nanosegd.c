@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define START_MS 15000
 #define MAX_OPEN_FILES 262144
@@ -232,6 +233,22 @@ run_check(const struct held *h)
 	return exec_program(h->role_dir, "nanoseg-controller", argv);
 }
 
+/* What the roles would refuse again and again is refused once, before anything is started. */
+static int
+check_first(const struct held *h)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(run_check(h));
+	if (pid < 0 || waitpid(pid, &status, 0) < 0) {
+		log_error("cannot check the configuration: %s", strerror(errno));
+		return 1;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
 static void
 keeper_path(const struct held *h, struct sup_config *cfg)
 {
@@ -398,7 +415,12 @@ run(const struct options *o, struct held *h, struct sup_config *cfg)
 {
 	int r;
 
-	if (check_role_programs(h->role_dir) < 0 || make_places(o, h, cfg) < 0)
+	if (check_role_programs(h->role_dir) < 0)
+		return 1;
+	r = check_first(h);
+	if (r != 0)
+		return r;
+	if (make_places(o, h, cfg) < 0)
 		return 1;
 	raise_file_limit();
 	if (!o->foreground) {

@@ -99,6 +99,8 @@ main(int argc, char **argv)
 		return 0;
 	}
 	role_parse_args(self, &argc, argv, &args);
+	if (argc > 1 && strcmp(argv[1], "--check") == 0)
+		return 0;
 	memcpy(s.instance, args.instance, sizeof(s.instance));
 	if (self == ROLE_CAPTURE) {
 		priv_drop_opening(self, args.uid, args.gid);

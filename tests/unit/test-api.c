@@ -310,6 +310,10 @@ explain_names_the_set_that_decides(void **state)
 		{ "src=web&dst=api&port=80", "\"verdict\":\"allow\"" },
 		{ "src=web&dst=api&port=81", "chain input, in no set" },
 		{ "src=web&dst=api&port=81", "\"verdict\":\"deny\"" },
+		{ "src=web&dst=api&port=82", "\"state\":\"pending\"" },
+		{ "src=10.0.0.1&dst=api&port=82", "\"state\":\"pending\"" },
+		{ "src=web&dst=api&port=83", "\"reason\":\"the approval has expired\"" },
+		{ "src=web&dst=api&port=83", "\"verdict\":\"deny\"" },
 		{ "src=10.9.1.1&dst=api&port=443", "set allow_in4_range" },
 		{ "src=api&dst=web&port=80", "\"rule\":null" },
 		{ "src=internet&dst=api&port=1", "\"verdict\":\"deny\"" },
@@ -321,9 +325,15 @@ explain_names_the_set_that_decides(void **state)
 	const struct actor who = { .name = "uid:0" };
 	struct edge *e = ctl_add_edge(f->c, "web", "api", 80),
 		    *cidr = ctl_add_edge(f->c, "cidr:10.9.0.0/16", "api", 443);
+	const struct edge_decision past = { .expires_ns = T0 - 1 };
 	struct mode_change m = { .mode = MODE_ENFORCE, .direction = WL_INGRESS };
 	struct diag d = { 0 };
 	char path[256];
+
+	ctl_add_edge(f->c, "web", "api", 82);
+	assert_int_equal(
+	    edge_decide(f->c->edges, ctl_add_edge(f->c, "web", "api", 83), EDGE_APPROVED, &past),
+	    0);
 
 	ctl_instance(f->c, 1, "web", "10.0.0.1");
 	ctl_instance(f->c, 2, "api", "10.0.0.2");
