@@ -185,10 +185,15 @@ json_start(const struct instance *i)
 {
 	bool late = instance_is_late(i);
 	json_t *lead = json_null();
+	uint64_t until = i->ns.opened_ns != 0 ? i->ns.opened_ns : now_mono();
 
 	if (i->gated)
 		return json_pack(
 		    "{s:s, s:I}", "kind", "gated", "leadMs", (json_int_t)i->gate_lead_ms);
+	/* When its first process began is not known. */
+	if (i->ns.closed_ns != 0)
+		return json_pack("{s:s, s:o, s:I}", "kind", "closed", "leadMs", lead, "closedMs",
+		    (json_int_t)((until - i->ns.closed_ns) / NSEC_PER_MSEC));
 	if (late && i->attached_ns > i->ns.seen_ns)
 		lead =
 		    json_integer(-(json_int_t)((i->attached_ns - i->ns.seen_ns) / NSEC_PER_MSEC));
@@ -239,6 +244,7 @@ json_instance(const struct instance *i)
 
 	json_object_set_new(o, "members", json_members(i));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
+	json_object_set_new(o, "quarantined", json_boolean(instance_is_quarantined(i)));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
 	return o;
@@ -311,6 +317,8 @@ sum_instances(const struct workload *w, json_t *list)
 			s.grade = grade;
 			s.why = why;
 		}
+		if (s.why == NULL && instance_is_quarantined(i))
+			s.why = "it is closed: no engine says what it is";
 	}
 	return s;
 }

@@ -95,6 +95,15 @@ set_choice(const struct reader *r, const struct slot *s, const struct setting *t
 	return 0;
 }
 
+static int
+set_bool(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	if (!json_is_boolean(s->value))
+		return read_fail_type(r, s, "true or false");
+	*(bool *)field_of(c, t) = json_is_true(s->value);
+	return 0;
+}
+
 static void
 names_free(char **names, size_t n)
 {
@@ -220,6 +229,7 @@ static const struct setting settings[] = {
 	{ "onUnknown", set_choice, AT(on_unknown), NAMES(unknown_names), .fallback = "allow" },
 	{ "identifyTimeout", set_duration, AT(identify_timeout_ns), 100 * NSEC_PER_MSEC, 60 * SEC,
 	    .fallback = "2s" },
+	{ "closeNamed", set_bool, AT(close_named), .fallback = "false" },
 	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
 	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },
 	{ "engines", set_engines, AT(engines),

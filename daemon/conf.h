@@ -38,6 +38,7 @@ struct config {
 	enum wl_direction promote_direction;
 	enum config_on_unknown on_unknown;
 	uint64_t identify_timeout_ns;
+	bool close_named;			/* also close new namespaces in /run/netns */
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
 	size_t n_reviewer_groups, n_admin_groups;
 	struct config_engine *engines;

@@ -50,6 +50,7 @@ on_hello(struct controller *c, struct msg *m)
 	name_missing_features(c);
 	instance_reset(c);
 	c->warden_ready = true;
+	posture_update(c, true);
 }
 
 static void

@@ -14,6 +14,7 @@
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
  *   gate.c         the start gate: who may start, the marker
+ *   posture.c      whether the warden closes new namespaces
  *   promote.c      automatic segmentation by the clock
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
@@ -87,6 +88,7 @@ struct instance {
 	uint64_t attached_ns;
 	uint32_t hash; /* stable hash of the instance for evidence */
 	bool is_host;
+	bool unknown;  /* no engine has said in time what it is */
 	bool settling; /* its addresses or its name may still be about to be known */
 	bool existing; /* it was there before the warden's first scan was over */
 
@@ -192,6 +194,7 @@ struct controller {
 	peer_id peer_host, peer_internet, peer_multicast;
 
 	struct w_hello warden;
+	struct w_posture posture; /* as last sent */
 	bool warden_ready, scanned;
 	struct engine_state engines[CONFIG_MAX_ENGINES]; /* by name, in order of appearance */
 	size_t n_engines;
@@ -245,6 +248,8 @@ const char *instance_log_id(const struct instance *i);
 /* Its addresses that count: a container can give itself any number. */
 const struct rtnl_addr *instance_addrs(const struct instance *i, size_t *ret_n);
 bool instance_is_late(const struct instance *i);
+/* Closed by the warden from its first moment, and still so for want of an identity. */
+bool instance_is_quarantined(const struct instance *i);
 /* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */
 const char *instance_grade(const struct instance *i, const char **ret_why);
 /* Says so, once, when conntrack in the namespace gets too full. */
@@ -400,6 +405,9 @@ void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_on_applied(struct controller *c, const struct w_applied *a);
 void enforce_on_state(struct controller *c, const struct w_nft_state *s);
 void enforce_tick(struct controller *c);
+
+/* posture.c: tells the warden what to do with new namespaces; again: also if it is as before. */
+void posture_update(struct controller *c, bool again);
 
 /* flush.c */
 /* Stores all evidence that is not stored yet: edges, workloads, denials. 0 or negative errno. */

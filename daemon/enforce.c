@@ -128,15 +128,17 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 	    i->has_applied && i->match && memcmp(i->applied, digest, sizeof(i->applied)) == 0;
 	int ret;
 
-	if (i->attach != ATTACH_DONE || i->apply_seq != 0)
+	if (i->attach != ATTACH_DONE || instance_is_quarantined(i))
+		return;
+	if (i->apply_seq != 0)
 		return; /* an answer is due: reconciliation follows it */
 	if (same) {
 		i->applied_revision = i->ctl->revision;
 		return;
 	}
 	/* A fresh table holds the observe rules already. */
-	if (!i->has_applied && !i->attached.adopted && r->in_mode == MODE_OBSERVE &&
-	    r->out_mode == MODE_OBSERVE) {
+	if (!i->has_applied && !i->attached.adopted && i->ns.closed_ns == 0 &&
+	    r->in_mode == MODE_OBSERVE && r->out_mode == MODE_OBSERVE) {
 		i->applied_revision = i->ctl->revision;
 		return;
 	}
@@ -197,6 +199,7 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 
 	if (!c->warden_ready)
 		return;
+	posture_update(c, false);
 	inv = inventory_build(c);
 	if (inv == NULL || refresh_policy(c) < 0) {
 		log_error("out of memory: the rules in force stay, trying again");

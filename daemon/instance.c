@@ -10,14 +10,11 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/netns_name.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Names in the engines' folders that are plumbing, not containers. */
-static const char *const plumbing[] = { "default", "ingress_sbox", "1-*", "lb_*" };
 
 static struct instance **
 cookie_slot(struct controller *c, uint64_t cookie)
@@ -67,6 +64,14 @@ bool
 instance_is_late(const struct instance *i)
 {
 	return !i->existing;
+}
+
+bool
+instance_is_quarantined(const struct instance *i)
+{
+	return i->unknown && i->ns.closed_ns != 0 && i->ns.opened_ns == 0 &&
+	       i->ctl->config->on_unknown == ON_UNKNOWN_QUARANTINE &&
+	       (i->workload == NULL || i->workload->mode_reason == NULL);
 }
 
 const struct rtnl_addr *
@@ -195,25 +200,9 @@ has_waited(const struct instance *i)
 }
 
 static bool
-is_plumbing(const struct w_netns *n)
-{
-	for (size_t k = 0; k < ARRAY_SIZE(plumbing); k++)
-		if (fnmatch(plumbing[k], n->basename, 0) == 0)
-			return true;
-	return false;
-}
-
-/* Names that engines give to files in /run/netns: "netns-" or "cni-" and a UUID. */
-static bool
 is_engine_file(const struct w_netns *n)
 {
-	const char *uuid = strchr(n->basename, '-');
-
-	if ((n->flags & NETNS_F_NAMED) == 0 || uuid == NULL ||
-	    (strncmp(n->basename, "netns-", 6) != 0 && strncmp(n->basename, "cni-", 4) != 0))
-		return false;
-	uuid++;
-	return strlen(uuid) == 36 && strspn(uuid, "0123456789abcdef-") == 36;
+	return (n->flags & NETNS_F_NAMED) != 0 && netns_name_is_engines(n->basename);
 }
 
 /* What the instance is, from all that is known now. */
@@ -232,6 +221,7 @@ instance_identify(struct instance *i)
 		struct container *k = container_find(c, i->ns.container_id);
 
 		i->container = k;
+		i->unknown &= k == NULL;
 		/* A bundle may not know a name that its engine would give in a moment. */
 		if (k != NULL && (!k->from_files || !k->nameless || has_waited(i)))
 			instance_join_workload(i, k->identity.name, k->identity.project);
@@ -250,7 +240,7 @@ is_watched(const struct w_netns *n)
 {
 	if ((n->flags & NETNS_F_HOST) != 0)
 		return true;
-	if ((n->flags & NETNS_F_ENGINE) != 0 && is_plumbing(n))
+	if ((n->flags & NETNS_F_ENGINE) != 0 && netns_name_is_plumbing(n->basename))
 		return false;
 	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) != 0 || n->container_id[0] != '\0';
 }
@@ -467,11 +457,19 @@ give_up_identity(struct instance *i)
 	if (i->workload != NULL || i->is_host || !has_waited(i))
 		return;
 	instance_identify(i);
-	if (i->workload != NULL || i->ns.container_id[0] == '\0')
+	if (i->workload != NULL)
 		return;
-	snprintf(name, sizeof(name), "%.12s", i->ns.container_id);
+	/* Closed for good, and seen nowhere: by its file's name at least. */
+	if (i->ns.container_id[0] == '\0' &&
+	    (i->ns.closed_ns == 0 || i->ns.opened_ns != 0 ||
+		i->ctl->config->on_unknown != ON_UNKNOWN_QUARANTINE))
+		return;
+	i->unknown = true;
+	snprintf(name, sizeof(name), "%.12s",
+	    i->ns.container_id[0] != '\0' ? i->ns.container_id : i->ns.basename);
 	text_escape(name, strlen(name), safe, sizeof(safe));
-	log_warn("container %s: no engine says what it is: it is shown by its id", safe);
+	log_warn("container %s: no engine says what it is: it is shown by its id%s", safe,
+	    instance_is_quarantined(i) ? " and stays closed" : "");
 	instance_join_workload(i, name, "");
 }
 

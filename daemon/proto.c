@@ -61,6 +61,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_NFT_APPLY] = { "W_NFT_APPLY", sizeof(struct w_cookie) + 1, MSG_MAX_BODY, 0, 0, 0,
 	    R(CONTROLLER), R(WARDEN) },
 	[MSG_W_NFT_READ] = { "W_NFT_READ", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_POSTURE] = { "W_POSTURE", ONE(w_posture), 0, 0, R(CONTROLLER), R(WARDEN) },
 
 	[MSG_W_LOOK] = { "W_LOOK", ONE(w_look), 0, 0, R(CONTROLLER), R(WARDEN) },
 

@@ -69,6 +69,7 @@ enum msg_type {
 	MSG_W_NFT_APPLY,    /* w_cookie, then an encoded ruleset */
 	MSG_W_NFT_READ,	    /* w_cookie */
 	MSG_W_LOOK,	    /* w_look: this process's namespace, now */
+	MSG_W_POSTURE,	    /* w_posture: after every HELLO, and when it changes */
 
 	/* warden -> capture */
 	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
@@ -113,7 +114,7 @@ enum keep_kind {
 struct keep_item {
 	uint64_t cookie;
 	uint32_t kind;
-	uint32_t value; /* of KEEP_NFLOG: the group */
+	uint32_t value; /* of KEEP_NFLOG: the group; of KEEP_OWNER: see warden_close.c */
 };
 
 struct w_hello {
@@ -135,6 +136,20 @@ struct w_netns {
 	char container_id[65]; /* 64 hex digits from the process's cgroup, or "" */
 	char zero[7];
 	uint64_t seen_ns; /* CLOCK_MONOTONIC at which the warden saw it first */
+	/* CLOCK_MONOTONIC, 0: never. Closed by the warden; and since when it is no longer. */
+	uint64_t closed_ns, opened_ns;
+};
+
+/*
+ * What becomes of namespaces that appear from now on. A closed one is opened by its first
+ * NFT_APPLY, or after timeout_ms by the warden itself, unless it is to be quarantined.
+ */
+#define POSTURE_TIMEOUT_MAX_MS 60000u
+struct w_posture {
+	uint32_t close;	      /* 1: close those in an engine's folder */
+	uint32_t close_named; /* 1: and, if close, those in /run/netns */
+	uint32_t quarantine;  /* 1: what is not identified stays closed */
+	uint32_t timeout_ms;  /* 1..POSTURE_TIMEOUT_MAX_MS */
 };
 
 struct w_cookie {

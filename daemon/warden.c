@@ -35,8 +35,8 @@ answer(struct warden *w, uint16_t type, uint32_t seq, const void *body, size_t l
 
 /* Announcements */
 
-static void
-announce(struct warden *w, struct ns *n)
+void
+warden_announce(struct warden *w, struct ns *n)
 {
 	n->announced = false;
 	if (!w->settled)
@@ -49,7 +49,8 @@ announce(struct warden *w, struct ns *n)
 static void
 on_changed(void *arg, struct ns *n)
 {
-	announce(arg, n);
+	close_consider(arg, n);
+	warden_announce(arg, n);
 }
 
 static void
@@ -68,7 +69,7 @@ static const struct scan_ops scan_ops = { on_changed, on_gone };
 static void
 announce_one(void *arg, struct ns *n)
 {
-	announce(arg, n);
+	warden_announce(arg, n);
 }
 
 static void
@@ -182,6 +183,8 @@ verb_apply(struct warden *w, struct ns *n, struct msg *m)
 	ret.error =
 	    n == NULL ? -ENOENT : netns_apply(w, n, m->body + skip, m->h.body_len - skip, &ret);
 	answer(w, MSG_W_APPLIED, m->h.seq, &ret, sizeof(ret), NULL, 0);
+	if (ret.error == 0 && close_opened(n))
+		warden_announce(w, n);
 }
 
 static void
@@ -211,6 +214,18 @@ verb_look(struct warden *w, struct ns *n, struct msg *m)
 	if (ret.error == 0)
 		ret.cookie = found->info.cookie;
 	answer(w, MSG_W_LOOKED, m->h.seq, &ret, sizeof(ret), NULL, 0);
+}
+
+static void
+verb_posture(struct warden *w, struct ns *n, struct msg *m)
+{
+	struct w_posture p;
+
+	memcpy(&p, m->body, sizeof(p));
+	if (close_is_posture(&p))
+		close_set_posture(w, &p);
+	else
+		log_warn("a posture that makes no sense: ignored");
 }
 
 struct stats_out {
@@ -252,6 +267,7 @@ static const struct verb {
 	{ MSG_W_NFT_APPLY, verb_apply },
 	{ MSG_W_NFT_READ, verb_read },
 	{ MSG_W_LOOK, verb_look },
+	{ MSG_W_POSTURE, verb_posture },
 };
 
 /* Peers */
@@ -262,8 +278,8 @@ on_controller_msg(struct warden *w, struct msg *m)
 	struct ns *n = NULL;
 	uint64_t cookie;
 
-	/* Every body starts with the cookie, but for the one that is empty. */
-	if (m->h.body_len >= sizeof(cookie)) {
+	/* Every body starts with the cookie, but for the empty one and the posture. */
+	if (m->h.body_len >= sizeof(cookie) && m->h.type != MSG_W_POSTURE) {
 		memcpy(&cookie, m->body, sizeof(cookie));
 		n = scan_find(w->scan, cookie);
 	}
@@ -285,8 +301,10 @@ on_msg(void *arg, enum role peer, struct msg *m)
 		on_controller_msg(w, m);
 	} else if (peer == ROLE_KEEPER) {
 		keep_on_msg(w, m);
-		if (m->h.type == MSG_KEEP_END)
+		if (m->h.type == MSG_KEEP_END) {
+			close_resume(w);
 			settle(w);
+		}
 	}
 }
 
@@ -405,6 +423,9 @@ start(struct warden *w)
 	w->settle_timer = evtimer_new(w->loop.base, on_settle_timeout, w);
 	if (w->settle_timer == NULL || evtimer_add(w->settle_timer, &settle_tv) < 0)
 		return -ENOMEM;
+	r = close_init(w);
+	if (r < 0)
+		return r;
 	r = scan_new(w->loop.base, &scan_ops, w, &w->scan);
 	if (r < 0)
 		return r;
@@ -442,6 +463,7 @@ main(int argc, char **argv)
 	scan_each(w.scan, close_sockets, &w);
 	scan_free(w.scan);
 	event_free(w.settle_timer);
+	close_done(&w);
 	event_base_free(w.loop.base);
 	return r;
 }

@@ -25,7 +25,10 @@ struct attachment {
 	int request;
 	uint16_t group;
 	bool host;
-	bool owned; /* as far as we know */
+	bool owned;	 /* as far as we know */
+	bool ruled;	 /* its table holds what somebody asked for */
+	uint32_t mark;	 /* of a closed one, in the keeper; 0: not closed. See warden_close.c */
+	uint64_t due_ns; /* when it is to be opened, 0: not by us */
 	struct nft_table *table;
 };
 
@@ -35,6 +38,7 @@ struct kept {
 	uint64_t cookie;
 	int owner, nflog;
 	uint16_t group;
+	uint32_t mark;
 };
 
 struct warden {
@@ -48,7 +52,13 @@ struct warden {
 	size_t n_kept;
 	bool settled; /* the keeper has told what it holds, or was not there in time */
 	struct event *settle_timer;
+
+	struct w_posture posture;
+	struct event *close_timer;
 };
+
+/* warden.c: tells the controller what is known about the namespace now. */
+void warden_announce(struct warden *w, struct ns *n);
 
 /* warden_keep.c: the keeper's side. */
 void keep_on_peer(struct warden *w, struct chan *c);
@@ -58,6 +68,8 @@ struct kept *keep_take(struct warden *w, uint64_t cookie);
 void keep_free(struct kept *k);
 /* The opposite: the sockets wait in the list again. Takes both. */
 void keep_back(struct warden *w, uint64_t cookie, int *owner, int *nflog, uint16_t group);
+/* The same, without taking it. */
+const struct kept *keep_find(struct warden *w, uint64_t cookie);
 int keep_put(struct warden *w, uint64_t cookie, uint32_t kind, uint32_t value, int fd);
 void keep_drop(struct warden *w, uint64_t cookie);
 /* After the first scan: what belongs to no namespace found can go. */
@@ -67,6 +79,11 @@ void keep_done(struct warden *w);
 /* warden_netns.c: attach and the verbs. */
 int netns_attach(struct warden *w, struct ns *n, const struct w_attach *req, struct w_attached *ret,
     int ret_fds[static 4]);
+/*
+ * Opens the owner's side of a namespace that is not attached; without kept sockets its table then
+ * holds rs. The rest comes with its attach.
+ */
+int netns_close(struct warden *w, struct ns *n, const struct ruleset *rs, uint32_t mark);
 /* Closes the sockets; the table stays. */
 void netns_detach(struct warden *w, struct ns *n);
 void attachment_free(struct attachment *a);
@@ -80,6 +97,20 @@ int netns_ct_get(struct ns *n, const struct tuple *t, struct w_ct_entry *ret);
 int netns_ct_delete(struct ns *n, const struct tuple *t);
 int netns_ct_insert(struct ns *n, const struct tuple *t, uint32_t timeout_s);
 int netns_ct_stats(struct ns *n, struct w_ct_stats *ret);
+
+/* warden_close.c: namespaces that are closed until their rules are known. */
+int close_init(struct warden *w);
+void close_done(struct warden *w);
+bool close_is_posture(const struct w_posture *p);
+void close_set_posture(struct warden *w, const struct w_posture *p);
+/* A namespace has appeared or got a file: before it is announced. */
+void close_consider(struct warden *w, struct ns *n);
+/* The keeper has told: those that were closed in an earlier life are taken up again. */
+void close_resume(struct warden *w);
+/* Rules for it have come: they are loaded next, and the warden no longer opens it by itself. */
+void close_end(struct warden *w, struct ns *n);
+/* They are loaded. True if it was closed until now. */
+bool close_opened(struct ns *n);
 
 /* warden_cleanup.c: `--cleanup`, a program of its own; the exit status. */
 int warden_cleanup(const char *prefix);

@@ -75,6 +75,12 @@ keep_back(struct warden *w, uint64_t cookie, int *owner, int *nflog, uint16_t gr
 	k->group = group;
 }
 
+const struct kept *
+keep_find(struct warden *w, uint64_t cookie)
+{
+	return *kept_slot(w, cookie);
+}
+
 int
 keep_put(struct warden *w, uint64_t cookie, uint32_t kind, uint32_t value, int fd)
 {
@@ -106,7 +112,7 @@ put_again(void *arg, struct ns *n)
 
 	if (n->att == NULL || n->att->host)
 		return;
-	keep_put(w, n->info.cookie, KEEP_OWNER, 0, n->att->owner);
+	keep_put(w, n->info.cookie, KEEP_OWNER, n->att->mark, n->att->owner);
 	if (n->att->nflog >= 0)
 		keep_put(w, n->info.cookie, KEEP_NFLOG, n->att->group, n->att->nflog);
 }
@@ -146,6 +152,8 @@ on_item(struct warden *w, struct msg *m)
 	*slot = steal_fd(&m->fds[0]);
 	if (item.kind == KEEP_NFLOG)
 		k->group = (uint16_t)item.value;
+	else
+		k->mark = item.value;
 }
 
 static void

@@ -128,7 +128,7 @@ open_owner(struct warden *w, uint64_t cookie, int nsfd, struct attachment *a)
 		if (r < 0)
 			return r;
 	}
-	r = put_owner ? keep_put(w, cookie, KEEP_OWNER, 0, a->owner) : 0;
+	r = put_owner ? keep_put(w, cookie, KEEP_OWNER, a->mark, a->owner) : 0;
 	if (r == 0 && put_nflog && a->nflog >= 0)
 		r = keep_put(w, cookie, KEEP_NFLOG, a->group, a->nflog);
 	if (r < 0)
@@ -243,6 +243,7 @@ attach_sockets(struct warden *w, struct ns *n, const struct w_attach *req, int n
 	ct_stats(a->request, &ret->ct_count, &ret->ct_max);
 	ret->owned = a->owned;
 	ret->adopted = adopted && !a->host;
+	a->ruled |= ret->adopted != 0;
 	ret->rcvbuf = (uint32_t)rcvbuf_in_force(fds[0]);
 	n->att = a;
 	fresh = NULL;
@@ -271,6 +272,35 @@ netns_attach(struct warden *w, struct ns *n, const struct w_attach *req, struct 
 	}
 	memcpy(ret_fds, fds, sizeof(fds));
 	*ret = answer;
+	return 0;
+}
+
+int
+netns_close(struct warden *w, struct ns *n, const struct ruleset *rs, uint32_t mark)
+{
+	_cleanup_(attachment_freep) struct attachment *a = attachment_new(false);
+	_cleanup_close_ int nsfd = scan_open(w->scan, n);
+	bool kept;
+	int r;
+
+	if (a == NULL)
+		return -ENOMEM;
+	if (nsfd < 0)
+		return nsfd;
+	a->mark = mark;
+	r = open_owner(w, n->info.cookie, nsfd, a);
+	kept = a->owned;
+	if (r == 0)
+		r = nft_table_new(a->owner, w->table, a->group, &a->table);
+	if (r == 0 && !kept)
+		r = nft_table_apply(a->table, rs, &a->owned);
+	if (r < 0) {
+		a->owned = kept;
+		undo_owner(w, n->info.cookie, a);
+		return r;
+	}
+	a->ruled = true;
+	n->att = steal_ptr(a);
 	return 0;
 }
 
@@ -356,8 +386,10 @@ netns_apply(
 	r = ruleset_digest(rs, ret->ruleset);
 	if (r < 0)
 		return r;
+	close_end(w, n);
 	r = nft_table_apply(n->att->table, rs, &n->att->owned);
 	ret->owned = n->att->owned;
+	n->att->ruled |= r == 0;
 	if (r == 0)
 		r = read_back(n->att, ret);
 	ret->usec = (uint32_t)(now_usec() - start);

@@ -19,6 +19,7 @@ struct ns {
 	struct w_netns info;	/* what is announced; the key is info.cookie */
 	struct attachment *att; /* NULL unless attached */
 	bool announced;
+	uint32_t considered; /* NETNS_F_* of the files for which closing was considered */
 
 	/* The scan's own. */
 	struct ns *next_cookie, *next_ino;

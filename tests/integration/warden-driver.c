@@ -282,8 +282,10 @@ show_netns(const struct msg *m)
 {
 	const struct w_netns *b = (const void *)m->body;
 
-	printf(",\"cookie\":%" PRIu64 ",\"ino\":%" PRIu64 ",\"flags\":%u,\"pid\":%d,\"seen\":%.6f",
-	    b->cookie, b->ino, b->flags, b->pid, (double)b->seen_ns / 1e9);
+	printf(",\"cookie\":%" PRIu64 ",\"ino\":%" PRIu64 ",\"flags\":%u,\"pid\":%d,\"seen\":%.6f"
+	       ",\"closed\":%.6f,\"opened\":%.6f",
+	    b->cookie, b->ino, b->flags, b->pid, (double)b->seen_ns / 1e9,
+	    (double)b->closed_ns / 1e9, (double)b->opened_ns / 1e9);
 	out_text("name", b->basename, sizeof(b->basename));
 	out_text("container", b->container_id, sizeof(b->container_id));
 }
@@ -609,6 +611,15 @@ cmd_release(int n, char **w)
 }
 
 static void
+cmd_posture(int n, char **w)
+{
+	struct w_posture b = { (uint32_t)number(w[1]), (uint32_t)number(w[2]),
+		(uint32_t)number(w[3]), (uint32_t)number(w[4]) };
+
+	ask(MSG_W_POSTURE, &b, sizeof(b));
+}
+
+static void
 cmd_dump(int n, char **w)
 {
 	struct w_cookie b = { number(w[1]) };
@@ -761,6 +772,7 @@ static const struct command {
 	{ "pause", 2, cmd_pause },	     /* on|off: the controller does not read capture */
 	{ "attach", 4, cmd_attach },	     /* attach COOKIE HOST RCVBUF */
 	{ "release", 2, cmd_release }, { "dump", 2, cmd_dump }, { "read", 2, cmd_read },
+	{ "posture", 5, cmd_posture }, /* posture CLOSE NAMED QUARANTINE MS */
 	{ "stats", 1, cmd_stats }, { "ct", 3, cmd_ct }, { "apply", 4, cmd_apply },
 	{ "applyraw", 2, cmd_applyraw }, /* applyraw COOKIE [HEX] */
 	{ "raw", 2, cmd_raw },		 /* raw TYPE [HEX] */

@@ -29,6 +29,7 @@ assert_defaults(const struct config *c)
 	assert_int_equal(c->promote_direction, WL_BOTH);
 	assert_int_equal(c->on_unknown, ON_UNKNOWN_ALLOW);
 	assert_true(c->identify_timeout_ns == 2 * NSEC_PER_SEC);
+	assert_false(c->close_named);
 	assert_int_equal(c->n_reviewer_groups, 0);
 	assert_int_equal(c->n_admin_groups, 0);
 	assert_int_equal(c->n_engines, 1);
@@ -62,7 +63,8 @@ every_setting_arrives(void **state)
 {
 	_cleanup_(config_freep) struct config *c = parsed(
 	    "observationPeriod: 1h30m\npromote: enforce\npromoteDirection: ingress\n"
-	    "onUnknown: quarantine\nidentifyTimeout: 500ms\nreviewerGroups: [net, ops.x]\n"
+	    "onUnknown: quarantine\nidentifyTimeout: 500ms\ncloseNamed: true\nreviewerGroups: "
+	    "[net, ops.x]\n"
 	    "adminGroups:\n- wheel\nengines: [{name: a, socket: /a}, {socket: /b, name: b}]\n"
 	    "maxEdges: 100\neventBuffer: 262144\nconntrackAlert: 100\nlogLevel: debug\n");
 
@@ -71,6 +73,7 @@ every_setting_arrives(void **state)
 	assert_int_equal(c->promote_direction, WL_INGRESS);
 	assert_int_equal(c->on_unknown, ON_UNKNOWN_QUARANTINE);
 	assert_true(c->identify_timeout_ns == 500 * NSEC_PER_MSEC);
+	assert_true(c->close_named);
 	assert_int_equal(c->n_reviewer_groups, 2);
 	assert_string_equal(c->reviewer_groups[1], "ops.x");
 	assert_int_equal(c->n_admin_groups, 1);
@@ -120,6 +123,7 @@ errors_say_where_and_what(void **state)
 		    "expected promote (off, audit or enforce), found false" },
 		{ "promote: enforced\n", 1, 10, "did you mean 'enforce'?" },
 		{ "promoteDirection: out\n", 1, 19, "expected ingress, egress or both" },
+		{ "closeNamed: yess\n", 1, 13, "expected true or false" },
 		{ "onUnknown: deny\n", 1, 12, "expected allow or quarantine" },
 		{ "logLevel: warning\n", 1, 11, "did you mean 'warn'?" },
 		{ "maxEdges: 99\n", 1, 11,
@@ -207,8 +211,8 @@ static void
 the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
-		"onUnknown", "identifyTimeout", "reviewerGroups", "adminGroups", "engines",
-		"maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
+		"onUnknown", "identifyTimeout", "closeNamed", "reviewerGroups", "adminGroups",
+		"engines", "maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;

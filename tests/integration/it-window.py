@@ -1,0 +1,415 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""New namespaces are closed from their first moment, once something is enforced: nothing leaks, what
+is approved works, and nobody stays closed without a reason. On a machine of its own (mount, pid and
+network namespaces) with a Docker daemon of its own: a daemon without --only closes all that is new."""
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+
+HERE = os.path.join(os.environ.get("top_srcdir", "."), "tests/integration")
+if os.geteuid() != 0:
+    print("1..0 # SKIP needs root")
+    sys.exit(0)
+if not (shutil.which("dockerd") and shutil.which("docker")):
+    print("1..0 # SKIP needs dockerd")
+    sys.exit(0)
+if os.environ.get("ALONE") != "1":
+    os.environ["ALONE"] = "1"
+    os.environ["ALONE_ID"] = "nsw%d" % os.getpid()
+    r = subprocess.run(["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child",
+                        "--mount-proc", "--propagation", "private", sys.executable, __file__])
+    for root, folders, _ in os.walk("/sys/fs/cgroup", topdown=False):
+        for f in folders:
+            if os.environ["ALONE_ID"] in os.path.join(root, f):
+                try:
+                    os.rmdir(os.path.join(root, f))
+                except OSError:
+                    pass
+    sys.exit(r.returncode)
+
+sys.path.insert(0, HERE)
+import nslab
+import rolelib
+from nslab import BUILD, Docker, Lab, Place, run, skip_all, table_text, wait
+
+STARTS = 20
+TIMEOUT_S = 1.0
+FIRST = ["-v", BUILD + "/tests/integration/first:/first:ro"]
+run("mount", "-t", "tmpfs", "tmpfs", "/run")
+run("ip", "link", "set", "lo", "up")
+t = nslab.Tap()
+lab = Lab(real_host=True)
+os.makedirs(lab.dir + "/docker")
+run("mount", "-t", "tmpfs", "tmpfs", lab.dir + "/docker")
+docker_log = open(lab.dir + "/docker.log", "wb")
+dockerd = subprocess.Popen(
+    ["dockerd", "--data-root", lab.dir + "/docker", "--host", "unix:///run/docker.sock", "--exec-root",
+     "/run/docker", "--pidfile", "/run/dockerd.pid", "--iptables=false", "--ip6tables=false",
+     "--storage-driver", "vfs", "--cgroup-parent", "/" + os.environ["ALONE_ID"]],
+    stdin=subprocess.DEVNULL, stdout=docker_log, stderr=docker_log)
+
+
+def end_docker():
+    dockerd.terminate()
+    try:
+        dockerd.wait(10)
+    except subprocess.TimeoutExpired:
+        dockerd.kill()
+    run("umount", "-l", lab.dir + "/docker", check=False)
+
+
+lab.later(end_docker)
+if not wait(lambda: run("docker", "version", check=False).returncode == 0, 20, 0.2):
+    skip_all("a Docker daemon of its own does not start here")
+docker = Docker(lab)
+HOST = "172.17.0.1"
+PORT, OPEN_PORT = 7001, 7002
+seen = []
+
+
+def listener(port):
+    """A socket of the host for datagrams and one for connections; whatever comes is a leak."""
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    u.bind(("0.0.0.0", port))
+    s = socket.socket()
+    s.bind(("0.0.0.0", port))
+    s.listen(64)
+
+    def datagrams():
+        while True:
+            seen.append(("udp", port, u.recvfrom(64)[1][0], time.monotonic()))
+
+    def connections():
+        while True:
+            c, who = s.accept()
+            seen.append(("tcp", port, who[0], time.monotonic()))
+            c.close()
+
+    for fn in (datagrams, connections):
+        threading.Thread(target=fn, daemon=True).start()
+
+
+listener(PORT)
+listener(OPEN_PORT)
+
+
+def run_first(name, *words, rm=True, more=()):
+    """(what it printed as a dict, exit status) of a container that runs `first`."""
+    r = run("docker", "run", *(["--rm"] if rm else []), *(["--name", name] if name else []), *more, *FIRST,
+            *docker.FOLDERS, docker.image, "/first", *map(str, words), check=False)
+    w = r.out.split()
+    return dict(zip(w[::2], w[1::2])), r.returncode
+
+
+class Unknown:
+    """A namespace in Docker's folder that no engine knows: a veth to the host, and who is inside
+    sends a datagram every 10 ms."""
+    n = 0
+
+    def __init__(self):
+        Unknown.n += 1
+        k = self.k = Unknown.n
+        self.addr, self.gw = "10.99.%d.2" % k, "10.99.%d.1" % k
+        self.p = subprocess.Popen(["unshare", "--net", "sleep", "600"], stdin=subprocess.DEVNULL)
+        here = os.readlink("/proc/self/ns/net")
+        wait(lambda: os.readlink("/proc/%d/ns/net" % self.p.pid) != here, 2)
+        run("ip", "link", "add", "u%d" % k, "type", "veth", "peer", "name", "eth0", "netns", str(self.p.pid))
+        run("ip", "addr", "add", self.gw + "/24", "dev", "u%d" % k)
+        run("ip", "link", "set", "u%d" % k, "up")
+        for cmd in (["addr", "add", self.addr + "/24", "dev", "eth0"], ["link", "set", "eth0", "up"],
+                    ["link", "set", "lo", "up"]):
+            run("nsenter", "-t", str(self.p.pid), "-n", "ip", *cmd)
+        self.name = "unknown%d" % k
+        self.file = "/run/docker/netns/" + self.name
+        self.place = Place("/proc/%d/ns/net" % self.p.pid)
+        self.stop = threading.Event()
+        lab.later(self.end)
+
+    def appear(self, settle=0.0):
+        os.makedirs("/run/docker/netns", exist_ok=True)
+        open(self.file, "w").close()
+        run("mount", "--bind", "/proc/%d/ns/net" % self.p.pid, self.file)
+        self.born = time.monotonic()
+        time.sleep(settle)
+        self.sending = threading.Thread(target=self.send, daemon=True)
+        self.sending.start()
+        return self
+
+    def send(self):
+        u = self.place.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        while not self.stop.is_set():
+            try:
+                u.sendto(b"unknown", (self.gw, PORT))
+            except OSError:
+                pass
+            time.sleep(0.01)
+        u.close()
+
+    def passed(self):
+        """How long after its birth the first datagram arrived, or None."""
+        times = [x[3] for x in seen if x[2] == self.addr]
+        return times[0] - self.born if times else None
+
+    def rules(self, table):
+        return run("nsenter", "-t", str(self.p.pid), "-n", "nft", "-s", "list", "table", "inet", table,
+                   check=False).out
+
+    def end(self):
+        if self.stop.is_set():
+            return
+        self.stop.set()
+        time.sleep(0.02)
+        run("umount", "-l", self.file, check=False)
+        run("ip", "link", "del", "u%d" % self.k, check=False)
+        self.place.close()
+        self.p.kill()
+        self.p.wait()
+
+
+def figures(name, values):
+    if values:
+        t.note("%s, ms: min %.1f, median %.1f, max %.1f" % (
+            name, min(values), statistics.median(values), max(values)))
+
+
+# The warden alone.
+w = rolelib.Driver()
+w.send("spawn", "warden", rolelib.program("daemon/nanoseg-warden"), "0a0b0c0d", 0, 0)
+w.wait(3, "W_SCANNED")
+u = Unknown().appear()
+m = w.wait(2, "W_NETNS", name=u.name)
+time.sleep(0.1)
+t.ok(m and m["closed"] == 0 and u.passed() is not None and not u.rules("nanoseg_0a0b0c0d"),
+     "without a posture nothing is closed", m, u.passed())
+u.end()
+for bad in ((2, 0, 0, 1000), (1, 0, 0, 0), (1, 0, 0, 60001), (1, 0, 7, 1000)):
+    w.send("posture", *bad)
+u = Unknown().appear()
+m = w.wait(2, "W_NETNS", name=u.name)
+t.ok(m and m["closed"] == 0, "a posture that makes no sense changes nothing", m)
+w.send("posture", 1, 0, 0, 600)
+time.sleep(0.1)
+w.drain()
+t.ok(not [x for x in w.seen if x["msg"] == "W_NETNS" and x["closed"]], "nor is what was there closed", w.seen)
+u.end()
+u = Unknown().appear(0.03)
+m = w.wait(2, "W_NETNS", name=u.name) or {"closed": 0, "cookie": 0, "seen": 0}
+t.ok(m["closed"] and m["at"] >= m["closed"], "what appears now is closed before it is announced", m)
+t.note("found to closed: %.1f ms" % ((m["closed"] - m["seen"]) * 1000))
+before = u.rules("nanoseg_0a0b0c0d")
+a = w.ask("W_ATTACHED", "attach", m["cookie"], 0, 1 << 20)
+t.ok(a.get("error") == 0 and a["adopted"] == 1 and a["owned"] == 1 and before == u.rules("nanoseg_0a0b0c0d") and
+     "policy drop" in before, "an attach leaves its rules alone", a)
+t.ok(u.passed() is None, "nothing passes", u.passed())
+a = w.ask("W_APPLIED", "apply", m["cookie"], "observe", "observe")
+w.drain(0.1)
+o = [x for x in w.seen if x["msg"] == "W_NETNS" and x["cookie"] == m["cookie"] and x["opened"]]
+t.ok(a.get("match") == 1 and o and wait(lambda: u.passed() is not None, 1),
+     "the first rules open it, and it is announced since when", a, w.seen)
+time.sleep(0.8)
+a = w.ask("W_APPLIED", "apply", m["cookie"], "enforce", "enforce")
+count = len(seen)
+time.sleep(0.7)
+t.ok(a.get("match") == 1 and len(seen) == count, "what has had rules is not opened by the time", len(seen) - count)
+u.end()
+ns = rolelib.Netns("named")
+m = w.wait(2, "W_NETNS", name=ns.name)
+t.ok(m and m["closed"] == 0, "a namespace in /run/netns is not closed", m)
+engine = "cni-%s" % "0123456789ab-0123-0123-0123-01234567"[:36]
+run("ip", "netns", "add", engine)
+m = w.wait(2, "W_NETNS", name=engine)
+t.ok(m and m["closed"] > 0, "but one that an engine has named is", m)
+run("ip", "netns", "del", engine)
+w.send("posture", 1, 1, 0, 600)
+ns2 = rolelib.Netns("named2")
+m = w.wait(2, "W_NETNS", name=ns2.name)
+t.ok(m and m["closed"] > 0, "and every one, if it is so configured", m)
+w.send("posture", 1, 0, 0, 60000)
+leads, took, bad = [], [], []
+for i in range(STARTS):
+    w.clear()
+    del seen[:]
+    out, code = run_first(None, "send", HOST, PORT)
+    w.drain(0.05)
+    m = [x for x in w.seen if x["msg"] == "W_NETNS" and x["closed"]]
+    if code != 0 or not m or seen:
+        bad.append((out, code, m, list(seen)))
+        continue
+    leads.append(float(out["began"]) - m[0]["closed"] * 1000)
+    took.append((m[0]["closed"] - m[0]["seen"]) * 1000)
+t.ok(not bad and len(leads) == STARTS and min(leads) > 0,
+     "the warden alone: the first packets of %d containers, %d leaked" % (STARTS, len(bad)), bad, leads)
+figures("closed before the program's first instruction", leads)
+figures("found to closed", took)
+w.close()
+ns.delete()
+ns2.delete()
+
+# The whole daemon.
+d = lab.daemon(config="identifyTimeout: 1s\n", only="")
+api = d.api
+docker_name = "first"
+late = []
+for i in range(3):
+    del seen[:]
+    c = run_first(docker_name, "send", HOST, PORT)
+    late.append(len(seen))
+c = docker.run("sleeper", network="bridge")
+wait(lambda: api.workload("sleeper") and api.workload("sleeper")["instances"], 3)
+w = api.workload("sleeper")
+t.ok(all(late) and w["instances"][0]["start"]["kind"] == "late", "nothing is closed while nothing is enforced",
+     late, w)
+for n in (docker_name, "client"):
+    run_first(n, "send", HOST, PORT)
+t.ok(wait(lambda: api.workload(docker_name) and api.workload("client"), 3), "their workloads are known")
+api.mode("enforce", docker_name, direction="egress")
+t.ok(d.says("new namespaces are closed", 2), "with one enforced the warden closes")
+
+
+def starts(n):
+    leaked, good = [], 0
+    for i in range(n):
+        del seen[:]
+        out, code = run_first(docker_name, "send", HOST, PORT, 0)
+        time.sleep(0.03)
+        good += code == 0
+        if seen:
+            leaked.append(list(seen))
+    return leaked, good
+
+
+leaked, ran = starts(STARTS)
+t.ok(not leaked and ran == STARTS, "an enforced container's first packets to a denied listener: %d of %d leaked"
+     % (len(leaked), ran), leaked, d.text()[-3000:])
+
+closed_ms, bad = [], []
+for i in range(5):
+    run("docker", "rm", "-f", docker_name, check=False)
+    p = subprocess.Popen(["docker", "run", "--rm", "--name", docker_name, *FIRST, *docker.FOLDERS, docker.image,
+                          "/first", "send", HOST, str(PORT), "1"], stdout=subprocess.DEVNULL)
+    x = wait(lambda: [x for x in (api.workload(docker_name) or {}).get("instances", [])
+                      if x["start"]["kind"] == "closed" and x["attached"]], 3)
+    if x:
+        time.sleep(0.05)
+        x = api.workload(docker_name)["instances"]
+        closed_ms.append(x[0]["start"]["closedMs"])
+    else:
+        bad.append(api.workload(docker_name))
+    p.wait()
+t.ok(len(closed_ms) == 5 and max(closed_ms) < 1000, "status says closed, and for how long", closed_ms, bad)
+figures("closed until its rules were loaded", closed_ms)
+
+# An observed workload is opened again, an approved edge works.
+del seen[:]
+figs, bad = [], []
+for i in range(8):
+    out, code = run_first("client", "connect", HOST, OPEN_PORT, 50)
+    if code == 0:
+        figs.append((float(out["open"]), int(out["tries"])))
+    else:
+        bad.append(out)
+t.ok(len(figs) == 8, "a new container that is only observed connects", bad)
+figures("its first instruction to an open connection (tries %s)" % sorted({x[1] for x in figs}),
+        [x[0] for x in figs])
+run("docker", "network", "create", "--subnet", "172.30.7.0/24", "nw")
+docker.networks.append("nw")
+server = docker.run("server", network="nw")
+peer = docker.run("peer", network="nw")
+server.serve(80)
+peer.tcp(server.v4, 80)
+edge = wait(lambda: api.edge(from_="workload:peer", to="workload:server", port=80), 3)
+t.ok(edge, "an edge between two containers is learned", api.edges())
+api.approve(edge["id"])
+api.mode("enforce", "server")
+api.mode("enforce", "peer")
+figs, bad = [], []
+for i in range(8):
+    run("docker", "rm", "-f", "peer", check=False)
+    out, code = run_first("peer", "connect", server.v4, 80, 50, more=("--network", "nw"))
+    if code == 0:
+        figs.append((float(out["open"]), int(out["tries"])))
+    else:
+        bad.append((out, api.denials(from_="workload:peer")))
+t.ok(len(figs) == 8, "an approved edge works from a new instance, both ends enforced", bad, d.text()[-2000:])
+figures("its first instruction to an open connection (tries %s)" % sorted({x[1] for x in figs}),
+        [x[0] for x in figs])
+t.ok(figs and max(x[1] for x in figs) <= 2, "at the first retry at the latest", figs)
+del seen[:]
+out, code = run_first("peer", "connect", HOST, PORT, 5, more=("--network", "nw"))
+t.ok(code != 0 and not seen, "and nothing else does", out, seen)
+for n in ("server", "sleeper"):
+    run("docker", "rm", "-f", n, check=False)
+
+
+# Who is not identified.
+def unknown(name, opens, during=None, until=0.35):
+    """A namespace nobody knows: closed for the time; then open or not."""
+    u = Unknown().appear(0.03)
+    if during:
+        during(u)
+    time.sleep(max(0, TIMEOUT_S + until - (time.monotonic() - u.born)))
+    p = u.passed()
+    good = p is not None and TIMEOUT_S - 0.12 < p < TIMEOUT_S + until if opens else p is None
+    t.ok(good, name, p, u.rules(d.table()), d.text()[-1500:])
+    if opens and p:
+        t.note("open after %.0f ms of identifyTimeout %.0f" % (p * 1000, TIMEOUT_S * 1000))
+    return u
+
+
+unknown("not identified in time: opened (onUnknown: allow)", True).end()
+controller = d.roles()["controller"]
+os.kill(controller, signal.SIGSTOP)
+unknown("the controller stopped: the warden opens it by itself", True).end()
+
+
+def shoot(u):
+    time.sleep(0.2)
+    old = d.kill("warden")
+    shoot.seen = wait(lambda: d.roles().get("warden") not in (None, old), 5)
+    shoot.rules = u.rules(d.table())
+
+
+unknown("the controller stopped and the warden killed: closed for the time, then open", True, shoot, 1.5).end()
+t.ok("policy drop" in shoot.rules and shoot.seen, "and meanwhile its rules stand", shoot.rules)
+os.kill(controller, signal.SIGCONT)
+wait(lambda: d.ready() and api.workload(docker_name) is not None, 8)
+time.sleep(0.5)
+unknown("the warden killed alone: closed for the time, then open", True, shoot, 1.5).end()
+time.sleep(0.5)
+leaked, ran = starts(3)
+t.ok(not leaked and ran == 3, "after all that enforced containers are closed as before", leaked)
+
+d.stop()
+d.configure("identifyTimeout: 1s\nonUnknown: quarantine\n")
+d.start()
+wait(lambda: d.says("new namespaces are closed", 3), 5)
+q = unknown("onUnknown: quarantine: it stays closed", False, until=1.0)
+x = wait(lambda: api.workload(q.name[:12]), 3)
+t.ok(x and x["instances"][0]["quarantined"] and x["instances"][0]["start"]["kind"] == "closed" and x["why"],
+     "and status says so", x, list(api.workloads()))
+shoot(q)
+time.sleep(2.0)
+t.ok(q.passed() is None and "policy drop" in q.rules(d.table()), "a new warden leaves it closed", q.passed())
+wait(lambda: d.ready() and not api.behind(), 3)
+controller = d.roles()["controller"]
+os.kill(controller, signal.SIGSTOP)
+q2 = unknown("the controller stopped: it stays closed as well", False, until=1.0)
+os.kill(controller, signal.SIGCONT)
+wait(lambda: api.workload(q2.name[:12]), 5)
+api.mode("observe", q.name[:12])
+t.ok(wait(lambda: q.passed() is not None, 2), "a person who sets its mode opens it", api.workload(q.name[:12]))
+api.mode("observe", "first", "peer", "server")
+t.ok(wait(lambda: q2.passed() is not None, 3), "once nothing is enforced nothing stays closed", d.text()[-1500:])
+q3 = Unknown().appear(0.03)
+t.ok(wait(lambda: q3.passed() is not None, 0.5), "and nothing new is closed")
+for x in (q, q2, q3):
+    x.end()
+d.stop()
+t.done()
