@@ -155,67 +155,6 @@ set_groups(const struct reader *r, const struct slot *s, const struct setting *t
 	return 0;
 }
 
-static void
-engines_free(struct config *c)
-{
-	for (size_t i = 0; c->engines != NULL && i < c->n_engines; i++) {
-		free(c->engines[i].name);
-		free(c->engines[i].socket);
-	}
-	free(c->engines);
-	c->engines = NULL;
-	c->n_engines = 0;
-}
-
-static int
-engine_read(const struct reader *r, const struct slot *s, struct config_engine *ret)
-{
-	static const struct read_key keys[] = { { "name", true }, { "socket", true } };
-	static const char chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
-	struct slot f[ARRAY_SIZE(keys)];
-	char said[SHOWN_LEN];
-	int rc = read_object(r, s, "an engine", keys, ARRAY_SIZE(keys), f);
-
-	if (rc >= 0)
-		rc = read_text_dup(r, &f[0], "an engine's name", CONFIG_ENGINE_MAX, &ret->name);
-	if (rc >= 0 && strspn(ret->name, chars) != strlen(ret->name))
-		return read_fail(
-		    r, &f[0], "an engine's name has lower-case letters, digits and '-'");
-	if (rc >= 0)
-		rc = read_text_dup(r, &f[1], "a socket's path", CONFIG_SOCKET_MAX, &ret->socket);
-	if (rc >= 0 && ret->socket[0] != '/')
-		return read_fail(
-		    r, &f[1], "'%s' is not an absolute path", shown(ret->socket, said));
-	return rc;
-}
-
-static int
-set_engines(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
-{
-	size_t n;
-	int rc = read_array(r, s, "a list of engines", CONFIG_MAX_ENGINES, &n);
-
-	if (rc < 0)
-		return rc;
-	engines_free(c);
-	c->engines = calloc(n + 1, sizeof(*c->engines));
-	if (c->engines == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		struct slot item = slot_item(s, i);
-
-		c->n_engines = i + 1;
-		rc = engine_read(r, &item, &c->engines[i]);
-		if (rc < 0)
-			return rc;
-		for (size_t k = 0; k < i; k++)
-			if (strcmp(c->engines[k].name, c->engines[i].name) == 0)
-				return read_fail(
-				    r, &item, "engine '%s' is given twice", c->engines[i].name);
-	}
-	return 0;
-}
-
 #define AT(field) offsetof(struct config, field)
 #define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
 #define SEC NSEC_PER_SEC
@@ -232,8 +171,6 @@ static const struct setting settings[] = {
 	{ "closeNamed", set_bool, AT(close_named), .fallback = "false" },
 	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
 	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },
-	{ "engines", set_engines, AT(engines),
-	    .fallback = "[{name: docker, socket: /run/docker.sock}]" },
 	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000" },
 	{ "eventBuffer", set_number, AT(event_buffer), 256u << 10, 1u << 30,
 	    .fallback = "33554432" },
@@ -248,7 +185,6 @@ config_free(struct config *c)
 		return;
 	names_free(c->reviewer_groups, c->n_reviewer_groups);
 	names_free(c->admin_groups, c->n_admin_groups);
-	engines_free(c);
 	free(c);
 }
 

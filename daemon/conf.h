@@ -12,10 +12,7 @@
 
 #define CONFIG_MAX_BYTES (256u << 10)
 #define CONFIG_MAX_GROUPS 64
-#define CONFIG_MAX_ENGINES 8
-#define CONFIG_GROUP_MAX 32   /* bytes of a group's name, as useradd(8) has it */
-#define CONFIG_ENGINE_MAX 31  /* bytes of an engine's name */
-#define CONFIG_SOCKET_MAX 107 /* bytes of a path that fits sockaddr_un */
+#define CONFIG_GROUP_MAX 32 /* bytes of a group's name, as useradd(8) has it */
 
 enum config_promote {
 	PROMOTE_OFF,
@@ -28,10 +25,6 @@ enum config_on_unknown {
 	ON_UNKNOWN_QUARANTINE,
 };
 
-struct config_engine {
-	char *name, *socket;
-};
-
 struct config {
 	uint64_t observation_period_ns;
 	enum config_promote promote;
@@ -41,8 +34,6 @@ struct config {
 	bool close_named;			/* also close new namespaces in /run/netns */
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
 	size_t n_reviewer_groups, n_admin_groups;
-	struct config_engine *engines;
-	size_t n_engines;
 	uint32_t max_edges;
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */

@@ -439,6 +439,7 @@ main(int argc, char **argv)
 		refuse(c.config_path, &d, r, CONFIG_INVALID);
 	if (check)
 		return EXIT_SUCCESS;
+	log_raise(c.config->log_level);
 	priv_drop(ROLE_CONTROLLER, c.args.uid, c.args.gid);
 	start(&c);
 	priv_seccomp(ROLE_CONTROLLER);

@@ -39,6 +39,7 @@
 #define CTL_MAX_INSTANCES 8192
 #define CTL_MAX_WORKLOADS POLICY_MAX_WORKLOADS
 #define CTL_MAX_CONTAINERS 8192
+#define CTL_MAX_ENGINES 8
 #define CTL_MAX_ADDRS 64 /* per instance; the host may have RTNL_MAX_ADDRS */
 #define CTL_MAX_WAITING 16384
 
@@ -196,7 +197,7 @@ struct controller {
 	struct w_hello warden;
 	struct w_posture posture; /* as last sent */
 	bool warden_ready, scanned;
-	struct engine_state engines[CONFIG_MAX_ENGINES]; /* by name, in order of appearance */
+	struct engine_state engines[CTL_MAX_ENGINES]; /* by name, in order of appearance */
 	size_t n_engines;
 	struct cap_stats capture;
 

@@ -16,6 +16,12 @@ log_init(const char *role, enum log_level max)
 }
 
 void
+log_raise(enum log_level max)
+{
+	log_max = MAX(log_max, max);
+}
+
+void
 log_line(enum log_level level, const char *fmt, ...)
 {
 	static const char *const names[] = { "error", "warn", "info", "debug" };

@@ -13,6 +13,8 @@ enum log_level {
 };
 
 void log_init(const char *role, enum log_level max);
+/* Says more than before, never less. */
+void log_raise(enum log_level max);
 void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 
 #define log_error(...) log_line(LOG_LVL_ERROR, __VA_ARGS__)

@@ -32,9 +32,6 @@ assert_defaults(const struct config *c)
 	assert_false(c->close_named);
 	assert_int_equal(c->n_reviewer_groups, 0);
 	assert_int_equal(c->n_admin_groups, 0);
-	assert_int_equal(c->n_engines, 1);
-	assert_string_equal(c->engines[0].name, "docker");
-	assert_string_equal(c->engines[0].socket, "/run/docker.sock");
 	assert_int_equal(c->max_edges, 50000);
 	assert_int_equal(c->event_buffer, 32u << 20);
 	assert_int_equal(c->conntrack_alert, 80);
@@ -65,7 +62,7 @@ every_setting_arrives(void **state)
 	    "observationPeriod: 1h30m\npromote: enforce\npromoteDirection: ingress\n"
 	    "onUnknown: quarantine\nidentifyTimeout: 500ms\ncloseNamed: true\nreviewerGroups: "
 	    "[net, ops.x]\n"
-	    "adminGroups:\n- wheel\nengines: [{name: a, socket: /a}, {socket: /b, name: b}]\n"
+	    "adminGroups:\n- wheel\n"
 	    "maxEdges: 100\neventBuffer: 262144\nconntrackAlert: 100\nlogLevel: debug\n");
 
 	assert_true(c->observation_period_ns == 5400 * NSEC_PER_SEC);
@@ -78,21 +75,10 @@ every_setting_arrives(void **state)
 	assert_string_equal(c->reviewer_groups[1], "ops.x");
 	assert_int_equal(c->n_admin_groups, 1);
 	assert_string_equal(c->admin_groups[0], "wheel");
-	assert_int_equal(c->n_engines, 2);
-	assert_string_equal(c->engines[1].name, "b");
-	assert_string_equal(c->engines[1].socket, "/b");
 	assert_int_equal(c->max_edges, 100);
 	assert_int_equal(c->event_buffer, 262144);
 	assert_int_equal(c->conntrack_alert, 100);
 	assert_int_equal(c->log_level, LOG_LVL_DEBUG);
-}
-
-static void
-a_list_given_replaces_its_default(void **state)
-{
-	_cleanup_(config_freep) struct config *c = parsed("engines: []\n");
-
-	assert_int_equal(c->n_engines, 0);
 }
 
 static void
@@ -136,14 +122,8 @@ errors_say_where_and_what(void **state)
 		{ "adminGroups: [a, 7]\n", 1, 18, "expected the name of a group, found a number" },
 		{ "adminGroups: [-a]\n", 1, 15, "'-a' is not the name of a group" },
 		{ "adminGroups: [a b]\n", 1, 15, "'a b' is not the name of a group" },
-		{ "engines: [{name: docker}]\n", 1, 11, "an engine needs 'socket'" },
-		{ "engines: [{name: docker, sock: /x}]\n", 1, 26, "did you mean 'socket'?" },
-		{ "engines: [{name: ../x, socket: /x}]\n", 1, 18,
-		    "an engine's name has lower-case" },
-		{ "engines: [{name: a, socket: run/x}]\n", 1, 29,
-		    "'run/x' is not an absolute path" },
-		{ "engines:\n- {name: a, socket: /x}\n- {name: a, socket: /y}\n", 3, 3,
-		    "engine 'a' is given twice" },
+		/* The sockets that root's relay opens are for root's command line alone. */
+		{ "engines: []\n", 1, 1, "unknown key 'engines'" },
 		{ "promote: off\npromote: audit\n", 2, 1,
 		    "key 'promote' is given twice, first in line 1" },
 	};
@@ -212,7 +192,7 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
 		"onUnknown", "identifyTimeout", "closeNamed", "reviewerGroups", "adminGroups",
-		"engines", "maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
+		"maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
@@ -243,7 +223,6 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_given_is_the_defaults),
 		cmocka_unit_test(every_setting_arrives),
-		cmocka_unit_test(a_list_given_replaces_its_default),
 		cmocka_unit_test(errors_say_where_and_what),
 		cmocka_unit_test(a_missing_file_is_the_defaults_and_an_unreadable_one_is_not),
 		cmocka_unit_test(the_example_is_valid_complete_and_the_defaults),
