@@ -162,11 +162,12 @@ static const char *
 request(
     struct fixture *f, enum api_role role, const char *method, const char *path, const char *body)
 {
-	char *text = malloc(strlen(path) + strlen(body) + 256);
+	size_t size = strlen(path) + strlen(body) + 256;
+	char *text = malloc(size);
 	const char *answer;
 	int n;
 
-	n = sprintf(text,
+	n = snprintf(text, size,
 	    "%s %s HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s",
 	    method, path, strlen(body), body);
 	answer = call_raw(f, role, text, (size_t)n);
@@ -284,8 +285,9 @@ a_huge_body_is_refused(void **state)
 {
 	struct fixture *f = *state;
 	size_t len = API_MAX_BODY + 4096;
-	char *text = malloc(len + 256);
-	int n = sprintf(text,
+	size_t size = len + 256;
+	char *text = malloc(size);
+	int n = snprintf(text, size,
 	    "POST /v1/policy/validate HTTP/1.1\r\nHost: n\r\nConnection: close\r\n"
 	    "Content-Length: %zu\r\n\r\n",
 	    len);

@@ -370,12 +370,13 @@ static void
 a_large_policy_is_applied_in_reasonable_time(void **state)
 {
 	struct fixture *f = *state;
-	char *text = malloc(1 << 20), *at = text;
+	const size_t size = 1 << 20;
+	char *text = malloc(size), *at = text, *end = text + size;
 
-	at += sprintf(at, "%s", HEAD "edges:\n");
+	at += snprintf(at, size, "%s", HEAD "edges:\n");
 	for (unsigned port = 1; port <= 4900; port++)
-		at += sprintf(
-		    at, "  - {from: a, to: b, proto: tcp, port: %u, state: approved}\n", port);
+		at += snprintf(at, (size_t)(end - at),
+		    "  - {from: a, to: b, proto: tcp, port: %u, state: approved}\n", port);
 	assert_int_equal(apply(f, text, 0, &root), 0);
 	assert_int_equal(apply(f, text, 0, &root), 0);
 	assert_int_equal(f->c->policy->n_edges, 4900);
