@@ -441,7 +441,6 @@ int store_begin(struct store *s);
 int store_commit(struct store *s);
 void store_rollback(struct store *s);
 int store_put_edge(struct store *s, const struct peer_table *peers, const struct edge *e);
-int store_delete_edge(struct store *s, const char *id);
 int store_put_workload(struct store *s, const struct workload *w);
 int store_put_networks(struct store *s, const struct policy_network *n, size_t count);
 /* Of old revisions the record stays longer than the text, and neither for ever. */

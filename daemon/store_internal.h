@@ -9,8 +9,8 @@
 
 struct store {
 	sqlite3 *db;
-	sqlite3_stmt *put_edge, *delete_edge, *put_workload, *put_revision, *put_network,
-	    *put_denial, *trim_texts, *trim_revisions;
+	sqlite3_stmt *put_edge, *put_workload, *put_revision, *put_network, *put_denial,
+	    *trim_texts, *trim_revisions;
 };
 
 /* SQLite's code as a negative errno; 0 for success, a row and the end. */
