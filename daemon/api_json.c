@@ -409,12 +409,13 @@ json_status(struct controller *c)
 	json_object_set_new(o, "engine", json_engine(engine_main(c)));
 	json_object_set_new(o, "engines", json_engines(c));
 	json_object_set_new(o, "losses",
-	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",
 		(json_int_t)edge_table_overflow(c->edges), "captureRing",
 		(json_int_t)c->capture.ring_dropped, "reports", (json_int_t)c->capture.nflog_lost,
 		"captureUnsent", (json_int_t)c->capture.unsent, "attempts",
-		(json_int_t)attempt_lost(c->attempts)));
+		(json_int_t)attempt_lost(c->attempts), "denials",
+		(json_int_t)denial_evicted(c->denials)));
 	return o;
 }
 

@@ -420,6 +420,23 @@ doctor_engines(struct controller *c, json_t *list)
 		    first != NULL ? first->d.why : "no engine has been heard of yet");
 }
 
+/* A decision that no rule stands for must not look like one. */
+static void
+doctor_policy(struct controller *c, json_t *list)
+{
+	const struct policy_edge *e;
+	char detail[256];
+
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
+		if (!compile_unsupported(c->policy, w->name, &e))
+			continue;
+		snprintf(detail, sizeof(detail),
+		    "edge %s is decided but has no rule: domain names are not enforced yet", e->id);
+		add_check(list, "policy", "warn", detail);
+		return;
+	}
+}
+
 json_t *
 json_doctor(struct controller *c)
 {
@@ -438,6 +455,7 @@ json_doctor(struct controller *c)
 	snprintf(detail, sizeof(detail), "%zu attached, %zu could not be", attached, failed);
 	add_check(list, "namespaces", failed != 0 ? "warn" : "ok", detail);
 	doctor_conntrack(c, list);
+	doctor_policy(c, list);
 	snprintf(detail, sizeof(detail), "revision %llu", (unsigned long long)c->revision);
 	add_check(list, "store", "ok", detail);
 	return list;
