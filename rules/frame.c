@@ -8,65 +8,13 @@
  * malformed, so lengths inside the packet are compared with each other, and only the bytes up to
  * the ports are demanded of the capture.
  */
-#include "rules/frame.h"
-
-#include "rules/util.h"
+#include "rules/frame_internal.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 
-#define ETHERTYPE_IP4 0x0800
-#define ETHERTYPE_VLAN 0x8100
-#define ETHERTYPE_IP6 0x86dd
-#define ETHERTYPE_PPPOE 0x8864
-#define ETHERTYPE_QINQ 0x88a8
-#define ETHERTYPE_QINQ_OLD 0x9100
-
-#define PPP_IP4 0x0021
-#define PPP_IP6 0x0057
-
-#define COOKED_OUTGOING 4
-#define MAX_VLAN_TAGS 2
 #define MAX_EXTENSIONS 8
-
-/* The bytes that are left. pkt_len is what the packet says it has, len what was captured of it. */
-struct cursor {
-	const uint8_t *p;
-	size_t len, pkt_len;
-};
-
-static uint16_t
-be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t
-be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* Steps over n captured bytes. */
-static bool
-skip(struct cursor *c, size_t n)
-{
-	if (c->len < n || c->pkt_len < n)
-		return false;
-	c->p += n;
-	c->len -= n;
-	c->pkt_len -= n;
-	return true;
-}
-
-/* The packet ends after n bytes; what follows is padding. */
-static void
-limit(struct cursor *c, size_t n)
-{
-	c->pkt_len = MIN(c->pkt_len, n);
-	c->len = MIN(c->len, n);
-}
 
 static void
 set_payload(const uint8_t *buf, const struct cursor *c, struct frame_info *f)
@@ -187,8 +135,8 @@ parse_transport(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	}
 }
 
-static int
-parse_ip4(const uint8_t *buf, struct cursor c, struct frame_info *f)
+int
+frame_ip4(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	size_t header, total;
 	uint16_t frag;
@@ -258,8 +206,8 @@ is_extension(uint8_t type)
 	}
 }
 
-static int
-parse_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f)
+int
+frame_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	uint8_t next;
 	size_t total;
@@ -290,187 +238,18 @@ parse_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	return parse_transport(buf, c, f);
 }
 
-static int
-parse_ip(const uint8_t *buf, struct cursor c, struct frame_info *f)
+int
+frame_ip(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	if (c.len < 1)
 		return -EBADMSG;
-	return c.p[0] >> 4 == 6 ? parse_ip6(buf, c, f) : parse_ip4(buf, c, f);
-}
-
-/* From the PPP protocol field on; the field may be compressed to one byte (RFC 1661). */
-static int
-parse_ppp_protocol(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	uint16_t proto;
-	size_t width;
-
-	if (c.len < 1)
-		return -EBADMSG;
-	width = c.p[0] & 1 ? 1 : 2;
-	if (c.len < width)
-		return -EBADMSG;
-	proto = width == 1 ? c.p[0] : be16(c.p);
-	skip(&c, width);
-	if (proto == PPP_IP4)
-		return parse_ip4(buf, c, f);
-	if (proto == PPP_IP6)
-		return parse_ip6(buf, c, f);
-	return -ENODATA;
-}
-
-static int
-parse_ppp(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	if (c.len >= 2 && c.p[0] == 0xff && c.p[1] == 0x03)
-		skip(&c, 2);
-	return parse_ppp_protocol(buf, c, f);
-}
-
-static int
-parse_pppoe(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	size_t len;
-
-	if (c.len < 6 || c.p[0] != 0x11)
-		return -EBADMSG;
-	if (c.p[1] != 0)
-		return -ENODATA;
-	len = be16(c.p + 4);
-	skip(&c, 6);
-	limit(&c, len);
-	return parse_ppp_protocol(buf, c, f);
-}
-
-static int
-parse_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_info *f)
-{
-	unsigned tags = 0;
-
-	while (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD) {
-		if (tags++ == MAX_VLAN_TAGS)
-			return -ENODATA;
-		if (c.len < 4)
-			return -EBADMSG;
-		type = be16(c.p + 2);
-		skip(&c, 4);
-	}
-	switch (type) {
-	case ETHERTYPE_IP4:
-		return parse_ip4(buf, c, f);
-	case ETHERTYPE_IP6:
-		return parse_ip6(buf, c, f);
-	case ETHERTYPE_PPPOE:
-		return parse_pppoe(buf, c, f);
-	default:
-		return -ENODATA;
-	}
-}
-
-static int
-parse_ethernet(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	uint16_t type;
-
-	if (c.len < 14)
-		return -EBADMSG;
-	type = be16(c.p + 12);
-	skip(&c, 14);
-	return parse_ethertype(buf, c, type, f);
-}
-
-static int
-parse_sll(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	uint16_t type;
-
-	if (c.len < 16)
-		return -EBADMSG;
-	if (be16(c.p) == COOKED_OUTGOING)
-		f->flags |= FRAME_F_OUTGOING;
-	type = be16(c.p + 14);
-	skip(&c, 16);
-	return parse_ethertype(buf, c, type, f);
-}
-
-static int
-parse_sll2(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	uint16_t type;
-
-	if (c.len < 20)
-		return -EBADMSG;
-	type = be16(c.p);
-	f->ifindex = be32(c.p + 4);
-	if (c.p[10] == COOKED_OUTGOING)
-		f->flags |= FRAME_F_OUTGOING;
-	skip(&c, 20);
-	return parse_ethertype(buf, c, type, f);
-}
-
-/* BSD loopback. A file from another machine may have either byte order; no family is above 255. */
-static int
-parse_loopback(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	uint32_t family;
-
-	if (c.len < 4)
-		return -EBADMSG;
-	family = be32(c.p);
-	if (family > 0xffff)
-		family = __builtin_bswap32(family);
-	skip(&c, 4);
-	switch (family) {
-	case 2:
-		return parse_ip4(buf, c, f);
-	case 10: /* Linux */
-	case 24: /* NetBSD, OpenBSD */
-	case 28: /* FreeBSD */
-	case 30: /* Darwin */
-		return parse_ip6(buf, c, f);
-	default:
-		return -ENODATA;
-	}
-}
-
-typedef int (*link_parser)(const uint8_t *buf, struct cursor c, struct frame_info *f);
-
-static const struct {
-	int linktype;
-	link_parser parse;
-} links[] = {
-	{ FRAME_EN10MB, parse_ethernet },
-	{ FRAME_SLL2, parse_sll2 },
-	{ FRAME_SLL, parse_sll },
-	{ FRAME_RAW, parse_ip },
-	{ 14, parse_ip },  /* DLT_RAW of OpenBSD */
-	{ 101, parse_ip }, /* LINKTYPE_RAW */
-	{ FRAME_IPV4, parse_ip4 },
-	{ FRAME_IPV6, parse_ip6 },
-	{ FRAME_NULL, parse_loopback },
-	{ FRAME_LOOP, parse_loopback },
-	{ FRAME_PPP, parse_ppp },
-};
-
-static link_parser
-link_find(int linktype)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
-		if (links[i].linktype == linktype)
-			return links[i].parse;
-	return NULL;
-}
-
-bool
-frame_link_supported(int linktype)
-{
-	return link_find(linktype) != NULL;
+	return c.p[0] >> 4 == 6 ? frame_ip6(buf, c, f) : frame_ip4(buf, c, f);
 }
 
 int
 frame_parse(int linktype, const uint8_t *buf, size_t len, struct frame_info *ret)
 {
-	link_parser parse = link_find(linktype);
+	link_parser parse = frame_link_find(linktype);
 	struct cursor c = { buf, len, SIZE_MAX };
 	struct frame_info f;
 	int r;

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the two halves of the frame parser share: the cursor, and the way from the link to IP. */
+#ifndef NANOSEG_RULES_FRAME_INTERNAL_H
+#define NANOSEG_RULES_FRAME_INTERNAL_H
+
+#include "rules/frame.h"
+#include "rules/util.h"
+
+/* The bytes that are left. pkt_len is what the packet says it has, len what was captured of it. */
+struct cursor {
+	const uint8_t *p;
+	size_t len, pkt_len;
+};
+
+static inline uint16_t
+be16(const uint8_t *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t
+be32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* Steps over n captured bytes. */
+static inline bool
+skip(struct cursor *c, size_t n)
+{
+	if (c->len < n || c->pkt_len < n)
+		return false;
+	c->p += n;
+	c->len -= n;
+	c->pkt_len -= n;
+	return true;
+}
+
+/* The packet ends after n bytes; what follows is padding. */
+static inline void
+limit(struct cursor *c, size_t n)
+{
+	c->pkt_len = MIN(c->pkt_len, n);
+	c->len = MIN(c->len, n);
+}
+
+/* buf is where the frame began, for offsets. Each returns as frame_parse() does. */
+int frame_ip(const uint8_t *buf, struct cursor c, struct frame_info *f); /* by the version */
+int frame_ip4(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f);
+
+typedef int (*link_parser)(const uint8_t *buf, struct cursor c, struct frame_info *f);
+link_parser frame_link_find(int linktype);
+
+#endif
