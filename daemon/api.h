@@ -7,6 +7,7 @@
 #define NANOSEG_DAEMON_API_H
 
 #include "daemon/controller.h"
+#include "rules/json.h"
 
 struct MHD_Connection;
 struct gate_wait;
@@ -67,10 +68,6 @@ void gate_wait_free(struct gate_wait *g);
 void gate_release(struct controller *c);
 
 /* api_json.c: the contract's forms. Never NULL but for out of memory. */
-json_t *json_text(const char *text); /* escaped if it is not UTF-8; null for NULL */
-json_t *json_time(uint64_t ns);	     /* RFC 3339 UTC with milliseconds; null for 0 */
-json_t *json_peer(struct controller *c, peer_id id);
-json_t *json_edge(struct controller *c, const struct edge *e);
 json_t *json_flow(struct controller *c, const struct flow_record *f);
 json_t *json_denial(struct controller *c, const struct denial *d);
 json_t *json_status(struct controller *c);
@@ -78,8 +75,6 @@ json_t *json_status(struct controller *c);
 const struct engine_state *engine_main(const struct controller *c);
 json_t *json_graph(struct controller *c);
 json_t *json_doctor(struct controller *c);
-/* Sets proto, and port, ports or type (with code if it is not 0). */
-void json_set_port(json_t *o, uint8_t proto, uint16_t lo, uint16_t hi);
 const char *flow_verdict(uint8_t kind); /* "allow" "attempt" "deny" "audit" */
 
 #endif

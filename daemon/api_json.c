@@ -4,110 +4,9 @@
 #include "daemon/api.h"
 #include "rules/timefmt.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-
-json_t *
-json_text(const char *text)
-{
-	char safe[4096];
-	size_t len;
-
-	if (text == NULL)
-		return json_null();
-	len = strlen(text);
-	if (text_is_utf8(text, len))
-		return json_string(text);
-	text_escape(text, len, safe, sizeof(safe));
-	return json_string(safe);
-}
-
-json_t *
-json_time(uint64_t ns)
-{
-	char text[TIME_STRLEN + 8], whole[TIME_STRLEN];
-	uint64_t rest = ns % NSEC_PER_SEC;
-
-	if (ns == 0)
-		return json_null();
-	/* Milliseconds always, so that times sort as text. */
-	time_format(ns - rest, whole);
-	snprintf(text, sizeof(text), "%.19s.%03uZ", whole, (unsigned)(rest / NSEC_PER_MSEC));
-	return json_string(text);
-}
-
-json_t *
-json_peer(struct controller *c, peer_id id)
-{
-	const struct peer *p = peer_get(c->peers, id);
-	char text[PEER_STRLEN];
-
-	return p != NULL ? json_text(peer_format(p, text)) : json_null();
-}
-
-void
-json_set_port(json_t *o, uint8_t proto, uint16_t lo, uint16_t hi)
-{
-	const char *name = proto_name(proto);
-	char text[16];
-
-	if (name != NULL) {
-		json_object_set_new(o, "proto", json_string(name));
-	} else {
-		snprintf(text, sizeof(text), "%u", proto);
-		json_object_set_new(o, "proto", json_string(text));
-	}
-	if (proto_is_icmp(proto)) {
-		json_object_set_new(o, "type", json_integer(lo >> 8));
-		if ((lo & 0xff) != 0)
-			json_object_set_new(o, "code", json_integer(lo & 0xff));
-	} else if (lo == hi) {
-		json_object_set_new(o, "port", json_integer(lo));
-	} else {
-		snprintf(text, sizeof(text), "%u-%u", lo, hi);
-		json_object_set_new(o, "ports", json_string(text));
-	}
-}
-
-static json_t *
-json_flags(uint32_t flags)
-{
-	json_t *list = json_array();
-
-	for (uint32_t bit = 1; bit != 0; bit <<= 1)
-		if ((flags & bit) != 0 && edge_flag_name(bit) != NULL)
-			json_array_append_new(list, json_string(edge_flag_name(bit)));
-	return list;
-}
-
-json_t *
-json_edge(struct controller *c, const struct edge *e)
-{
-	json_t *o = json_object();
-
-	json_object_set_new(o, "id", json_string(e->id));
-	json_object_set_new(o, "from", json_peer(c, e->key.from));
-	json_object_set_new(o, "to", json_peer(c, e->key.to));
-	json_set_port(o, e->key.proto, e->key.port_lo, e->key.port_hi);
-	json_object_set_new(o, "state", json_string(edge_state_name(e->state)));
-	json_object_set_new(o, "flags", json_flags(e->flags));
-	json_object_set_new(o, "connections", json_integer((json_int_t)edge_connections(e)));
-	json_object_set_new(o, "bytes",
-	    e->evidence.bytes == UINT64_MAX ? json_null()
-					    : json_integer((json_int_t)e->evidence.bytes));
-	json_object_set_new(o, "firstSeen", json_time(e->evidence.first_seen_ns));
-	json_object_set_new(o, "lastSeen", json_time(e->evidence.last_seen_ns));
-	if (e->state != EDGE_PENDING) {
-		json_object_set_new(o, "reason", json_text(e->decision.reason));
-		json_object_set_new(o, "ticket", json_text(e->decision.ticket));
-		json_object_set_new(o, "approvedBy", json_text(e->decision.approved_by));
-		json_object_set_new(o, "expires", json_time(e->decision.expires_ns));
-	}
-	return o;
-}
 
 const char *
 flow_verdict(uint8_t kind)
@@ -148,15 +47,15 @@ json_flow(struct controller *c, const struct flow_record *f)
 	json_t *o = json_object();
 
 	json_object_set_new(o, "time", json_time(f->time_ns));
-	json_object_set_new(o, "from", json_peer(c, f->from));
-	json_object_set_new(o, "to", json_peer(c, f->to));
+	json_object_set_new(o, "from", json_peer(c->peers, f->from));
+	json_object_set_new(o, "to", json_peer(c->peers, f->to));
 	json_object_set_new(o, "src", json_addr(&f->tuple.src));
 	json_object_set_new(o, "dst", json_addr(&f->tuple.dst));
 	json_set_port(o, f->tuple.proto, f->tuple.dport, f->tuple.dport);
 	json_object_set_new(o, "verdict", json_string(flow_verdict(f->kind)));
 	set_edge_id(o, f->edge);
 	if (f->behind != PEER_ID_NONE)
-		json_object_set_new(o, "behind", json_peer(c, f->behind));
+		json_object_set_new(o, "behind", json_peer(c->peers, f->behind));
 	return o;
 }
 
@@ -167,8 +66,8 @@ json_denial(struct controller *c, const struct denial *d)
 
 	json_object_set_new(o, "id", json_string(d->id));
 	json_object_set_new(o, "verdict", json_string(flow_verdict(d->kind)));
-	json_object_set_new(o, "from", json_peer(c, d->key.from));
-	json_object_set_new(o, "to", json_peer(c, d->key.to));
+	json_object_set_new(o, "from", json_peer(c->peers, d->key.from));
+	json_object_set_new(o, "to", json_peer(c->peers, d->key.to));
 	json_object_set_new(o, "src", json_addr(&d->last.src));
 	json_object_set_new(o, "dst", json_addr(&d->last.dst));
 	json_set_port(o, d->key.proto, d->key.port_lo, d->key.port_hi);
@@ -443,14 +342,15 @@ json_graph(struct controller *c)
 		if (!segment_edge_selected(c, e))
 			continue;
 		used[e->key.from] = used[e->key.to] = true;
-		json_array_append_new(edges, json_edge(c, e));
+		json_array_append_new(edges, json_edge(c->peers, e));
 	}
 	for (peer_id id = 1; used != NULL && id <= n_peers; id++) {
 		const struct peer *p = peer_get(c->peers, id);
 
 		if (used[id] && p != NULL)
-			json_array_append_new(nodes, json_pack("{s:o, s:s}", "id", json_peer(c, id),
-							 "kind", kind_name(p->kind)));
+			json_array_append_new(
+			    nodes, json_pack("{s:o, s:s}", "id", json_peer(c->peers, id), "kind",
+				       kind_name(p->kind)));
 	}
 	return json_pack("{s:o, s:o}", "nodes", nodes, "edges", edges);
 }

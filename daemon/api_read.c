@@ -45,7 +45,7 @@ get_edges(const struct api_request *q, struct api_reply *r)
 		if ((want != 0 && (int)e->state != want) || (w != NULL && !touches(e, w)) ||
 		    !segment_edge_selected(q->c, e))
 			continue;
-		json_array_append_new(r->json, json_edge(q->c, e));
+		json_array_append_new(r->json, json_edge(q->c->peers, e));
 	}
 }
 
@@ -324,7 +324,7 @@ explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *sr
 	json_object_set_new(o, "reason", json_string(explain_reason(&ev, e)));
 	json_object_set_new(
 	    o, "approvedBy", e != NULL ? json_text(e->decision.approved_by) : json_null());
-	json_object_set_new(o, "evidence", e != NULL ? json_edge(q->c, e) : json_null());
+	json_object_set_new(o, "evidence", e != NULL ? json_edge(q->c->peers, e) : json_null());
 	json_object_set_new(o, "revision", json_integer((json_int_t)q->c->revision));
 	r->json = o;
 }

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The contract's JSON forms of what this library has. A field that is not known is present and
+ * null. */
+#include "rules/json.h"
+
+#include "rules/flow.h"
+#include "rules/timefmt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+json_t *
+json_text(const char *text)
+{
+	char safe[4096];
+	size_t len;
+
+	if (text == NULL)
+		return json_null();
+	len = strlen(text);
+	if (text_is_utf8(text, len))
+		return json_string(text);
+	text_escape(text, len, safe, sizeof(safe));
+	return json_string(safe);
+}
+
+json_t *
+json_time(uint64_t ns)
+{
+	char text[TIME_STRLEN + 8], whole[TIME_STRLEN];
+	uint64_t rest = ns % NSEC_PER_SEC;
+
+	if (ns == 0)
+		return json_null();
+	/* Milliseconds always, so that times sort as text. */
+	time_format(ns - rest, whole);
+	snprintf(text, sizeof(text), "%.19s.%03uZ", whole, (unsigned)(rest / NSEC_PER_MSEC));
+	return json_string(text);
+}
+
+json_t *
+json_peer(const struct peer_table *peers, peer_id id)
+{
+	const struct peer *p = peer_get(peers, id);
+	char text[PEER_STRLEN];
+
+	return p != NULL ? json_text(peer_format(p, text)) : json_null();
+}
+
+void
+json_set_port(json_t *o, uint8_t proto, uint16_t lo, uint16_t hi)
+{
+	const char *name = proto_name(proto);
+	char text[16];
+
+	if (name != NULL) {
+		json_object_set_new(o, "proto", json_string(name));
+	} else {
+		snprintf(text, sizeof(text), "%u", proto);
+		json_object_set_new(o, "proto", json_string(text));
+	}
+	if (proto_is_icmp(proto)) {
+		json_object_set_new(o, "type", json_integer(lo >> 8));
+		if ((lo & 0xff) != 0)
+			json_object_set_new(o, "code", json_integer(lo & 0xff));
+	} else if (lo == hi) {
+		json_object_set_new(o, "port", json_integer(lo));
+	} else {
+		snprintf(text, sizeof(text), "%u-%u", lo, hi);
+		json_object_set_new(o, "ports", json_string(text));
+	}
+}
+
+static json_t *
+json_flags(uint32_t flags)
+{
+	json_t *list = json_array();
+
+	for (uint32_t bit = 1; bit != 0; bit <<= 1)
+		if ((flags & bit) != 0 && edge_flag_name(bit) != NULL)
+			json_array_append_new(list, json_string(edge_flag_name(bit)));
+	return list;
+}
+
+json_t *
+json_edge(const struct peer_table *peers, const struct edge *e)
+{
+	json_t *o = json_object();
+
+	json_object_set_new(o, "id", json_string(e->id));
+	json_object_set_new(o, "from", json_peer(peers, e->key.from));
+	json_object_set_new(o, "to", json_peer(peers, e->key.to));
+	json_set_port(o, e->key.proto, e->key.port_lo, e->key.port_hi);
+	json_object_set_new(o, "state", json_string(edge_state_name(e->state)));
+	json_object_set_new(o, "flags", json_flags(e->flags));
+	json_object_set_new(o, "connections", json_integer((json_int_t)edge_connections(e)));
+	json_object_set_new(o, "bytes",
+	    e->evidence.bytes == UINT64_MAX ? json_null()
+					    : json_integer((json_int_t)e->evidence.bytes));
+	json_object_set_new(o, "firstSeen", json_time(e->evidence.first_seen_ns));
+	json_object_set_new(o, "lastSeen", json_time(e->evidence.last_seen_ns));
+	if (e->state != EDGE_PENDING) {
+		json_object_set_new(o, "reason", json_text(e->decision.reason));
+		json_object_set_new(o, "ticket", json_text(e->decision.ticket));
+		json_object_set_new(o, "approvedBy", json_text(e->decision.approved_by));
+		json_object_set_new(o, "expires", json_time(e->decision.expires_ns));
+	}
+	return o;
+}
