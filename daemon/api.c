@@ -111,6 +111,9 @@ identify_peer(struct api *a, int fd, struct api_request *q)
 	n = len / sizeof(gid_t);
 	groups[n++] = cred.gid;
 	snprintf(q->who.name, sizeof(q->who.name), "uid:%u", cred.uid);
+	q->who.is_process = true;
+	q->who.uid = cred.uid;
+	q->who.pid = cred.pid;
 	q->role = API_VIEWER;
 	if (has_group(groups, n, a->reviewers, a->n_reviewers))
 		q->role = API_REVIEWER;
@@ -135,6 +138,15 @@ find_in(const struct api_route *routes, const char *method, const char *path, bo
 }
 
 static void
+deny(const struct api_request *q, const struct api_route *route)
+{
+	char what[64];
+
+	snprintf(what, sizeof(what), "%s %s", route->method, route->path);
+	audit_denied(q->c->audit, &q->who, what);
+}
+
+static void
 dispatch(const struct api_request *q, const char *method, const char *path, struct api_reply *r)
 {
 	bool known = false;
@@ -142,6 +154,8 @@ dispatch(const struct api_request *q, const char *method, const char *path, stru
 
 	if (route == NULL)
 		route = find_in(api_write_routes, method, path, &known);
+	if (route == NULL)
+		route = find_in(api_audit_routes, method, path, &known);
 	if (route == NULL) {
 		api_fail(r, known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND, NULL,
 		    known ? "this path does not take %s" : "no such path", method);
@@ -152,6 +166,7 @@ dispatch(const struct api_request *q, const char *method, const char *path, stru
 			"root" };
 
 		/* The path is one of ours: routes are compared whole. */
+		deny(q, route);
 		log_info("API: %s refused: %s %s", q->who.name, route->method, route->path);
 		api_fail(r, MHD_HTTP_FORBIDDEN, NULL, "%s needs %s", path, needs[route->role]);
 		return;
@@ -283,7 +298,9 @@ answer(struct api *a, struct MHD_Connection *conn, struct api_reply *r)
 		json_decref(r->json);
 		if (text == NULL)
 			return MHD_NO;
-		resp = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+		resp = MHD_create_response_from_buffer(
+		    r->text != NULL && r->text_len != 0 ? r->text_len : strlen(text), text,
+		    MHD_RESPMEM_MUST_FREE);
 		if (resp == NULL)
 			free(text);
 	}
@@ -353,8 +370,11 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 		    API_MAX_BODY);
 	else if (info == NULL || identify_peer(a, info->connect_fd, &q) < 0)
 		api_fail(&r, MHD_HTTP_FORBIDDEN, NULL, "the caller cannot be identified");
-	else
+	else {
+		if (strcmp(method, MHD_HTTP_METHOD_GET) != 0)
+			actor_look(&q.who);
 		dispatch(&q, method, url, &r);
+	}
 	u->wait = r.wait;
 	if (u->wait != NULL && !gate_wait_answered(u->wait, conn)) {
 		MHD_suspend_connection(conn);

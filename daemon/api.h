@@ -38,6 +38,7 @@ struct api_reply {
 	unsigned status; /* 200 unless the handler says otherwise */
 	json_t *json;
 	char *text;
+	size_t text_len; /* 0: text ends at its NUL */
 	const char *content_type;
 	struct gate_wait *wait; /* answered later */
 	enum api_follow { FOLLOW_NONE, FOLLOW_FLOWS, FOLLOW_DENIALS } follow;
@@ -51,6 +52,7 @@ struct api_route {
 
 extern const struct api_route api_read_routes[];
 extern const struct api_route api_write_routes[];
+extern const struct api_route api_audit_routes[];
 
 /* A query argument, or NULL. */
 const char *api_arg(const struct api_request *q, const char *name);

@@ -283,6 +283,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	enforce_tick(c);
 	promote_tick(c);
 	gate_tick(c);
+	audit_tick(c->audit);
 	if (seconds % EVIDENCE_EVERY_S == 0)
 		save_evidence(c);
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
@@ -294,6 +295,7 @@ static void
 on_stop(void *arg)
 {
 	save_evidence(arg);
+	record_stop(arg);
 }
 
 static int
@@ -357,8 +359,10 @@ refuse(const char *what, const struct diag *d, int error, int code)
 	exit(code);
 }
 
+enum task { TASK_RUN, TASK_CHECK, TASK_RECORD_CLEANUP };
+
 static void
-parse_args(struct controller *c, int argc, char **argv, bool *ret_check)
+parse_args(struct controller *c, int argc, char **argv, enum task *ret_task)
 {
 	static const struct option options[] = {
 		{ "state-dir", required_argument, NULL, 'd' },
@@ -366,6 +370,7 @@ parse_args(struct controller *c, int argc, char **argv, bool *ret_check)
 		{ "only", required_argument, NULL, 'o' },
 		{ "socket", required_argument, NULL, 's' },
 		{ "check", no_argument, NULL, 'k' },
+		{ "record-cleanup", no_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int opt;
@@ -387,7 +392,10 @@ parse_args(struct controller *c, int argc, char **argv, bool *ret_check)
 			c->socket_path = optarg;
 			break;
 		case 'k':
-			*ret_check = true;
+			*ret_task = TASK_CHECK;
+			break;
+		case 'r':
+			*ret_task = TASK_RECORD_CLEANUP;
 			break;
 		default:
 			exit(2);
@@ -410,6 +418,9 @@ start(struct controller *c)
 	if ((r = store_open(c->state_dir, &d, &c->store)) < 0 || (r = segment_load(c, &d)) < 0)
 		refuse(
 		    "the store is not usable, the rules in the kernel stand", &d, r, EXIT_FAILURE);
+	if ((r = audit_open(c->state_dir, &c->audit)) < 0)
+		refuse("audit log", &d, r, EXIT_FAILURE);
+	record_start(c);
 	if ((r = role_loop_init(&c->loop, ROLE_CONTROLLER)) < 0 || (r = make_events(c)) < 0)
 		refuse("event loop", &d, r, EXIT_FAILURE);
 	if ((r = gate_new(c)) < 0)
@@ -424,20 +435,33 @@ start(struct controller *c)
 	c->loop.on_stop = on_stop;
 }
 
+/* For nanosegd --cleanup, which started us. */
+static int
+record_for_parent(const struct controller *c)
+{
+	struct actor who = { .name = "uid:0", .is_process = true, .pid = getppid() };
+
+	actor_look(&who);
+	priv_drop(ROLE_CONTROLLER, c->args.uid, c->args.gid);
+	return record_cleanup(c->state_dir, &who) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int
 main(int argc, char **argv)
 {
 	static struct controller c;
+	enum task task = TASK_RUN;
 	struct diag d = { 0 };
-	bool check = false;
 	int r;
 
 	role_parse_args(ROLE_CONTROLLER, &argc, argv, &c.args);
-	parse_args(&c, argc, argv, &check);
+	parse_args(&c, argc, argv, &task);
+	if (task == TASK_RECORD_CLEANUP)
+		return record_for_parent(&c);
 	r = config_load(c.config_path, &d, &c.config);
 	if (r < 0)
 		refuse(c.config_path, &d, r, CONFIG_INVALID);
-	if (check)
+	if (task == TASK_CHECK)
 		return EXIT_SUCCESS;
 	log_raise(c.config->log_level);
 	priv_drop(ROLE_CONTROLLER, c.args.uid, c.args.gid);
@@ -445,5 +469,6 @@ main(int argc, char **argv)
 	priv_seccomp(ROLE_CONTROLLER);
 	r = role_loop_run(&c.loop);
 	store_close(c.store);
+	audit_close(c.audit);
 	return r;
 }

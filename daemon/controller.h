@@ -18,11 +18,13 @@
  *   promote.c      automatic segmentation by the clock
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
+ *   audit*.c       the audit log
  *   api*.c         HTTP
  */
 #ifndef NANOSEG_DAEMON_CONTROLLER_H
 #define NANOSEG_DAEMON_CONTROLLER_H
 
+#include "daemon/audit.h"
 #include "daemon/conf.h"
 #include "daemon/proto.h"
 #include "daemon/role.h"
@@ -156,11 +158,6 @@ struct engine_state {
 	bool synced;
 };
 
-/* Who asks for a change; text goes to the store and the log. */
-struct actor {
-	char name[64]; /* "uid:0(root)", "promotion" */
-};
-
 struct controller {
 	struct role_args args;
 	struct role_loop loop;
@@ -169,6 +166,7 @@ struct controller {
 	uint64_t seed; /* of every hash over outside input */
 
 	struct store *store;
+	struct audit *audit;
 	struct api *api;
 	struct gate *gate;
 	struct peer_table *peers;
@@ -192,6 +190,7 @@ struct controller {
 	size_t n_networks;
 	uint64_t revision;
 	struct policy *policy; /* of `revision`, built from the tables; never NULL */
+	char policy_digest[AUDIT_HASH_STRLEN]; /* of its stored text; "": not known */
 	peer_id peer_host, peer_internet, peer_multicast;
 
 	struct w_hello warden;
@@ -372,7 +371,7 @@ void attempt_answered(struct controller *c, const struct tuple *t, uint64_t time
 void attempt_tick(struct controller *c); /* unanswered ones become records */
 uint64_t attempt_lost(const struct attempt_table *t);
 
-/* segment.c: every change is durable in the store before the function returns 0. */
+/* segment.c: every change is on record and durable in the store before the function returns 0. */
 struct mode_change {
 	struct workload *workload;
 	enum wl_mode mode;
@@ -482,8 +481,16 @@ struct store_loader {
 	int (*revision)(void *arg, uint64_t newest);
 };
 int store_load(struct store *s, const struct store_loader *l, struct diag *d);
+/* The text of a revision, malloc'ed. -ENOENT: there is none, or it is no longer kept. */
+int store_get_revision(struct store *s, uint64_t number, char **ret);
 /* The newest first, at most max; a JSON array of {revision, time, actor, action, reason}. */
 json_t *store_revisions(struct store *s, size_t max);
+
+/* record.c */
+void record_start(struct controller *c);
+void record_stop(struct controller *c);
+/* For the program that removes everything, the daemon being dead. 0, or a negative errno, said. */
+int record_cleanup(const char *state_dir, const struct actor *who);
 
 /* api.c */
 int api_new(struct controller *c, struct api **ret);

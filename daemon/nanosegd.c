@@ -249,6 +249,28 @@ check_first(const struct held *h)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+/* A program of the role records it, so that nothing here has to know how. */
+static void
+record_cleanup(const struct held *h, struct sup_config *cfg)
+{
+	char uid[16], gid[16];
+	const char *argv[] = { NULL, "--instance", cfg->instance, "--uid", uid, "--gid", gid,
+		"--state-dir", h->state_dir, "--record-cleanup", NULL };
+	int status = 1;
+	pid_t pid;
+
+	if (place_find_ids(&cfg->ids) < 0)
+		return;
+	snprintf(uid, sizeof(uid), "%u", cfg->ids.uid[ROLE_CONTROLLER]);
+	snprintf(gid, sizeof(gid), "%u", cfg->ids.gid[ROLE_CONTROLLER]);
+	pid = fork();
+	if (pid == 0)
+		_exit(exec_program(h->role_dir, "nanoseg-controller", argv));
+	/* A full disk must not keep anyone from removing us. */
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status != 0)
+		log_warn("the cleanup is not in the audit log of %s", h->state_dir);
+}
+
 static void
 keeper_path(const struct held *h, struct sup_config *cfg)
 {
@@ -296,6 +318,8 @@ run_cleanup(const struct options *o, struct held *h, struct sup_config *cfg)
 		    sup_keeper_stop(cfg) < 0)
 			return 1;
 	}
+	if (r == 0)
+		record_cleanup(h, cfg);
 	/* Nothing is enforced any more: the start gate must not refuse for a daemon that is gone.
 	 */
 	if (h->state_fd >= 0 && unlinkat(h->state_fd, "enforced", 0) < 0 && errno != ENOENT)

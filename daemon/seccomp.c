@@ -155,6 +155,10 @@ static const struct {
 	{ "utimensat", G_STORE },
 	{ "msync", G_STORE },
 	{ "copy_file_range", G_STORE },
+	/* Is the clock synchronized? Setting it takes a capability. */
+	{ "adjtimex", G_STORE },
+	{ "clock_adjtime", G_STORE },
+	{ "clock_adjtime64", G_STORE },
 
 	{ "accept4", G_HTTP | G_ACCEPT },
 	{ "accept", G_HTTP | G_ACCEPT },

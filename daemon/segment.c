@@ -10,28 +10,50 @@
 #include <errno.h>
 #include <string.h>
 
-/* Writes all that is dirty and the revision's record, durably. */
+/* A change that is to become a revision. */
+struct change {
+	const char *action, *reason, *ticket;
+	const struct actor *who;
+	const struct undo *undo;
+};
+
+/* On record before it is stored: nothing changes without. */
 static int
-commit_revision(struct controller *c, const char *action, const char *reason,
-    const struct actor *who, const struct policy *p)
+record_change(struct controller *c, const struct change *ch, const char *digest,
+    const char *failure, struct diag *d)
 {
-	_cleanup_free_ char *text = NULL;
-	json_t *tree = policy_to_json(p);
+	bool failed = failure != NULL;
+	json_t *before = revision_json(c->revision - 1, c->policy_digest);
+	struct audit_record r = { .event = ch->action,
+		.who = ch->who,
+		.reason = ch->reason,
+		.ticket = ch->ticket,
+		.before = before,
+		.after = failed ? json_incref(before) : revision_json(c->revision, digest),
+		.result = failure };
+
+	if (c->audit == NULL) {
+		json_decref(r.before);
+		json_decref(r.after);
+		return 0;
+	}
+	r.subject = change_subject(c, ch->undo);
+	return audit_write(c->audit, &r, d);
+}
+
+static int
+put_revision(struct controller *c, const struct change *ch, const char *text)
+{
 	struct store_revision rev = { .number = c->revision,
 		.time_ns = now_real(),
-		.actor = who->name,
-		.action = action,
-		.reason = reason };
+		.actor = ch->who->name,
+		.action = ch->action,
+		.reason = ch->reason,
+		.policy_json = text };
 	size_t pos = 0;
 	struct edge *e;
-	int r;
+	int r = store_begin(c->store);
 
-	text = tree != NULL ? json_dumps(tree, JSON_COMPACT) : NULL;
-	json_decref(tree);
-	if (text == NULL)
-		return -ENOMEM;
-	rev.policy_json = text;
-	r = store_begin(c->store);
 	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL)
 		if (e->dirty)
 			r = store_put_edge(c->store, c->peers, e);
@@ -40,13 +62,40 @@ commit_revision(struct controller *c, const char *action, const char *reason,
 			r = store_put_workload(c->store, w);
 	if (r == 0)
 		r = store_put_networks(c->store, c->networks, c->n_networks);
+	return r == 0 ? store_put_revision(c->store, &rev) : r;
+}
+
+/* Writes all that is dirty, the audit record and the revision's own, durably. */
+static int
+commit_revision(
+    struct controller *c, const struct change *ch, const struct policy *p, struct diag *d)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *tree = policy_to_json(p);
+	char digest[AUDIT_HASH_STRLEN];
+	struct diag ignored;
+	int r;
+
+	text = tree != NULL ? json_dumps(tree, JSON_COMPACT) : NULL;
+	json_decref(tree);
+	if (text == NULL)
+		return -ENOMEM;
+	audit_digest(text, strlen(text), digest);
+	r = put_revision(c, ch, text);
 	if (r == 0)
-		r = store_put_revision(c->store, &rev);
-	if (r == 0)
-		r = store_commit(c->store);
-	if (r < 0)
+		r = record_change(c, ch, digest, NULL, d);
+	if (r < 0) {
 		store_rollback(c->store);
-	return r;
+		return r;
+	}
+	r = store_commit(c->store);
+	if (r < 0) {
+		store_rollback(c->store);
+		record_change(c, ch, digest, "failed: not stored", &ignored);
+		return r;
+	}
+	memcpy(c->policy_digest, digest, sizeof(digest));
+	return 0;
 }
 
 static void
@@ -63,8 +112,7 @@ clear_dirty(struct controller *c)
 
 /* Makes the change the current revision, or leaves everything as it was. */
 static int
-finish_change(struct controller *c, const char *action, const char *reason, const struct actor *who,
-    struct diag *d)
+finish_change(struct controller *c, const struct change *ch, struct diag *d)
 {
 	_cleanup_(policy_freep) struct policy *p = NULL;
 	int r;
@@ -74,18 +122,20 @@ finish_change(struct controller *c, const char *action, const char *reason, cons
 	if (r == 0 && gate_enforces(c))
 		r = gate_mark(c, true);
 	if (r == 0)
-		r = commit_revision(c, action, reason, who, p);
+		r = commit_revision(c, ch, p, d);
 	if (r < 0) {
 		c->revision--;
-		diag_set(
-		    d, 0, 0, "the change was not stored, nothing is changed: %s", strerror(-r));
+		if (d->msg[0] == '\0')
+			diag_set(d, 0, 0, "the change was not stored, nothing is changed: %s",
+			    strerror(-r));
 		return r;
 	}
 	clear_dirty(c);
 	edge_table_drop_aliases(c->edges);
 	policy_free(c->policy);
 	c->policy = steal_ptr(p);
-	log_info("revision %llu: %s by %s", (unsigned long long)c->revision, action, who->name);
+	log_info(
+	    "revision %llu: %s by %s", (unsigned long long)c->revision, ch->action, ch->who->name);
 	gate_tick(c);
 	enforce_schedule(c);
 	return 0;
@@ -151,6 +201,11 @@ segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge
 {
 	struct edge_decision given = *decision;
 	struct undo u;
+	const struct change ch = { .action = state == EDGE_APPROVED ? "approve" : "deny",
+		.reason = decision->reason,
+		.ticket = decision->ticket,
+		.who = who,
+		.undo = &u };
 	int r = 0;
 
 	undo_start(&u, c);
@@ -168,8 +223,7 @@ segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge
 			explain_failure(d, ids[i], r);
 	}
 	if (r == 0)
-		r = finish_change(
-		    c, state == EDGE_APPROVED ? "approve" : "deny", decision->reason, who, d);
+		r = finish_change(c, &ch, d);
 	if (r < 0)
 		undo_roll_back(&u, c);
 	else
@@ -205,6 +259,7 @@ segment_set_modes(struct controller *c, const struct mode_change *changes, size_
     const char *reason, const struct actor *who, struct diag *d)
 {
 	struct undo u;
+	const struct change ch = { .action = "mode", .reason = reason, .who = who, .undo = &u };
 	int r = 0;
 
 	undo_start(&u, c);
@@ -215,7 +270,7 @@ segment_set_modes(struct controller *c, const struct mode_change *changes, size_
 			changes[i].workload->auto_promoted = false;
 	}
 	if (r == 0)
-		r = finish_change(c, "mode", reason, who, d);
+		r = finish_change(c, &ch, d);
 	if (r < 0)
 		undo_roll_back(&u, c);
 	undo_done(&u);
@@ -368,6 +423,9 @@ segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expe
 {
 	struct policy_network *networks;
 	struct undo u;
+	const struct change ch = {
+		.action = "policy-apply", .reason = reason, .who = who, .undo = &u
+	};
 	int r;
 
 	if (expected != 0 && expected != c->revision) {
@@ -388,7 +446,7 @@ segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expe
 	if (r == 0)
 		r = apply_workloads(c, &u, p, reason);
 	if (r == 0)
-		r = finish_change(c, "policy apply", reason, who, d);
+		r = finish_change(c, &ch, d);
 	else
 		diag_set(d, 0, 0, "the policy was not applied, nothing is changed: %s",
 		    r == -ENOSPC ? "too many edges or workloads" : strerror(-r));
@@ -436,6 +494,7 @@ segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
 		.approved_by = (char *)who.name,
 		.decided_ns = now_real() };
 	struct undo u;
+	const struct change ch = { .action = "promote", .reason = reason, .who = &who, .undo = &u };
 	int r;
 
 	undo_start(&u, c);
@@ -444,7 +503,7 @@ segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
 		r = set_mode(&u, w, mode, direction, reason);
 	if (r == 0) {
 		w->auto_promoted = true;
-		r = finish_change(c, "promote", reason, &who, d);
+		r = finish_change(c, &ch, d);
 	}
 	if (r < 0)
 		undo_roll_back(&u, c);

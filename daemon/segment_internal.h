@@ -49,6 +49,12 @@ struct undo {
 	bool has_networks;
 };
 
+/* segment_audit.c: what a change is about, for its record: {edges, edgeCount, what, workloads,
+ * modes}. */
+json_t *change_subject(struct controller *c, const struct undo *u);
+/* {revision, digest} */
+json_t *revision_json(uint64_t revision, const char *digest);
+
 void undo_start(struct undo *u, struct controller *c);
 /* created: the edge is there only for this change. 0 or -ENOMEM. */
 int undo_save_edge(struct undo *u, struct edge *e, bool created);

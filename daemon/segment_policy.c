@@ -324,9 +324,12 @@ segment_load(struct controller *c, struct diag *d)
 		.denial = load_denial,
 		.revision = load_revision,
 	};
+	_cleanup_free_ char *text = NULL;
 	int r = store_load(c->store, &l, d);
 
 	if (r < 0)
 		return r;
+	if (c->revision != 0 && store_get_revision(c->store, c->revision, &text) == 0)
+		audit_digest(text, strlen(text), c->policy_digest);
 	return segment_build_policy(c, false, &c->policy);
 }

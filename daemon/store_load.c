@@ -232,6 +232,29 @@ text_json(const char *text)
 	return json_string(safe);
 }
 
+int
+store_get_revision(struct store *s, uint64_t number, char **ret)
+{
+	sqlite3_stmt *st;
+	char *text = NULL;
+	int rc = sqlite3_prepare_v2(
+	    s->db, "SELECT policy FROM revision WHERE number = ?", -1, &st, NULL);
+
+	if (rc != SQLITE_OK)
+		return store_error(rc);
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)number);
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW)
+		text = column_dup(st, 0);
+	sqlite3_finalize(st);
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return store_error(rc);
+	if (text == NULL)
+		return -ENOENT;
+	*ret = text;
+	return 0;
+}
+
 json_t *
 store_revisions(struct store *s, size_t max)
 {

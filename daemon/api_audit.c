@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The audit log over the API: its bytes as they are on the disk, so that whoever asks verifies for
+ * himself; and records of what the command line did to files without the daemon.
+ */
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <string.h>
+
+#define CHUNK (1u << 20)
+
+static void
+get_audit(const struct api_request *q, struct api_reply *r)
+{
+	char hash[AUDIT_HASH_STRLEN];
+	json_t *head = NULL;
+	uint64_t seq;
+
+	if (audit_head(q->c->audit, &seq, hash))
+		head = json_pack("{s:I, s:s}", "seq", (json_int_t)seq, "hash", hash);
+	r->json = json_pack("{s:o, s:o}", "head", head != NULL ? head : json_null(), "segments",
+	    audit_list(q->c->audit));
+}
+
+static void
+get_segment(const struct api_request *q, struct api_reply *r)
+{
+	const char *name = api_arg(q, "name"), *offset = api_arg(q, "offset");
+	char *end = NULL;
+	uint64_t at = offset != NULL ? strtoull(offset, &end, 10) : 0;
+	int ret;
+
+	if (name == NULL || (offset != NULL && (*offset < '0' || *offset > '9' || *end != '\0')) ||
+	    at > INT64_MAX) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expected the name of a segment and an "
+		    "offset");
+		return;
+	}
+	ret = audit_read(q->c->audit, name, at, CHUNK, &r->text, &r->text_len);
+	if (ret < 0) {
+		api_fail(r,
+		    ret == -ENOENT || ret == -EINVAL ? MHD_HTTP_NOT_FOUND
+						     : MHD_HTTP_INTERNAL_SERVER_ERROR,
+		    NULL, "the segment cannot be read: %s", strerror(-ret));
+		return;
+	}
+	r->text[r->text_len] = '\0';
+	r->content_type = "application/octet-stream";
+}
+
+/* The start gate is wired by the command line, as root, in files. */
+static void
+post_gate_change(const struct api_request *q, struct api_reply *r)
+{
+	const char *action = NULL, *engine = NULL, *result = NULL;
+	json_t *o = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES, NULL);
+	struct audit_record rec = { .event = "gate", .who = &q->who };
+	struct diag d = { 0 };
+	int ret;
+
+	if (json_unpack(o, "{s:s, s?s, s?s !}", "action", &action, "engine", &engine, "result",
+		&result) < 0 ||
+	    (strcmp(action, "install") != 0 && strcmp(action, "remove") != 0) ||
+	    (engine != NULL && strlen(engine) > 32) || (result != NULL && strlen(result) > 128)) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "expected {action, engine?, result?}");
+		json_decref(o);
+		return;
+	}
+	rec.subject =
+	    json_pack("{s:s, s:s}", "action", action, "engine", engine != NULL ? engine : "all");
+	rec.result = result;
+	ret = audit_write(q->c->audit, &rec, &d);
+	json_decref(o);
+	if (ret < 0)
+		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "%s", d.msg);
+	else
+		r->json = json_pack("{s:b}", "recorded", 1);
+}
+
+const struct api_route api_audit_routes[] = {
+	{ "GET", "/v1/audit", API_VIEWER, get_audit },
+	{ "GET", "/v1/audit/segment", API_VIEWER, get_segment },
+	{ "POST", "/v1/audit/gate", API_ROOT, post_gate_change },
+	{ NULL, NULL, API_VIEWER, NULL },
+};
