@@ -22,6 +22,7 @@ static const struct table_col cols[] = {
 	{ "BY", COL_WIDE, 0, 0 },
 	{ "TICKET", COL_WIDE | COL_EMPTY, 0, 0 },
 	{ "EXPIRES", COL_WIDE | COL_EMPTY, 0, 0 },
+	{ "BEHIND", COL_WIDE | COL_EMPTY, 0, 0 },
 	{ "REASON", COL_WIDE, 0, 0 },
 };
 
@@ -30,6 +31,7 @@ add_edge(struct table *t, const json_t *e, uint64_t now_ns, char letters[static 
 {
 	const char *state = show_text(e, "state", "?");
 	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
+	char behind[SHOW_BEHIND_LEN];
 	size_t n = strlen(letters);
 
 	table_cell(t, show_text(e, "id", "?"), COLOUR_NONE);
@@ -50,6 +52,7 @@ add_edge(struct table *t, const json_t *e, uint64_t now_ns, char letters[static 
 	table_cell(t, show_text(e, "approvedBy", "-"), COLOUR_NONE);
 	table_cell(t, show_text(e, "ticket", "-"), COLOUR_NONE);
 	table_cell(t, show_text(e, "expires", "-"), COLOUR_NONE);
+	table_cell(t, show_behind(e, behind), COLOUR_NONE);
 	table_cell(t, show_text(e, "reason", "-"), COLOUR_NONE);
 }
 

@@ -43,7 +43,7 @@ draw(const struct cli *cli, const json_t *answer, FILE *f, void *arg)
 	static const struct table_col cols[] = { { NULL, 0, 0, 0 }, { NULL, COL_CUT, 20, 0 } };
 	const char *verdict = show_text(answer, "verdict", "?");
 	_cleanup_(table_freep) struct table *t = NULL;
-	char port[SHOW_PORT_LEN];
+	char port[SHOW_PORT_LEN], behind[SHOW_BEHIND_LEN];
 	int r = table_new(cols, ARRAY_SIZE(cols), &t);
 
 	if (r < 0)
@@ -53,6 +53,9 @@ draw(const struct cli *cli, const json_t *answer, FILE *f, void *arg)
 	add(t, "from", show_peer(show_text(answer, "from", "?")), COLOUR_NONE);
 	add(t, "to", show_peer(show_text(answer, "to", "?")), COLOUR_NONE);
 	add(t, "port", show_port(answer, port), COLOUR_NONE);
+	if (strcmp(show_behind(answer, behind), "-") != 0)
+		add(t, "behind it", behind, COLOUR_NONE);
+	add(t, "admits", show_text(answer, "admits", NULL), COLOUR_NONE);
 	add_edge(t, answer);
 	add(t, "rule", show_text(answer, "rule", NULL), COLOUR_NONE);
 	table_cell(t, "revision", COLOUR_NONE);

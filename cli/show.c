@@ -57,6 +57,25 @@ show_peer(const char *peer)
 }
 
 const char *
+show_behind(const json_t *o, char buf[static SHOW_BEHIND_LEN])
+{
+	const char *one = show_text(o, "behind", NULL), *each;
+	const json_t *list = show_in(o, "behindAnyOf"), *e;
+	size_t i, len = 0;
+
+	snprintf(buf, SHOW_BEHIND_LEN, "%s", one != NULL ? show_peer(one) : "-");
+	json_array_foreach(list, i, e)
+	{
+		each = json_string_value(e);
+		if (each == NULL || len >= SHOW_BEHIND_LEN)
+			continue;
+		len += (size_t)snprintf(buf + len, SHOW_BEHIND_LEN - len, "%s%s",
+		    len > 0 ? " or " : "", show_peer(each));
+	}
+	return buf;
+}
+
+const char *
 show_port(const json_t *o, char buf[static SHOW_PORT_LEN])
 {
 	const char *proto = show_text(o, "proto", "?"), *ports = show_text(o, "ports", NULL);

@@ -19,6 +19,9 @@ const json_t *show_in(const json_t *o, const char *key);
 
 /* "workload:shop/web" is "shop/web" unless that would read as a keyword or an address. Borrowed. */
 const char *show_peer(const char *peer);
+/* The workload behind a port of the host, or all that it may be: "a or b"; "-" if none is known. */
+#define SHOW_BEHIND_LEN 600
+const char *show_behind(const json_t *o, char buf[static SHOW_BEHIND_LEN]);
 /* "tcp/8000", "udp/8000-8010", "icmp/8", "icmp/3.1"; "?" where nothing fits. */
 #define SHOW_PORT_LEN 64
 const char *show_port(const json_t *o, char buf[static SHOW_PORT_LEN]);

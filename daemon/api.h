@@ -71,6 +71,8 @@ void gate_release(struct controller *c);
 
 /* api_json.c: the contract's forms. Never NULL but for out of memory. */
 json_t *json_flow(struct controller *c, const struct flow_record *f);
+/* With the workload behind it, if its port is one of the host. */
+json_t *json_edge_behind(struct controller *c, const struct edge *e);
 json_t *json_denial(struct controller *c, const struct denial *d);
 json_t *json_status(struct controller *c);
 /* The one to show where there is room for one: the first that answers. NULL: none is known. */

@@ -8,6 +8,15 @@
 #include <stdio.h>
 #include <string.h>
 
+json_t *
+json_edge_behind(struct controller *c, const struct edge *e)
+{
+	json_t *o = json_edge(c->peers, e);
+
+	published_set_behind(c, o, &e->key, e);
+	return o;
+}
+
 const char *
 flow_verdict(uint8_t kind)
 {
@@ -342,7 +351,7 @@ json_graph(struct controller *c)
 		if (!segment_edge_selected(c, e))
 			continue;
 		used[e->key.from] = used[e->key.to] = true;
-		json_array_append_new(edges, json_edge(c->peers, e));
+		json_array_append_new(edges, json_edge_behind(c, e));
 	}
 	for (peer_id id = 1; used != NULL && id <= n_peers; id++) {
 		const struct peer *p = peer_get(c->peers, id);

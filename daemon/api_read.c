@@ -45,7 +45,7 @@ get_edges(const struct api_request *q, struct api_reply *r)
 		if ((want != 0 && (int)e->state != want) || (w != NULL && !touches(e, w)) ||
 		    !segment_edge_selected(q->c, e))
 			continue;
-		json_array_append_new(r->json, json_edge(q->c->peers, e));
+		json_array_append_new(r->json, json_edge_behind(q->c, e));
 	}
 }
 
@@ -299,6 +299,7 @@ explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *sr
     struct asked *dst, struct tuple *t)
 {
 	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(q->c);
+	struct edge_key key = { .proto = t->proto, .port_lo = t->dport, .port_hi = t->dport };
 	struct evaluation ev;
 	const struct edge *e;
 	char text[PEER_STRLEN];
@@ -319,12 +320,17 @@ explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *sr
 	json_object_set_new(o, "to", json_text(peer_format(&dst->peer, text)));
 	json_set_port(o, t->proto, t->dport, t->dport);
 	e = explain_edge(q, &ev, src, dst, t);
+	key.to = peer_lookup(q->c->peers, &dst->peer);
+	published_set_behind(q->c, o, &key, e);
+	if (src->peer.kind == PEER_HOST && dst->workload != NULL)
+		json_object_set_new(
+		    o, "admits", published_admits(q->c, dst->workload, t->proto, t->dport));
 	json_object_set_new(o, "edge", e != NULL ? json_string(e->id) : json_null());
 	explain_rule(q, o, inv, &ev, t, src->workload, dst->workload);
 	json_object_set_new(o, "reason", json_string(explain_reason(&ev, e)));
 	json_object_set_new(
 	    o, "approvedBy", e != NULL ? json_text(e->decision.approved_by) : json_null());
-	json_object_set_new(o, "evidence", e != NULL ? json_edge(q->c->peers, e) : json_null());
+	json_object_set_new(o, "evidence", e != NULL ? json_edge_behind(q->c, e) : json_null());
 	json_object_set_new(o, "revision", json_integer((json_int_t)q->c->revision));
 	r->json = o;
 }

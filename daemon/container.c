@@ -36,6 +36,7 @@ container_unlink(struct controller *c, struct container **slot)
 	*slot = k->next;
 	c->n_containers--;
 	c->n_sharing -= k->shares[0] != '\0';
+	published_remove(c, k);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		if (i->container == k)
 			i->container = NULL;
@@ -50,6 +51,7 @@ container_free(struct container *k)
 	free(k->name);
 	free(k->image);
 	free(k->image_id);
+	free(k->ports);
 	free(k);
 }
 
@@ -240,7 +242,7 @@ container_read(struct container *k, const json_t *o)
 	k->nameless = f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0');
 	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
 	k->existing = started != NULL && strcmp(started, "existing") == 0;
-	return 0;
+	return published_read(k, json_object_get(o, "ports"));
 }
 
 /* Is the container that it was found by a guest of that one? */
@@ -290,6 +292,7 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 	*slot = k;
 	c->n_containers++;
 	c->n_sharing += k->shares[0] != '\0';
+	published_add(c, k);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
 			instance_identify(i);

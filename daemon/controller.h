@@ -9,6 +9,7 @@
  *   roster.c       the workloads
  *   resolve.c      address -> peer
  *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
+ *   published.c    which workloads are behind the host's ports
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
@@ -69,6 +70,9 @@ struct container {
 	bool from_files; /* no engine keeps us informed: forgotten with its instance */
 	char shares[65]; /* the container whose network namespace it uses, or "" */
 	unsigned grade;	 /* GRADE_* */
+	struct container *next_publisher;
+	struct published *ports; /* of the host, that lead to it */
+	size_t n_ports;
 };
 
 enum attach_state {
@@ -182,6 +186,7 @@ struct controller {
 	size_t n_instances, n_settling;
 	struct instance *host;
 	struct container *containers[1024];
+	struct container *publishers; /* those with ports */
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
 	size_t n_workloads;
@@ -308,6 +313,23 @@ int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
 void observe_host(struct controller *c);
 /* Settles the direction of a connection seen in i, by who listens. True if it could be told. */
 bool observe_orient(struct instance *i, struct tuple *t);
+
+/* published.c */
+/* Takes the container's `ports` (see discovery.h). */
+int published_read(struct container *k, const json_t *ports);
+void published_add(struct controller *c, struct container *k);
+void published_remove(struct controller *c, struct container *k);
+/* The workload behind an address and port of the host; PEER_ID_NONE: none, or more than one. */
+peer_id published_find(
+    const struct controller *c, const struct addr *a, uint8_t proto, uint16_t port);
+/*
+ * "behind": the workload that an edge's port leads to, or "behindAnyOf": several; nothing where
+ * none is known. edge may be NULL: what is published alone.
+ */
+void published_set_behind(
+    struct controller *c, json_t *o, const struct edge_key *key, const struct edge *edge);
+/* Whom an edge from the host to that port of the workload admits. */
+json_t *published_admits(struct controller *c, const char *workload, uint8_t proto, uint16_t port);
 
 /* learn.c */
 void learn_flow(struct controller *c, const struct flow_event *ev);

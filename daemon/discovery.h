@@ -19,6 +19,9 @@
  *   pid            integer  first process as the host sees it, 0 while unknown
  *   sandbox        string   basename of the namespace's file, "" while unknown
  *   shares         string   id of the container whose network namespace it uses, or ""
+ *   ports          array    published: {proto, address ("": any of the host's), port, last, to}: the
+ *                           host's ports from port to last lead to the container's from `to` on
+ *   portsLeftOut   integer  published ranges beyond 256, or malformed
  *   podLabels      bool     from files of "cri" only: the pod's labels are among labels
  *   pod            string   name of the Podman pod with shared namespaces, or ""
  *   grade          array    words of daemon/grade.h; null while unknown

@@ -261,14 +261,20 @@ container_facts(const json_t *o, struct docker_container *c)
 	const json_t *created = json_object_get(o, "Created");
 	const char *name = name_of(o), *state = string_of(o, "State");
 	struct label_sink s = { .labels = NULL };
+	json_int_t ports_left_out = 0;
+	json_t *ports = NULL;
 	bool altered = false;
-	int r;
+	int r, r2;
 
 	c->facts = json_object();
 	if (c->facts == NULL)
 		return -ENOMEM;
 	r = labels_take(json_object_get(o, "Labels"), &s);
 	fact(c->facts, "labels", s.labels, &r);
+	r2 = docker_ports(json_object_get(o, "Ports"), &ports, &ports_left_out);
+	r = r2 < 0 ? r2 : r;
+	fact(c->facts, "ports", ports, &r);
+	fact(c->facts, "portsLeftOut", json_integer(ports_left_out), &r);
 	fact(c->facts, "id", json_string(c->id), &r);
 	fact(c->facts, "name", docker_text_copy(name, DOCKER_MAX_TEXT, &altered), &r);
 	fact(c->facts, "nameGenerated", json_boolean(workload_name_is_generated(name)), &r);

@@ -23,6 +23,7 @@
 #define DOCKER_MAX_LABEL_BYTES (64u << 10) /* keys and values of one container or image */
 #define DOCKER_MAX_TEXT 4096		   /* a name, an image reference; cut with a hash */
 #define DOCKER_MAX_IN_PODS 8192		   /* containers of all pods */
+#define DOCKER_MAX_PORTS 256		   /* published ranges of ports of one container */
 #define DOCKER_MAX_KEY 1024		   /* a label's key; a longer one is left out */
 #define DOCKER_MAX_VALUE 2048		   /* a label's value; cut with a hash */
 
@@ -44,13 +45,19 @@ struct docker_container {
 	char image_id[DOCKER_IMAGE_ID_LEN + 1]; /* "" if the engine gave none that is one */
 	bool running;				/* running or paused */
 	json_t *facts; /* owned: id, name, nameGenerated, image, imageId, labels, networkMode,
-			  created, state, altered, labelsLeftOut */
+			  created, state, ports, portsLeftOut, altered, labelsLeftOut */
 };
 
 void docker_container_done(struct docker_container *c);
 
 /* An element of /containers/json. 0, -EBADMSG, -E2BIG (over DOCKER_MAX_ELEMENT) or -ENOMEM. */
 int docker_parse_container(const char *buf, size_t len, struct docker_container *ret);
+
+/*
+ * What of "Ports" is published, as ranges in the form of discovery.h; a malformed entry, and what
+ * is beyond DOCKER_MAX_PORTS, is counted in *ret_left_out. 0 or -ENOMEM.
+ */
+int docker_ports(const json_t *ports, json_t **ret, json_int_t *ret_left_out);
 
 /* The labels of /images/ID/json, bounded as those of a container; an empty object if none. */
 int docker_parse_image(const char *buf, size_t len, json_t **ret_labels);

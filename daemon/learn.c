@@ -174,7 +174,10 @@ is_second_sight(struct controller *c, const struct flow_event *ev, const struct 
 	return client != NULL && !client->is_host && client->attach == ATTACH_DONE;
 }
 
-/* The workload that a published port of the host leads to, from the host's own conntrack. */
+/*
+ * The workload that a port of the host leads to, or an address that is nobody's: by the host's own
+ * conntrack, or, where a proxy takes the connection, by what the engines say is published.
+ */
 static peer_id
 workload_behind(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
@@ -182,11 +185,13 @@ workload_behind(struct controller *c, const struct flow_event *ev, const struct 
 	struct instance *i;
 	bool ambiguous;
 
-	if (e->dst == NULL || !e->dst->is_host)
+	if (e->dst != NULL && !e->dst->is_host)
 		return PEER_ID_NONE;
 	other = find_nat(c, &ev->tuple);
-	if (other == NULL)
-		return PEER_ID_NONE;
+	if (other == NULL || addr_eq(&other->dst, &ev->tuple.dst))
+		return e->dst == NULL
+			   ? PEER_ID_NONE
+			   : published_find(c, &ev->tuple.dst, ev->tuple.proto, ev->tuple.dport);
 	i = addr_map_find(c->addr_map, &other->dst, &ambiguous);
 	return i != NULL && i->workload != NULL ? i->workload->peer : PEER_ID_NONE;
 }
@@ -209,6 +214,7 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		.count = ev->count,
 	};
 	struct edge *edge;
+	peer_id behind;
 	int r;
 
 	if (seen_in == NULL || (e->src != seen_in && e->dst != seen_in)) {
@@ -233,10 +239,13 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		return;
 	if (is_second_sight(c, ev, e, seen_in))
 		return;
+	behind = workload_behind(c, ev, e);
+	if (behind != PEER_ID_NONE)
+		edge->behind = behind;
 	if (is_audited(ev, e, edge))
-		record_audited(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));
+		record_audited(c, ev, e, edge_id_number(edge), behind);
 	else
-		record_flow(c, ev, e, edge_id_number(edge), workload_behind(c, ev, e));
+		record_flow(c, ev, e, edge_id_number(edge), behind);
 }
 
 /* An audited connection goes on to the other end, which then reports it again. */

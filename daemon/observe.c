@@ -145,19 +145,38 @@ observe_orient(struct instance *i, struct tuple *t)
 	return true;
 }
 
+/*
+ * What the rules of this namespace see: its own NAT is done with before a packet meets them, so
+ * who dials a virtual address that is translated right here talks to the address behind it.
+ */
+static struct tuple
+tuple_of(const struct ct_entry *e)
+{
+	struct tuple t = e->orig;
+
+	if ((e->status & CT_DST_NAT) == 0 || proto_is_icmp(t.proto))
+		return t;
+	t.dst = e->reply.src;
+	t.dport = e->reply.sport;
+	return t;
+}
+
 static void
 learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 {
 	struct flow_event ev = {
 		.netns = i->ns.cookie,
 		.time_ns = i->ctl->drained_ns,
-		.tuple = e->orig,
+		.tuple = tuple_of(e),
 		.kind = FLOW_ANSWERED,
 		.flags = flags,
 		.tcp_state = e->tcp_state,
 		.count = 1,
 	};
 
+	/* Who asks its resolver, or is caught by a proxy of its own, stays in the namespace. */
+	if (addr_is_loopback(&ev.tuple.src) || addr_is_loopback(&ev.tuple.dst))
+		return;
 	if (e->orig.proto == IPPROTO_TCP &&
 	    (e->tcp_state != TCP_STATE_SYN_RECV || (flags & FLOW_F_FROM_DUMP) != 0))
 		ev.flags |= FLOW_F_MIDSTREAM;
@@ -175,8 +194,6 @@ on_event(void *arg, const struct ct_entry *e)
 		return 0;
 	}
 	if (e->msg == CT_MSG_DESTROY || (e->status & CT_SEEN_REPLY) == 0)
-		return 0;
-	if (addr_is_loopback(&e->orig.src) || addr_is_loopback(&e->orig.dst))
 		return 0;
 	learn_entry(i, e, 0);
 	return 0;
@@ -255,8 +272,7 @@ on_dumped(void *arg, const struct ct_entry *e)
 			nat_cache_add(i->ctl->nat, e);
 		return 0;
 	}
-	if ((e->status & CT_SEEN_REPLY) == 0 || addr_is_loopback(&e->orig.src) ||
-	    addr_is_loopback(&e->orig.dst))
+	if ((e->status & CT_SEEN_REPLY) == 0)
 		return 0;
 	/* Its own event may be on its way: that one counts it, and then this one does not. */
 	if (i->dump_unread) {

@@ -75,6 +75,8 @@ struct edge {
 	struct edge_key key;
 	enum edge_state state;
 	uint32_t flags;
+	/* The workload that connections to a port of `to` were last seen to lead to. Not stored. */
+	peer_id behind;
 	bool dirty; /* new, observed or decided: the store has to write it, and clears this */
 	struct edge_evidence evidence;
 	struct edge_decision decision;

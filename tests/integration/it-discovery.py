@@ -35,7 +35,8 @@ def discovery_good(folder):
             "image": "img:1", "imageId": image_id(1), "labels": {"l": "7"},
             "imageLabels": {"from": "image"}, "networkMode": "default", "created": 7,
             "state": "running", "sandbox": "feed", "started": "existing", "altered": False,
-            "labelsLeftOut": 0, "id": cid(7), "pid": 4242, "shares": "", "pod": "",
+            "labelsLeftOut": 0, "id": cid(7), "pid": 4242, "shares": "", "pod": "", "ports": [],
+            "portsLeftOut": 0,
             "grade": ["netRaw"]}
     check("with every field, pid and sandbox once asked", m and m["facts"] == want,
           m and m["facts"])

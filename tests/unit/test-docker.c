@@ -111,6 +111,77 @@ facts_are_as_the_engine_says(void **state)
 	docker_container_done(&c);
 }
 
+/* "proto address port-last>to" for each, in order; then how many were left out. */
+static void
+ports_text(const char *json, char *out, size_t size)
+{
+	json_t *in = json_loads(json, 0, NULL), *list, *o;
+	json_int_t left_out;
+	size_t i, len = 0;
+
+	assert_non_null(in);
+	assert_int_equal(docker_ports(in, &list, &left_out), 0);
+	json_array_foreach(list, i, o)
+	{
+		len += (size_t)snprintf(out + len, size - len, "%s %s %d-%d>%d, ",
+		    json_string_value(json_object_get(o, "proto")),
+		    json_string_value(json_object_get(o, "address")),
+		    (int)json_integer_value(json_object_get(o, "port")),
+		    (int)json_integer_value(json_object_get(o, "last")),
+		    (int)json_integer_value(json_object_get(o, "to")));
+		assert_true(len < size);
+	}
+	snprintf(out + len, size - len, "%d left out", (int)left_out);
+	json_decref(list);
+	json_decref(in);
+}
+
+#define PORT(ip, from, to, type) \
+	"{\"IP\":\"" ip "\",\"PublicPort\":" #from ",\"PrivatePort\":" #to ",\"Type\":\"" type "\"}"
+
+static void
+published_ports_are_ranges(void **state)
+{
+	static const struct {
+		const char *json, *expect;
+	} cases[] = {
+		{ "[]", "0 left out" },
+		{ "[{\"PrivatePort\":80,\"Type\":\"tcp\"}]", "0 left out" }, /* exposed only */
+		{ "[" PORT("0.0.0.0", 8080, 80, "tcp") "," PORT("::", 8080, 80, "tcp") "]",
+		    "tcp  8080-8080>80, 0 left out" },
+		{ "[" PORT("", 8080, 80, "tcp") "," PORT("127.0.0.1", 53, 53, "udp") "]",
+		    "tcp  8080-8080>80, udp 127.0.0.1 53-53>53, 0 left out" },
+		{ "[" PORT("", 12, 22, "tcp") "," PORT("", 10, 20, "tcp") "," PORT("", 11, 21,
+		      "tcp") "," PORT("", 14, 24, "tcp") "," PORT("", 13, 99, "tcp") "]",
+		    "tcp  10-12>20, tcp  13-13>99, tcp  14-14>24, 0 left out" },
+		{ "[" PORT("x", 1, 1, "tcp") "," PORT("", 65536, 1, "tcp") "," PORT("", 1, 0,
+		      "tcp") "," PORT("", 1, 1, "icmp") ",7,null," PORT("", 1, 1, "sctp") "]",
+		    "sctp  1-1>1, 4 left out" },
+	};
+	char text[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		ports_text(cases[i].json, text, sizeof(text));
+		assert_string_equal(text, cases[i].expect);
+	}
+}
+
+static void
+published_ports_are_bounded(void **state)
+{
+	json_t *in = json_array(), *list;
+	json_int_t left_out;
+
+	for (int i = 0; i < 2000; i++)
+		json_array_append_new(in, json_pack("{s:i, s:i, s:s}", "PublicPort", 2 * i + 1,
+					      "PrivatePort", 1, "Type", "tcp"));
+	assert_int_equal(docker_ports(in, &list, &left_out), 0);
+	assert_int_equal(json_array_size(list), DOCKER_MAX_PORTS);
+	assert_int_equal(left_out, 2000 - DOCKER_MAX_PORTS);
+	json_decref(list);
+	json_decref(in);
+}
+
 static void
 what_is_missing_is_empty(void **state)
 {
@@ -516,6 +587,8 @@ main(void)
 		cmocka_unit_test(inspection_tells_pid_and_sandbox),
 		cmocka_unit_test(inspection_grades),
 		cmocka_unit_test(a_mount_that_brings_an_engine_along_is_known),
+		cmocka_unit_test(published_ports_are_ranges),
+		cmocka_unit_test(published_ports_are_bounded),
 		cmocka_unit_test(words_of_a_grade_come_back),
 		cmocka_unit_test(a_network_of_another_container_is_told),
 		cmocka_unit_test(pods_name_their_containers),
