@@ -51,6 +51,25 @@ int nft_table_expected(const struct nft_table *t, uint8_t ret[static RULESET_DIG
 int nft_table_delete(struct nft_table *t);
 
 /*
+ * A guard: a table of the netdev family on one device, the host's side of a namespace's veth. It
+ * holds what that namespace sends to its own hardware and IP addresses and, where egress is
+ * enforced, to what the ruleset lets it send; see the head of nft_guard.c. Otherwise a table like
+ * any other; no mode is MODE_OBSERVE in both directions.
+ */
+#define NFT_DEVICE_NAME_MAX 16
+#define NFT_MAC_LEN 6
+struct nft_pin {
+	uint8_t mac[NFT_MAC_LEN];
+	const struct addr *addrs;
+	size_t n_addrs;
+};
+/* sock is one of the host's namespace. The device is known by its name: delete the guard with it.
+ */
+int nft_guard_new(int sock, const char *name, const char *device, struct nft_table **ret);
+int nft_guard_apply(
+    struct nft_table *t, const struct ruleset *r, const struct nft_pin *pin, bool *ret_owned);
+
+/*
  * Deletes every table of the socket's namespace whose name starts with `prefix`, adopting orphans
  * first. The number deleted, or a negative errno (-EPERM: a living owner holds one).
  */
@@ -66,6 +85,7 @@ int nft_count_tables(int sock, const char *prefix);
 #define NFT_CAN_CONCAT_RANGES 0x10
 #define NFT_CAN_LOG 0x20
 #define NFT_CAN_REJECT 0x40
+#define NFT_CAN_INGRESS 0x80
 int nft_probe(uint32_t *ret_features);
 /* The set of the table that an element is in: "allow_in4", "deny_out6_range". Returns buf. */
 #define NFT_SET_NAME_LEN 24

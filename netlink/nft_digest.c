@@ -83,11 +83,12 @@ nft_text_chain(struct nft_text *t, const struct nftnl_chain *c)
 	if (!nftnl_chain_is_set(c, NFTNL_CHAIN_HOOKNUM))
 		snprintf(line, sizeof(line), "chain %s", name);
 	else
-		snprintf(line, sizeof(line), "chain %s type %s hook %u prio %d policy %u", name,
-		    str_or(nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE), "?"),
+		snprintf(line, sizeof(line), "chain %s type %s hook %u prio %d policy %u dev %s",
+		    name, str_or(nftnl_chain_get_str(c, NFTNL_CHAIN_TYPE), "?"),
 		    nftnl_chain_get_u32(c, NFTNL_CHAIN_HOOKNUM),
 		    nftnl_chain_get_s32(c, NFTNL_CHAIN_PRIO),
-		    nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY));
+		    nftnl_chain_get_u32(c, NFTNL_CHAIN_POLICY),
+		    str_or(nftnl_chain_get_str(c, NFTNL_CHAIN_DEV), "-"));
 	return nft_names_add(&t->lines, line);
 }
 
@@ -189,9 +190,9 @@ nft_text_digest(
 }
 
 bool
-nft_set_as_built(const char *table, unsigned set, const struct nftnl_set *have)
+nft_set_as_built(const struct nft_target *t, unsigned set, const struct nftnl_set *have)
 {
-	struct nftnl_set *built = nft_set_build(table, set, 1);
+	struct nftnl_set *built = nft_set_build(t, set, 1);
 	char want_text[LINE_SIZE], have_text[LINE_SIZE];
 
 	if (built == NULL)
@@ -203,35 +204,35 @@ nft_set_as_built(const char *table, unsigned set, const struct nftnl_set *have)
 }
 
 static int
-expect_objects(struct nft_text *t, const char *table, const struct nft_modes *m)
+expect_objects(struct nft_text *text, const struct nft_target *t, const struct nft_modes *m)
 {
 	unsigned i;
 	int r;
 
-	r = nft_text_table(t, 0);
+	r = nft_text_table(text, 0);
 	for (i = 0; r == 0 && i < NFT_N_COUNTERS; i++)
-		r = nft_text_obj(t, NFT_OBJECT_COUNTER, nft_counter_names[i]);
-	for (i = 0; r == 0 && i < NFT_N_CHAINS; i++) {
-		struct nftnl_chain *c = nft_chain_build(table, i, m);
+		r = nft_text_obj(text, NFT_OBJECT_COUNTER, t->kind->counters[i]);
+	for (i = 0; r == 0 && i < t->kind->n_chains; i++) {
+		struct nftnl_chain *c = nft_chain_build(t, i, m);
 
 		if (c == NULL)
 			return -ENOMEM;
-		r = nft_text_chain(t, c);
+		r = nft_text_chain(text, c);
 		nftnl_chain_free(c);
 	}
-	for (i = 0; r == 0 && i < NFT_N_SETS; i++) {
-		struct nftnl_set *set = nft_set_build(table, i, 1);
+	for (i = 0; r == 0 && i < t->kind->n_sets; i++) {
+		struct nftnl_set *set = nft_set_build(t, i, 1);
 
 		if (set == NULL)
 			return -ENOMEM;
-		r = nft_text_set(t, set);
+		r = nft_text_set(text, set);
 		nftnl_set_free(set);
 	}
 	return r;
 }
 
 int
-nft_digest_expected(const char *table, uint16_t group, const struct nft_modes *m,
+nft_digest_expected(const struct nft_target *t, const struct nft_modes *m,
     const struct nft_elems *elems, uint8_t ret[static RULESET_DIGEST_LEN])
 {
 	_cleanup_(nft_text_done) struct nft_text text = { 0 };
@@ -239,10 +240,10 @@ nft_digest_expected(const char *table, uint16_t group, const struct nft_modes *m
 	size_t i;
 	int r;
 
-	r = expect_objects(&text, table, m);
+	r = expect_objects(&text, t, m);
 	if (r < 0)
 		return r;
-	r = nft_rules_build(table, group, m, &rules);
+	r = t->kind->rules(t, m, &rules);
 	for (i = 0; r == 0 && i < rules.n; i++)
 		r = nft_text_rule(&text, rules.v[i]);
 	if (r < 0)

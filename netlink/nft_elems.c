@@ -25,9 +25,10 @@ nft_elem_cmp(const void *a, const void *b)
 void
 nft_elem_finish(struct nft_elem *e)
 {
-	uint32_t len = e->set < NFT_SET_LOCAL4 ? nft_set_shape(e->set)->key_len : 0;
+	uint32_t len = nft_set_shape(e->set)->key_len;
 
-	e->proto = len > 0 ? e->key[len - 8] : 0;
+	/* Others are of addresses alone. */
+	e->proto = len == 12 || len == 24 ? e->key[len - 8] : 0;
 }
 
 static bool
@@ -159,5 +160,103 @@ nft_elems_build(const struct ruleset *r, struct nft_elems *ret)
 	}
 	nft_elems_sort(&out);
 	*ret = out;
+	return 0;
+}
+
+/* Guards */
+
+/* The link-local address that an interface gives itself, if nobody has said otherwise. */
+static void
+link_local_of(const uint8_t *mac, uint8_t *key)
+{
+	const uint8_t addr[16] = { 0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff,
+		0xfe, mac[3], mac[4], mac[5] };
+
+	memcpy(key, addr, sizeof(addr));
+}
+
+/* By family, protocol and first address. */
+static int
+where_cmp(const void *va, const void *vb)
+{
+	const struct ruleset_elem *a = va, *b = vb;
+
+	if (a->proto != b->proto)
+		return a->proto < b->proto ? -1 : 1;
+	return addr_cmp(&a->lo, &b->lo);
+}
+
+/* Where something may go or answer to, each protocol's addresses as disjoint ranges. */
+static size_t
+where_merge(struct ruleset_elem *v, size_t n)
+{
+	size_t i, kept = 0;
+
+	if (n == 0)
+		return 0;
+	qsort(v, n, sizeof(*v), where_cmp);
+	for (i = 1; i < n; i++) {
+		struct ruleset_elem *last = &v[kept];
+
+		if (v[i].proto != last->proto || v[i].lo.family != last->lo.family ||
+		    addr_cmp(&v[i].lo, &last->hi) > 0)
+			v[++kept] = v[i];
+		else if (addr_cmp(&v[i].hi, &last->hi) > 0)
+			last->hi = v[i].hi;
+	}
+	return kept + 1;
+}
+
+static int
+where_of(const struct ruleset *r, struct ruleset_elem **ret, size_t *ret_n)
+{
+	struct ruleset_elem *v = calloc(r->n_elems + 1, sizeof(*v));
+	size_t i, n = 0;
+
+	if (v == NULL)
+		return -ENOMEM;
+	for (i = 0; i < r->n_elems; i++)
+		if (r->elems[i].allow)
+			v[n++] = r->elems[i];
+	*ret_n = where_merge(v, n);
+	*ret = v;
+	return 0;
+}
+
+int
+nft_elems_add_guard(struct nft_elems *e, const struct ruleset *r, const struct nft_pin *pin)
+{
+	_cleanup_free_ struct ruleset_elem *where = NULL;
+	struct nft_elem *grown, *x;
+	size_t i, n_where;
+
+	if (where_of(r, &where, &n_where) < 0)
+		return -ENOMEM;
+	grown = reallocarray(e->v, e->n + n_where + pin->n_addrs + 1, sizeof(*grown));
+	if (grown == NULL)
+		return -ENOMEM;
+	e->v = grown;
+	x = grown + e->n;
+	memset(x, 0, (n_where + pin->n_addrs + 1) * sizeof(*x));
+	x->set = NFT_SET_OWN6;
+	link_local_of(pin->mac, x->key);
+	for (i = 0, x++; i < pin->n_addrs; i++, x++) {
+		const struct addr *a = &pin->addrs[i];
+
+		if (a->family != 4 && a->family != 6)
+			return -EINVAL;
+		x->set = a->family == 6 ? NFT_SET_OWN6 : NFT_SET_OWN4;
+		memcpy(x->key, a->bytes, addr_len(a));
+	}
+	for (i = 0; i < n_where; i++, x++) {
+		const struct ruleset_elem *w = &where[i];
+
+		x->set = w->lo.family == 6 ? NFT_SET_FRAG6 : NFT_SET_FRAG4;
+		key_fill(x->key, addr_len(&w->lo), w->lo.bytes, w->proto, 0);
+		key_fill(x->end, addr_len(&w->lo), w->hi.bytes, w->proto, 0);
+		nft_elem_finish(x);
+	}
+	e->n = (size_t)(x - grown);
+	nft_elems_sort(e);
 	return 0;
 }

@@ -15,10 +15,18 @@
 #define NFT_FLAG_OWNER 0x2u
 #define NFT_FLAG_PERSIST 0x4u
 
-/* Sets: 16 of (address . protocol . port), numbered by nft_set_id(), and two of addresses. */
+/*
+ * Sets: 16 of (address . protocol . port), numbered by nft_set_id(), two of addresses; and four
+ * that a host guard has besides.
+ */
 #define NFT_SET_LOCAL4 16
 #define NFT_SET_LOCAL6 17
-#define NFT_N_SETS 18
+#define NFT_N_SETS_INET 18
+#define NFT_SET_OWN4 18
+#define NFT_SET_OWN6 19
+#define NFT_SET_FRAG4 20
+#define NFT_SET_FRAG6 21
+#define NFT_N_SETS 22
 #define NFT_KEY_MAX 24
 
 static inline unsigned
@@ -48,17 +56,52 @@ extern const char *const nft_chain_names[NFT_N_CHAINS];
 
 /* Named counters: packets refused at input, output and forward, in that order. */
 #define NFT_N_COUNTERS 3
-extern const char *const nft_counter_names[NFT_N_COUNTERS];
 
-/* What the rules depend on. The rate is 0 if nothing is reported with it. */
+/*
+ * What the rules depend on. The rate is 0 if nothing is reported with it; the hardware address is a
+ * guard's.
+ */
 struct nft_modes {
 	enum wl_mode in, out;
 	uint32_t rate;
+	uint8_t mac[NFT_MAC_LEN];
 };
 struct nft_modes nft_modes_of(const struct ruleset *r);
 bool nft_modes_eq(const struct nft_modes *a, const struct nft_modes *b);
 /* NF_ACCEPT or NF_DROP for a base chain. */
 uint32_t nft_chain_policy(const struct nft_modes *m, enum nft_chain_id chain);
+
+struct nft_rules {
+	struct nftnl_rule **v;
+	size_t n, cap;
+};
+
+/* One of the two kinds of tables: the one in a namespace, and a guard on the host's side of a veth.
+ */
+struct nft_target;
+struct nft_kind {
+	uint16_t family;
+	unsigned n_sets;	      /* the first of all */
+	unsigned n_chains, n_base;    /* the first are base chains */
+	const char *const *chains;    /* names */
+	const char *const *counters;  /* NFT_N_COUNTERS names */
+	const struct nft_hook *hooks; /* of the base chains */
+	uint32_t (*policy)(const struct nft_modes *m, unsigned chain);
+	int (*rules)(const struct nft_target *t, const struct nft_modes *m, struct nft_rules *ret);
+};
+struct nft_hook {
+	uint32_t num;
+	int32_t priority;
+};
+extern const struct nft_kind nft_kind_inet, nft_kind_guard;
+
+/* Which table, and what in it never changes. */
+struct nft_target {
+	const struct nft_kind *kind;
+	char name[NFT_TABLE_NAME_MAX];
+	uint16_t group;			  /* of reports */
+	char device[NFT_DEVICE_NAME_MAX]; /* a guard's */
+};
 
 /*
  * An element as the kernel's key has it: every byte not used is zero, so memcmp orders. The
@@ -84,19 +127,17 @@ void nft_elems_sort(struct nft_elems *e);
 
 /* The elements of a ruleset. -EINVAL: not a valid one; -E2BIG: too large. */
 int nft_elems_build(const struct ruleset *r, struct nft_elems *ret);
+/* Adds those that a guard has besides; r as above. 0, -EINVAL or -ENOMEM. */
+int nft_elems_add_guard(struct nft_elems *e, const struct ruleset *r, const struct nft_pin *pin);
 
-struct nft_rules {
-	struct nftnl_rule **v;
-	size_t n, cap;
-};
 void nft_rules_done(struct nft_rules *r);
-int nft_rules_build(
-    const char *table, uint16_t group, const struct nft_modes *m, struct nft_rules *ret);
+int nft_rules_inet(const struct nft_target *t, const struct nft_modes *m, struct nft_rules *ret);
+int nft_rules_guard(const struct nft_target *t, const struct nft_modes *m, struct nft_rules *ret);
 
 /* Objects as they are sent, and as they go into the expected digest. */
 struct nftnl_chain *nft_chain_build(
-    const char *table, enum nft_chain_id chain, const struct nft_modes *m);
-struct nftnl_set *nft_set_build(const char *table, unsigned set, uint32_t size);
+    const struct nft_target *t, unsigned chain, const struct nft_modes *m);
+struct nftnl_set *nft_set_build(const struct nft_target *t, unsigned set, uint32_t size);
 
 /* A transaction under construction; the first failure sticks and is returned by the send. */
 struct nft_batch {
@@ -113,9 +154,9 @@ void nft_batch_commit_msg(struct nft_batch *b, const struct nlmsghdr *nlh);
 /* Deletes what is named: `attr` NULL flushes or deletes the container itself. */
 void nft_batch_del(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t table_attr,
     const char *table, uint16_t name_attr, const char *name);
-void nft_batch_table(struct nft_batch *b, const char *table, uint32_t flags);
+void nft_batch_table(struct nft_batch *b, const struct nft_target *t, uint32_t flags);
 void nft_batch_elems(
-    struct nft_batch *b, const char *table, bool add, const struct nft_elem *v, size_t n);
+    struct nft_batch *b, const struct nft_target *t, bool add, const struct nft_elem *v, size_t n);
 /* 0 or the first error of the kernel. */
 int nft_batch_send(struct nft_batch *b, int sock);
 
@@ -155,7 +196,7 @@ void nft_text_digest(
     struct nft_text *t, const struct nft_elems *elems, uint8_t ret[static RULESET_DIGEST_LEN]);
 void nft_text_done(struct nft_text *t);
 /* True if the set is declared as ours of that number is, its size left out. */
-bool nft_set_as_built(const char *table, unsigned set, const struct nftnl_set *have);
+bool nft_set_as_built(const struct nft_target *t, unsigned set, const struct nftnl_set *have);
 
 /* What is in the table of that name, ours or not; for a rebuild over an unknown state. */
 struct nft_inventory {
@@ -166,12 +207,12 @@ struct nft_inventory {
 	uint32_t size[NFT_N_SETS]; /* declared; 0: missing, or not as we make it */
 	struct nft_elems elems;	   /* of our sets, sorted */
 };
-int nft_inventory_read(int sock, const char *table, struct nft_inventory *ret);
+int nft_inventory_read(int sock, const struct nft_target *t, struct nft_inventory *ret);
 void nft_inventory_done(struct nft_inventory *inv);
 
 /* SHA-256 over the canonical form. Elements must be sorted. */
-int nft_digest_expected(const char *table, uint16_t group, const struct nft_modes *m,
+int nft_digest_expected(const struct nft_target *t, const struct nft_modes *m,
     const struct nft_elems *elems, uint8_t ret[static RULESET_DIGEST_LEN]);
-int nft_state_read(int sock, const char *table, struct nft_state *ret);
+int nft_state_read(int sock, const struct nft_target *t, struct nft_state *ret);
 
 #endif

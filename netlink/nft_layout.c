@@ -10,6 +10,7 @@
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <string.h>
 
 /* nft(8)'s numbers of data types, six bits each in a concatenation. */
 #define TYPE_IPV4 7u
@@ -71,6 +72,10 @@ static const struct nft_set_shape shapes[NFT_N_SETS] = {
 	COUNTED_RANGE6("allow_out6_range"),
 	[NFT_SET_LOCAL4] = { "local4", 4, TYPE_IPV4, false, false },
 	[NFT_SET_LOCAL6] = { "local6", 16, TYPE_IPV6, false, false },
+	[NFT_SET_OWN4] = { "own4", 4, TYPE_IPV4, false, false },
+	[NFT_SET_OWN6] = { "own6", 16, TYPE_IPV6, false, false },
+	[NFT_SET_FRAG4] = RANGE4("fragments4"),
+	[NFT_SET_FRAG6] = RANGE6("fragments6"),
 };
 
 const struct nft_set_shape *
@@ -79,10 +84,48 @@ nft_set_shape(unsigned set)
 	return &shapes[set];
 }
 
+const char *const nft_chain_names[NFT_N_CHAINS] = {
+	[NFT_CHAIN_INPUT] = "input",
+	[NFT_CHAIN_OUTPUT] = "output",
+	[NFT_CHAIN_FORWARD] = "forward",
+	[NFT_CHAIN_REFUSE_IN] = "refuse_in",
+	[NFT_CHAIN_REFUSE_OUT] = "refuse_out",
+};
+
+static const char *const counter_names[NFT_N_COUNTERS] = {
+	"dropped_in",
+	"dropped_out",
+	"dropped_forward",
+};
+
+static const struct nft_hook hooks[NFT_N_BASE_CHAINS] = {
+	[NFT_CHAIN_INPUT] = { NF_INET_LOCAL_IN, 0 },
+	[NFT_CHAIN_OUTPUT] = { NF_INET_LOCAL_OUT, 0 },
+	[NFT_CHAIN_FORWARD] = { NF_INET_FORWARD, 0 },
+};
+
+static uint32_t
+policy_inet(const struct nft_modes *m, unsigned chain)
+{
+	return nft_chain_policy(m, (enum nft_chain_id)chain);
+}
+
+const struct nft_kind nft_kind_inet = {
+	.family = NFPROTO_INET,
+	.n_sets = NFT_N_SETS_INET,
+	.n_chains = NFT_N_CHAINS,
+	.n_base = NFT_N_BASE_CHAINS,
+	.chains = nft_chain_names,
+	.counters = counter_names,
+	.hooks = hooks,
+	.policy = policy_inet,
+	.rules = nft_rules_inet,
+};
+
 struct nft_modes
 nft_modes_of(const struct ruleset *r)
 {
-	struct nft_modes m = { MODE_OBSERVE, MODE_OBSERVE, 0 };
+	struct nft_modes m = { MODE_OBSERVE, MODE_OBSERVE, 0, { 0 } };
 
 	if (r == NULL)
 		return m;
@@ -96,7 +139,8 @@ nft_modes_of(const struct ruleset *r)
 bool
 nft_modes_eq(const struct nft_modes *a, const struct nft_modes *b)
 {
-	return a->in == b->in && a->out == b->out && a->rate == b->rate;
+	return a->in == b->in && a->out == b->out && a->rate == b->rate &&
+	       memcmp(a->mac, b->mac, sizeof(a->mac)) == 0;
 }
 
 uint32_t
@@ -112,26 +156,24 @@ nft_chain_policy(const struct nft_modes *m, enum nft_chain_id chain)
 }
 
 struct nftnl_chain *
-nft_chain_build(const char *table, enum nft_chain_id chain, const struct nft_modes *m)
+nft_chain_build(const struct nft_target *t, unsigned chain, const struct nft_modes *m)
 {
-	static const uint32_t hooks[NFT_N_BASE_CHAINS] = {
-		[NFT_CHAIN_INPUT] = NF_INET_LOCAL_IN,
-		[NFT_CHAIN_OUTPUT] = NF_INET_LOCAL_OUT,
-		[NFT_CHAIN_FORWARD] = NF_INET_FORWARD,
-	};
+	const struct nft_kind *kind = t->kind;
 	struct nftnl_chain *c = nftnl_chain_alloc();
 	int err;
 
 	if (c == NULL)
 		return NULL;
-	nftnl_chain_set_u32(c, NFTNL_CHAIN_FAMILY, NFPROTO_INET);
-	err = nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, table);
-	err |= nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, nft_chain_names[chain]);
-	if (chain < NFT_N_BASE_CHAINS) {
+	nftnl_chain_set_u32(c, NFTNL_CHAIN_FAMILY, kind->family);
+	err = nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, t->name);
+	err |= nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, kind->chains[chain]);
+	if (chain < kind->n_base) {
 		err |= nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, "filter");
-		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, hooks[chain]);
-		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, 0);
-		nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, nft_chain_policy(m, chain));
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, kind->hooks[chain].num);
+		nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, kind->hooks[chain].priority);
+		nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, kind->policy(m, chain));
+		if (t->device[0] != '\0')
+			err |= nftnl_chain_set_str(c, NFTNL_CHAIN_DEV, t->device);
 	}
 	if (err < 0) {
 		nftnl_chain_free(c);
@@ -141,19 +183,19 @@ nft_chain_build(const char *table, enum nft_chain_id chain, const struct nft_mod
 }
 
 struct nftnl_set *
-nft_set_build(const char *table, unsigned set, uint32_t size)
+nft_set_build(const struct nft_target *t, unsigned set, uint32_t size)
 {
 	const struct nft_set_shape *shape = &shapes[set];
-	const uint8_t fields[3] = { shape->key_len == 12 ? 4 : 16, 1, 2 };
+	const uint8_t fields[3] = { (uint8_t)(shape->key_len - 8), 1, 2 };
 	struct nftnl_set *s = nftnl_set_alloc();
 	struct nftnl_expr *counter = NULL;
 	int err;
 
 	if (s == NULL)
 		return NULL;
-	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, NFPROTO_INET);
+	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, t->kind->family);
 	nftnl_set_set_u32(s, NFTNL_SET_ID, set + 1);
-	err = nftnl_set_set_str(s, NFTNL_SET_TABLE, table);
+	err = nftnl_set_set_str(s, NFTNL_SET_TABLE, t->name);
 	err |= nftnl_set_set_str(s, NFTNL_SET_NAME, shape->name);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, shape->key_type);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, shape->key_len);

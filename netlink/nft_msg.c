@@ -128,13 +128,13 @@ nft_batch_del(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t tabl
 }
 
 void
-nft_batch_table(struct nft_batch *b, const char *table, uint32_t flags)
+nft_batch_table(struct nft_batch *b, const struct nft_target *t, uint32_t flags)
 {
-	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWTABLE, NFPROTO_INET, NLM_F_CREATE);
+	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWTABLE, t->kind->family, NLM_F_CREATE);
 
 	if (nlh == NULL)
 		return;
-	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, table);
+	mnl_attr_put_strz(nlh, NFTA_TABLE_NAME, t->name);
 	mnl_attr_put_u32(nlh, NFTA_TABLE_FLAGS, htonl(flags));
 	nft_batch_commit_msg(b, nlh);
 }
@@ -161,7 +161,7 @@ put_elem(struct nlmsghdr *nlh, const struct nft_elem *e, const struct nft_set_sh
 
 void
 nft_batch_elems(
-    struct nft_batch *b, const char *table, bool add, const struct nft_elem *v, size_t n)
+    struct nft_batch *b, const struct nft_target *t, bool add, const struct nft_elem *v, size_t n)
 {
 	size_t i = 0, in_msg;
 
@@ -174,11 +174,11 @@ nft_batch_elems(
 		if (shape->range)
 			bytes += 8 + shape->key_len;
 		in_msg = MIN(ELEMS_PER_MSG, ELEMS_BYTES_PER_MSG / bytes);
-		nlh = nft_batch_msg(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM, NFPROTO_INET,
-		    add ? NLM_F_CREATE : 0);
+		nlh = nft_batch_msg(b, add ? NFT_MSG_NEWSETELEM : NFT_MSG_DELSETELEM,
+		    t->kind->family, add ? NLM_F_CREATE : 0);
 		if (nlh == NULL)
 			return;
-		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, table);
+		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, t->name);
 		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, shape->name);
 		list = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_LIST_ELEMENTS);
 		while (i < n && i - first < in_msg && v[i].set == v[first].set)

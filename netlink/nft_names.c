@@ -16,6 +16,7 @@ static const struct {
 	{ NFT_CAN_CONCAT_RANGES, "concat-ranges" },
 	{ NFT_CAN_LOG, "log" },
 	{ NFT_CAN_REJECT, "reject" },
+	{ NFT_CAN_INGRESS, "ingress" },
 };
 
 const char *

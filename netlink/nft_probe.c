@@ -17,6 +17,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -207,46 +208,54 @@ try_reject(struct nftnl_rule *r)
 	return 0;
 }
 
+static int
+try_nothing(struct nftnl_rule *r)
+{
+	return 0;
+}
+
 struct attempt {
 	uint32_t feature;
 	uint32_t flags; /* of the table */
 	int (*rule)(struct nftnl_rule *r);
 	bool ranges;
+	bool guard;
 };
 
 static const struct attempt attempts[] = {
-	{ NFT_CAN_TABLE, 0, NULL, false },
-	{ NFT_CAN_OWNER, NFT_FLAG_OWNER, NULL, false },
-	{ NFT_CAN_PERSIST, NFT_FLAG_OWNER | NFT_FLAG_PERSIST, NULL, false },
-	{ NFT_CAN_CT_EVENT, 0, try_ct_event, false },
-	{ NFT_CAN_CONCAT_RANGES, 0, NULL, true },
-	{ NFT_CAN_LOG, 0, try_log, false },
-	{ NFT_CAN_REJECT, 0, try_reject, false },
+	{ NFT_CAN_TABLE, 0, NULL, false, false },
+	{ NFT_CAN_OWNER, NFT_FLAG_OWNER, NULL, false, false },
+	{ NFT_CAN_PERSIST, NFT_FLAG_OWNER | NFT_FLAG_PERSIST, NULL, false, false },
+	{ NFT_CAN_CT_EVENT, 0, try_ct_event, false, false },
+	{ NFT_CAN_CONCAT_RANGES, 0, NULL, true, false },
+	{ NFT_CAN_LOG, 0, try_log, false, false },
+	{ NFT_CAN_REJECT, 0, try_reject, false, false },
+	{ NFT_CAN_INGRESS, 0, try_nothing, false, true },
 };
 
 static int
-attempt_rule(struct nft_batch *b, const char *table, int (*fill)(struct nftnl_rule *r))
+attempt_rule(struct nft_batch *b, const struct nft_target *t, int (*fill)(struct nftnl_rule *r))
 {
-	const struct nft_modes observe = { MODE_OBSERVE, MODE_OBSERVE, 0 };
-	struct nftnl_chain *c = nft_chain_build(table, NFT_CHAIN_INPUT, &observe);
+	const struct nft_modes observe = { MODE_OBSERVE, MODE_OBSERVE, 0, { 0 } };
+	struct nftnl_chain *c = nft_chain_build(t, 0, &observe);
 	struct nftnl_rule *rule = nftnl_rule_alloc();
 	struct nlmsghdr *nlh;
 	int r = -ENOMEM;
 
 	if (c == NULL || rule == NULL)
 		goto out;
-	nlh = nft_batch_msg(b, NFT_MSG_NEWCHAIN, NFPROTO_INET, NLM_F_CREATE);
+	nlh = nft_batch_msg(b, NFT_MSG_NEWCHAIN, t->kind->family, NLM_F_CREATE);
 	if (nlh == NULL)
 		goto out;
 	nftnl_chain_nlmsg_build_payload(nlh, c);
 	nft_batch_commit_msg(b, nlh);
-	if (nftnl_rule_set_str(rule, NFTNL_RULE_TABLE, table) < 0 ||
-	    nftnl_rule_set_str(rule, NFTNL_RULE_CHAIN, nft_chain_names[NFT_CHAIN_INPUT]) < 0)
+	if (nftnl_rule_set_str(rule, NFTNL_RULE_TABLE, t->name) < 0 ||
+	    nftnl_rule_set_str(rule, NFTNL_RULE_CHAIN, t->kind->chains[0]) < 0)
 		goto out;
 	r = fill(rule);
 	if (r < 0)
 		goto out;
-	nlh = nft_batch_msg(b, NFT_MSG_NEWRULE, NFPROTO_INET, NLM_F_CREATE | NLM_F_APPEND);
+	nlh = nft_batch_msg(b, NFT_MSG_NEWRULE, t->kind->family, NLM_F_CREATE | NLM_F_APPEND);
 	if (nlh != NULL) {
 		nftnl_rule_nlmsg_build_payload(nlh, rule);
 		nft_batch_commit_msg(b, nlh);
@@ -261,14 +270,14 @@ out:
 }
 
 static int
-attempt_ranges(struct nft_batch *b, const char *table)
+attempt_ranges(struct nft_batch *b, const struct nft_target *t)
 {
-	struct nftnl_set *set = nft_set_build(table, nft_set_id(false, true, true, false), 16);
+	struct nftnl_set *set = nft_set_build(t, nft_set_id(false, true, true, false), 16);
 	struct nlmsghdr *nlh;
 
 	if (set == NULL)
 		return -ENOMEM;
-	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, NFPROTO_INET, NLM_F_CREATE);
+	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, t->kind->family, NLM_F_CREATE);
 	if (nlh != NULL) {
 		nftnl_set_nlmsg_build_payload(nlh, set);
 		nft_batch_commit_msg(b, nlh);
@@ -281,17 +290,21 @@ static int
 attempt_run(int sock, const struct attempt *a)
 {
 	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
-	const char *table = nft_feature_name(a->feature);
+	struct nft_target t = { .kind = a->guard ? &nft_kind_guard : &nft_kind_inet };
 	int r;
+
+	snprintf(t.name, sizeof(t.name), "%s", nft_feature_name(a->feature));
+	if (a->guard)
+		snprintf(t.device, sizeof(t.device), "lo");
 
 	r = nft_batch_start(&b, nft_seq_start());
 	if (r < 0)
 		return r;
-	nft_batch_table(&b, table, a->flags);
+	nft_batch_table(&b, &t, a->flags);
 	if (a->rule != NULL)
-		r = attempt_rule(&b, table, a->rule);
+		r = attempt_rule(&b, &t, a->rule);
 	else if (a->ranges)
-		r = attempt_ranges(&b, table);
+		r = attempt_ranges(&b, &t);
 	if (r < 0)
 		return r;
 	return nft_batch_send(&b, sock);

@@ -22,7 +22,7 @@
 #define READ_S 1
 
 struct scan {
-	const char *table;
+	const struct nft_target *target;
 	struct nft_inventory inv;
 	struct nft_text text;
 	uint32_t n_rules;
@@ -64,14 +64,14 @@ str_is(const char *a, const char *b)
 
 /* The number of one of our sets, or NFT_N_SETS. */
 static unsigned
-set_by_name(const char *name)
+set_by_name(const struct nft_kind *kind, const char *name)
 {
 	unsigned set;
 
-	for (set = 0; set < NFT_N_SETS; set++)
+	for (set = 0; set < kind->n_sets; set++)
 		if (str_is(name, nft_set_shape(set)->name))
-			break;
-	return set;
+			return set;
+	return NFT_N_SETS;
 }
 
 /* Dumps. */
@@ -98,10 +98,10 @@ on_table(void *arg, const struct nlmsghdr *nlh)
 }
 
 static bool
-chain_is_ours(const char *name)
+chain_is_ours(const struct nft_kind *kind, const char *name)
 {
-	for (size_t i = 0; i < NFT_N_CHAINS; i++)
-		if (str_is(name, nft_chain_names[i]))
+	for (size_t i = 0; i < kind->n_chains; i++)
+		if (str_is(name, kind->chains[i]))
 			return true;
 	return false;
 }
@@ -117,8 +117,9 @@ on_chain(void *arg, const struct nlmsghdr *nlh)
 		return -ENOMEM;
 	if (nftnl_chain_nlmsg_parse(nlh, c) < 0)
 		r = -EBADMSG;
-	else if (str_is(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE), s->table) &&
-		 !(s->foreign && chain_is_ours(nftnl_chain_get_str(c, NFTNL_CHAIN_NAME)))) {
+	else if (str_is(nftnl_chain_get_str(c, NFTNL_CHAIN_TABLE), s->target->name) &&
+		 !(s->foreign &&
+		     chain_is_ours(s->target->kind, nftnl_chain_get_str(c, NFTNL_CHAIN_NAME)))) {
 		s->met++;
 		r = nft_names_add(
 		    &s->inv.chains, str_or(nftnl_chain_get_str(c, NFTNL_CHAIN_NAME), ""));
@@ -142,7 +143,7 @@ on_rule(void *arg, const struct nlmsghdr *nlh)
 	if (nftnl_rule_nlmsg_parse(nlh, rule) < 0) {
 		s->n_rules++;
 		r = nft_names_add(&s->text.lines, "rule ? unreadable");
-	} else if (str_is(nftnl_rule_get_str(rule, NFTNL_RULE_TABLE), s->table)) {
+	} else if (str_is(nftnl_rule_get_str(rule, NFTNL_RULE_TABLE), s->target->name)) {
 		s->n_rules++;
 		r = nft_text_rule(&s->text, rule);
 	}
@@ -154,7 +155,7 @@ static int
 scan_set(struct scan *s, const struct nftnl_set *set)
 {
 	const char *name = str_or(nftnl_set_get_str(set, NFTNL_SET_NAME), "");
-	unsigned ours = set_by_name(name);
+	unsigned ours = set_by_name(s->target->kind, name);
 	int r;
 
 	s->met++;
@@ -164,7 +165,7 @@ scan_set(struct scan *s, const struct nftnl_set *set)
 		if (r < 0)
 			return r;
 	}
-	if (ours < NFT_N_SETS && nft_set_as_built(s->table, ours, set))
+	if (ours < NFT_N_SETS && nft_set_as_built(s->target, ours, set))
 		s->inv.size[ours] = nftnl_set_get_u32(set, NFTNL_SET_DESC_SIZE);
 	return nft_text_set(&s->text, set);
 }
@@ -180,7 +181,7 @@ on_set(void *arg, const struct nlmsghdr *nlh)
 		return -ENOMEM;
 	if (nftnl_set_nlmsg_parse(nlh, set) < 0)
 		r = -EBADMSG;
-	else if (str_is(nftnl_set_get_str(set, NFTNL_SET_TABLE), s->table))
+	else if (str_is(nftnl_set_get_str(set, NFTNL_SET_TABLE), s->target->name))
 		r = scan_set(s, set);
 	nftnl_set_free(set);
 	return r;
@@ -197,7 +198,7 @@ scan_obj(struct scan *s, const struct nftnl_obj *o)
 
 	s->met++;
 	for (i = 0; type == NFT_OBJECT_COUNTER && i < NFT_N_COUNTERS; i++)
-		if (str_is(name, nft_counter_names[i]))
+		if (str_is(name, s->target->kind->counters[i]))
 			s->dropped += nftnl_obj_get_u64((struct nftnl_obj *)o, NFTNL_OBJ_CTR_PKTS);
 	snprintf(typed, sizeof(typed), "%c%s", (char)type, name);
 	r = nft_names_add(&s->inv.objs, typed);
@@ -217,7 +218,7 @@ on_obj(void *arg, const struct nlmsghdr *nlh)
 		return -ENOMEM;
 	if (nftnl_obj_nlmsg_parse(nlh, o) < 0)
 		r = -EBADMSG;
-	else if (str_is(nftnl_obj_get_str(o, NFTNL_OBJ_TABLE), s->table))
+	else if (str_is(nftnl_obj_get_str(o, NFTNL_OBJ_TABLE), s->target->name))
 		r = scan_obj(s, o);
 	nftnl_obj_free(o);
 	return r;
@@ -246,7 +247,7 @@ on_flowtable(void *arg, const struct nlmsghdr *nlh)
 		else if (mnl_attr_get_type(a) == NFTA_FLOWTABLE_NAME)
 			name = attr_str(a);
 	}
-	if (!str_is(table, s->table) || name == NULL)
+	if (!str_is(table, s->target->name) || name == NULL)
 		return 0;
 	s->met++;
 	r = nft_names_add(&s->inv.flowtables, name);
@@ -342,10 +343,10 @@ scan_dump(struct scan *s, int sock, uint16_t type, uint16_t table_attr, nft_msg_
 {
 	const struct nft_query q = {
 		.type = type,
-		.family = NFPROTO_INET,
+		.family = s->target->kind->family,
 		.flags = NLM_F_DUMP,
 		.attr = { table_attr },
-		.value = { s->table },
+		.value = { s->target->name },
 	};
 
 	return nft_query(sock, &q, fn, s);
@@ -361,14 +362,14 @@ scan_chains(struct scan *s, int sock)
 {
 	struct nft_query q = {
 		.type = NFT_MSG_GETCHAIN,
-		.family = NFPROTO_INET,
+		.family = s->target->kind->family,
 		.attr = { NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME },
-		.value = { s->table },
+		.value = { s->target->name },
 	};
 	int r;
 
-	for (size_t i = 0; i < NFT_N_CHAINS; i++) {
-		q.value[1] = nft_chain_names[i];
+	for (size_t i = 0; i < s->target->kind->n_chains; i++) {
+		q.value[1] = s->target->kind->chains[i];
 		r = nft_query(sock, &q, on_chain, s);
 		if (r < 0 && r != -ENOENT)
 			return r;
@@ -385,9 +386,9 @@ scan_names(struct scan *s, int sock)
 {
 	const struct nft_query get = {
 		.type = NFT_MSG_GETTABLE,
-		.family = NFPROTO_INET,
+		.family = s->target->kind->family,
 		.attr = { NFTA_TABLE_NAME },
-		.value = { s->table },
+		.value = { s->target->name },
 	};
 	int r;
 
@@ -415,13 +416,13 @@ scan_elems(struct scan *s, int sock)
 	for (i = 0; i < s->inv.sets.n; i++) {
 		const struct nft_query q = {
 			.type = NFT_MSG_GETSETELEM,
-			.family = NFPROTO_INET,
+			.family = s->target->kind->family,
 			.flags = NLM_F_DUMP,
 			.attr = { NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET },
-			.value = { s->table, s->inv.sets.v[i] },
+			.value = { s->target->name, s->inv.sets.v[i] },
 		};
 
-		s->set = set_by_name(s->inv.sets.v[i]);
+		s->set = set_by_name(s->target->kind, s->inv.sets.v[i]);
 		/* The name of a foreign set is in the digest already. */
 		if (s->set == NFT_N_SETS)
 			continue;
@@ -457,7 +458,7 @@ scan_all(struct scan *s, int sock)
 
 /* A dump that a transaction crossed is no picture of any moment: again. */
 static int
-scan_retry(struct scan *s, const char *table, int sock, int (*fn)(struct scan *, int))
+scan_retry(struct scan *s, const struct nft_target *target, int sock, int (*fn)(struct scan *, int))
 {
 	struct timespec start, now = { 0 };
 	unsigned i;
@@ -468,7 +469,7 @@ scan_retry(struct scan *s, const char *table, int sock, int (*fn)(struct scan *,
 	/* Whoever changes anything in the namespace all the time crosses every long dump. */
 	for (i = 0; i < READ_TRIES && r == -EINTR && now.tv_sec - start.tv_sec <= READ_S; i++) {
 		scan_done(s);
-		*s = (struct scan){ .table = table };
+		*s = (struct scan){ .target = target };
 		r = fn(s, sock);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	}
@@ -476,12 +477,12 @@ scan_retry(struct scan *s, const char *table, int sock, int (*fn)(struct scan *,
 }
 
 int
-nft_inventory_read(int sock, const char *table, struct nft_inventory *ret)
+nft_inventory_read(int sock, const struct nft_target *target, struct nft_inventory *ret)
 {
 	_cleanup_(scan_done) struct scan s = { 0 };
 	int r;
 
-	r = scan_retry(&s, table, sock, scan_objects);
+	r = scan_retry(&s, target, sock, scan_objects);
 	if (r < 0)
 		return r;
 	*ret = s.inv;
@@ -490,13 +491,13 @@ nft_inventory_read(int sock, const char *table, struct nft_inventory *ret)
 }
 
 int
-nft_state_read(int sock, const char *table, struct nft_state *ret)
+nft_state_read(int sock, const struct nft_target *target, struct nft_state *ret)
 {
 	_cleanup_(scan_done) struct scan s = { 0 };
 	struct nft_state state = { 0 };
 	int r;
 
-	r = scan_retry(&s, table, sock, scan_all);
+	r = scan_retry(&s, target, sock, scan_all);
 	if (r < 0)
 		return r;
 	if (s.inv.present) {

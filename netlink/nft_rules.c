@@ -17,10 +17,9 @@
  * reply, and what stays on loopback gives none.
  * A foreign table can neither accept what is dropped here nor skip these chains.
  */
-#include "netlink/nft_internal.h"
+#include "netlink/nft_expr.h"
 
 #include <errno.h>
-#include <libnftnl/expr.h>
 /* Before linux/netfilter.h, which brings the kernel's own <linux/in.h>. */
 #include <netinet/in.h>
 #include <linux/netfilter.h>
@@ -33,8 +32,6 @@
 #define CT_EVENT_REPLY (1u << 3)
 
 #define NEW_UDP_PER_SECOND 20u
-
-#define REG_1 NFT_REG_1
 
 enum {
 	TCP_SYN = 0x02,
@@ -49,29 +46,6 @@ enum {
 	ICMP6_MLD2_REPORT = 143,
 };
 
-const char *const nft_chain_names[NFT_N_CHAINS] = {
-	[NFT_CHAIN_INPUT] = "input",
-	[NFT_CHAIN_OUTPUT] = "output",
-	[NFT_CHAIN_FORWARD] = "forward",
-	[NFT_CHAIN_REFUSE_IN] = "refuse_in",
-	[NFT_CHAIN_REFUSE_OUT] = "refuse_out",
-};
-
-const char *const nft_counter_names[NFT_N_COUNTERS] = {
-	"dropped_in",
-	"dropped_out",
-	"dropped_forward",
-};
-
-struct builder {
-	const char *table;
-	uint16_t group;
-	struct nft_rules *rules;
-	struct nftnl_rule *rule; /* open, the last of rules */
-	enum nft_chain_id chain;
-	int err;
-};
-
 /* One direction's side of things. */
 struct side {
 	enum nft_chain_id chain, refuse;
@@ -79,190 +53,6 @@ struct side {
 	enum wl_mode mode;
 	char where; /* in a report's prefix */
 };
-
-void
-nft_rules_done(struct nft_rules *r)
-{
-	size_t i;
-
-	for (i = 0; i < r->n; i++)
-		nftnl_rule_free(r->v[i]);
-	free(r->v);
-	*r = (struct nft_rules){ 0 };
-}
-
-static void
-rule_begin(struct builder *b, enum nft_chain_id chain)
-{
-	struct nft_rules *l = b->rules;
-	struct nftnl_rule **grown;
-
-	b->rule = NULL;
-	if (b->err < 0)
-		return;
-	if (l->n == l->cap) {
-		grown = realloc(l->v, (l->cap + 64) * sizeof(*grown));
-		if (grown == NULL) {
-			b->err = -ENOMEM;
-			return;
-		}
-		l->v = grown;
-		l->cap += 64;
-	}
-	b->rule = nftnl_rule_alloc();
-	if (b->rule == NULL) {
-		b->err = -ENOMEM;
-		return;
-	}
-	l->v[l->n++] = b->rule;
-	nftnl_rule_set_u32(b->rule, NFTNL_RULE_FAMILY, NFPROTO_INET);
-	if (nftnl_rule_set_str(b->rule, NFTNL_RULE_TABLE, b->table) < 0 ||
-	    nftnl_rule_set_str(b->rule, NFTNL_RULE_CHAIN, nft_chain_names[chain]) < 0)
-		b->err = -ENOMEM;
-}
-
-/* A new expression at the end of the open rule; NULL after a failure. */
-static struct nftnl_expr *
-expr_add(struct builder *b, const char *name)
-{
-	struct nftnl_expr *e;
-
-	if (b->err < 0)
-		return NULL;
-	e = nftnl_expr_alloc(name);
-	if (e == NULL) {
-		b->err = -ENOMEM;
-		return NULL;
-	}
-	nftnl_rule_add_expr(b->rule, e);
-	return e;
-}
-
-static void
-expr_meta(struct builder *b, uint32_t key, uint32_t reg)
-{
-	struct nftnl_expr *e = expr_add(b, "meta");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, reg);
-}
-
-static void
-expr_payload(struct builder *b, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg)
-{
-	struct nftnl_expr *e = expr_add(b, "payload");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, len);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
-}
-
-static void
-expr_cmp(struct builder *b, uint32_t op, const void *data, uint32_t len)
-{
-	struct nftnl_expr *e = expr_add(b, "cmp");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, REG_1);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
-	if (nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, len) < 0)
-		b->err = -ENOMEM;
-}
-
-static void
-expr_cmp_u8(struct builder *b, uint32_t op, uint8_t value)
-{
-	expr_cmp(b, op, &value, sizeof(value));
-}
-
-/* reg 1 &= mask */
-static void
-expr_mask(struct builder *b, const void *mask, uint32_t len)
-{
-	static const uint8_t zero[16];
-	struct nftnl_expr *e = expr_add(b, "bitwise");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, REG_1);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, REG_1);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, len);
-	if (nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, mask, len) < 0 ||
-	    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero, len) < 0)
-		b->err = -ENOMEM;
-}
-
-static void
-expr_lookup(struct builder *b, unsigned set)
-{
-	struct nftnl_expr *e = expr_add(b, "lookup");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, REG_1);
-	/* The kernel always tells them, and the two texts must be one. */
-	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, 0);
-	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, nft_set_shape(set)->name) < 0)
-		b->err = -ENOMEM;
-}
-
-static void
-expr_verdict(struct builder *b, int verdict, const char *chain)
-{
-	struct nftnl_expr *e = expr_add(b, "immediate");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
-	if (chain != NULL && nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain) < 0)
-		b->err = -ENOMEM;
-}
-
-static void
-expr_limit(struct builder *b, uint32_t rate)
-{
-	struct nftnl_expr *e = expr_add(b, "limit");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_RATE, rate);
-	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_UNIT, 1);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_BURST, rate);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_FLAGS, 0);
-}
-
-static void
-expr_log(struct builder *b, char what, char where)
-{
-	const char prefix[3] = { what, where, '\0' };
-	struct nftnl_expr *e = expr_add(b, "log");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u16(e, NFTNL_EXPR_LOG_GROUP, b->group);
-	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOG_PREFIX, prefix) < 0)
-		b->err = -ENOMEM;
-}
-
-static void
-expr_count(struct builder *b, unsigned counter)
-{
-	struct nftnl_expr *e = expr_add(b, "objref");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_OBJREF_IMM_TYPE, NFT_OBJECT_COUNTER);
-	if (nftnl_expr_set_str(e, NFTNL_EXPR_OBJREF_IMM_NAME, nft_counter_names[counter]) < 0)
-		b->err = -ENOMEM;
-}
 
 static void
 expr_reject(struct builder *b, uint32_t type, uint8_t code)
@@ -276,13 +66,6 @@ expr_reject(struct builder *b, uint32_t type, uint8_t code)
 }
 
 static void
-match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value)
-{
-	expr_meta(b, key, REG_1);
-	expr_cmp_u8(b, op, value);
-}
-
-static void
 match_ct_state(struct builder *b, uint32_t bits)
 {
 	const uint32_t none = 0;
@@ -291,7 +74,7 @@ match_ct_state(struct builder *b, uint32_t bits)
 	if (e == NULL)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
 	expr_mask(b, &bits, sizeof(bits));
 	expr_cmp(b, NFT_CMP_NEQ, &none, sizeof(none));
 }
@@ -306,14 +89,14 @@ expr_event_mark(struct builder *b, uint32_t events)
 	e = expr_add(b, "immediate");
 	if (e == NULL)
 		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
 	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &events, sizeof(events)) < 0)
 		b->err = -ENOMEM;
 	e = expr_add(b, "ct");
 	if (e == NULL)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_EVENTMASK);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, NFT_REG_1);
 }
 
 static void
@@ -339,7 +122,7 @@ match_loopback(struct builder *b, const struct side *s)
 {
 	const uint32_t lo = 1;
 
-	expr_meta(b, s->egress ? NFT_META_OIF : NFT_META_IIF, REG_1);
+	expr_meta(b, s->egress ? NFT_META_OIF : NFT_META_IIF, NFT_REG_1);
 	expr_cmp(b, NFT_CMP_EQ, &lo, sizeof(lo));
 }
 
@@ -384,7 +167,7 @@ rule_tcp_syn(struct builder *b, const struct side *s)
 
 	rule_begin(b, s->chain);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
-	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, REG_1);
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
 	expr_mask(b, &mask, sizeof(mask));
 	expr_cmp_u8(b, NFT_CMP_NEQ, TCP_SYN);
 	if (s->mode == MODE_ENFORCE) {
@@ -406,13 +189,13 @@ rule_icmp6(
 	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, NFPROTO_IPV6);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_ICMPV6);
 	if (link_local) {
-		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 8, 16, REG_1);
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 8, 16, NFT_REG_1);
 		expr_mask(b, mask, sizeof(mask));
 		expr_cmp(b, NFT_CMP_EQ, net, sizeof(net));
 	}
-	expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 7, 1, REG_1);
+	expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 7, 1, NFT_REG_1);
 	expr_cmp_u8(b, NFT_CMP_EQ, hop_limit);
-	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, REG_1);
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
 	expr_cmp_u8(b, NFT_CMP_EQ, type);
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
@@ -443,9 +226,9 @@ load_other_end(struct builder *b, const struct side *s, bool v6)
 {
 	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, (uint8_t)(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4));
 	if (v6)
-		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, s->egress ? 24 : 8, 16, REG_1);
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, s->egress ? 24 : 8, 16, NFT_REG_1);
 	else
-		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, s->egress ? 16 : 12, 4, REG_1);
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, s->egress ? 16 : 12, 4, NFT_REG_1);
 }
 
 /* ICMP has its type and code at offset 0, where the others have their source port. */
@@ -461,7 +244,7 @@ rule_lookup(struct builder *b, const struct side *s, bool allow, bool range, boo
 	load_other_end(b, s, v6);
 	expr_meta(b, NFT_META_L4PROTO, proto_reg);
 	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, icmp ? 0 : 2, 2, port_reg);
-	expr_lookup(b, nft_set_id(s->egress, allow, range, v6));
+	expr_lookup(b, nft_set_id(s->egress, allow, range, v6), 0);
 	if (allow)
 		expr_verdict(b, NF_ACCEPT, NULL);
 	else
@@ -485,12 +268,12 @@ rules_reject(struct builder *b, const struct side *s, bool v6)
 	rule_begin(b, s->refuse);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
 	load_other_end(b, s, v6);
-	expr_lookup(b, set);
+	expr_lookup(b, set, 0);
 	expr_reject(b, NFT_REJECT_TCP_RST, 0);
 	rule_begin(b, s->refuse);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_TCP);
 	load_other_end(b, s, v6);
-	expr_lookup(b, set);
+	expr_lookup(b, set, 0);
 	expr_reject(b, NFT_REJECT_ICMPX_UNREACH, NFT_REJECT_ICMPX_ADMIN_PROHIBITED);
 }
 
@@ -561,10 +344,10 @@ rules_forward(struct builder *b, const struct nft_modes *m)
 }
 
 int
-nft_rules_build(const char *table, uint16_t group, const struct nft_modes *m, struct nft_rules *ret)
+nft_rules_inet(const struct nft_target *t, const struct nft_modes *m, struct nft_rules *ret)
 {
 	_cleanup_(nft_rules_done) struct nft_rules rules = { 0 };
-	struct builder b = { .table = table, .group = group, .rules = &rules };
+	struct builder b = { .target = t, .rules = &rules };
 	const struct side in = { NFT_CHAIN_INPUT, NFT_CHAIN_REFUSE_IN, false, m->in, 'i' };
 	const struct side out = { NFT_CHAIN_OUTPUT, NFT_CHAIN_REFUSE_OUT, true, m->out, 'o' };
 

@@ -45,8 +45,7 @@
 
 struct nft_table {
 	int sock;
-	uint16_t group;
-	char name[NFT_TABLE_NAME_MAX];
+	struct nft_target target;
 	bool known, owned;
 	bool no_owner; /* the kernel has no owner or persist flag */
 	struct nft_modes modes;
@@ -55,16 +54,17 @@ struct nft_table {
 };
 
 static void
-batch_chain(struct nft_batch *b, const char *table, unsigned chain, const struct nft_modes *m)
+batch_chain(
+    struct nft_batch *b, const struct nft_target *t, unsigned chain, const struct nft_modes *m)
 {
-	struct nftnl_chain *c = nft_chain_build(table, chain, m);
+	struct nftnl_chain *c = nft_chain_build(t, chain, m);
 	struct nlmsghdr *nlh;
 
 	if (c == NULL) {
 		b->err = -ENOMEM;
 		return;
 	}
-	nlh = nft_batch_msg(b, NFT_MSG_NEWCHAIN, NFPROTO_INET, NLM_F_CREATE);
+	nlh = nft_batch_msg(b, NFT_MSG_NEWCHAIN, t->kind->family, NLM_F_CREATE);
 	if (nlh != NULL) {
 		nftnl_chain_nlmsg_build_payload(nlh, c);
 		nft_batch_commit_msg(b, nlh);
@@ -73,16 +73,16 @@ batch_chain(struct nft_batch *b, const char *table, unsigned chain, const struct
 }
 
 static void
-batch_set(struct nft_batch *b, const char *table, unsigned set, uint32_t size)
+batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uint32_t size)
 {
-	struct nftnl_set *s = nft_set_build(table, set, size);
+	struct nftnl_set *s = nft_set_build(t, set, size);
 	struct nlmsghdr *nlh;
 
 	if (s == NULL) {
 		b->err = -ENOMEM;
 		return;
 	}
-	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, NFPROTO_INET, NLM_F_CREATE);
+	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, t->kind->family, NLM_F_CREATE);
 	if (nlh != NULL) {
 		nftnl_set_nlmsg_build_payload(nlh, s);
 		nft_batch_commit_msg(b, nlh);
@@ -91,14 +91,14 @@ batch_set(struct nft_batch *b, const char *table, unsigned set, uint32_t size)
 }
 
 static void
-batch_counter(struct nft_batch *b, const char *table, const char *name)
+batch_counter(struct nft_batch *b, const struct nft_target *t, const char *name)
 {
-	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWOBJ, NFPROTO_INET, NLM_F_CREATE);
+	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWOBJ, t->kind->family, NLM_F_CREATE);
 	struct nlattr *nest;
 
 	if (nlh == NULL)
 		return;
-	mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, table);
+	mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, t->name);
 	mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, name);
 	mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
 	nest = mnl_attr_nest_start(nlh, NFTA_OBJ_DATA);
@@ -107,20 +107,21 @@ batch_counter(struct nft_batch *b, const char *table, const char *name)
 }
 
 static void
-batch_rules(struct nft_batch *b, const char *table, uint16_t group, const struct nft_modes *m)
+batch_rules(struct nft_batch *b, const struct nft_target *t, const struct nft_modes *m)
 {
 	_cleanup_(nft_rules_done) struct nft_rules rules = { 0 };
 	struct nlmsghdr *nlh;
 	size_t i;
 	int r;
 
-	r = nft_rules_build(table, group, m, &rules);
+	r = t->kind->rules(t, m, &rules);
 	if (r < 0) {
 		b->err = r;
 		return;
 	}
 	for (i = 0; i < rules.n; i++) {
-		nlh = nft_batch_msg(b, NFT_MSG_NEWRULE, NFPROTO_INET, NLM_F_CREATE | NLM_F_APPEND);
+		nlh =
+		    nft_batch_msg(b, NFT_MSG_NEWRULE, t->kind->family, NLM_F_CREATE | NLM_F_APPEND);
 		if (nlh == NULL)
 			return;
 		nftnl_rule_nlmsg_build_payload(nlh, rules.v[i]);
@@ -129,9 +130,9 @@ batch_rules(struct nft_batch *b, const char *table, uint16_t group, const struct
 }
 
 static void
-batch_flush_rules(struct nft_batch *b, const char *table)
+batch_flush_rules(struct nft_batch *b, const struct nft_target *t)
 {
-	nft_batch_del(b, NFT_MSG_DELRULE, NFPROTO_INET, NFTA_RULE_TABLE, table, 0, NULL);
+	nft_batch_del(b, NFT_MSG_DELRULE, t->kind->family, NFTA_RULE_TABLE, t->name, 0, NULL);
 }
 
 /* What the table is to become. */
@@ -149,7 +150,7 @@ plan_done(struct plan *p)
 }
 
 static int
-plan_make(const struct ruleset *r, struct plan *ret)
+plan_make(const struct ruleset *r, const struct nft_pin *pin, struct plan *ret)
 {
 	_cleanup_(plan_done) struct plan p = { .modes = nft_modes_of(r) };
 	unsigned set;
@@ -160,6 +161,12 @@ plan_make(const struct ruleset *r, struct plan *ret)
 		if (r->in_mode > MODE_ENFORCE || r->out_mode > MODE_ENFORCE)
 			return -EINVAL;
 		err = nft_elems_build(r, &p.elems);
+		if (err < 0)
+			return err;
+	}
+	if (pin != NULL) {
+		memcpy(p.modes.mac, pin->mac, sizeof(p.modes.mac));
+		err = nft_elems_add_guard(&p.elems, r, pin);
 		if (err < 0)
 			return err;
 	}
@@ -200,7 +207,7 @@ elems_diff(const struct nft_elems *old, const struct nft_elems *want, struct nft
 }
 
 static int
-batch_diff(struct nft_batch *b, const char *table, const struct nft_elems *old,
+batch_diff(struct nft_batch *b, const struct nft_target *t, const struct nft_elems *old,
     const struct nft_elems *want)
 {
 	_cleanup_(nft_elems_done) struct nft_elems del = { 0 }, add = { 0 };
@@ -211,8 +218,8 @@ batch_diff(struct nft_batch *b, const char *table, const struct nft_elems *old,
 		return -ENOMEM;
 	elems_diff(old, want, &del, &add);
 	/* Ranges that a cut replaces must be gone before their successors come. */
-	nft_batch_elems(b, table, false, del.v, del.n);
-	nft_batch_elems(b, table, true, add.v, add.n);
+	nft_batch_elems(b, t, false, del.v, del.n);
+	nft_batch_elems(b, t, true, add.v, add.n);
 	return del.n + add.n > 0;
 }
 
@@ -228,15 +235,15 @@ apply_delta(struct nft_table *t, const struct plan *p)
 	if (r < 0)
 		return r;
 	if (rules) {
-		batch_flush_rules(&b, t->name);
-		for (i = 0; i < NFT_N_BASE_CHAINS; i++)
-			batch_chain(&b, t->name, i, &p->modes);
+		batch_flush_rules(&b, &t->target);
+		for (i = 0; i < t->target.kind->n_base; i++)
+			batch_chain(&b, &t->target, i, &p->modes);
 	}
-	r = batch_diff(&b, t->name, &t->elems, &p->elems);
+	r = batch_diff(&b, &t->target, &t->elems, &p->elems);
 	if (r < 0 || (r == 0 && !rules))
 		return r;
 	if (rules)
-		batch_rules(&b, t->name, t->group, &p->modes);
+		batch_rules(&b, &t->target, &p->modes);
 	return nft_batch_send(&b, t->sock);
 }
 
@@ -256,39 +263,39 @@ is_ours(const char *name, const char *const *ours, size_t n)
  * refer to the rest.
  */
 static void
-batch_clear(
-    struct nft_batch *b, const char *table, const struct nft_inventory *inv, const bool *keep)
+batch_clear(struct nft_batch *b, const struct nft_target *t, const struct nft_inventory *inv,
+    const bool *keep)
 {
 	struct nlmsghdr *nlh;
 	unsigned set;
 	size_t i;
 
-	batch_flush_rules(b, table);
+	batch_flush_rules(b, t);
 	for (i = 0; i < inv->sets.n; i++) {
-		for (set = 0; set < NFT_N_SETS; set++)
+		for (set = 0; set < t->kind->n_sets; set++)
 			if (keep[set] && strcmp(nft_set_shape(set)->name, inv->sets.v[i]) == 0)
 				break;
-		if (set == NFT_N_SETS)
-			nft_batch_del(b, NFT_MSG_DELSET, NFPROTO_INET, NFTA_SET_TABLE, table,
+		if (set == t->kind->n_sets)
+			nft_batch_del(b, NFT_MSG_DELSET, t->kind->family, NFTA_SET_TABLE, t->name,
 			    NFTA_SET_NAME, inv->sets.v[i]);
 	}
 	for (i = 0; i < inv->chains.n; i++)
-		if (!is_ours(inv->chains.v[i], nft_chain_names, NFT_N_CHAINS))
-			nft_batch_del(b, NFT_MSG_DELCHAIN, NFPROTO_INET, NFTA_CHAIN_TABLE, table,
-			    NFTA_CHAIN_NAME, inv->chains.v[i]);
+		if (!is_ours(inv->chains.v[i], t->kind->chains, t->kind->n_chains))
+			nft_batch_del(b, NFT_MSG_DELCHAIN, t->kind->family, NFTA_CHAIN_TABLE,
+			    t->name, NFTA_CHAIN_NAME, inv->chains.v[i]);
 	for (i = 0; i < inv->flowtables.n; i++)
-		nft_batch_del(b, NFT_MSG_DELFLOWTABLE, NFPROTO_INET, NFTA_FLOWTABLE_TABLE, table,
-		    NFTA_FLOWTABLE_NAME, inv->flowtables.v[i]);
+		nft_batch_del(b, NFT_MSG_DELFLOWTABLE, t->kind->family, NFTA_FLOWTABLE_TABLE,
+		    t->name, NFTA_FLOWTABLE_NAME, inv->flowtables.v[i]);
 	for (i = 0; i < inv->objs.n; i++) {
 		uint8_t type = (uint8_t)inv->objs.v[i][0];
 
 		if (type == NFT_OBJECT_COUNTER &&
-		    is_ours(inv->objs.v[i] + 1, nft_counter_names, NFT_N_COUNTERS))
+		    is_ours(inv->objs.v[i] + 1, t->kind->counters, NFT_N_COUNTERS))
 			continue;
-		nlh = nft_batch_msg(b, NFT_MSG_DELOBJ, NFPROTO_INET, 0);
+		nlh = nft_batch_msg(b, NFT_MSG_DELOBJ, t->kind->family, 0);
 		if (nlh == NULL)
 			return;
-		mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, table);
+		mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, t->name);
 		mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, inv->objs.v[i] + 1);
 		mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(type));
 		nft_batch_commit_msg(b, nlh);
@@ -324,7 +331,7 @@ apply_whole(
 	unsigned i;
 	int r;
 
-	for (i = 0; i < NFT_N_SETS; i++) {
+	for (i = 0; i < t->target.kind->n_sets; i++) {
 		keep[i] = !anew && inv->size[i] > 0 && inv->size[i] >= p->count[i];
 		size[i] = keep[i] ? inv->size[i] : p->size[i];
 	}
@@ -335,22 +342,22 @@ apply_whole(
 	if (r < 0)
 		return r;
 	if (inv->present && anew)
-		nft_batch_del(
-		    &b, NFT_MSG_DELTABLE, NFPROTO_INET, NFTA_TABLE_NAME, t->name, 0, NULL);
-	nft_batch_table(&b, t->name, flags);
+		nft_batch_del(&b, NFT_MSG_DELTABLE, t->target.kind->family, NFTA_TABLE_NAME,
+		    t->target.name, 0, NULL);
+	nft_batch_table(&b, &t->target, flags);
 	if (inv->present && !anew)
-		batch_clear(&b, t->name, inv, keep);
+		batch_clear(&b, &t->target, inv, keep);
 	for (i = 0; i < NFT_N_COUNTERS; i++)
-		batch_counter(&b, t->name, nft_counter_names[i]);
-	for (i = 0; i < NFT_N_CHAINS; i++)
-		batch_chain(&b, t->name, i, &p->modes);
-	for (i = 0; i < NFT_N_SETS; i++)
+		batch_counter(&b, &t->target, t->target.kind->counters[i]);
+	for (i = 0; i < t->target.kind->n_chains; i++)
+		batch_chain(&b, &t->target, i, &p->modes);
+	for (i = 0; i < t->target.kind->n_sets; i++)
 		if (!keep[i])
-			batch_set(&b, t->name, i, size[i]);
-	r = batch_diff(&b, t->name, &kept, &p->elems);
+			batch_set(&b, &t->target, i, size[i]);
+	r = batch_diff(&b, &t->target, &kept, &p->elems);
 	if (r < 0)
 		return r;
-	batch_rules(&b, t->name, t->group, &p->modes);
+	batch_rules(&b, &t->target, &p->modes);
 	r = nft_batch_send(&b, t->sock);
 	if (r == 0)
 		memcpy(p->size, size, sizeof(size));
@@ -387,7 +394,7 @@ apply_rebuild(struct nft_table *t, struct plan *p)
 	_cleanup_(nft_inventory_done) struct nft_inventory inv = { 0 };
 	int r;
 
-	r = nft_inventory_read(t->sock, t->name, &inv);
+	r = nft_inventory_read(t->sock, &t->target, &inv);
 	/* More than we ever make, so somebody else did, and it goes as a whole. */
 	if (r == -E2BIG)
 		inv = (struct nft_inventory){ .present = true, .flags = UINT32_MAX };
@@ -405,8 +412,8 @@ apply_rebuild(struct nft_table *t, struct plan *p)
 	return r;
 }
 
-int
-nft_table_new(int sock, const char *name, uint16_t group, struct nft_table **ret)
+static int
+table_new(int sock, const char *name, const struct nft_kind *kind, struct nft_table **ret)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
 	struct nft_table *t;
@@ -419,10 +426,34 @@ nft_table_new(int sock, const char *name, uint16_t group, struct nft_table **ret
 	if (t == NULL)
 		return -ENOMEM;
 	t->sock = sock;
-	t->group = group;
-	memcpy(t->name, name, len);
+	t->target.kind = kind;
+	memcpy(t->target.name, name, len);
 	*ret = t;
 	return 0;
+}
+
+int
+nft_table_new(int sock, const char *name, uint16_t group, struct nft_table **ret)
+{
+	int r = table_new(sock, name, &nft_kind_inet, ret);
+
+	if (r == 0)
+		(*ret)->target.group = group;
+	return r;
+}
+
+int
+nft_guard_new(int sock, const char *name, const char *device, struct nft_table **ret)
+{
+	size_t len = strlen(device);
+	int r;
+
+	if (len == 0 || len >= NFT_DEVICE_NAME_MAX)
+		return -EINVAL;
+	r = table_new(sock, name, &nft_kind_guard, ret);
+	if (r == 0)
+		memcpy((*ret)->target.device, device, len);
+	return r;
 }
 
 void
@@ -445,14 +476,15 @@ plan_fits(const struct nft_table *t, const struct plan *p)
 	return true;
 }
 
-int
-nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned)
+static int
+table_apply(
+    struct nft_table *t, const struct ruleset *r, const struct nft_pin *pin, bool *ret_owned)
 {
 	_cleanup_(plan_done) struct plan p = { 0 };
 	bool delta;
 	int err;
 
-	err = plan_make(r, &p);
+	err = plan_make(r, pin, &p);
 	if (err < 0)
 		return err;
 	delta = t->known && plan_fits(t, &p);
@@ -485,9 +517,22 @@ nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned)
 }
 
 int
+nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned)
+{
+	return table_apply(t, r, NULL, ret_owned);
+}
+
+int
+nft_guard_apply(
+    struct nft_table *t, const struct ruleset *r, const struct nft_pin *pin, bool *ret_owned)
+{
+	return table_apply(t, r, pin, ret_owned);
+}
+
+int
 nft_table_read(struct nft_table *t, struct nft_state *ret)
 {
-	return nft_state_read(t->sock, t->name, ret);
+	return nft_state_read(t->sock, &t->target, ret);
 }
 
 int
@@ -495,7 +540,7 @@ nft_table_expected(const struct nft_table *t, uint8_t ret[static RULESET_DIGEST_
 {
 	if (!t->known)
 		return -ENODATA;
-	return nft_digest_expected(t->name, t->group, &t->modes, &t->elems, ret);
+	return nft_digest_expected(&t->target, &t->modes, &t->elems, ret);
 }
 
 int
@@ -507,7 +552,8 @@ nft_table_delete(struct nft_table *t)
 	r = nft_batch_start(&b, nft_seq_start());
 	if (r < 0)
 		return r;
-	nft_batch_del(&b, NFT_MSG_DELTABLE, NFPROTO_INET, NFTA_TABLE_NAME, t->name, 0, NULL);
+	nft_batch_del(
+	    &b, NFT_MSG_DELTABLE, t->target.kind->family, NFTA_TABLE_NAME, t->target.name, 0, NULL);
 	r = nft_batch_send(&b, t->sock);
 	if (r < 0 && r != -ENOENT)
 		return r;

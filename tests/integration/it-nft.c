@@ -1001,6 +1001,66 @@ test_cleanup(void)
 	tap_ok(tcp(ns.a, ns.b, NS_B4, 8082) == 'y', "and nothing is refused any more");
 }
 
+/* A guard on a's side of the link, as the host has it: b is held without a rule in b. */
+static bool
+guard_apply(struct nft_table *guard, const struct nft_pin *pin)
+{
+	uint8_t want[RULESET_DIGEST_LEN];
+	struct nft_state st = { 0 };
+	bool owned = false;
+	int r;
+
+	r = nft_guard_apply(guard, &rs, pin, &owned);
+	if (r < 0 || !owned)
+		tap_note("guard: %s, owned %d", strerror(-r), owned);
+	return r == 0 && owned && nft_table_read(guard, &st) == 0 && st.present &&
+	       nft_table_expected(guard, want) == 0 && memcmp(want, st.digest, sizeof(want)) == 0;
+}
+
+static void
+test_guard(void)
+{
+	const struct addr addrs[2] = { ns_addr(NS_B4), ns_addr(NS_B6) };
+	struct nft_pin pin = { { 2, 0, 0, 0, 0, 0xb }, addrs, 2 };
+	_cleanup_close_ int s = netns_socket(ns.a, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	struct nft_table *guard = NULL;
+
+	NS_RUN(ns.b, "ip", "link", "set", "vb", "address", "02:00:00:00:00:0b");
+	NS_RUN(ns.a, "ip", "neigh", "flush", "all");
+	NS_RUN(ns.a, "ip", "-6", "neigh", "flush", "all");
+	nft_guard_new(s, "nanoseg_g", "va", &guard);
+	rs_reset(MODE_ENFORCE, MODE_ENFORCE);
+	rs_exact(DIR_INGRESS, 1, IPPROTO_TCP, NS_A4, 8080);
+	rs_exact(DIR_EGRESS, 1, IPPROTO_TCP, NS_A6, 9001);
+	rs_range(DIR_EGRESS, 1, IPPROTO_UDP, "10.99.0.0", "10.99.0.255", 9000, 9010);
+	rs_exact(DIR_EGRESS, 0, IPPROTO_UDP, NS_A4, 9002);
+	tap_ok(guard_apply(guard, &pin), "a guard is loaded, owned, and reads back as meant");
+	tap_ok(tcp(ns.a, ns.b, NS_B4, 8080) == 'y' && tcp(ns.b, ns.a, NS_A6, 9001) == 'y' &&
+		   udp(ns.b, ns.a, NS_A4, 9001) == 'y',
+	    "what is allowed passes it, both ways");
+	tap_ok(tcp(ns.a, ns.b, NS_B6, 8080) != 'y' && tcp(ns.b, ns.a, NS_A4, 9001) != 'y' &&
+		   udp(ns.b, ns.a, NS_A4, 9002) != 'y' && udp(ns.b, ns.a, NS_A6, 9001) != 'y',
+	    "and nothing else does");
+	rs_exact(DIR_EGRESS, 1, IPPROTO_TCP, NS_A4, 9001);
+	tap_ok(guard_apply(guard, &pin) && tcp(ns.b, ns.a, NS_A4, 9001) == 'y',
+	    "an element more is one change");
+	rs.out_mode = MODE_AUDIT;
+	tap_ok(guard_apply(guard, &pin) && tcp(ns.b, ns.a, NS_A4, 9002) == 'y',
+	    "in audit it lets pass what it would refuse");
+	rs.out_mode = MODE_ENFORCE;
+	pin.mac[5] = 0xc;
+	tap_ok(guard_apply(guard, &pin) && tcp(ns.b, ns.a, NS_A4, 9001) != 'y',
+	    "another hardware address is refused");
+	pin.mac[5] = 0xb;
+	pin.n_addrs = 0;
+	tap_ok(
+	    guard_apply(guard, &pin) && tcp(ns.b, ns.a, NS_A4, 9001) != 'y', "and another address");
+	tap_ok(nft_table_delete(guard) == 0 && nft_count_tables(s, "nanoseg") == 0 &&
+		   tcp(ns.b, ns.a, NS_A4, 9001) == 'y',
+	    "without it everything passes");
+	nft_table_free(guard);
+}
+
 int
 main(void)
 {
@@ -1030,5 +1090,6 @@ main(void)
 	test_old_kernel();
 	test_size();
 	test_cleanup();
+	test_guard();
 	return tap_end();
 }

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules in the making: an expression is added to the rule that was begun last. The first failure
+ * sticks in the builder, and nothing is added after it.
+ */
+#ifndef NANOSEG_NETLINK_NFT_EXPR_H
+#define NANOSEG_NETLINK_NFT_EXPR_H
+
+#include "netlink/nft_internal.h"
+
+#include "rules/util.h"
+
+#include <libnftnl/expr.h>
+
+struct builder {
+	const struct nft_target *target;
+	struct nft_rules *rules;
+	struct nftnl_rule *rule; /* open, the last of rules */
+	int err;
+};
+
+void rule_begin(struct builder *b, unsigned chain);
+/* A new expression at the end of the open rule; NULL after a failure. */
+struct nftnl_expr *expr_add(struct builder *b, const char *name);
+
+void expr_meta(struct builder *b, uint32_t key, uint32_t reg);
+void expr_payload(struct builder *b, uint32_t base, uint32_t offset, uint32_t len, uint32_t reg);
+/* Of register 1. */
+void expr_cmp(struct builder *b, uint32_t op, const void *data, uint32_t len);
+void expr_cmp_u8(struct builder *b, uint32_t op, uint8_t value);
+void expr_mask(struct builder *b, const void *mask, uint32_t len);
+/* flags: 0, or NFT_LOOKUP_F_INV: not in the set. */
+void expr_lookup(struct builder *b, unsigned set, uint32_t flags);
+/* chain: where a jump or goto goes, else NULL. */
+void expr_verdict(struct builder *b, int verdict, const char *chain);
+void expr_limit(struct builder *b, uint32_t rate);
+void expr_log(struct builder *b, char what, char where);
+void expr_count(struct builder *b, unsigned counter);
+void match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value);
+
+#endif
