@@ -268,6 +268,29 @@ client_get(const struct cli *cli, const char *path, json_t **ret)
 }
 
 int
+client_get_bytes(const struct cli *cli, const char *path, char **ret, size_t *ret_len)
+{
+	_cleanup_(call_done) struct call k;
+	int r = call_new(cli, path, &k);
+	long status = 0;
+	CURLcode code;
+
+	if (r != CLI_OK)
+		return r;
+	code = curl_easy_perform(k.curl);
+	if (code != CURLE_OK)
+		return report_transfer(&k, code);
+	curl_easy_getinfo(k.curl, CURLINFO_RESPONSE_CODE, &status);
+	if (status != 200)
+		return report_status(&k, status, NULL);
+	if (k.body.text == NULL && buffer_add(&k.body, "", 0) < 0)
+		return cli_no_memory();
+	*ret = steal_ptr(k.body.text);
+	*ret_len = k.body.len;
+	return CLI_OK;
+}
+
+int
 client_post(const struct cli *cli, const char *path, const char *type, const char *body, size_t len,
     const char *file, json_t **ret)
 {

@@ -13,6 +13,8 @@
 #define CLIENT_MAX_LINE (1u << 20)
 
 int client_get(const struct cli *cli, const char *path, json_t **ret);
+/* The answer as it is: malloc'ed, with a NUL behind it. */
+int client_get_bytes(const struct cli *cli, const char *path, char **ret, size_t *ret_len);
 /*
  * Body is sent as it is. file: what the body came from, for the place of a mistake in it; or NULL.
  */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg gate: wires the start gate into the engines of this machine, and out again. */
+#include "cli/client.h"
 #include "cli/gate.h"
 #include "cli/show.h"
 
@@ -150,6 +151,24 @@ print_status(const struct cli *cli, const struct gate_opts *o, bool *ret_bad)
 	return r;
 }
 
+/* The daemon, if there is one, keeps it in its audit log. */
+static int
+record(const struct cli *cli, const char *action, const struct gate_opts *o, int code)
+{
+	json_t *body, *answer = NULL;
+
+	if (access(cli->socket, F_OK) < 0)
+		return code;
+	body =
+	    json_pack("{s:s, s:s}", "action", action, "result", code == CLI_OK ? "ok" : "failed");
+	if (o->engine != NULL)
+		json_object_set_new(body, "engine", json_string(o->engine));
+	if (client_post_json(cli, "/v1/audit/gate", body, &answer) != CLI_OK)
+		cli_warn("the change of the gate is not in the daemon's audit log");
+	json_decref(answer);
+	return code;
+}
+
 int
 cmd_gate(struct cli *cli, int argc, char **argv)
 {
@@ -188,9 +207,9 @@ cmd_gate(struct cli *cli, int argc, char **argv)
 	if (code != CLI_OK)
 		return code;
 	if (strcmp(argv[0], "install") == 0)
-		return install(cli, &o);
+		return record(cli, "install", &o, install(cli, &o));
 	if (strcmp(argv[0], "remove") == 0)
-		return remove_all(&o);
+		return record(cli, "remove", &o, remove_all(&o));
 	if (strcmp(argv[0], "status") != 0)
 		return cli_usage(cli, "expected install, remove or status, not '%s'", argv[0]);
 	code = cli_printed(print_status(cli, &o, &bad));

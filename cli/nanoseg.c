@@ -80,6 +80,16 @@ const struct cli_command cli_commands[] = {
 	    "  --engine-socket PATH  docker: its socket (/run/docker.sock)\n"
 	    "  --hooks-dir DIR    podman: its hooks (/usr/share/containers/oci/hooks.d)\n"
 	    "  --base-spec FILE   containerd: the specification to write\n" },
+	{ "audit-log", cmd_audit_log, "[show|verify]", "who decided what, when and why",
+	    "audit-log show        the records; --since, --until, --event, --actor, --workload, --last\n"
+	    "audit-log verify      prove that nothing is missing or changed; 3 if something is\n"
+	    "  --since, --until WHEN  a duration ago (7d) or a time (2027-12-31T12:00:00Z)\n"
+	    "  --event NAME        approve, deny, mode, policy-apply, daemon-start, ...\n"
+	    "  --actor NAME        a user's name, or uid:NUMBER\n"
+	    "  --workload NAME     what touched this workload\n"
+	    "  --last NUMBER       only the last records\n"
+	    "  --head HASH         verify: this record, noted elsewhere, must be there\n"
+	    "  --dir DIR           read the files there and not the daemon's\n" },
 	{ "completion", cmd_completion, "bash", "print the completion script of a shell", "" },
 	{ NULL, NULL, NULL, NULL, NULL },
 };

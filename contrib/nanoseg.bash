@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials approve deny mode policy explain doctor gate completion"
+	local commands="status graph edges flows denials approve deny mode policy explain doctor gate audit-log completion"
 	local global="--socket --timeout --output --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -117,6 +117,10 @@ _nanoseg()
 		words="--engine --wait --fail-open --runtime --force --dir --programs --marker --config"
 		words+=" --data-root --engine-socket --hooks-dir --base-spec $global"
 		[[ -n $verb ]] || words="install remove status"
+		;;
+	audit-log)
+		words="--since --until --event --actor --workload --last --head --dir $global"
+		[[ -n $verb || $cur == -* ]] || words="show verify"
 		;;
 	completion) words="bash $global" ;;
 	*) words=$global ;;

@@ -272,12 +272,14 @@ audit_write(struct audit *a, const struct audit_record *r, struct diag *d)
 	} else {
 		ret = append(a, r);
 	}
-	if (ret < 0)
+	if (ret < 0) {
 		diag_set(d, 0, 0, "the audit log cannot be written, nothing is changed: %s",
 		    strerror(-ret));
-	else if (a != NULL)
+		return -EIO;
+	}
+	if (a != NULL)
 		a->failing = false;
-	return ret;
+	return 0;
 }
 
 void
@@ -287,7 +289,7 @@ audit_note(struct audit *a, const struct audit_record *r)
 	int ret = audit_write(a, r, &d);
 
 	if (ret < 0 && !a->failing)
-		log_error("audit log: %s is not recorded: %s", r->event, strerror(-ret));
+		log_error("%s is not recorded: %s", r->event, d.msg);
 	if (ret < 0)
 		a->failing = true;
 }

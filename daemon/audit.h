@@ -41,8 +41,7 @@ struct audit_record {
 int audit_open(const char *state_dir, struct audit **ret);
 void audit_close(struct audit *a);
 /*
- * Appends the record and syncs it. 0; or a negative errno with a sentence in *d, and the log is as
- * it was.
+ * Appends the record and syncs it. 0; or -EIO with a sentence in *d, and the log is as it was.
  */
 int audit_write(struct audit *a, const struct audit_record *r, struct diag *d);
 /* For what happened anyway: a failure is said in the daemon's log, once until it works again. */

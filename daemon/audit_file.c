@@ -22,8 +22,8 @@
 #define MAX_SEGMENTS 4096
 #define FILE_MAX (AUDIT_SEGMENT_MAX + AUDIT_LINE_MAX)
 
-unsigned
-audit_month(uint64_t ns)
+static unsigned
+month_of(uint64_t ns)
 {
 	time_t s = (time_t)(ns / NSEC_PER_SEC);
 	struct tm tm;
@@ -123,7 +123,7 @@ learn_record(struct audit_file *f, const struct audit_chain *c, const json_t *o)
 	if (json_is_integer(revision))
 		f->revision = (uint64_t)json_integer_value(revision);
 	if (c->records == 1 && time != NULL && time_parse(time, &ns) == 0)
-		f->month = audit_month(ns);
+		f->month = month_of(ns);
 }
 
 /* Reads one segment into *c; sets end and tail. */
@@ -226,7 +226,7 @@ audit_file_load(struct audit_file *f)
 }
 
 static int
-begin_segment(struct audit_file *f, uint64_t now_ns)
+begin_segment(struct audit_file *f)
 {
 	int fd;
 
@@ -245,7 +245,6 @@ begin_segment(struct audit_file *f, uint64_t now_ns)
 	close_fd(&f->fd);
 	f->fd = fd;
 	f->end = f->tail = 0;
-	f->month = audit_month(now_ns);
 	f->next_first = f->seq + 2;
 	return 0;
 }
@@ -280,8 +279,8 @@ audit_file_append(struct audit_file *f, json_t *record, uint64_t now_ns)
 	int r = 0;
 
 	if (f->fd < 0 || (f->torn == 0 && f->end > 0 &&
-			     (f->end > AUDIT_SEGMENT_MAX || f->month != audit_month(now_ns))))
-		r = begin_segment(f, now_ns);
+			     (f->end > AUDIT_SEGMENT_MAX || f->month != month_of(now_ns))))
+		r = begin_segment(f);
 	if (r == 0)
 		r = audit_seal(record, f->seq + 1, f->hash, &line, &len, hash);
 	if (r == 0)
@@ -292,6 +291,8 @@ audit_file_append(struct audit_file *f, json_t *record, uint64_t now_ns)
 			fdatasync(f->fd);
 		return r;
 	}
+	if (f->end == 0)
+		f->month = month_of(now_ns);
 	f->end = f->tail = f->end + len;
 	f->seq++;
 	memcpy(f->hash, hash, sizeof(f->hash));

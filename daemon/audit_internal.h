@@ -30,7 +30,6 @@ void audit_file_done(struct audit_file *f);
 uint64_t audit_file_find_expired(const struct audit_file *f, uint64_t before_ns);
 /* Removes the segments before that record. */
 void audit_file_expire(struct audit_file *f, uint64_t first_kept);
-unsigned audit_month(uint64_t ns);
 int audit_read_segment(
     int dir_fd, const char *name, uint64_t offset, size_t max, char **ret, size_t *ret_len);
 json_t *audit_list_segments(int dir_fd);

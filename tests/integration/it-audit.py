@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The audit log of a whole daemon: what is in it, that a crash leaves it sound, that tampering shows."""
+import glob
+import hashlib
+import json
+import os
+import shutil
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from nslab import BUILD, Lab, Tap, run, wait
+
+t = Tap()
+lab = Lab()
+a, b, c = lab.ns("a"), lab.ns("b"), lab.ns("c")
+b.serve(8000)
+d = lab.daemon(expect=[a.name, b.name])
+api = d.api
+NOBODY = 65534
+
+
+def files():
+    return sorted(glob.glob(d.state + "/audit/*.jsonl"))
+
+
+def lines():
+    return b"".join(open(f, "rb").read() for f in files()).splitlines()
+
+
+def records(event=None):
+    return [r for r in map(json.loads, lines()) if event in (None, r["event"])]
+
+
+def cli(*args, check=False, **kw):
+    return run(BUILD + "/cli/nanoseg", "--socket", d.sock, *args, check=check, **kw)
+
+
+def chain_sound():
+    """As somebody else would check it: nothing of ours but the description."""
+    prev = "0" * 64
+    for n, line in enumerate(lines(), 1):
+        r = json.loads(line)
+        body = line[:line.rindex(b',"hash":"')] + b"}"
+        if r["seq"] != n or r["prev"] != prev or \
+                hashlib.sha256(prev.encode() + body).hexdigest() != r["hash"]:
+            return False
+        prev = r["hash"]
+    return True
+
+
+a.tcp(b.v4, 8000)
+e = wait(lambda: api.edge(port=8000), 3)
+api.post("/v1/edges/approve", {"ids": [e["id"]], "reason": "web calls \u001b[31mdb", "ticket": "T-1"})
+r = records("approve")[-1]
+t.ok(r["reason"] == "web calls \u001b[31mdb" and r["ticket"] == "T-1" and r["result"] == "ok" and
+     r["subject"]["edges"] == [e["id"]] and sorted(r["subject"]["workloads"]) == [a.name, b.name] and
+     r["after"]["revision"] == 1 and r["before"]["revision"] == 0,
+     "a decision is recorded before it is answered, with what it touches", r)
+t.ok(r["actor"]["uid"] == 0 and r["actor"]["name"] == "root" and r["actor"]["pid"] == os.getpid() and
+     r["actor"]["program"].startswith("python"), "with who, and by which program", r["actor"])
+t.ok(r["clock"]["boot"] == open("/proc/sys/kernel/random/boot_id").read().strip() and
+     r["clock"]["monotonicMs"] > 0 and "synchronized" in r["clock"], "and the clock's state", r["clock"])
+api.mode("enforce", b.name)
+api.deny(e["id"])
+doc = api.get("/v1/policy", decided=1)
+status, answer = api.apply(json.dumps(doc), reason="as it was")
+t.ok([r["event"] for r in records()] == ["daemon-start", "approve", "mode", "deny", "policy-apply"],
+     "every change is one record", [r["event"] for r in records()], answer)
+t.ok(all(x["after"]["digest"] == y["before"]["digest"] for x, y in zip(records()[1:], records()[2:])),
+     "what was after is what is before the next")
+
+# A refused request: recorded once, then counted.
+pid = os.fork()
+if pid == 0:
+    os.chmod(d.sock, 0o666)
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    code = 0
+    for _ in range(300):
+        code |= api.call("POST", "/v1/mode", {"all": True, "mode": "observe"})[0] != 403
+    os._exit(code)
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+denied = records("denied")
+t.ok(code == 0 and len(denied) == 1 and denied[0]["actor"]["uid"] == NOBODY and
+     denied[0]["subject"]["request"] == "POST /v1/mode", "300 refused requests are one record", denied)
+
+r = cli("gate", "install", "--engine", "containerd", "--dir", lab.dir + "/gate", "--programs",
+        BUILD + "/daemon", "--base-spec", lab.dir + "/spec.json", "--marker", d.state + "/enforced")
+t.ok(records("gate") and records("gate")[-1]["subject"] == {"action": "install", "engine": "containerd"},
+     "a change of the start gate is recorded", r.out, r.err)
+
+# The command line.
+r = cli("audit-log", "verify")
+t.ok(r.returncode == 0 and "intact" in r.out and chain_sound(), "verify finds it intact, and so does "
+     "a stranger", r.out, r.err)
+r = cli("audit-log", "--event", "approve", "--actor", "root", "--workload", a.name, "-o", "json")
+t.ok(r.returncode == 0 and [x["seq"] for x in json.loads(r.out)] == [2], "show filters", r.out, r.err)
+r = cli("audit-log", "show", "--since", "1h", "--last", "3")
+t.ok(r.returncode == 0 and len(r.out.splitlines()) == 4 and "\x1b" not in r.out, "and prints a table",
+     r.out)
+r = cli("audit-log", "show", "--until", "1h")
+t.ok(r.returncode == 0 and len(r.out.splitlines()) <= 1, "nothing before the time asked for", r.out)
+bad = [cli("audit-log", *x).returncode for x in (
+    ("forge",), ("verify", "--event", "mode"), ("show", "--head", "0" * 64), ("verify", "--head", "xyz"),
+    ("show", "--since", "yesterday"), ("show", "--last", "-1"))]
+t.ok(set(bad) == {2}, "wrong usage is 2", bad)
+
+# Tampering, each on a copy: with the head noted before, and without.
+head = records()[-1]["hash"]
+
+
+def tampered(change, *args):
+    copy = lab.dir + "/copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(d.state + "/audit", copy)
+    path = sorted(glob.glob(copy + "/*"))[-1]
+    with open(path, "rb") as f:
+        data = f.read()
+    with open(path, "wb") as f:
+        f.write(change(data))
+    return cli("audit-log", "verify", "--dir", copy, *args)
+
+
+def without(n):
+    return lambda data: b"".join(x for i, x in enumerate(data.splitlines(True)) if i != n)
+
+
+def swapped(data):
+    x = data.splitlines(True)
+    x[2], x[3] = x[3], x[2]
+    return b"".join(x)
+
+
+t.ok(tampered(lambda x: x, "--head", head).returncode == 0, "an untouched copy is intact")
+cases = {"edited": lambda x: x.replace(b"as it was", b"as it is!"), "removed": without(2),
+         "first removed": without(0), "swapped": swapped, "torn": lambda x: x[:-5],
+         "emptied": lambda x: b"", "cut": without(len(lines()) - 1)}
+codes = {k: tampered(f, "--head", head).returncode for k, f in cases.items()}
+t.ok(set(codes.values()) == {3}, "each way of tampering is found", codes)
+t.ok(tampered(without(len(lines()) - 1)).returncode == 0,
+     "that the end was cut whole shows by the head alone")
+
+# The daemon's own files cut behind its back.
+path = files()[-1]
+with open(path, "rb") as f:
+    whole = f.read()
+os.truncate(path, len(b"".join(whole.splitlines(True)[:-1])))
+r = cli("audit-log", "verify", "-o", "json")
+t.ok(r.returncode == 3 and json.loads(r.out)["violationCount"] == 1,
+     "the daemon holds the head against its files", r.out)
+with open(path, "wb") as f:
+    f.write(whole)
+t.ok(cli("audit-log", "verify").returncode == 0, "put back it is intact again")
+
+# Crashes: the controller killed while changes are made; what was answered is on record.
+answered = []
+stop = threading.Event()
+
+
+def decide():
+    while not stop.is_set():
+        try:
+            status, x = api.call("POST", "/v1/edges/approve", {"ids": [e["id"]], "reason": "again"})
+            if status == 200:
+                answered.append(x["revision"])
+        except (OSError, ValueError, Exception):  # the socket dies with the role
+            stop.wait(0.01)
+
+
+worker = threading.Thread(target=decide)
+worker.start()
+for role in ("controller", "controller", "warden", "capture", "discovery", "relay", "controller"):
+    n = len(answered)
+    wait(lambda: len(answered) >= n + 5, 10)
+    d.kill(role)
+    wait(lambda: role in d.roles() and d.ready(), 10)
+stop.set()
+worker.join()
+wait(d.ready, 5)
+recorded = {r["after"]["revision"] for r in records("approve")}
+t.ok(len(answered) > 20 and set(answered) <= recorded and chain_sound() and
+     cli("audit-log", "verify").returncode == 0,
+     "through kill -9 of each role: every answered change is on record, and the chain is sound",
+     cli("audit-log", "verify").out)
+t.note("%d changes answered, %d recorded" % (len(answered), len(recorded)))
+
+# A torn line.
+d.stop()
+t.ok(records()[-1]["event"] == "daemon-stop", "the end is recorded", records()[-1])
+with open(files()[-1], "ab") as f:
+    f.write(b'{"actor":{"uid":0')
+d.start()
+torn = wait(lambda: records("audit-torn"), 3)
+t.ok(torn and torn[0]["subject"]["bytes"] == 17 and chain_sound(),
+     "a torn line is told of, and the chain goes on", torn)
+
+# The audit log cannot be written: nothing changes, everything is still seen.
+d.stop()
+os.rename(d.state + "/audit", d.state + "/kept")
+with open(d.state + "/audit", "w"):
+    pass
+d.start(expect=[a.name, b.name, c.name])
+revision = api.get("/v1/status")["revision"]
+status, x = api.call("POST", "/v1/mode", {"workloads": [b.name], "mode": "observe"})
+t.ok(status == 500 and "audit log" in json.dumps(x) and api.get("/v1/status")["revision"] == revision and
+     api.workload(b.name)["mode"] == "enforce", "without a record nothing changes", status, x)
+a.serve(8100)
+c.tcp(a.v4, 8100)
+t.ok(wait(lambda: api.edge(port=8100), 3), "and what happens is still learned")
+d.stop()
+os.unlink(d.state + "/audit")
+os.rename(d.state + "/kept", d.state + "/audit")
+
+r = d.cleanup()
+last = records()[-1]
+t.ok(r.returncode == 0 and last["event"] == "cleanup" and last["actor"]["program"] == "nanosegd" and
+     chain_sound(), "a cleanup is recorded, the daemon being dead", r.err, last)
+t.ok(cli("audit-log", "verify", "--dir", d.state + "/audit").returncode == 0,
+     "and verified without a daemon")
+t.done()
