@@ -473,7 +473,7 @@ def test_usage():
     r = run("--help")
     expect("--help", r, 0, "Exit codes")
     names = [x.split()[0] for x in r.out.splitlines() if x.startswith("  ") and x[2] not in " -"]
-    check("--help: lists the commands", None if len(names) == 13 else names)
+    check("--help: lists the commands", None if len(names) >= 13 else names)
     for name in names:
         h = run(name, "--help")
         expect("%s --help" % name, h, 0, "usage: nanoseg " + name)

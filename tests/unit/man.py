@@ -71,7 +71,7 @@ def main():
             skip("%s: groff finds nothing" % name, "no groff")
     text = page("nanoseg.1")
     top = output("cli/nanoseg", "--help")
-    commands = re.findall(r"^  ([a-z-]+) ", top, re.M)
+    commands = re.findall(r"^  ([a-z][a-z-]+) ", top, re.M)
     check("nanoseg.1: the program has commands", [] if len(commands) > 10 else commands)
     check("nanoseg.1: every command",
           [c for c in commands if not re.search(r"^\.It Cm %s\b" % c, text, re.M)])
