@@ -23,6 +23,7 @@ static const struct table_col cols[] = {
 	{ "CONNTRACK", COL_WIDE, 0, 0 },
 	{ "DRIFT", COL_WIDE | COL_RIGHT, 0, 0 },
 	{ "ADDRESSES", COL_WIDE, 0, 0 },
+	{ "IMAGES", COL_WIDE, 0, 0 },
 };
 
 /* "enforce" or, if one direction alone is governed, "enforce/ingress". */
@@ -84,6 +85,31 @@ add_revision(struct table *t, const json_t *w)
 		table_cellf(t, COLOUR_YELLOW, "%" PRId64 " of %" PRId64, have, want);
 }
 
+/* Each image that its instances run, once: several tags are shown, and what is not accepted. */
+static void
+add_images(struct table *t, const json_t *instances)
+{
+	bool other = false;
+	char list[1024] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < json_array_size(instances); i++) {
+		const json_t *instance = json_array_get(instances, i);
+		const char *image = show_text(instance, "image", "");
+		bool accepted = !json_is_false(show_in(instance, "imageAccepted")), again = false;
+
+		for (size_t k = 0; k < i && !again; k++)
+			again = strcmp(show_text(json_array_get(instances, k), "image", ""),
+				    image) == 0;
+		other |= !accepted;
+		if (again || *image == '\0' || len + 160 >= sizeof(list))
+			continue;
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%.120s%s",
+		    len > 0 ? " " : "", image, accepted ? "" : " (not accepted)");
+	}
+	table_cell(t, list, other ? COLOUR_RED : COLOUR_NONE);
+}
+
 static void
 add_wide(struct table *t, const json_t *w)
 {
@@ -106,6 +132,7 @@ add_wide(struct table *t, const json_t *w)
 		}
 	}
 	table_cell(t, list, COLOUR_NONE);
+	add_images(t, instances);
 }
 
 static void

@@ -31,13 +31,16 @@ const struct cli_command cli_commands[] = {
 	    "refused connections, and what each would need",
 	    "  --follow           go on with new ones\n"
 	    "  --attempts         connections that nobody answered as well\n" },
-	{ "approve", cmd_approve, "EDGE|DENIAL... --reason TEXT [--ticket TEXT] [--expires WHEN]",
-	    "approve edges",
+	{ "approve", cmd_approve,
+	    "ID...|--image W=IMAGE --reason TEXT [--ticket TEXT] [--expires WHEN]",
+	    "approve edges by their own or a denial's id, or the image of a workload",
+	    "  --image W=IMAGE    containers of this repository may run under the workload's name\n"
 	    "  --reason TEXT      why; needed\n"
 	    "  --ticket TEXT      the number of a change\n"
 	    "  --expires WHEN     a duration (30d) or a time (2027-12-31T12:00:00Z)\n" },
-	{ "deny", cmd_deny, "EDGE|DENIAL... --reason TEXT [--ticket TEXT] [--expires WHEN]",
+	{ "deny", cmd_deny, "ID...|--image W=IMAGE --reason TEXT [--ticket TEXT] [--expires WHEN]",
 	    "deny edges; a denied edge beats every approval",
+	    "  --image W=IMAGE    the repository is not accepted under that name any more\n"
 	    "  --reason TEXT      why; needed\n"
 	    "  --ticket TEXT      the number of a change\n"
 	    "  --expires WHEN     a duration (30d) or a time (2027-12-31T12:00:00Z)\n" },

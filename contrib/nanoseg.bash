@@ -76,7 +76,7 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
 		return
 		;;
-	--reason | --ticket | --expires | --expect | --timeout | --wait)
+	--image | --reason | --ticket | --expires | --expect | --timeout | --wait)
 		return
 		;;
 	esac
@@ -89,7 +89,7 @@ _nanoseg()
 	flows) words="--follow $global" ;;
 	denials) words="--follow --attempts $global" ;;
 	approve | deny)
-		words="--reason --ticket --expires $global"
+		words="--image --reason --ticket --expires $global"
 		[[ $cur == -* ]] || words=$(_nanoseg_ids)
 		;;
 	mode)

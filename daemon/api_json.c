@@ -151,6 +151,12 @@ json_instance(const struct instance *i)
 	    json_start(i));
 
 	json_object_set_new(o, "members", json_members(i));
+	json_object_set_new(
+	    o, "image", json_text(i->container != NULL ? i->container->image : NULL));
+	json_object_set_new(
+	    o, "imageId", json_text(i->container != NULL ? i->container->image_id : NULL));
+	json_object_set_new(o, "imageAccepted",
+	    i->container != NULL ? json_boolean(!instance_has_other_image(i)) : json_null());
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
 	json_object_set_new(o, "quarantined", json_boolean(instance_is_quarantined(i)));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
@@ -194,7 +200,7 @@ struct sums {
 	uint32_t ct_count, ct_max;
 	uint64_t applied;
 	const char *grade, *why;
-	bool waiting;
+	const struct instance *other_image; /* refused, if one is */
 };
 
 static int
@@ -225,10 +231,39 @@ sum_instances(const struct workload *w, json_t *list)
 			s.grade = grade;
 			s.why = why;
 		}
+		if (instance_is_refused(i) ||
+		    (s.other_image == NULL && instance_has_other_image(i)))
+			s.other_image = i;
 		if (s.why == NULL && instance_is_quarantined(i))
 			s.why = "it is closed: no engine says what it is";
 	}
 	return s;
+}
+
+static json_t *
+json_why_image(const struct workload *w, const struct instance *i)
+{
+	const char *repository = container_repository(i->container);
+	const char *what = *repository != '\0' ? repository : "that is not known";
+
+	if (w->mode == MODE_ENFORCE)
+		return json_sprintf("instance %s is closed: its image %s is not accepted under "
+				    "this name (nanoseg approve --image)",
+		    instance_log_id(i), what);
+	return json_sprintf("instance %s runs another image, %s: enforcing accepts it, promotion "
+			    "waits for a person",
+	    instance_log_id(i), what);
+}
+
+/* The repositories that may run under the name. */
+static json_t *
+json_repositories(const struct workload *w)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < w->n_images; i++)
+		json_array_append_new(list, json_text(w->images[i]));
+	return list;
 }
 
 static json_t *
@@ -239,8 +274,11 @@ json_workload(struct controller *c, const struct workload *w, const struct count
 	json_t *o = json_pack("{s:o, s:s, s:s, s:s}", "name", json_text(w->name), "mode",
 	    mode_name(w->mode), "direction", direction_name(w->direction), "enforceable", s.grade);
 
-	if (s.why != NULL)
+	if (s.other_image != NULL)
+		json_object_set_new(o, "why", json_why_image(w, s.other_image));
+	else if (s.why != NULL)
 		json_object_set_new(o, "why", json_string(s.why));
+	json_object_set_new(o, "images", json_repositories(w));
 	json_object_set_new(o, "instances", instances);
 	json_object_set_new(o, "edges",
 	    json_pack("{s:I, s:I, s:I}", "approved", k->approved, "pending", k->pending, "denied",

@@ -144,8 +144,9 @@ read_asked(const struct api_request *q, const char *text, struct asked *ret)
 	if (ret->peer.kind == PEER_ADDR || ret->peer.kind == PEER_CIDR) {
 		ret->addr = ret->peer.prefix.addr;
 		i = addr_map_find(q->c->addr_map, &ret->addr, &ambiguous);
-		if (i != NULL && i->workload != NULL)
-			ret->workload = i->workload->name;
+		w = i != NULL ? instance_counts_as(i) : NULL;
+		if (w != NULL)
+			ret->workload = w->name;
 		return 0;
 	}
 	if (ret->peer.kind != PEER_WORKLOAD)

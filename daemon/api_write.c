@@ -268,6 +268,55 @@ out:
 	json_decref(o);
 }
 
+static void
+post_image(const struct api_request *q, struct api_reply *r, bool accepted)
+{
+	static const char *const keys[] = { "workload", "image", "reason", NULL };
+	json_t *o = read_body(q, r, keys);
+	const char *name, *image, *reason;
+	char repository[256];
+	struct workload *w;
+	struct diag d = { 0 };
+	int ret;
+
+	if (o == NULL)
+		return;
+	if (!read_string(o, "workload", PEER_NAME_MAX, r, &name) ||
+	    !read_string(o, "image", 1024, r, &image) ||
+	    !read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
+		goto out;
+	w = name != NULL ? workload_find(q->c, name) : NULL;
+	if (reason == NULL || *reason == '\0') {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "a decision needs a reason");
+	} else if (image == NULL || image_acceptable(image, repository) < 0) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "image: expected an image's repository, or its whole id (sha256:...)");
+	} else if (w == NULL || !workload_selected(q->c, w->name)) {
+		api_fail(r, MHD_HTTP_NOT_FOUND, NULL, "no such workload");
+	} else {
+		ret = segment_set_image(q->c, w, repository, accepted, reason, &q->who, &d);
+		if (ret < 0)
+			fail_change(r, ret, &d);
+		else
+			r->json = json_pack("{s:o, s:s, s:I}", "workload", json_text(w->name),
+			    "image", repository, "revision", (json_int_t)q->c->revision);
+	}
+out:
+	json_decref(o);
+}
+
+static void
+post_image_approve(const struct api_request *q, struct api_reply *r)
+{
+	post_image(q, r, true);
+}
+
+static void
+post_image_deny(const struct api_request *q, struct api_reply *r)
+{
+	post_image(q, r, false);
+}
+
 static struct policy *
 parse_policy(const struct api_request *q, struct api_reply *r)
 {
@@ -327,6 +376,8 @@ post_apply(const struct api_request *q, struct api_reply *r)
 const struct api_route api_write_routes[] = {
 	{ "POST", "/v1/edges/approve", API_REVIEWER, post_approve },
 	{ "POST", "/v1/edges/deny", API_REVIEWER, post_deny },
+	{ "POST", "/v1/images/approve", API_REVIEWER, post_image_approve },
+	{ "POST", "/v1/images/deny", API_REVIEWER, post_image_deny },
 	{ "POST", "/v1/mode", API_ADMIN, post_mode },
 	{ "POST", "/v1/gate", API_ROOT, gate_post },
 	{ "POST", "/v1/policy/validate", API_VIEWER, post_validate },

@@ -12,6 +12,8 @@
 #include "daemon/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct container **
@@ -205,8 +207,21 @@ runtime_of(const char *name)
 	return RUNTIME_UNKNOWN;
 }
 
+/* Once a tag means another image, the engine shows those of the old one by id. */
+static bool
+is_shown_by_id(const struct container *k, const struct container *before)
+{
+	char repository[256];
+
+	if (k->image == NULL || k->image_id == NULL || before == NULL || before->image_id == NULL ||
+	    before->identity.image_repo[0] == '\0' || strcmp(k->image_id, before->image_id) != 0)
+		return false;
+	image_repository(k->image, repository, sizeof(repository));
+	return repository[0] == '\0';
+}
+
 static int
-container_read(struct container *k, const json_t *o)
+container_read(struct container *k, const json_t *o, const struct container *before)
 {
 	_cleanup_free_ struct label *labels = NULL, *image_labels = NULL;
 	const json_t *image = json_object_get(o, "imageLabels");
@@ -219,6 +234,12 @@ container_read(struct container *k, const json_t *o)
 	k->name = dup_string(o, "name");
 	k->image = dup_string(o, "image");
 	k->image_id = dup_string(o, "imageId");
+	if (k->image_id != NULL)
+		sscanf(k->image_id, "sha256:%16" SCNx64, &k->image_number);
+	if (is_shown_by_id(k, before)) {
+		free(k->image);
+		k->image = strdup(before->image);
+	}
 	labels = labels_of(json_object_get(o, "labels"), &f.n_labels);
 	image_labels = labels_of(image, &f.n_image_labels);
 	if (labels == NULL || image_labels == NULL)
@@ -272,9 +293,9 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 	if (k == NULL)
 		goto out;
 	memcpy(k->id, id, 65);
-	if (container_read(k, o) < 0)
-		goto out;
 	slot = container_slot(c, id);
+	if (container_read(k, o, *slot) < 0)
+		goto out;
 	if (*slot == NULL && c->n_containers >= CTL_MAX_CONTAINERS) {
 		log_warn("more than %d containers: one more is not identified", CTL_MAX_CONTAINERS);
 		goto out;

@@ -6,6 +6,7 @@
  *   clock.c        time
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
  *   container.c    what the engines said of containers, and how far they can be held
+ *   image.c        whose image may run under a workload's name
  *   roster.c       the workloads
  *   resolve.c      address -> peer
  *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
@@ -62,6 +63,7 @@ struct container {
 	char id[65];
 	char *facts; /* the JSON text, for status and identity again */
 	char *name, *image, *image_id;
+	uint64_t image_number; /* the first 8 bytes of the id; 0: none */
 	struct workload_id identity;
 	enum runtime runtime;
 	bool existing; /* it ran before we asked for the first time */
@@ -98,6 +100,7 @@ struct instance {
 	bool unknown;  /* no engine has said in time what it is */
 	bool settling; /* its addresses or its name may still be about to be known */
 	bool existing; /* it was there before the warden's first scan was over */
+	bool refusal_logged;
 
 	enum attach_state attach;
 	int attach_error;
@@ -145,6 +148,8 @@ struct workload {
 	enum wl_direction direction;
 	struct policy_label *labels, *selector; /* given by the policy file */
 	size_t n_labels, n_selector;
+	char **images; /* accepted repositories, in order of acceptance; image.c */
+	size_t n_images;
 	char project[256];
 	uint64_t first_seen_ns, last_seen_ns; /* CLOCK_REALTIME: an instance was there */
 	uint64_t mode_since_ns;
@@ -265,7 +270,27 @@ struct container *container_find(struct controller *c, const char *id);
 struct workload *workload_find(struct controller *c, const char *name);
 /* Creates it if need be; NULL when full or out of memory. */
 struct workload *workload_get(struct controller *c, const char *name);
+void workload_free(struct workload *w); /* no list holds it any more */
 bool workload_selected(const struct controller *c, const char *name); /* --only */
+
+/* image.c */
+/* What an acceptance names: the repository, or the image's id if it has none; "" if not known. */
+const char *container_repository(const struct container *k);
+/* True also if nothing has ever run under the name. */
+bool workload_accepts(const struct workload *w, const char *repository);
+/* 0, also if it was accepted before; -ENOSPC, -ENOMEM. */
+int workload_accept(struct workload *w, const char *repository);
+bool workload_unaccept(struct workload *w, const char *repository);
+int workload_accept_running(struct workload *w);
+bool instance_has_other_image(const struct instance *i);
+bool workload_has_other_image(const struct workload *w);
+bool workload_refuses(const struct workload *w, const struct container *k);
+/* Closed, and nobody: it runs another image under an enforced name. */
+bool instance_is_refused(const struct instance *i);
+/* The workload whose edges it has: NULL if it is not identified, or refused. */
+struct workload *instance_counts_as(const struct instance *i);
+/* After its workload or its container has changed: notes the first image of a workload. */
+void image_check(struct instance *i);
 
 /* Facts from files go when no namespace of the container is left. */
 void container_forget_files(struct controller *c, const char *id);
@@ -405,6 +430,9 @@ int segment_decide(struct controller *c, const char *const *ids, size_t n, enum 
     size_t *ret_changed);
 int segment_set_modes(struct controller *c, const struct mode_change *changes, size_t n,
     const char *reason, const struct actor *who, struct diag *d);
+/* Accepts, or no longer accepts, a repository. -EINVAL with a sentence. */
+int segment_set_image(struct controller *c, struct workload *w, const char *repository,
+    bool accepted, const char *reason, const struct actor *who, struct diag *d);
 /* Replaces everything decided. expected: the revision it was made from, 0: any. -ESTALE. */
 int segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expected,
     const char *reason, const struct actor *who, struct diag *d);
@@ -486,6 +514,7 @@ struct stored_workload {
 	uint64_t observed_ns;
 	bool auto_promoted;
 	const char *labels_json, *selector_json; /* objects of strings, or NULL */
+	const char *images_json;		 /* array of strings, or NULL */
 };
 struct stored_denial {
 	struct peer from, to;

@@ -8,6 +8,7 @@
 #include "daemon/discovery.h"
 #include "daemon/grade.h"
 #include "daemon/log.h"
+#include "rules/workload.h"
 
 #include <errno.h>
 #include <string.h>
@@ -166,6 +167,19 @@ container_update(struct container *c, struct docker_container *facts)
 	    c, c->c.running && c->inspect.pid == 0 ? WANT_SEND | WANT_INSPECT : WANT_SEND);
 }
 
+/* Once a tag means another image, the list shows an id; what was asked for stands elsewhere. */
+static bool
+set_image(const struct container *c, json_t *o)
+{
+	const char *listed = json_string_value(json_object_get(o, "image"));
+	char repository[256];
+
+	image_repository(listed != NULL ? listed : "", repository, sizeof(repository));
+	if (repository[0] != '\0' || c->inspect.image[0] == '\0')
+		return true;
+	return json_object_set_new(o, "image", json_string(c->inspect.image)) == 0;
+}
+
 static char *
 container_json(struct container *c)
 {
@@ -181,7 +195,7 @@ container_json(struct container *c)
 	if (json_object_set_new(o, "engine", json_string(c->engine->state.engine)) == 0 &&
 	    json_object_set_new(o, "runtime", json_string(c->engine->runtime)) == 0 &&
 	    json_object_set(o, "imageLabels", image != NULL ? image->labels : json_null()) == 0 &&
-	    json_object_set_new(o, "pid", json_integer(c->inspect.pid)) == 0 &&
+	    set_image(c, o) && json_object_set_new(o, "pid", json_integer(c->inspect.pid)) == 0 &&
 	    json_object_set_new(o, "sandbox", json_string(c->inspect.sandbox)) == 0 &&
 	    json_object_set_new(
 		o, "shares", json_string(shares[0] != '\0' ? shares : c->inspect.shares)) == 0 &&

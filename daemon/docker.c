@@ -456,7 +456,7 @@ docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
 	_cleanup_json_ json_t *o = NULL;
 	struct docker_inspect i = { .pid = 0 };
 	json_int_t pid;
-	const char *key, *base;
+	const char *key, *base, *image;
 	int r;
 
 	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
@@ -471,6 +471,9 @@ docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
 		memcpy(i.sandbox, base + 1, strlen(base + 1));
 	docker_network_owner(string_of(json_object_get(o, "HostConfig"), "NetworkMode"), i.shares);
 	i.grade = inspect_grade(o);
+	image = string_of(json_object_get(o, "Config"), "Image");
+	if (strlen(image) < sizeof(i.image))
+		memcpy(i.image, image, strlen(image));
 	i.known = true;
 	*ret = i;
 	return 0;

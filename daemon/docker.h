@@ -68,6 +68,7 @@ struct docker_inspect {
 	char shares[DOCKER_ID_LEN + 1]; /* the container whose network it uses, or "" */
 	bool known;			/* this was read at all */
 	unsigned grade;			/* GRADE_* */
+	char image[512];		/* as it was asked for; "" if too long */
 };
 
 /* "container:" and an id: that id goes to ret; otherwise ret becomes "". */

@@ -47,9 +47,10 @@ static const char *
 workload_of_addr(struct controller *c, const struct addr *a)
 {
 	bool ambiguous;
-	struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
+	const struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
+	const struct workload *w = i != NULL ? instance_counts_as(i) : NULL;
 
-	return i != NULL && i->workload != NULL ? i->workload->name : NULL;
+	return w != NULL ? w->name : NULL;
 }
 
 static bool
@@ -106,7 +107,7 @@ send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory
 		return -ENOMEM;
 	memcpy(body, &head, sizeof(head));
 	memcpy(body + sizeof(head), bytes, len);
-	if (enforces(r) && !i->enforced_before)
+	if (enforces(r) && !i->enforced_before && !instance_is_refused(i))
 		observe_established(i, insert_allowed, &insert);
 	if (++c->next_seq == 0)
 		c->next_seq = 1;
@@ -150,17 +151,21 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 		    instance_log_id(i), strerror(-ret));
 }
 
+/* Its accepted instances get its rules, refused ones a ruleset that lets nothing through. */
 static void
-reconcile_workload(struct controller *c, struct workload *w, const struct inventory *inv)
+reconcile_instances(
+    struct controller *c, struct workload *w, const struct inventory *inv, bool refused)
 {
 	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
+	struct policy_workload nothing = {
+		.name = w->name, .mode = MODE_ENFORCE, .direction = WL_BOTH
+	};
+	const struct policy closed = { .workloads = &nothing, .n_workloads = 1 };
 	uint8_t digest[RULESET_DIGEST_LEN];
 	char safe[PEER_STRLEN];
 	int ret;
 
-	if (!workload_selected(c, w->name))
-		return;
-	ret = ruleset_compile(c->policy, inv, w->name, now_real(), &r);
+	ret = ruleset_compile(refused ? &closed : c->policy, inv, w->name, now_real(), &r);
 	if (ret == 0)
 		ret = ruleset_digest(r, digest);
 	if (ret < 0) {
@@ -170,7 +175,25 @@ reconcile_workload(struct controller *c, struct workload *w, const struct invent
 		return;
 	}
 	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
-		reconcile_instance(i, r, inv, digest);
+		if (instance_is_refused(i) == refused)
+			reconcile_instance(i, r, inv, digest);
+}
+
+static void
+reconcile_workload(struct controller *c, struct workload *w, const struct inventory *inv)
+{
+	bool refused = false, accepted = false;
+
+	if (!workload_selected(c, w->name))
+		return;
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
+		refused |= instance_is_refused(i);
+		accepted |= !instance_is_refused(i);
+	}
+	if (accepted)
+		reconcile_instances(c, w, inv, false);
+	if (refused)
+		reconcile_instances(c, w, inv, true);
 }
 
 /* The policy value has to name every workload, also those that appeared since it was built. */

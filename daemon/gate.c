@@ -138,6 +138,16 @@ identify(const struct gate_wait *g, const struct instance *i, struct workload **
 	return true;
 }
 
+/* It would start closed: better that whoever starts it is told. */
+static bool
+has_other_image(const struct gate_wait *g, const struct instance *i, const struct workload *w)
+{
+	const struct container *k =
+	    i != NULL && i->container != NULL ? i->container : container_find(g->c, g->id);
+
+	return k != NULL && workload_refuses(w, k);
+}
+
 static bool
 is_governed(const struct controller *c, const struct workload *w)
 {
@@ -232,6 +242,11 @@ check_one(struct gate_wait *g, uint64_t now)
 	governed = known && is_governed(c, w);
 	if (w != NULL)
 		text_escape(w->name, strlen(w->name), g->workload, sizeof(g->workload));
+	if (governed && has_other_image(g, i, w)) {
+		decide(g, GATE_REFUSE,
+		    "its image is not accepted under this name (nanoseg approve --image)");
+		return;
+	}
 	ready = known && (!governed || in_force(c, i));
 	if (!ready)
 		g->ready_ns = 0;

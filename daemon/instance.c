@@ -172,8 +172,10 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 		log_warn("too many workloads: an instance stays without a name");
 		return;
 	}
-	if (i->workload == w)
+	if (i->workload == w) {
+		image_check(i);
 		return;
+	}
 	instance_leave_workload(i);
 	i->workload = w;
 	i->next_of_workload = w->instances;
@@ -185,6 +187,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	snprintf(w->project, sizeof(w->project), "%s", project);
 	text_escape(w->name, strlen(w->name), safe, sizeof(safe));
 	log_info("workload %s: instance %s", safe, instance_log_id(i));
+	image_check(i);
 	if (workload_selected(c, w->name))
 		instance_attach(i);
 	if (i->attach != ATTACH_ASKED)

@@ -28,6 +28,7 @@ static int
 find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, struct ends *ret)
 {
 	struct instance *seen_in = ev->netns != 0 ? instance_find(c, ev->netns) : NULL;
+	const struct workload *w;
 	struct ends e = { 0 };
 	int r, r2;
 
@@ -48,13 +49,14 @@ find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, str
 	/* What the namespace itself says beats the map: addresses may be claimed twice. */
 	if (seen_in->workload == NULL)
 		return -EAGAIN;
+	w = instance_counts_as(seen_in);
 	if (instance_has_addr(seen_in, &ev->tuple.src)) {
 		e.src = seen_in;
-		e.from = seen_in->workload->peer;
+		e.from = w != NULL ? w->peer : e.from;
 	}
 	if (instance_has_addr(seen_in, &ev->tuple.dst)) {
 		e.dst = seen_in;
-		e.to = seen_in->workload->peer;
+		e.to = w != NULL ? w->peer : e.to;
 	}
 	*ret = e;
 	return 0;
@@ -182,6 +184,7 @@ static peer_id
 workload_behind(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
 	const struct tuple *other;
+	const struct workload *w;
 	struct instance *i;
 	bool ambiguous;
 
@@ -193,7 +196,8 @@ workload_behind(struct controller *c, const struct flow_event *ev, const struct 
 			   ? PEER_ID_NONE
 			   : published_find(c, &ev->tuple.dst, ev->tuple.proto, ev->tuple.dport);
 	i = addr_map_find(c->addr_map, &other->dst, &ambiguous);
-	return i != NULL && i->workload != NULL ? i->workload->peer : PEER_ID_NONE;
+	w = i != NULL ? instance_counts_as(i) : NULL;
+	return w != NULL ? w->peer : PEER_ID_NONE;
 }
 
 static bool
@@ -224,8 +228,11 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	o.key.port_lo = o.key.port_hi = ev->tuple.dport;
 	o.end = e->src == seen_in ? EDGE_END_SOURCE : EDGE_END_DESTINATION;
 	o.instance = seen_in->hash;
+	o.image = seen_in->container != NULL ? seen_in->container->image_number : 0;
 	if (e->from == c->peer_host)
 		o.flags |= EDGE_FLAG_VIA_HOST;
+	if (instance_has_other_image(seen_in))
+		o.flags |= EDGE_FLAG_IMAGE_CHANGED;
 	if ((ev->flags & FLOW_F_MIDSTREAM) != 0 && (ev->flags & FLOW_F_ORIENTED) == 0)
 		o.flags |= EDGE_FLAG_MIDSTREAM;
 	if ((ev->flags & (FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET)) != 0) {

@@ -20,6 +20,9 @@ is_due(const struct controller *c, const struct workload *w)
 
 	if (w->mode != MODE_OBSERVE || w->auto_promoted || w->mode_reason != NULL)
 		return false;
+	/* To agree to another image is a person's. */
+	if (workload_has_other_image(w))
+		return false;
 	if (w->instances == NULL || !workload_selected(c, w->name))
 		return false;
 	return w->observed_ns >= period;

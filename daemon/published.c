@@ -90,7 +90,7 @@ peer_of(const struct controller *c, const struct container *k)
 	const struct workload *w =
 	    owner != NULL ? workload_find((struct controller *)c, owner->identity.name) : NULL;
 
-	return w != NULL ? w->peer : PEER_ID_NONE;
+	return w != NULL && !workload_refuses(w, owner) ? w->peer : PEER_ID_NONE;
 }
 
 /* Of those that publish this port at that address, or (NULL) at every address. */

@@ -114,8 +114,9 @@ addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguou
 	for (struct claim *c = *bucket_of(m, a); c != NULL; c = c->next) {
 		if (!addr_eq(&c->addr, a))
 			continue;
-		if (found != NULL && (found->workload != c->instance->workload ||
-					 found->is_host != c->instance->is_host))
+		if (found != NULL &&
+		    (instance_counts_as(found) != instance_counts_as(c->instance) ||
+			found->is_host != c->instance->is_host))
 			*ret_ambiguous = true;
 		found = c->instance;
 	}
@@ -170,6 +171,8 @@ resolve_addr(struct controller *c, const struct addr *a, unsigned flags, peer_id
 	}
 	if (i->workload == NULL)
 		return (flags & RESOLVE_FINAL) != 0 ? resolve_plain(c, a, flags, ret) : -EAGAIN;
+	if (instance_is_refused(i))
+		return resolve_plain(c, a, flags, ret);
 	*ret = i->workload->peer;
 	return 0;
 }
@@ -212,7 +215,8 @@ fill_entry(const struct workload *w, struct inventory_entry *e)
 	if (list == NULL)
 		return -ENOMEM;
 	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
-		n = append_addrs(i, list, n);
+		if (!instance_is_refused(i))
+			n = append_addrs(i, list, n);
 	qsort(list, n, sizeof(*list), addr_cmp_void);
 	e->workload = w->name;
 	e->addrs = list;

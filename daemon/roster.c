@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The workloads: in order of appearance, bounded, never forgotten while the daemon runs. */
-#include "daemon/controller.h"
+#include "daemon/segment_internal.h"
 
 #include <fnmatch.h>
 #include <string.h>
@@ -47,6 +47,17 @@ workload_get(struct controller *c, const char *name)
 	c->workloads_tail = &w->next;
 	c->n_workloads++;
 	return w;
+}
+
+void
+workload_free(struct workload *w)
+{
+	labels_free(w->labels, w->n_labels);
+	labels_free(w->selector, w->n_selector);
+	texts_free(w->images, w->n_images);
+	free(w->mode_reason);
+	free(w->name);
+	free(w);
 }
 
 static bool

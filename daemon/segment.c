@@ -131,6 +131,8 @@ finish_change(struct controller *c, const struct change *ch, struct diag *d)
 		return r;
 	}
 	clear_dirty(c);
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		image_check(i);
 	edge_table_drop_aliases(c->edges);
 	policy_free(c->policy);
 	c->policy = steal_ptr(p);
@@ -246,6 +248,13 @@ set_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_directio
 		return r;
 	if (w->mode != mode || w->direction != direction)
 		w->mode_since_ns = now_real();
+	/* What runs now is what is meant. */
+	if (mode == MODE_ENFORCE && w->mode != mode)
+		r = workload_accept_running(w);
+	if (r < 0) {
+		free(copy);
+		return r;
+	}
 	w->mode = mode;
 	w->direction = direction;
 	free(w->mode_reason);
@@ -269,6 +278,49 @@ segment_set_modes(struct controller *c, const struct mode_change *changes, size_
 		if (r == 0)
 			changes[i].workload->auto_promoted = false;
 	}
+	if (r == 0)
+		r = finish_change(c, &ch, d);
+	if (r < 0)
+		undo_roll_back(&u, c);
+	undo_done(&u);
+	return r;
+}
+
+static int
+set_image(struct workload *w, const char *repository, bool accepted, struct diag *d)
+{
+	char name[256];
+
+	text_escape(repository, strlen(repository), name, sizeof(name));
+	if (accepted && w->n_images >= POLICY_MAX_IMAGES)
+		return -ENOSPC;
+	if (accepted)
+		return workload_accept(w, repository);
+	if (w->n_images == 1 && workload_accepts(w, repository)) {
+		diag_set(d, 0, 0, "%s is the only image accepted: accept another one first", name);
+		return -EINVAL;
+	}
+	if (workload_unaccept(w, repository))
+		return 0;
+	diag_set(d, 0, 0, "%s is not among the accepted images", name);
+	return -EINVAL;
+}
+
+int
+segment_set_image(struct controller *c, struct workload *w, const char *repository, bool accepted,
+    const char *reason, const struct actor *who, struct diag *d)
+{
+	struct undo u;
+	const struct change ch = { .action = accepted ? "approve image" : "deny image",
+		.reason = reason,
+		.who = who,
+		.undo = &u };
+	int r;
+
+	undo_start(&u, c);
+	r = undo_save_workload(&u, w);
+	if (r == 0)
+		r = set_image(w, repository, accepted, d);
 	if (r == 0)
 		r = finish_change(c, &ch, d);
 	if (r < 0)
@@ -374,6 +426,21 @@ apply_edges(struct controller *c, struct undo *u, const struct policy *p, const 
 	return r == 0 ? withdraw_others(c, u, kept, n_kept) : r;
 }
 
+/* The list is complete where the file gives one. */
+static int
+apply_images(struct workload *w, const struct policy_workload *pw)
+{
+	char **images;
+	int r = texts_copy(pw->images, pw->n_images, &images);
+
+	if (r < 0)
+		return r;
+	texts_free(w->images, w->n_images);
+	w->images = images;
+	w->n_images = pw->n_images;
+	return 0;
+}
+
 static int
 apply_workload(
     struct controller *c, struct undo *u, const struct policy_workload *pw, const char *reason)
@@ -398,7 +465,7 @@ apply_workload(
 	labels_free(w->selector, w->n_selector);
 	w->selector = selector;
 	w->n_selector = pw->n_selector;
-	return 0;
+	return pw->n_images > 0 ? apply_images(w, pw) : 0;
 }
 
 static int

@@ -95,6 +95,40 @@ add_modes(json_t *o, const struct undo *u, bool *touched)
 	json_object_set_new(o, "modes", modes);
 }
 
+static json_t *
+texts_json(char *const *list, size_t n)
+{
+	json_t *texts = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(texts, json_text(list[i]));
+	return texts;
+}
+
+/* Accepted images, where they have changed. */
+static void
+add_images(json_t *o, const struct undo *u, bool *touched)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < u->n_workloads; i++) {
+		const struct workload_undo *s = &u->workloads[i];
+		const struct workload *w = s->workload;
+		json_t *was = texts_json(s->images, s->n_images);
+		json_t *now = texts_json(w->images, w->n_images);
+
+		if (json_equal(was, now)) {
+			json_decref(was);
+			json_decref(now);
+			continue;
+		}
+		touched[w->peer] = true;
+		json_array_append_new(list, json_pack("{s:o, s:o, s:o}", "workload",
+						json_text(w->name), "was", was, "images", now));
+	}
+	json_object_set_new(o, "images", list);
+}
+
 json_t *
 change_subject(struct controller *c, const struct undo *u)
 {
@@ -105,6 +139,7 @@ change_subject(struct controller *c, const struct undo *u)
 	if (touched != NULL) {
 		add_edges(o, c, u, touched);
 		add_modes(o, u, touched);
+		add_images(o, u, touched);
 	}
 	for (peer_id id = 1; touched != NULL && id < n; id++) {
 		const struct peer *p = touched[id] ? peer_get(c->peers, id) : NULL;

@@ -10,6 +10,8 @@ int labels_copy(const struct policy_label *from, size_t n, struct policy_label *
 void labels_free(struct policy_label *list, size_t n);
 int networks_copy(const struct policy_network *from, size_t n, struct policy_network **ret);
 void networks_free(struct policy_network *list, size_t n);
+int texts_copy(char *const *from, size_t n, char ***ret);
+void texts_free(char **list, size_t n);
 /* NULL gives NULL. 0 or -ENOMEM. */
 int text_copy(const char *text, char **ret);
 
@@ -36,6 +38,8 @@ struct workload_undo {
 	char *mode_reason;
 	struct policy_label *labels, *selector;
 	size_t n_labels, n_selector;
+	char **images;
+	size_t n_images;
 	bool dirty, auto_promoted;
 };
 

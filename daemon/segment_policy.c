@@ -51,6 +51,31 @@ labels_copy(const struct policy_label *from, size_t n, struct policy_label **ret
 }
 
 void
+texts_free(char **list, size_t n)
+{
+	for (size_t i = 0; list != NULL && i < n; i++)
+		free(list[i]);
+	free(list);
+}
+
+int
+texts_copy(char *const *from, size_t n, char ***ret)
+{
+	char **list = calloc(n + 1, sizeof(*list));
+
+	if (list == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (text_copy(from[i], &list[i]) < 0) {
+			texts_free(list, n);
+			return -ENOMEM;
+		}
+	}
+	*ret = list;
+	return 0;
+}
+
+void
 networks_free(struct policy_network *list, size_t n)
 {
 	for (size_t i = 0; list != NULL && i < n; i++) {
@@ -124,6 +149,9 @@ policy_workload_from(const struct workload *w, struct policy_workload *pw)
 	if (labels_copy(w->selector, w->n_selector, &pw->selector) < 0)
 		return -ENOMEM;
 	pw->n_selector = w->n_selector;
+	if (texts_copy(w->images, w->n_images, &pw->images) < 0)
+		return -ENOMEM;
+	pw->n_images = w->n_images;
 	return 0;
 }
 
@@ -256,6 +284,21 @@ load_labels(const char *text, struct policy_label **ret, size_t *ret_n)
 }
 
 static int
+load_images(const char *text, struct workload *w)
+{
+	json_t *list = text != NULL ? json_loads(text, 0, NULL) : NULL;
+	int r = text == NULL || json_is_array(list) ? 0 : -EBADMSG;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
+		const char *image = json_string_value(json_array_get(list, i));
+
+		r = image != NULL ? workload_accept(w, image) : -EBADMSG;
+	}
+	json_decref(list);
+	return r;
+}
+
+static int
 load_workload(void *arg, const struct stored_workload *s)
 {
 	struct controller *c = arg;
@@ -272,8 +315,10 @@ load_workload(void *arg, const struct stored_workload *s)
 	w->mode_since_ns = s->mode_since_ns;
 	w->observed_ns = s->observed_ns;
 	w->auto_promoted = s->auto_promoted;
+	r = load_images(s->images_json, w);
 	w->dirty = false;
-	r = text_copy(s->mode_reason, &w->mode_reason);
+	if (r == 0)
+		r = text_copy(s->mode_reason, &w->mode_reason);
 	if (r == 0)
 		r = load_labels(s->labels_json, &w->labels, &w->n_labels);
 	if (r == 0)

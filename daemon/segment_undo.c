@@ -66,6 +66,7 @@ workload_undo_free(struct workload_undo *s)
 	free(s->mode_reason);
 	labels_free(s->labels, s->n_labels);
 	labels_free(s->selector, s->n_selector);
+	texts_free(s->images, s->n_images);
 }
 
 int
@@ -87,11 +88,15 @@ undo_save_workload(struct undo *u, const struct workload *w)
 		saved.n_labels = w->n_labels;
 		r = labels_copy(w->selector, w->n_selector, &saved.selector);
 	}
+	if (r == 0) {
+		saved.n_selector = w->n_selector;
+		r = texts_copy(w->images, w->n_images, &saved.images);
+	}
 	if (r < 0) {
 		workload_undo_free(&saved);
 		return r;
 	}
-	saved.n_selector = w->n_selector;
+	saved.n_images = w->n_images;
 	u->workloads[u->n_workloads++] = saved;
 	return 0;
 }
@@ -161,6 +166,9 @@ restore_workload(struct workload_undo *s)
 	w->selector = steal_ptr(s->selector);
 	w->n_labels = s->n_labels;
 	w->n_selector = s->n_selector;
+	texts_free(w->images, w->n_images);
+	w->images = steal_ptr(s->images);
+	w->n_images = s->n_images;
 	w->dirty = s->dirty;
 	w->auto_promoted = s->auto_promoted;
 }
@@ -175,11 +183,7 @@ remove_new_workloads(struct undo *u, struct controller *c)
 	while (w != NULL) {
 		struct workload *next = w->next;
 
-		free(w->name);
-		free(w->mode_reason);
-		labels_free(w->labels, w->n_labels);
-		labels_free(w->selector, w->n_selector);
-		free(w);
+		workload_free(w);
 		c->n_workloads--;
 		w = next;
 	}

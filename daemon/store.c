@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_VERSION 1
+#define STORE_VERSION 2
 #define STORE_FILE "nanoseg.db"
 #define BUSY_MS 3000 /* a controller that is still ending has the file */
 
@@ -35,11 +35,12 @@ static const char schema[] =
     " flags INTEGER NOT NULL, first_seen INTEGER, last_seen INTEGER,"
     " connections_source INTEGER, connections_destination INTEGER, bytes INTEGER, ends INTEGER,"
     " hours BLOB, instances BLOB, clients BLOB, reason BLOB, ticket BLOB, approved_by BLOB,"
-    " decided INTEGER, expires INTEGER) WITHOUT ROWID;"
+    " decided INTEGER, expires INTEGER, images BLOB) WITHOUT ROWID;"
     "CREATE TABLE workload ("
     " name BLOB PRIMARY KEY, project BLOB, mode INTEGER NOT NULL, direction INTEGER NOT NULL,"
     " first_seen INTEGER, last_seen INTEGER, mode_since INTEGER, mode_reason BLOB,"
-    " auto_promoted INTEGER, observed INTEGER, labels TEXT, selector TEXT) WITHOUT ROWID;"
+    " auto_promoted INTEGER, observed INTEGER, labels TEXT, selector TEXT, images TEXT)"
+    " WITHOUT ROWID;"
     "CREATE TABLE network (name BLOB PRIMARY KEY, prefixes TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE revision ("
     " number INTEGER PRIMARY KEY, time INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,"
@@ -124,9 +125,9 @@ prepare_all(struct store *s)
 		const char *sql;
 	} all[] = {
 		{ &s->put_edge, "INSERT OR REPLACE INTO edge VALUES "
-				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->put_workload,
-		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?,?,?)" },
+		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->put_revision, "INSERT INTO revision VALUES (?,?,?,?,?,?,?)" },
 		{ &s->put_network, "INSERT INTO network VALUES (?,?)" },
 		{ &s->put_denial,
@@ -214,7 +215,7 @@ make_store(const char *dir, const char *path)
 
 /* Reads only: whether this file is ours, whole, and of a version that we know. */
 static int
-check_file(struct store *s, const char *path, struct diag *d)
+check_file(struct store *s, const char *path, int *ret_version, struct diag *d)
 {
 	static const char kept[] = "it is left as it is: restore it from a backup, or move it and "
 				   "its -wal file away to start with nothing";
@@ -243,13 +244,15 @@ check_file(struct store *s, const char *path, struct diag *d)
 		diag_set(d, 0, 0, "%s cannot be read, it is damaged: %s", path, kept);
 	else if (r < 0)
 		diag_set(d, 0, 0, "%s cannot be read: %s; %s", path, sqlite3_errmsg(s->db), kept);
+	else
+		*ret_version = version;
 	return r;
 }
 
 static int
 open_checked(struct store *s, const char *path, struct diag *d)
 {
-	int r = open_file(s, path, 0);
+	int version, r = open_file(s, path, 0);
 
 	if (r < 0) {
 		diag_set(d, 0, 0, "%s cannot be opened: %s", path,
@@ -258,7 +261,9 @@ open_checked(struct store *s, const char *path, struct diag *d)
 	}
 	/* A refused file keeps its log as well. */
 	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	r = check_file(s, path, d);
+	r = check_file(s, path, &version, d);
+	if (r == 0 && version < STORE_VERSION)
+		r = store_migrate(s->db, path, version, STORE_VERSION, d);
 	if (r < 0)
 		return r;
 	r = prepare_all(s);
@@ -415,6 +420,7 @@ store_put_edge(struct store *s, const struct peer_table *peers, const struct edg
 	bind_text(st, 20, e->decision.approved_by);
 	sqlite3_bind_int64(st, 21, (sqlite3_int64)e->decision.decided_ns);
 	sqlite3_bind_int64(st, 22, (sqlite3_int64)e->decision.expires_ns);
+	sqlite3_bind_blob(st, 23, ev->images, sizeof(ev->images), SQLITE_TRANSIENT);
 	return run(s, st);
 }
 
@@ -431,14 +437,28 @@ labels_text(const struct policy_label *list, size_t n)
 	return text;
 }
 
+static char *
+images_text(const struct workload *w)
+{
+	json_t *list = json_array();
+	char *text;
+
+	for (size_t i = 0; i < w->n_images; i++)
+		json_array_append_new(list, json_string(w->images[i]));
+	text = json_array_size(list) == w->n_images ? json_dumps(list, JSON_COMPACT) : NULL;
+	json_decref(list);
+	return text;
+}
+
 int
 store_put_workload(struct store *s, const struct workload *w)
 {
 	_cleanup_free_ char *labels = labels_text(w->labels, w->n_labels);
 	_cleanup_free_ char *selector = labels_text(w->selector, w->n_selector);
+	_cleanup_free_ char *images = images_text(w);
 	sqlite3_stmt *st = s->put_workload;
 
-	if (labels == NULL || selector == NULL)
+	if (labels == NULL || selector == NULL || images == NULL)
 		return -ENOMEM;
 	bind_text(st, 1, w->name);
 	bind_text(st, 2, w->project);
@@ -452,6 +472,7 @@ store_put_workload(struct store *s, const struct workload *w)
 	sqlite3_bind_int64(st, 10, (sqlite3_int64)w->observed_ns);
 	sqlite3_bind_text(st, 11, labels, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_text(st, 12, selector, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_text(st, 13, images, -1, SQLITE_TRANSIENT);
 	return run(s, st);
 }
 

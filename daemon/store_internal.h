@@ -13,6 +13,12 @@ struct store {
 	    *trim_texts, *trim_revisions;
 };
 
+/*
+ * store_migrate.c: brings a store of an older version to this one. A copy of it as it was is left
+ * beside it first, as PATH.vN; a failure leaves the store as it was, with a sentence in *d.
+ */
+int store_migrate(sqlite3 *db, const char *path, int from, int to, struct diag *d);
+
 /* SQLite's code as a negative errno; 0 for success, a row and the end. */
 int store_error(int rc);
 

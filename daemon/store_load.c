@@ -52,6 +52,8 @@ column_evidence(sqlite3_stmt *st, struct edge_evidence *ev)
 		memcpy(ev->hour_bits, sqlite3_column_blob(st, 14), sizeof(ev->hour_bits));
 	column_sketch(st, 15, ev->instance_hash, &ev->n_instances);
 	column_sketch(st, 16, ev->client_hash, &ev->n_clients);
+	if (sqlite3_column_bytes(st, 22) == sizeof(ev->images))
+		memcpy(ev->images, sqlite3_column_blob(st, 22), sizeof(ev->images));
 }
 
 static bool
@@ -96,7 +98,7 @@ load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
 {
 	_cleanup_free_ char *name = column_dup(st, 0), *project = column_dup(st, 1),
 			    *reason = column_dup(st, 7), *labels = column_dup(st, 10),
-			    *selector = column_dup(st, 11);
+			    *selector = column_dup(st, 11), *images = column_dup(st, 12);
 	int mode = sqlite3_column_int(st, 2), direction = sqlite3_column_int(st, 3);
 	struct stored_workload w = {
 		.name = name,
@@ -111,6 +113,7 @@ load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
 		.observed_ns = (uint64_t)sqlite3_column_int64(st, 9),
 		.labels_json = labels,
 		.selector_json = selector,
+		.images_json = images,
 	};
 
 	if (name == NULL || !workload_name_valid(name) || mode < MODE_OBSERVE ||

@@ -51,6 +51,7 @@ enum edge_end {
 };
 
 #define EDGE_SKETCH 16 /* fewer distinct values are counted exactly, more are estimated */
+#define EDGE_IMAGES 6
 #define EDGE_BYTES_UNKNOWN UINT64_MAX
 
 struct edge_evidence {
@@ -62,6 +63,11 @@ struct edge_evidence {
 	uint32_t instance_hash[EDGE_SKETCH]; /* K smallest hashes of instances seen */
 	uint32_t client_hash[EDGE_SKETCH];   /* and of client addresses */
 	uint8_t n_instances, n_clients;
+	/*
+	 * Of source and destination: the first 8 bytes of the digests of the images they ran,
+	 * ascending, 0 where there is none; the smallest where there were more.
+	 */
+	uint64_t images[2][EDGE_IMAGES];
 };
 
 struct edge_decision {
@@ -112,6 +118,7 @@ struct edge_observation {
 	 */
 	uint32_t flags;
 	uint32_t instance; /* any stable hash of the instance at that end */
+	uint64_t image;	   /* first 8 bytes of the digest of its image, 0: not known */
 	uint64_t time_ns;
 	uint32_t count; /* connections, at least 1 */
 };

@@ -65,6 +65,21 @@ sketch_add(uint32_t hashes[static EDGE_SKETCH], uint8_t *n, uint32_t hash)
 	*n = (uint8_t)used;
 }
 
+static void
+images_add(uint64_t images[static EDGE_IMAGES], uint64_t image)
+{
+	size_t at = 0;
+
+	if (image == 0)
+		return;
+	while (at < EDGE_IMAGES && images[at] != 0 && images[at] < image)
+		at++;
+	if (at == EDGE_IMAGES || images[at] == image)
+		return;
+	memmove(&images[at + 1], &images[at], (EDGE_IMAGES - 1 - at) * sizeof(images[0]));
+	images[at] = image;
+}
+
 static uint64_t
 sketch_estimate(const uint32_t hashes[static EDGE_SKETCH], uint8_t n)
 {
@@ -100,6 +115,7 @@ edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o)
 	ev->hour_bits[hour / 8] |= (uint8_t)(1u << hour % 8);
 	sketch_add(ev->instance_hash, &ev->n_instances, (uint32_t)hash_mix64(o->instance));
 	sketch_add(ev->client_hash, &ev->n_clients, (uint32_t)addr_hash(&o->tuple.src, 0));
+	images_add(ev->images[o->end == EDGE_END_DESTINATION], o->image);
 }
 
 void
@@ -121,6 +137,9 @@ edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from
 		sketch_add(into->instance_hash, &into->n_instances, from->instance_hash[i]);
 	for (unsigned i = 0; i < from->n_clients && i < EDGE_SKETCH; i++)
 		sketch_add(into->client_hash, &into->n_clients, from->client_hash[i]);
+	for (unsigned end = 0; end < 2; end++)
+		for (unsigned i = 0; i < EDGE_IMAGES; i++)
+			images_add(into->images[end], from->images[end][i]);
 }
 
 uint64_t

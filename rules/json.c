@@ -6,6 +6,7 @@
 #include "rules/flow.h"
 #include "rules/timefmt.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,6 +83,20 @@ json_flags(uint32_t flags)
 	return list;
 }
 
+/* What stood at one end of it, by the beginnings of the images' digests. */
+static json_t *
+json_images(const uint64_t images[static EDGE_IMAGES])
+{
+	json_t *list = json_array();
+	char text[32];
+
+	for (size_t i = 0; i < EDGE_IMAGES && images[i] != 0; i++) {
+		snprintf(text, sizeof(text), "sha256:%016" PRIx64, images[i]);
+		json_array_append_new(list, json_string(text));
+	}
+	return list;
+}
+
 json_t *
 json_edge(const struct peer_table *peers, const struct edge *e)
 {
@@ -99,6 +114,9 @@ json_edge(const struct peer_table *peers, const struct edge *e)
 					    : json_integer((json_int_t)e->evidence.bytes));
 	json_object_set_new(o, "firstSeen", json_time(e->evidence.first_seen_ns));
 	json_object_set_new(o, "lastSeen", json_time(e->evidence.last_seen_ns));
+	json_object_set_new(o, "images",
+	    json_pack("{s:o, s:o}", "from", json_images(e->evidence.images[0]), "to",
+		json_images(e->evidence.images[1])));
 	if (e->state != EDGE_PENDING) {
 		json_object_set_new(o, "reason", json_text(e->decision.reason));
 		json_object_set_new(o, "ticket", json_text(e->decision.ticket));

@@ -42,6 +42,9 @@ policy_free(struct policy *p)
 		free(w->name);
 		labels_free(w->selector, w->n_selector);
 		labels_free(w->labels, w->n_labels);
+		for (size_t k = 0; w->images != NULL && k < w->n_images; k++)
+			free(w->images[k]);
+		free(w->images);
 	}
 	for (size_t i = 0; p->edges != NULL && i < p->n_edges; i++) {
 		struct policy_edge *e = &p->edges[i];

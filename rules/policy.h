@@ -30,6 +30,7 @@ enum wl_direction {
 #define POLICY_MAX_EDGES 100000
 #define POLICY_MAX_NETWORKS 1000
 #define POLICY_MAX_PREFIXES 10000
+#define POLICY_MAX_IMAGES 32 /* of a workload */
 #define POLICY_MAX_DEPTH DOC_MAX_DEPTH
 
 struct policy_network {
@@ -48,6 +49,8 @@ struct policy_workload {
 	enum wl_direction direction;
 	struct policy_label *selector, *labels;
 	size_t n_selector, n_labels;
+	char **images; /* repositories that may run under the name; none: the file does not say */
+	size_t n_images;
 };
 
 struct policy_edge {

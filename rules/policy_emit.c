@@ -138,6 +138,18 @@ put_labels(json_t *o, const char *key, const struct policy_label *labels, size_t
 }
 
 static int
+put_images(json_t *o, const struct policy_workload *w)
+{
+	json_t *list = json_array();
+	int r = put(o, "images", list);
+
+	for (size_t i = 0; i < w->n_images && r >= 0; i++)
+		if (json_array_append_new(list, json_string(w->images[i])) < 0)
+			r = -ENOMEM;
+	return r;
+}
+
+static int
 put_workload(json_t *list, const struct policy_workload *w)
 {
 	json_t *o = json_object();
@@ -153,6 +165,8 @@ put_workload(json_t *list, const struct policy_workload *w)
 		r = put(o, "direction", json_string(direction_name(w->direction)));
 	if (r >= 0)
 		r = put_labels(o, "labels", w->labels, w->n_labels);
+	if (r >= 0 && w->n_images > 0)
+		r = put_images(o, w);
 	return r;
 }
 

@@ -4,6 +4,7 @@
  * unique in it. The one validator: YAML, JSON, the command line and the API all come through here.
  */
 #include "rules/policy_internal.h"
+#include "rules/workload.h"
 
 #include <errno.h>
 #include <string.h>
@@ -205,10 +206,44 @@ labels_read(const struct reader *r, const struct slot *s, const char *what,
 }
 
 static int
+images_read(const struct reader *r, const struct slot *s, struct policy_workload *ret)
+{
+	char repository[256], said[SHOWN_LEN];
+	const char *text;
+	size_t n;
+	int rc;
+
+	rc = read_array(r, s, "a list of image repositories", POLICY_MAX_IMAGES, &n);
+	if (rc < 0)
+		return rc;
+	if (n == 0)
+		return read_fail(r, s, "expected at least one image repository");
+	ret->images = calloc(n, sizeof(*ret->images));
+	if (ret->images == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct slot item = slot_item(s, i);
+
+		rc = read_text(r, &item, "an image repository", sizeof(repository) - 1, &text);
+		if (rc < 0)
+			return rc;
+		if (image_acceptable(text, repository) < 0)
+			return read_fail(
+			    r, &item, "'%s' is not an image repository", shown(text, said));
+		ret->images[i] = strdup(repository);
+		if (ret->images[i] == NULL)
+			return -ENOMEM;
+		ret->n_images = i + 1;
+	}
+	return 0;
+}
+
+static int
 workload_read(const struct reader *r, const struct slot *s, struct policy_workload *ret)
 {
 	static const struct read_key keys[] = { { "name", true }, { "selector", false },
-		{ "mode", false }, { "direction", false }, { "labels", false } };
+		{ "mode", false }, { "direction", false }, { "labels", false },
+		{ "images", false } };
 	const char *modes[] = { mode_name(MODE_OBSERVE), mode_name(MODE_AUDIT),
 		mode_name(MODE_ENFORCE) };
 	const char *directions[] = { NULL, direction_name(WL_INGRESS), direction_name(WL_EGRESS),
@@ -229,6 +264,8 @@ workload_read(const struct reader *r, const struct slot *s, struct policy_worklo
 		    r, &f[3], "direction", directions, ARRAY_SIZE(directions), &direction);
 	if (rc >= 0 && f[4].value != NULL)
 		rc = labels_read(r, &f[4], "a mapping of labels", &ret->labels, &ret->n_labels);
+	if (rc >= 0 && f[5].value != NULL)
+		rc = images_read(r, &f[5], ret);
 	if (rc < 0)
 		return rc;
 	ret->mode = (enum wl_mode)mode;

@@ -14,6 +14,7 @@
 
 #include "rules/util.h"
 
+#include <errno.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
 #include <string.h>
@@ -281,11 +282,24 @@ is_image_id(struct slice s)
 	return (s.len == SHORT_ID || s.len == 64) && strspn(s.p, "0123456789abcdef") >= s.len;
 }
 
-/* The repository in a reference; of length 0 if it has none. */
+/* Cuts a first part "HEAD" off, if something is left. */
+static bool
+cut_head(struct slice *s, const char *head)
+{
+	size_t n = strlen(head);
+
+	if (s->len <= n || memcmp(s->p, head, n) != 0)
+		return false;
+	s->p += n;
+	s->len -= n;
+	return true;
+}
+
+/* The repository in a reference, as Docker would show it; of length 0 if it has none. */
 static struct slice
 repository_slice(const char *image)
 {
-	struct slice s = { image, strcspn(image, "@") };
+	struct slice s = { image, strcspn(image, "@") }, rest;
 	size_t last = 0;
 
 	for (size_t i = 0; i < s.len; i++)
@@ -293,7 +307,14 @@ repository_slice(const char *image)
 			last = i;
 	s.len = MIN(s.len, last + strcspn(image + last, ":"));
 	if (strncmp(image, "sha256:", 7) == 0 || is_image_id(s))
-		s.len = 0;
+		return (struct slice){ image, 0 };
+	if (cut_head(&s, "localhost/"))
+		return s;
+	if (!cut_head(&s, "docker.io/"))
+		cut_head(&s, "index.docker.io/");
+	rest = s;
+	if (cut_head(&rest, "library/") && memchr(rest.p, '/', rest.len) == NULL)
+		return rest;
 	return s;
 }
 
@@ -301,6 +322,28 @@ void
 image_repository(const char *image, char *ret, size_t size)
 {
 	part_format(repository_slice(image), false, ret, size - 1);
+}
+
+int
+image_acceptable(const char *text, char ret[static 256])
+{
+	static const char head[] = "sha256:";
+	const size_t n = sizeof(head) - 1;
+	struct slice repository = repository_slice(text);
+
+	if (strncmp(text, head, n) == 0) {
+		if (strlen(text) != n + 64 || !is_image_id(slice_of(text + n)))
+			return -EINVAL;
+		memcpy(ret, text, n + 64 + 1);
+		return 0;
+	}
+	/* What image_repository() wrote has no byte that it would write otherwise but these. */
+	if (repository.len == 0 || repository.len > 255 || strpbrk(text, " \t\n=") != NULL ||
+	    !text_is_utf8(text, strlen(text)))
+		return -EINVAL;
+	memcpy(ret, repository.p, repository.len);
+	ret[repository.len] = '\0';
+	return 0;
 }
 
 static void

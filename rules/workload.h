@@ -45,7 +45,7 @@ struct workload_id {
 	char name[PEER_NAME_MAX + 1]; /* "project/service", "namespace/owner", "name" */
 	char project[256]; /* as the label, escaped as the name is but for '/'; "" if none */
 	char service[256];
-	char image_repo[256]; /* repository without tag and digest, likewise */
+	char image_repo[256]; /* image_repository(), likewise */
 	bool one_off;	      /* compose run: a workload of its own */
 	bool labels_refused;  /* labels claimed an identity that the rule refused */
 };
@@ -73,9 +73,16 @@ void workload_identify(const struct container_facts *f, struct workload_id *ret)
 bool workload_name_is_generated(const char *name);
 /*
  * "repo/name" of an image reference; tag and digest removed; "" if there is none (an image id of
- * 12 or 64 hex digits has none). Cut and marked if it does not fit; size is at least 64.
+ * 12 or 64 hex digits has none). In the form that Docker shows, whatever the engine:
+ * docker.io/library/nginx is nginx, docker.io/team/app is team/app, and so is Podman's name of an
+ * image made here, localhost/team/app. Cut and marked if it does not fit; size is at least 64.
  */
 void image_repository(const char *image, char *ret, size_t size);
+/*
+ * What a person names to accept an image: a reference, of which the repository counts, or an
+ * image's whole id (sha256:...). A repository already in the form above stays as it is. -EINVAL.
+ */
+int image_acceptable(const char *text, char ret[static 256]);
 const char *runtime_name(enum runtime r); /* "docker", "netns", ... */
 
 #endif

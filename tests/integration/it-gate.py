@@ -605,8 +605,22 @@ def test_live(live):
     check("live: an approved edge works at its first SYN, and only that",
           "" if after[0] - before[0] == STARTS // 2 and after[1] == before[1] and not bad else (before, after, bad[:2]))
 
+    test_image(live)
     test_stopped(live, d)
     test_gone(live, d)
+
+
+def test_image(live):
+    """Another image under the enforced name, until a person agrees."""
+    before = live.counter.read()
+    live.engine.docker("tag", "gate:1", "evil/gate:1")
+    args = ("run", "--rm", "--name", live.cli, "--network", NAME, "evil/gate:1", "/client", live.address, str(PORT))
+    r = live.engine.docker(*args)
+    check("live: another image under an enforced name is refused, with what to do",
+          "" if r.returncode != 0 and "approve --image" in r.stderr and live.leaked() == before else r)
+    a = live.nanoseg("approve", "--image", live.cli + "=evil/gate", "--reason", "tested")
+    r = live.engine.docker(*args)
+    check("live: it starts once it is accepted, and its approved edge works", "" if r.stdout == "tcp yes\n" else (a, r))
 
 
 def test_parallel(live):

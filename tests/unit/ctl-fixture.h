@@ -92,7 +92,8 @@ ctl_addr(const char *text)
 static _unused_ void
 ctl_rmdir(const char *dir)
 {
-	static const char *const names[] = { "", "-wal", "-shm", "-journal", ".new", ".new-wal" };
+	static const char *const names[] = { "", "-wal", "-shm", "-journal", ".new", ".new-wal",
+		".v1" };
 	char path[512];
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -146,29 +147,22 @@ ctl_new(const char *dir)
 	return c;
 }
 
-static void
-ctl_free_labels(struct policy_label *list, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		free(list[i].key);
-		free(list[i].value);
-	}
-	free(list);
-}
-
 static _unused_ void
 ctl_free(struct controller *c)
 {
 	instance_reset(c);
+	for (size_t i = 0; i < ARRAY_SIZE(c->containers); i++)
+		while (c->containers[i] != NULL) {
+			struct d_id id = { 0 };
+
+			memcpy(id.id, c->containers[i]->id, sizeof(id.id));
+			instance_on_container_gone(c, &id);
+		}
 	while (c->workloads != NULL) {
 		struct workload *w = c->workloads;
 
 		c->workloads = w->next;
-		ctl_free_labels(w->labels, w->n_labels);
-		ctl_free_labels(w->selector, w->n_selector);
-		free(w->mode_reason);
-		free(w->name);
-		free(w);
+		workload_free(w);
 	}
 	for (size_t i = 0; i < c->n_networks; i++) {
 		free(c->networks[i].name);

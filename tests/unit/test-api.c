@@ -204,7 +204,8 @@ who_may_change_what(void **state)
 	for (const struct api_route *r = api_write_routes; r->path != NULL; r++) {
 		enum api_role want = API_ADMIN;
 
-		if (strncmp(r->path, "/v1/edges/", 10) == 0)
+		if (strncmp(r->path, "/v1/edges/", 10) == 0 ||
+		    strncmp(r->path, "/v1/images/", 11) == 0)
 			want = API_REVIEWER;
 		else if (strcmp(r->path, "/v1/policy/validate") == 0)
 			want = API_VIEWER;

@@ -84,6 +84,8 @@ every_field_comes_back(void **state)
 	w->labels[0] = (struct policy_label){ strdup("scope"), strdup("pci") };
 	w->selector = calloc(1, sizeof(*w->selector));
 	w->selector[0] = (struct policy_label){ strdup("compose.project"), strdup("a") };
+	assert_int_equal(workload_accept(w, "quay.io/a/b"), 0);
+	assert_int_equal(workload_accept(w, "sha256:00"), 0);
 	w->n_labels = w->n_selector = 1;
 	e = ctl_add_edge(c, "workload:" HOSTILE, "workload:host", 443);
 	assert_int_equal(edge_decide(c->edges, e, EDGE_DENIED, &given), 0);
@@ -100,6 +102,7 @@ every_field_comes_back(void **state)
 		edge_evidence_add(&e->evidence, &o);
 	}
 	e->evidence.bytes = EDGE_BYTES_UNKNOWN;
+	e->evidence.images[1][0] = 0x0123456789abcdef;
 	ev = e->evidence;
 	memcpy(id, e->id, sizeof(id));
 	net.prefixes = calloc(1, sizeof(struct prefix));
@@ -128,6 +131,9 @@ every_field_comes_back(void **state)
 	assert_true(w->mode_since_ns == 3 && w->observed_ns == 4 && w->auto_promoted);
 	assert_string_equal(w->labels[0].value, "pci");
 	assert_string_equal(w->selector[0].key, "compose.project");
+	assert_int_equal(w->n_images, 2);
+	assert_string_equal(w->images[0], "quay.io/a/b");
+	assert_string_equal(w->images[1], "sha256:00");
 	e = edge_table_find_id(c->edges, id);
 	assert_non_null(e);
 	assert_string_equal(peer_get(c->peers, e->key.from)->name, HOSTILE);
@@ -328,13 +334,65 @@ static void
 a_newer_store_is_refused_and_left_alone(void **state)
 {
 	fill(*state);
-	change_sql(*state, "PRAGMA user_version = 2", false);
+	change_sql(*state, "PRAGMA user_version = 3", false);
 	assert_refused(*state, "newer nanoseg");
 	/* The version stands in the log alone. */
-	change_sql(*state, "PRAGMA user_version = 1", false);
-	change_sql(*state, "PRAGMA user_version = 3; CREATE TABLE x (a)", true);
+	change_sql(*state, "PRAGMA user_version = 2", false);
+	change_sql(*state, "PRAGMA user_version = 4; CREATE TABLE x (a)", true);
 	assert_refused(*state, "newer nanoseg");
-	assert_refused(*state, "version 3");
+	assert_refused(*state, "version 4");
+}
+
+/* What version 1 had not. */
+#define TO_VERSION_1                                \
+	"ALTER TABLE workload DROP COLUMN images; " \
+	"ALTER TABLE edge DROP COLUMN images; PRAGMA user_version = 1"
+
+static void
+an_older_store_is_brought_along_and_a_copy_is_kept(void **state)
+{
+	struct controller *c;
+	char path[128], old[160];
+	struct stat st;
+	sqlite3 *db;
+
+	c = ctl_new(*state);
+	assert_non_null(workload_get(c, "web"));
+	assert_int_equal(flush_evidence(c), 0);
+	ctl_free(c);
+	change_sql(*state, TO_VERSION_1, false);
+	snprintf(path, sizeof(path), "%s/nanoseg.db", (char *)*state);
+	snprintf(old, sizeof(old), "%s.v1", path);
+	c = ctl_new(*state);
+	assert_true(c->n_workloads > 0);
+	assert_int_equal(workload_accept(c->workloads, "nginx"), 0);
+	assert_int_equal(flush_evidence(c), 0);
+	ctl_free(c);
+	c = ctl_new(*state);
+	assert_string_equal(c->workloads->images[0], "nginx");
+	ctl_free(c);
+	/* The copy opens as what it was. */
+	assert_int_equal(stat(old, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(sqlite3_open_v2(old, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_int_equal(
+	    sqlite3_exec(db, "SELECT images FROM edge", NULL, NULL, NULL), SQLITE_ERROR);
+	assert_int_equal(
+	    sqlite3_exec(db, "SELECT observed FROM workload", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+static void
+an_older_store_is_left_alone_where_no_copy_can_be_made(void **state)
+{
+	char old[160];
+
+	fill(*state);
+	change_sql(*state, TO_VERSION_1, false);
+	snprintf(old, sizeof(old), "%s/nanoseg.db.v1", (char *)*state);
+	assert_int_equal(mkdir(old, 0700), 0);
+	assert_refused(*state, "no copy");
+	assert_int_equal(rmdir(old), 0);
 }
 
 static void
@@ -342,8 +400,10 @@ another_programs_database_is_refused_and_left_alone(void **state)
 {
 	change_sql(*state, "CREATE TABLE edge (a); INSERT INTO edge VALUES (1)", false);
 	assert_refused(*state, "not a store of nanoseg");
-	change_sql(*state, "PRAGMA user_version = 1", false);
+	change_sql(*state, "PRAGMA user_version = 2", false);
 	assert_refused(*state, "cannot be used");
+	change_sql(*state, "PRAGMA user_version = 1", false);
+	assert_refused(*state, "left in version 1");
 }
 
 static void
@@ -369,6 +429,8 @@ values_that_we_never_write_are_refused(void **state)
 		"INSERT INTO workload (name, mode, direction) VALUES ('', 1, 3)",
 		"INSERT INTO workload (name, mode, direction) VALUES ('a', 3, 3)",
 		"INSERT INTO workload (name, mode, direction) VALUES ('a', 1, 0)",
+		"INSERT INTO workload (name, mode, direction, images) VALUES ('a', 1, 3, '{}')",
+		"INSERT INTO workload (name, mode, direction, images) VALUES ('a', 1, 3, '[1]')",
 		"INSERT INTO network VALUES ('n', 'nonsense')",
 		"INSERT INTO network VALUES ('n', '[1]')",
 		"INSERT INTO denial VALUES ('d', 1, 0, 'host', 'host', 6, 1, 1, '::1', '::1', 1, "
@@ -592,6 +654,8 @@ main(void)
 		STORE_TEST(denials_come_back_and_evicted_ones_do_not),
 		STORE_TEST(a_damaged_file_is_refused_and_left_alone),
 		STORE_TEST(a_newer_store_is_refused_and_left_alone),
+		STORE_TEST(an_older_store_is_brought_along_and_a_copy_is_kept),
+		STORE_TEST(an_older_store_is_left_alone_where_no_copy_can_be_made),
 		STORE_TEST(another_programs_database_is_refused_and_left_alone),
 		STORE_TEST(a_log_without_its_file_is_refused),
 		STORE_TEST(values_that_we_never_write_are_refused),

@@ -387,6 +387,20 @@ repository_loses_tag_and_digest(void **state)
 		{ "@", "" },
 		{ "/", "/" },
 		{ "a\xff:b", "a%FF" },
+		{ "docker.io/library/nginx:1", "nginx" },
+		{ "index.docker.io/library/nginx", "nginx" },
+		{ "library/nginx", "nginx" },
+		{ "docker.io/nginx", "nginx" },
+		{ "docker.io/team/app:2", "team/app" },
+		{ "docker.io/library/team/app", "library/team/app" },
+		{ "localhost/web:2", "web" },
+		{ "localhost/library/web", "library/web" },
+		{ "localhost:5000/web", "localhost:5000/web" },
+		{ "quay.io/library/nginx", "quay.io/library/nginx" },
+		{ "docker.io.evil.example/library/nginx", "docker.io.evil.example/library/nginx" },
+		{ "docker.io/", "docker.io/" },
+		{ "localhost/", "localhost/" },
+		{ "library/", "library/" },
 	};
 	char repo[256], longer[1000], other[256];
 

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whose image may run under a workload's name. Names are chosen by whoever starts a container, so a
+ * name alone does not inherit rules: a workload has a list of accepted repositories. The first one
+ * that is ever seen under a name is accepted; enforcing a workload accepts what runs at that moment
+ * (a person does it, promotion waits); any other needs a person. An instance of another repository
+ * under an enforced name is refused: it counts as nobody (its address belongs to no workload), and
+ * its own ruleset lets nothing in or out.
+ *
+ * An image without a repository goes by its id. The container that a namespace was made for is what
+ * is looked at: in a pod that is its sandbox.
+ */
+#include "daemon/controller.h"
+#include "daemon/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+const char *
+container_repository(const struct container *k)
+{
+	if (k->identity.image_repo[0] != '\0')
+		return k->identity.image_repo;
+	return k->image_id != NULL ? k->image_id : "";
+}
+
+bool
+workload_accepts(const struct workload *w, const char *repository)
+{
+	for (size_t i = 0; i < w->n_images; i++)
+		if (strcmp(w->images[i], repository) == 0)
+			return true;
+	return w->n_images == 0;
+}
+
+bool
+instance_has_other_image(const struct instance *i)
+{
+	return i->workload != NULL && i->container != NULL &&
+	       !workload_accepts(i->workload, container_repository(i->container));
+}
+
+bool
+workload_has_other_image(const struct workload *w)
+{
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+		if (instance_has_other_image(i))
+			return true;
+	return false;
+}
+
+bool
+workload_refuses(const struct workload *w, const struct container *k)
+{
+	return w->mode == MODE_ENFORCE && !workload_accepts(w, container_repository(k));
+}
+
+bool
+instance_is_refused(const struct instance *i)
+{
+	return i->workload != NULL && i->container != NULL &&
+	       workload_refuses(i->workload, i->container);
+}
+
+struct workload *
+instance_counts_as(const struct instance *i)
+{
+	return instance_is_refused(i) ? NULL : i->workload;
+}
+
+int
+workload_accept(struct workload *w, const char *repository)
+{
+	char **grown, *copy;
+
+	if (w->n_images > 0 && workload_accepts(w, repository))
+		return 0;
+	if (w->n_images >= POLICY_MAX_IMAGES)
+		return -ENOSPC;
+	copy = strdup(repository);
+	grown = reallocarray(w->images, w->n_images + 1, sizeof(*grown));
+	if (grown != NULL)
+		w->images = grown;
+	if (copy == NULL || grown == NULL) {
+		free(copy);
+		return -ENOMEM;
+	}
+	w->images[w->n_images++] = copy;
+	w->dirty = true;
+	return 0;
+}
+
+bool
+workload_unaccept(struct workload *w, const char *repository)
+{
+	for (size_t i = 0; i < w->n_images; i++) {
+		if (strcmp(w->images[i], repository) != 0)
+			continue;
+		free(w->images[i]);
+		memmove(
+		    &w->images[i], &w->images[i + 1], (w->n_images - i - 1) * sizeof(*w->images));
+		w->n_images--;
+		w->dirty = true;
+		return true;
+	}
+	return false;
+}
+
+int
+workload_accept_running(struct workload *w)
+{
+	int r = 0;
+
+	for (const struct instance *i = w->instances; i != NULL && r == 0; i = i->next_of_workload)
+		if (i->container != NULL && container_repository(i->container)[0] != '\0')
+			r = workload_accept(w, container_repository(i->container));
+	return r;
+}
+
+void
+image_check(struct instance *i)
+{
+	char name[PEER_STRLEN], image[4 * 256];
+	const char *repository;
+	struct workload *w = i->workload;
+
+	if (w == NULL || i->container == NULL)
+		return;
+	repository = container_repository(i->container);
+	if (w->n_images == 0 && *repository != '\0' && workload_accept(w, repository) < 0)
+		log_warn("out of memory: an image was not noted");
+	if (!instance_is_refused(i)) {
+		i->refusal_logged = false;
+		return;
+	}
+	if (i->refusal_logged)
+		return;
+	i->refusal_logged = true;
+	text_escape(w->name, strlen(w->name), name, sizeof(name));
+	text_escape(repository, strlen(repository), image, sizeof(image));
+	log_error("workload %s: instance %s is closed: its image %s is not accepted under this "
+		  "name (nanoseg approve --image)",
+	    name, instance_log_id(i), *image != '\0' ? image : "is not known and");
+}

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whose image may run under a workload's name: a new tag keeps the workload, another repository waits for
+a person, closed, and counts as nobody meanwhile. With Docker, by Compose's labels and by plain names."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from nslab import BUILD, Docker, Lab, PREFIX, Tap, compose, run, wait
+
+PROJECT = PREFIX + "p"
+WEB, DB = PROJECT + "/web", PREFIX + "-db"
+t = Tap()
+lab = Lab(real_host=True)
+docker = Docker(lab)
+net = PREFIX + "-net"
+docker.network(net)
+good, evil = PREFIX + "-good", PREFIX + "-evil/web"
+docker.make_image(good + ":1", "LABEL v=1")
+
+
+def tag(old, new):
+    run("docker", "tag", old, new)
+    lab.later(run, "docker", "rmi", "-f", new, check=False)
+
+
+def start(name, image, labels=None):
+    return docker.run(PREFIX + name, image=image, network=net, labels=labels or compose(PROJECT, "web"))
+
+
+def instance(place):
+    return next((i for w in api.workloads().values() for i in w["instances"] if i["id"] == place.id[:12]), None)
+
+
+def accepted(place, want, seconds=8):
+    return wait(lambda: (instance(place) or {}).get("imageAccepted") is want, seconds)
+
+
+def rules(place):
+    return run("nsenter", "-t", str(place.pid), "-n", "nft", "list", "table", "inet", d.table(), check=False).out
+
+
+def is_closed(place):
+    """Rules are in force that let nothing through, and nobody's rules know its address."""
+    if not wait(lambda: "drop" in rules(place) and place.tcp(db.v4, 5432, 0.2) != "open", 8):
+        return False
+    return place.v4 not in rules(db) + rules(web) and db.tcp(place.v4, 80, 0.3) != "open" and \
+        web.tcp(place.v4, 80, 0.3) != "open"
+
+
+def is_open(place):
+    return wait(lambda: place.tcp(db.v4, 5432, 0.2) == "open", 8)
+
+
+def cli(*args):
+    return run(BUILD + "/cli/nanoseg", "--socket", d.sock, *args, check=False)
+
+
+d = lab.daemon(only="*" + PREFIX + "*")
+api = d.api
+db = docker.run(DB, network=net)
+web = start("-w1", good + ":1")
+db.serve(5432)
+web.serve(80)
+d.watched(WEB)
+d.watched(DB)
+t.ok(web.tcp(db.v4, 5432) == "open", "they talk")
+e = wait(lambda: api.edge(from_="workload:" + WEB, to="workload:" + DB, port=5432), 5)
+image_id = run("docker", "inspect", "-f", "{{.Image}}", web.id).out.strip()
+db_image = run("docker", "inspect", "-f", "{{.Image}}", db.id).out.strip()
+t.ok(e and e["images"] == {"from": [image_id[:23]], "to": [db_image[:23]]},
+     "the edge has the digests of the images at both ends", e, image_id)
+api.approve(e["id"])
+api.mode("enforce", WEB, DB)
+api.settle()
+i = instance(web)
+t.ok(i["image"] == good + ":1" and i["imageId"] == image_id and i["imageAccepted"] is True and
+     api.workload(WEB)["images"] == [good], "status has each instance's image, and what is accepted", i)
+
+# A new tag.
+docker.make_image(good + ":2", "LABEL v=2")
+second = start("-w2", good + ":2")
+t.ok(is_open(second) and accepted(second, True), "a new tag has the workload's rules", instance(second))
+shown = cli("status", "-o", "wide").out
+t.ok(good + ":1" in shown and good + ":2" in shown, "and status shows which tags run", shown)
+
+# Another repository: the same bytes under another name are another repository too.
+tag(good + ":1", evil)
+imposter = start("-w3", evil)
+imposter.serve(80)
+t.ok(accepted(imposter, False) and is_closed(imposter),
+     "another repository under an enforced name is closed, in both directions, and in nobody's rules",
+     instance(imposter), rules(imposter))
+t.ok(is_open(web) and is_open(second), "the others are not concerned")
+why = cli("status", "--why").out
+t.ok("approve --image" in why and evil in why, "status says why, and what to do", why)
+t.ok(d.says("error .*%s.*is closed" % PREFIX), "so does the log, once")
+t.ok(not api.edges(from_="workload:" + WEB, state="pending"), "its attempts are no evidence of the workload",
+     api.edges())
+x = api.get("/v1/explain", src=imposter.v4, dst="workload:" + DB, port=5432)
+t.ok(x["verdict"] != "allow" and WEB not in x["from"], "explain knows its address as nobody's", x)
+r = [cli("approve", "--image", WEB, "--reason", "x"), cli("approve", "--image", WEB + "=" + evil),
+     cli("approve", "--image", "nobody=" + evil, "--reason", "x")]
+t.ok([x.returncode for x in r] == [2, 2, 2], "a decision needs a repository, a reason and a workload", r)
+
+d.stop()
+d.start()
+d.watched(WEB, 3)
+t.ok(accepted(imposter, False) and is_closed(imposter) and is_open(web), "a restart of the daemon changes nothing",
+     instance(imposter))
+r = cli("approve", "--image", WEB + "=" + evil, "--reason", "moved", "-o", "json")
+t.ok(r.returncode == 0 and is_open(imposter) and accepted(imposter, True), "a person agrees: it has the rules", r)
+d.stop()
+d.start()
+d.watched(WEB, 3)
+t.ok(is_open(imposter) and api.workload(WEB)["images"] == [good, evil], "and that lasts", api.workload(WEB)["images"])
+record = [json for json in api.get("/v1/revisions") if json["action"] == "approve image"]
+t.ok(len(record) == 1 and record[0]["reason"] == "moved", "the decision is on record", record)
+r = cli("deny", "--image", WEB + "=" + evil, "--reason", "moved back")
+t.ok(r.returncode == 0 and accepted(imposter, False) and is_closed(imposter), "and can be taken back", r)
+run("docker", "rm", "-f", imposter.id)
+
+# The tag moves on, and Docker shows the running container by an id.
+docker.make_image(good + ":1", "LABEL v=3")
+d.stop()
+d.start()
+d.watched(WEB, 2)
+t.ok(wait(lambda: (instance(web) or {}).get("image") == good + ":1", 8) and accepted(web, True) and is_open(web),
+     "a container whose tag means another image now stays what it was", instance(web))
+
+# An image without a name goes by its id. A container that is committed passes its labels on: no claim.
+made = run("docker", "commit", web.id).out.strip()
+lab.later(run, "docker", "rmi", "-f", made, check=False)
+claim = start("-w4", made)
+t.ok(wait(lambda: api.workload(PREFIX + "-w4"), 8), "a committed image carries the workload's labels: they give nothing",
+     api.workloads())
+made = run("docker", "commit", db.id).out.strip()
+lab.later(run, "docker", "rmi", "-f", made, check=False)
+nameless = start("-w5", made)
+t.ok(accepted(nameless, False) and is_closed(nameless), "an image that was committed without a name is another one",
+     instance(nameless))
+r = cli("approve", "--image", WEB + "=" + made, "--reason", "a fix")
+t.ok(r.returncode == 0 and is_open(nameless), "it is accepted by its whole id", r)
+
+# A name is taken by renaming.
+api.mode("observe", DB)
+other = docker.run(PREFIX + "-other", image=good + ":2", network=net)
+run("docker", "rename", DB, DB + "-old")
+run("docker", "rename", other.id, DB)
+t.ok(wait(lambda: [i["id"] for i in api.workload(DB)["instances"]] == [other.id[:12]], 8) and
+     api.workload(DB)["instances"][0]["imageAccepted"] is False,
+     "under an observed name another image takes part, and status says that it is another", api.workload(DB))
+run("docker", "rename", other.id, DB + "-new")
+wait(lambda: not api.workload(DB)["instances"], 8)
+api.mode("enforce", DB)
+run("docker", "rename", other.id, DB)
+t.ok(wait(lambda: (instance(other) or {}).get("imageAccepted") is False and "drop" in rules(other), 8) and
+     other.v4 not in rules(web), "under an enforced one a renamed container gets nothing", instance(other))
+t.done()
