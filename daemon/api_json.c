@@ -161,6 +161,7 @@ json_instance(const struct instance *i)
 	json_object_set_new(o, "quarantined", json_boolean(instance_is_quarantined(i)));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
+	json_object_set_new(o, "guard", hostguard_to_json(i));
 	return o;
 }
 
@@ -227,7 +228,8 @@ sum_instances(const struct workload *w, json_t *list)
 		s.ct_count = MAX(s.ct_count, i->ct_count.count);
 		s.ct_max = MAX(s.ct_max, i->ct_count.max);
 		s.applied = MIN(s.applied, i->applied_revision);
-		if (grade_rank(grade) > grade_rank(s.grade)) {
+		if (grade_rank(grade) > grade_rank(s.grade) ||
+		    (grade_rank(grade) == grade_rank(s.grade) && s.why == NULL)) {
 			s.grade = grade;
 			s.why = why;
 		}

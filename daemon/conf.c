@@ -32,6 +32,7 @@ struct setting {
 static const char *const promote_names[] = { "off", "audit", "enforce" };
 static const char *const direction_names[] = { NULL, "ingress", "egress", "both" };
 static const char *const unknown_names[] = { "allow", "quarantine" };
+static const char *const guard_names[] = { "auto", "on", "off" };
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 static void *
@@ -169,6 +170,7 @@ static const struct setting settings[] = {
 	{ "identifyTimeout", set_duration, AT(identify_timeout_ns), 100 * NSEC_PER_MSEC, 60 * SEC,
 	    .fallback = "2s" },
 	{ "closeNamed", set_bool, AT(close_named), .fallback = "false" },
+	{ "hostGuard", set_choice, AT(host_guard), NAMES(guard_names), .fallback = "auto" },
 	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
 	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },
 	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000" },

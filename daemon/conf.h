@@ -25,12 +25,19 @@ enum config_on_unknown {
 	ON_UNKNOWN_QUARANTINE,
 };
 
+enum config_host_guard {
+	HOST_GUARD_AUTO,
+	HOST_GUARD_ON,
+	HOST_GUARD_OFF,
+};
+
 struct config {
 	uint64_t observation_period_ns;
 	enum config_promote promote;
 	enum wl_direction promote_direction;
 	enum config_on_unknown on_unknown;
 	uint64_t identify_timeout_ns;
+	enum config_host_guard host_guard;
 	bool close_named;			/* also close new namespaces in /run/netns */
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
 	size_t n_reviewer_groups, n_admin_groups;

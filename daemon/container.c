@@ -104,11 +104,9 @@ static const struct {
 	{ GRADE_ENGINE_SOCKET,
 	    "an engine's socket is mounted into it: it can start any container" },
 	{ GRADE_HOST_PID, "it sees the host's processes: it may reach other namespaces" },
-	{ GRADE_NET_ADMIN, "it has CAP_NET_ADMIN: it can forge connection tracking entries" },
-	{ GRADE_NET_RAW, "it has CAP_NET_RAW: frames from a raw socket pass its own rules" },
 };
 
-static unsigned
+unsigned
 instance_grade_bits(const struct instance *i)
 {
 	const struct container *k;
@@ -143,6 +141,16 @@ instance_grade(const struct instance *i, const char **ret_why)
 			*ret_why = partial[k].why;
 			return "partial";
 		}
+	if (grade & GRADE_NET_ADMIN) {
+		*ret_why =
+		    hostguard_in_force(i)
+			? "it has CAP_NET_ADMIN: it can forge connection tracking entries; what it "
+			  "sends is held by the host guard"
+			: "it has CAP_NET_ADMIN: it can forge connection tracking entries";
+		return "partial";
+	}
+	if (grade & GRADE_NET_RAW)
+		return hostguard_holds(i, ret_why) ? "full" : "partial";
 	return "full";
 }
 
@@ -318,6 +326,8 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
 			instance_identify(i);
 	k = NULL;
+	/* What it may do decides about its host guard. */
+	enforce_schedule(c);
 	gate_check(c);
 out:
 	container_free(k);

@@ -123,6 +123,15 @@ on_scanned(struct controller *c, struct msg *m)
 }
 
 static void
+on_guarded(struct controller *c, struct msg *m)
+{
+	struct w_guarded g;
+
+	memcpy(&g, m->body, sizeof(g));
+	hostguard_on_guarded(c, &g);
+}
+
+static void
 on_looked(struct controller *c, struct msg *m)
 {
 	struct w_looked l;
@@ -214,6 +223,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_CT_STATS, ROLE_WARDEN, on_ct_stats },
 	{ MSG_W_SCANNED, ROLE_WARDEN, on_scanned },
 	{ MSG_W_LOOKED, ROLE_WARDEN, on_looked },
+	{ MSG_W_GUARDED, ROLE_WARDEN, on_guarded },
 	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
 	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },

@@ -16,6 +16,7 @@
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
  *   gate.c         the start gate: who may start, the marker
+ *   hostguard.c    who has a host guard, and what it means for the grade
  *   posture.c      whether the warden closes new namespaces
  *   promote.c      automatic segmentation by the clock
  *   flush.c        evidence to the store, every few seconds
@@ -28,6 +29,7 @@
 
 #include "daemon/audit.h"
 #include "daemon/conf.h"
+#include "daemon/grade.h"
 #include "daemon/proto.h"
 #include "daemon/role.h"
 #include "netlink/ct.h"
@@ -137,7 +139,13 @@ struct instance {
 	bool gated;	      /* it passed the start gate, its rules in force */
 	int64_t gate_lead_ms; /* and they were so long before the answer */
 	uint64_t drift;	      /* read-backs that differed */
-	uint64_t dropped;     /* packets refused, as last read */
+
+	/* hostguard.c */
+	void *guard_asked; /* the MSG_W_GUARD that was sent last */
+	size_t guard_asked_len;
+	struct w_guarded guard;
+	bool has_guard;	  /* it has been told about */
+	uint64_t dropped; /* packets refused, as last read */
 };
 
 struct workload {
@@ -260,6 +268,8 @@ const struct rtnl_addr *instance_addrs(const struct instance *i, size_t *ret_n);
 bool instance_is_late(const struct instance *i);
 /* Closed by the warden from its first moment, and still so for want of an identity. */
 bool instance_is_quarantined(const struct instance *i);
+/* GRADE_*, of every container in its namespace. */
+unsigned instance_grade_bits(const struct instance *i);
 /* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */
 const char *instance_grade(const struct instance *i, const char **ret_why);
 /* Says so, once, when conntrack in the namespace gets too full. */
@@ -455,6 +465,16 @@ void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_on_applied(struct controller *c, const struct w_applied *a);
 void enforce_on_state(struct controller *c, const struct w_nft_state *s);
 void enforce_tick(struct controller *c);
+
+/* hostguard.c */
+/* Tells the warden what has changed. True if the rules have to be loaded again for it. */
+bool hostguard_update(struct instance *i);
+void hostguard_on_guarded(struct controller *c, const struct w_guarded *g);
+/* Does it hold a container with CAP_NET_RAW? *ret_why is a static sentence either way. */
+bool hostguard_holds(const struct instance *i, const char **ret_why);
+/* It holds all that is sent, with every direction enforced. */
+bool hostguard_in_force(const struct instance *i);
+json_t *hostguard_to_json(const struct instance *i);
 
 /* posture.c: tells the warden what to do with new namespaces; again: also if it is as before. */
 void posture_update(struct controller *c, bool again);

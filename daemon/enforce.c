@@ -125,14 +125,16 @@ static void
 reconcile_instance(struct instance *i, const struct ruleset *r, const struct inventory *inv,
     const uint8_t digest[static RULESET_DIGEST_LEN])
 {
-	bool same =
-	    i->has_applied && i->match && memcmp(i->applied, digest, sizeof(i->applied)) == 0;
+	bool same;
 	int ret;
 
 	if (i->attach != ATTACH_DONE || instance_is_quarantined(i))
 		return;
 	if (i->apply_seq != 0)
 		return; /* an answer is due: reconciliation follows it */
+	if (hostguard_update(i))
+		i->match = false;
+	same = i->has_applied && i->match && memcmp(i->applied, digest, sizeof(i->applied)) == 0;
 	if (same) {
 		i->applied_revision = i->ctl->revision;
 		return;

@@ -378,6 +378,7 @@ instance_free(struct instance *i)
 		c->host = NULL;
 	set_settling(i, false);
 	container_forget_files(c, i->ns.container_id);
+	free(i->guard_asked);
 	free(i);
 }
 

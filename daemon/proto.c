@@ -49,6 +49,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_NFT_STATE] = { "W_NFT_STATE", ONE(w_nft_state), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_SCANNED] = { "W_SCANNED", EMPTY, 0, 0, R(WARDEN), R(CONTROLLER) },
 
+	[MSG_W_GUARDED] = { "W_GUARDED", ONE(w_guarded), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_LOOKED] = { "W_LOOKED", ONE(w_looked), 0, 0, R(WARDEN), R(CONTROLLER) },
 
 	[MSG_W_ATTACH] = { "W_ATTACH", ONE(w_attach), 0, 0, R(CONTROLLER), R(WARDEN) },
@@ -61,6 +62,9 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_NFT_APPLY] = { "W_NFT_APPLY", sizeof(struct w_cookie) + 1, MSG_MAX_BODY, 0, 0, 0,
 	    R(CONTROLLER), R(WARDEN) },
 	[MSG_W_NFT_READ] = { "W_NFT_READ", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_GUARD] = { "W_GUARD", sizeof(struct w_guard),
+	    sizeof(struct w_guard) + GUARD_MAX_ADDRS * sizeof(struct w_guard_addr),
+	    sizeof(struct w_guard_addr), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_POSTURE] = { "W_POSTURE", ONE(w_posture), 0, 0, R(CONTROLLER), R(WARDEN) },
 
 	[MSG_W_LOOK] = { "W_LOOK", ONE(w_look), 0, 0, R(CONTROLLER), R(WARDEN) },

@@ -57,6 +57,7 @@ enum msg_type {
 	MSG_W_NFT_STATE,  /* w_nft_state: answer to NFT_READ */
 	MSG_W_SCANNED,	  /* the first full scan has been announced */
 	MSG_W_LOOKED,	  /* w_looked: answer to LOOK; its NETNS came before */
+	MSG_W_GUARDED,	  /* w_guarded: after GUARD, NFT_APPLY, NFT_READ, and when it changes */
 
 	/* controller -> warden */
 	MSG_W_ATTACH = 64,  /* w_attach */
@@ -70,6 +71,7 @@ enum msg_type {
 	MSG_W_NFT_READ,	    /* w_cookie */
 	MSG_W_LOOK,	    /* w_look: this process's namespace, now */
 	MSG_W_POSTURE,	    /* w_posture: after every HELLO, and when it changes */
+	MSG_W_GUARD,	    /* w_guard, then w_guard_addr[]: takes effect with the next NFT_APPLY */
 
 	/* warden -> capture */
 	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
@@ -218,6 +220,31 @@ struct w_nft_state {
 	uint32_t zero;
 	uint64_t dropped;
 	uint8_t kernel[RULESET_DIGEST_LEN];
+};
+
+/*
+ * The host guard of a namespace (warden_guard.c): whether there is to be one, and the addresses
+ * that are its own. Without `follow` the first addresses and hardware addresses of each of its
+ * links stand, for whoever has CAP_NET_ADMIN inside can change them.
+ */
+struct w_guard {
+	uint64_t cookie;
+	uint32_t want, follow;
+};
+
+#define GUARD_MAX_ADDRS 64
+struct w_guard_addr {
+	struct addr addr;
+	uint32_t ifindex;
+};
+
+struct w_guarded {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t devices; /* with a guard in force, read back and as meant */
+	uint32_t open;	  /* links to the outside without one */
+	uint32_t changed; /* with another hardware address than the one that is held */
+	uint64_t dropped; /* packets, of the guards that are there */
 };
 
 struct w_look {

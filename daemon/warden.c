@@ -195,6 +195,25 @@ verb_read(struct warden *w, struct ns *n, struct msg *m)
 	memcpy(&ret.cookie, m->body, sizeof(ret.cookie));
 	ret.error = n == NULL ? -ENOENT : netns_read(n, &ret);
 	answer(w, MSG_W_NFT_STATE, m->h.seq, &ret, sizeof(ret), NULL, 0);
+	if (ret.error == 0)
+		guard_check(w, n);
+}
+
+static void
+verb_guard(struct warden *w, struct ns *n, struct msg *m)
+{
+	const size_t head = sizeof(struct w_guard), each = sizeof(struct w_guard_addr);
+	struct w_guard req;
+	struct w_guarded ret = { 0 };
+
+	memcpy(&req, m->body, head);
+	ret.cookie = req.cookie;
+	ret.error = n == NULL ? -ENOENT
+			      : guard_configure(w, n, &req, (const void *)(m->body + head),
+				    (m->h.body_len - head) / each);
+	/* What it has become is told by itself. */
+	if (ret.error < 0)
+		answer(w, MSG_W_GUARDED, m->h.seq, &ret, sizeof(ret), NULL, 0);
 }
 
 static void
@@ -266,6 +285,7 @@ static const struct verb {
 	{ MSG_W_GET_CT_STATS, verb_ct_stats },
 	{ MSG_W_NFT_APPLY, verb_apply },
 	{ MSG_W_NFT_READ, verb_read },
+	{ MSG_W_GUARD, verb_guard },
 	{ MSG_W_LOOK, verb_look },
 	{ MSG_W_POSTURE, verb_posture },
 };
@@ -424,6 +444,8 @@ start(struct warden *w)
 	if (w->settle_timer == NULL || evtimer_add(w->settle_timer, &settle_tv) < 0)
 		return -ENOMEM;
 	r = close_init(w);
+	if (r == 0)
+		r = guard_init(w);
 	if (r < 0)
 		return r;
 	r = scan_new(w->loop.base, &scan_ops, w, &w->scan);
@@ -464,6 +486,7 @@ main(int argc, char **argv)
 	scan_free(w.scan);
 	event_free(w.settle_timer);
 	close_done(&w);
+	guard_done(&w);
 	event_base_free(w.loop.base);
 	return r;
 }

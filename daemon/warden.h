@@ -30,6 +30,7 @@ struct attachment {
 	uint32_t mark;	 /* of a closed one, in the keeper; 0: not closed. See warden_close.c */
 	uint64_t due_ns; /* when it is to be opened, 0: not by us */
 	struct nft_table *table;
+	struct guards *guards; /* warden_guard.c */
 };
 
 /* Sockets of an earlier life, from the keeper, until their namespace is found and attached. */
@@ -55,6 +56,12 @@ struct warden {
 
 	struct w_posture posture;
 	struct event *close_timer;
+
+	int guard_sock; /* owns the host guards */
+	int link_sock, link_events;
+	struct event *link_event, *link_timer;
+	struct links *sweep_links;
+	bool guards_left; /* of an earlier life */
 };
 
 /* warden.c: tells the controller what is known about the namespace now. */
@@ -111,6 +118,25 @@ void close_resume(struct warden *w);
 void close_end(struct warden *w, struct ns *n);
 /* They are loaded. True if it was closed until now. */
 bool close_opened(struct ns *n);
+
+/* warden_guard.c: the host's end of a namespace's links. */
+int guard_init(struct warden *w);
+void guard_done(struct warden *w);
+/* The keeper is new. */
+void guard_put_again(struct warden *w);
+/* Whether there is to be one, and its own addresses. */
+int guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
+    const struct w_guard_addr *addrs, size_t n_addrs);
+/* Before rs is loaded inside. A failure is told to the controller, and the rules are loaded. */
+void guard_apply(struct warden *w, struct ns *n, const struct ruleset *rs);
+/* They are loaded: may take *rs. Or they were refused. */
+void guard_keep(struct ns *n, struct ruleset **rs);
+void guard_revert(struct warden *w, struct ns *n);
+/* Reads back, repairs, tells. */
+void guard_check(struct warden *w, struct ns *n);
+/* Deletes its tables. */
+void guard_remove(struct ns *n);
+void guards_free(struct guards *s);
 
 /* warden_cleanup.c: `--cleanup`, a program of its own; the exit status. */
 int warden_cleanup(const char *prefix);

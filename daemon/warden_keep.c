@@ -162,6 +162,7 @@ on_end(struct warden *w)
 	if (w->n_kept > 0)
 		log_info("the keeper holds the sockets of %zu namespaces", w->n_kept);
 	scan_each(w->scan, put_again, w);
+	guard_put_again(w);
 	if (scan_done_once(w->scan))
 		keep_drop_unknown(w);
 }

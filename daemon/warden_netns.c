@@ -39,6 +39,7 @@ attachment_free(struct attachment *a)
 	if (a == NULL)
 		return;
 	nft_table_free(a->table);
+	guards_free(a->guards);
 	close_fd(&a->owner);
 	close_fd(&a->nflog);
 	close_fd(&a->dump);
@@ -313,6 +314,7 @@ netns_detach(struct warden *w, struct ns *n)
 	if (k != NULL || (n->att != NULL && !n->att->host))
 		keep_drop(w, n->info.cookie);
 	keep_free(k);
+	guard_remove(n);
 	if (n->att != NULL && !n->att->host)
 		role_send(&w->loop, ROLE_CAPTURE, MSG_CAP_DROP, 0, &body, sizeof(body));
 	attachment_free(steal_ptr(n->att));
@@ -387,9 +389,14 @@ netns_apply(
 	if (r < 0)
 		return r;
 	close_end(w, n);
+	guard_apply(w, n, rs);
 	r = nft_table_apply(n->att->table, rs, &n->att->owned);
 	ret->owned = n->att->owned;
 	n->att->ruled |= r == 0;
+	if (r == 0)
+		guard_keep(n, &rs);
+	else
+		guard_revert(w, n);
 	if (r == 0)
 		r = read_back(n->att, ret);
 	ret->usec = (uint32_t)(now_usec() - start);

@@ -76,6 +76,9 @@ int nft_guard_apply(
 int nft_cleanup(int sock, const char *prefix);
 /* The number of such tables. */
 int nft_count_tables(int sock, const char *prefix);
+/* Calls fn with the name of each. */
+int nft_each_table(
+    int sock, const char *prefix, void (*fn)(void *arg, const char *name), void *arg);
 
 /* What this kernel can do, found by trying in a namespace of one's own (needs CAP_SYS_ADMIN). */
 #define NFT_CAN_TABLE 0x01

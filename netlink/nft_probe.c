@@ -132,6 +132,18 @@ nft_count_tables(int sock, const char *prefix)
 	return r < 0 ? r : f->n;
 }
 
+int
+nft_each_table(int sock, const char *prefix, void (*fn)(void *arg, const char *name), void *arg)
+{
+	_cleanup_(found_free) struct found *f = NULL;
+	int r;
+
+	r = find_tables(sock, prefix, &f);
+	for (int i = 0; r == 0 && i < f->n; i++)
+		fn(arg, f->v[i].name);
+	return r;
+}
+
 /* An orphan has no owner, so it needs no adoption: anyone with the capability may delete it. */
 int
 nft_cleanup(int sock, const char *prefix)

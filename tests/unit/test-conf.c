@@ -58,12 +58,13 @@ nothing_given_is_the_defaults(void **state)
 static void
 every_setting_arrives(void **state)
 {
-	_cleanup_(config_freep) struct config *c = parsed(
-	    "observationPeriod: 1h30m\npromote: enforce\npromoteDirection: ingress\n"
-	    "onUnknown: quarantine\nidentifyTimeout: 500ms\ncloseNamed: true\nreviewerGroups: "
-	    "[net, ops.x]\n"
-	    "adminGroups:\n- wheel\n"
-	    "maxEdges: 100\neventBuffer: 262144\nconntrackAlert: 100\nlogLevel: debug\n");
+	_cleanup_(config_freep) struct config *c =
+	    parsed("observationPeriod: 1h30m\npromote: enforce\npromoteDirection: ingress\n"
+		   "onUnknown: quarantine\nidentifyTimeout: 500ms\ncloseNamed: true\nhostGuard: "
+		   "on\nreviewerGroups: "
+		   "[net, ops.x]\n"
+		   "adminGroups:\n- wheel\n"
+		   "maxEdges: 100\neventBuffer: 262144\nconntrackAlert: 100\nlogLevel: debug\n");
 
 	assert_true(c->observation_period_ns == 5400 * NSEC_PER_SEC);
 	assert_int_equal(c->promote, PROMOTE_ENFORCE);
@@ -71,6 +72,7 @@ every_setting_arrives(void **state)
 	assert_int_equal(c->on_unknown, ON_UNKNOWN_QUARANTINE);
 	assert_true(c->identify_timeout_ns == 500 * NSEC_PER_MSEC);
 	assert_true(c->close_named);
+	assert_int_equal(c->host_guard, HOST_GUARD_ON);
 	assert_int_equal(c->n_reviewer_groups, 2);
 	assert_string_equal(c->reviewer_groups[1], "ops.x");
 	assert_int_equal(c->n_admin_groups, 1);
@@ -109,6 +111,7 @@ errors_say_where_and_what(void **state)
 		    "expected promote (off, audit or enforce), found false" },
 		{ "promote: enforced\n", 1, 10, "did you mean 'enforce'?" },
 		{ "promoteDirection: out\n", 1, 19, "expected ingress, egress or both" },
+		{ "hostGuard: maybe\n", 1, 12, "expected auto, on or off" },
 		{ "closeNamed: yess\n", 1, 13, "expected true or false" },
 		{ "onUnknown: deny\n", 1, 12, "expected allow or quarantine" },
 		{ "logLevel: warning\n", 1, 11, "did you mean 'warn'?" },
@@ -191,8 +194,8 @@ static void
 the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
-		"onUnknown", "identifyTimeout", "closeNamed", "reviewerGroups", "adminGroups",
-		"maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
+		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "reviewerGroups",
+		"adminGroups", "maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;

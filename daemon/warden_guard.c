@@ -1,0 +1,664 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Host guards: for each veth that leads from a guarded namespace to the host's own, a table at its
+ * end in the host's namespace, named by the daemon's instance and the device's ifindex. One socket
+ * owns them all; it is with the keeper like the others, under the host's cookie.
+ *
+ * A guard holds what the namespace's rules allow, so it comes before them when rules change: what
+ * the new ones allow never meets an old guard. If the new rules are refused, the guard goes back.
+ *
+ * Which devices: the host's own view of its links, so nobody inside has a say. A device once
+ * guarded stays so until it is gone, wherever its other end is moved to. The kernel (6.16 and
+ * newer) keeps a table whose device is gone, and hooks it to the next device of that name: so it is
+ * deleted with the device, and before a new one is guarded.
+ */
+#include "daemon/log.h"
+#include "daemon/warden.h"
+#include "netlink/link.h"
+#include "netlink/netns.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/netlink.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define GUARD_OWN_ADDRS 16
+/* How long after its first sight a link's addresses are still being given to it. */
+#define GRACE_NS NSEC_PER_SEC
+#define LINKS_DELAY_US 20000
+
+struct guard {
+	struct guard *next;
+	uint32_t ifindex, inner; /* of the host's end, of the other */
+	char name[LINK_NAME_MAX];
+	uint8_t mac[LINK_MAC_LEN];
+	bool changed; /* the interface has another one by now */
+	bool in_force, gone;
+	uint64_t seen_ns, dropped;
+	struct addr addrs[GUARD_OWN_ADDRS]; /* as first seen */
+	size_t n_addrs;
+	struct nft_table *table;
+};
+
+struct guards {
+	bool want, follow;
+	struct w_guard_addr addrs[GUARD_MAX_ADDRS];
+	size_t n_addrs;
+	struct ruleset *rules; /* in force, as far as we know */
+	struct guard *list;
+	int32_t nsid;
+	uint32_t open;
+	int error;
+	bool told;
+	struct w_guarded last;
+};
+
+struct links {
+	struct link_info *v;
+	size_t n;
+};
+
+static void
+links_done(struct links *l)
+{
+	free(l->v);
+}
+
+static int
+links_read(struct warden *w, int32_t nsid, struct links *ret)
+{
+	int r = -EINTR;
+
+	for (unsigned i = 0; i < 8 && r == -EINTR; i++)
+		r = link_dump(w->link_sock, nsid, &ret->v, &ret->n);
+	return r;
+}
+
+static const struct link_info *
+links_find(const struct links *l, uint32_t ifindex)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->v[i].ifindex == ifindex)
+			return &l->v[i];
+	return NULL;
+}
+
+static uint64_t
+mono_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static void
+table_name(const struct warden *w, uint32_t ifindex, char ret[static NFT_TABLE_NAME_MAX])
+{
+	snprintf(ret, NFT_TABLE_NAME_MAX, "%.21s_%" PRIx32, w->table, ifindex);
+}
+
+/* The sockets */
+
+static int
+open_owner(struct warden *w)
+{
+	_cleanup_close_ int self = -1, sock = -1;
+	struct netns_id id;
+	struct kept *k;
+	int r;
+
+	if (w->guard_sock >= 0)
+		return 0;
+	self = netns_open_self();
+	r = self < 0 ? self : netns_identify(self, &id);
+	if (r < 0)
+		return r;
+	k = keep_take(w, id.cookie);
+	if (k != NULL) {
+		w->guard_sock = steal_fd(&k->owner);
+		keep_free(k);
+	}
+	if (w->guard_sock >= 0)
+		return 0;
+	sock = netns_socket(self, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	if (sock < 0)
+		return sock;
+	r = keep_put(w, id.cookie, KEEP_OWNER, 0, sock);
+	if (r < 0)
+		log_warn("no keeper holds the socket of the host guards: %s", strerror(-r));
+	w->guard_sock = steal_fd(&sock);
+	return 0;
+}
+
+void
+guard_put_again(struct warden *w)
+{
+	uint64_t cookie;
+
+	if (w->guard_sock >= 0 && netns_socket_cookie(w->guard_sock, &cookie) == 0)
+		keep_put(w, cookie, KEEP_OWNER, 0, w->guard_sock);
+}
+
+static void on_links(evutil_socket_t fd, short what, void *arg);
+
+static void
+on_link_event(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval soon = { 0, LINKS_DELAY_US };
+	struct warden *w = arg;
+
+	if (link_events_read(fd) > 0 && !evtimer_pending(w->link_timer, NULL))
+		evtimer_add(w->link_timer, &soon);
+}
+
+/* Tables of an earlier life whose device is gone. */
+static void
+sweep_one(void *arg, const char *name)
+{
+	struct warden *w = arg;
+	size_t prefix = strlen(w->table) + 1;
+	char again[NFT_TABLE_NAME_MAX];
+	struct nft_table *t = NULL;
+	uint32_t ifindex;
+
+	if (strlen(name) <= prefix)
+		return;
+	ifindex = (uint32_t)strtoul(name + prefix, NULL, 16);
+	table_name(w, ifindex, again);
+	if (strcmp(name, again) != 0)
+		return;
+	if (links_find(w->sweep_links, ifindex) != NULL)
+		w->guards_left = true;
+	else if (nft_guard_new(w->guard_sock, name, "-", &t) == 0)
+		nft_table_delete(t);
+	nft_table_free(t);
+}
+
+static int
+open_all(struct warden *w)
+{
+	_cleanup_(links_done) struct links links = { 0 };
+	char prefix[NFT_TABLE_NAME_MAX];
+	int r;
+
+	if (w->link_event != NULL)
+		return 0;
+	if (!(w->features & NFT_CAN_INGRESS))
+		return -EOPNOTSUPP;
+	r = open_owner(w);
+	if (r < 0)
+		return r;
+	if (w->link_sock < 0)
+		w->link_sock = link_open();
+	if (w->link_sock < 0)
+		return w->link_sock;
+	if (w->link_events < 0)
+		w->link_events = link_open_events();
+	if (w->link_events < 0)
+		return w->link_events;
+	r = links_read(w, -1, &links);
+	if (r < 0)
+		return r;
+	w->sweep_links = &links;
+	snprintf(prefix, sizeof(prefix), "%.21s_", w->table);
+	nft_each_table(w->guard_sock, prefix, sweep_one, w);
+	w->sweep_links = NULL;
+	w->link_event =
+	    event_new(w->loop.base, w->link_events, EV_READ | EV_PERSIST, on_link_event, w);
+	if (w->link_event == NULL || event_add(w->link_event, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+int
+guard_init(struct warden *w)
+{
+	w->guard_sock = w->link_sock = w->link_events = -1;
+	w->link_timer = evtimer_new(w->loop.base, on_links, w);
+	return w->link_timer != NULL ? 0 : -ENOMEM;
+}
+
+void
+guard_done(struct warden *w)
+{
+	if (w->link_event != NULL)
+		event_free(w->link_event);
+	if (w->link_timer != NULL)
+		event_free(w->link_timer);
+	close_fd(&w->guard_sock);
+	close_fd(&w->link_sock);
+	close_fd(&w->link_events);
+}
+
+/* Guards of one namespace */
+
+static void
+guard_free(struct guard *g)
+{
+	nft_table_free(g->table);
+	free(g);
+}
+
+void
+guards_free(struct guards *s)
+{
+	if (s == NULL)
+		return;
+	while (s->list != NULL) {
+		struct guard *g = s->list;
+
+		s->list = g->next;
+		guard_free(g);
+	}
+	ruleset_free(s->rules);
+	free(s);
+}
+
+static int
+guard_open(struct warden *w, struct guard *g)
+{
+	char name[NFT_TABLE_NAME_MAX];
+
+	nft_table_free(g->table);
+	g->table = NULL;
+	table_name(w, g->ifindex, name);
+	return nft_guard_new(w->guard_sock, name, g->name, &g->table);
+}
+
+static void
+guard_delete(struct guard *g)
+{
+	int r = g->table != NULL ? nft_table_delete(g->table) : 0;
+
+	if (r < 0)
+		log_error("the guard of %s cannot be removed: %s", g->name, strerror(-r));
+	guard_free(g);
+}
+
+static void
+guards_clear(struct guards *s)
+{
+	while (s->list != NULL) {
+		struct guard *g = s->list;
+
+		s->list = g->next;
+		guard_delete(g);
+	}
+	s->open = 0;
+	s->error = 0;
+}
+
+/* An end of the namespace in the host's own. */
+static bool
+leads_to(const struct guards *s, const struct link_info *host)
+{
+	return host->veth && host->peer != 0 && s->nsid >= 0 && host->nsid == s->nsid;
+}
+
+static struct guard *
+guard_of(const struct guards *s, uint32_t ifindex)
+{
+	struct guard *g = s->list;
+
+	while (g != NULL && g->ifindex != ifindex)
+		g = g->next;
+	return g;
+}
+
+static int
+guard_see(
+    struct warden *w, struct guards *s, const struct link_info *host, const struct link_info *inner)
+{
+	struct guard *g = guard_of(s, host->ifindex);
+
+	if (g == NULL) {
+		g = calloc(1, sizeof(*g));
+		if (g == NULL)
+			return -ENOMEM;
+		g->ifindex = host->ifindex;
+		g->seen_ns = mono_ns();
+		memcpy(g->mac, inner->mac, sizeof(g->mac));
+		g->next = s->list;
+		s->list = g;
+	}
+	g->inner = inner->ifindex;
+	g->changed = memcmp(g->mac, inner->mac, sizeof(g->mac)) != 0;
+	if (g->changed && s->follow) {
+		memcpy(g->mac, inner->mac, sizeof(g->mac));
+		g->changed = false;
+	}
+	return 0;
+}
+
+/* Host devices that are gone or have another name by now. */
+static void
+guards_prune(struct warden *w, struct guards *s, const struct links *host)
+{
+	struct guard **p = &s->list, *g;
+
+	while ((g = *p) != NULL) {
+		const struct link_info *l = links_find(host, g->ifindex);
+
+		if (l != NULL && (g->table == NULL || strcmp(l->name, g->name) == 0)) {
+			memcpy(g->name, l->name, sizeof(g->name));
+			p = &g->next;
+			continue;
+		}
+		if (l != NULL) {
+			nft_table_delete(g->table);
+			memcpy(g->name, l->name, sizeof(g->name));
+			nft_table_free(g->table);
+			g->table = NULL;
+			p = &g->next;
+			continue;
+		}
+		*p = g->next;
+		guard_delete(g);
+	}
+}
+
+static int
+guards_number(struct warden *w, struct ns *n, struct guards *s)
+{
+	_cleanup_close_ int nsfd = -1;
+	int r;
+
+	if (s->nsid >= 0)
+		return 0;
+	nsfd = scan_open(w->scan, n);
+	if (nsfd < 0)
+		return nsfd;
+	r = link_nsid(w->link_sock, nsfd, &s->nsid);
+	/* No link of the host leads there. */
+	return r == -ENOENT ? 0 : r;
+}
+
+static int
+guards_discover(struct warden *w, struct ns *n, struct guards *s)
+{
+	_cleanup_(links_done) struct links host = { 0 }, inner = { 0 };
+	int r;
+
+	r = links_read(w, -1, &host);
+	if (r == 0)
+		r = guards_number(w, n, s);
+	if (r == 0 && s->nsid >= 0)
+		r = links_read(w, s->nsid, &inner);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < host.n && r == 0; i++) {
+		const struct link_info *other;
+
+		if (!leads_to(s, &host.v[i]))
+			continue;
+		other = links_find(&inner, host.v[i].peer);
+		if (other != NULL && other->has_mac)
+			r = guard_see(w, s, &host.v[i], other);
+	}
+	guards_prune(w, s, &host);
+	s->open = 0;
+	for (size_t i = 0; i < inner.n; i++) {
+		struct guard *g = s->list;
+
+		while (g != NULL && g->inner != inner.v[i].ifindex)
+			g = g->next;
+		s->open += inner.v[i].leaves && g == NULL;
+	}
+	return r;
+}
+
+/* The addresses of a link that does not follow changes: those it had at first. */
+static void
+guard_freeze(const struct guards *s, struct guard *g)
+{
+	if (mono_ns() - g->seen_ns > GRACE_NS && g->n_addrs > 0)
+		return;
+	g->n_addrs = 0;
+	for (size_t i = 0; i < s->n_addrs && g->n_addrs < GUARD_OWN_ADDRS; i++)
+		if (s->addrs[i].ifindex == g->inner)
+			g->addrs[g->n_addrs++] = s->addrs[i].addr;
+}
+
+static size_t
+own_addrs(const struct guards *s, struct addr ret[static GUARD_MAX_ADDRS])
+{
+	size_t n = 0;
+
+	if (s->follow) {
+		for (; n < s->n_addrs; n++)
+			ret[n] = s->addrs[n].addr;
+		return n;
+	}
+	for (struct guard *g = s->list; g != NULL; g = g->next) {
+		guard_freeze(s, g);
+		for (size_t i = 0; i < g->n_addrs && n < GUARD_MAX_ADDRS; i++)
+			ret[n++] = g->addrs[i];
+	}
+	return n;
+}
+
+static int
+guard_read_back(struct guard *g)
+{
+	uint8_t expected[RULESET_DIGEST_LEN];
+	struct nft_state st;
+	int r;
+
+	g->in_force = false;
+	r = nft_table_read(g->table, &st);
+	if (r < 0)
+		return r;
+	r = nft_table_expected(g->table, expected);
+	if (r < 0)
+		return r;
+	g->dropped = st.dropped;
+	g->in_force = st.present && memcmp(expected, st.digest, sizeof(expected)) == 0;
+	return g->in_force ? 0 : -ESTALE;
+}
+
+static int
+guard_load(struct warden *w, struct guard *g, const struct ruleset *rs, struct nft_pin *pin)
+{
+	bool owned;
+	int r = -ESTALE;
+
+	memcpy(pin->mac, g->mac, sizeof(pin->mac));
+	/* A second time from nothing: somebody has changed it. */
+	for (unsigned i = 0; i < 2 && r == -ESTALE; i++) {
+		r = g->table == NULL || i > 0 ? guard_open(w, g) : 0;
+		if (r == 0)
+			r = nft_guard_apply(g->table, rs, pin, &owned);
+		if (r == 0)
+			r = guard_read_back(g);
+	}
+	if (r < 0)
+		g->in_force = false;
+	return r;
+}
+
+static bool
+observes(const struct ruleset *rs)
+{
+	return rs->in_mode == MODE_OBSERVE && rs->out_mode == MODE_OBSERVE;
+}
+
+static void
+tell(struct warden *w, struct ns *n, struct guards *s)
+{
+	struct w_guarded now = { .cookie = n->info.cookie, .error = s->error, .open = s->open };
+
+	for (const struct guard *g = s->list; g != NULL; g = g->next) {
+		now.devices += g->in_force;
+		now.changed += g->changed;
+		now.dropped += g->dropped;
+	}
+	if (s->told && memcmp(&now, &s->last, sizeof(now)) == 0)
+		return;
+	s->told = role_send(&w->loop, ROLE_CONTROLLER, MSG_W_GUARDED, 0, &now, sizeof(now)) == 0;
+	s->last = now;
+}
+
+static void
+guards_load(struct warden *w, struct ns *n, struct guards *s, const struct ruleset *rs)
+{
+	struct addr own[GUARD_MAX_ADDRS];
+	struct nft_pin pin = { .addrs = own };
+	int r, first = 0;
+
+	if (!s->want || rs == NULL || observes(rs)) {
+		guards_clear(s);
+		tell(w, n, s);
+		return;
+	}
+	first = open_all(w);
+	if (first == 0)
+		first = guards_discover(w, n, s);
+	pin.n_addrs = own_addrs(s, own);
+	for (struct guard *g = s->list; g != NULL && w->guard_sock >= 0; g = g->next) {
+		r = guard_load(w, g, rs, &pin);
+		if (r < 0 && first == 0)
+			first = r;
+	}
+	if (first < 0 && s->error != first)
+		log_error("netns %" PRIu64 ": its host guard is not as it should be: %s",
+		    n->info.cookie, strerror(-first));
+	s->error = first;
+	tell(w, n, s);
+}
+
+/* What is called from outside */
+
+int
+guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
+    const struct w_guard_addr *addrs, size_t n_addrs)
+{
+	struct guards *s;
+
+	if (n->att == NULL)
+		return -ENOENT;
+	if (n->att->host || req->want > 1 || req->follow > 1 || n_addrs > GUARD_MAX_ADDRS)
+		return -EINVAL;
+	for (size_t i = 0; i < n_addrs; i++)
+		if (addrs[i].addr.family != 4 && addrs[i].addr.family != 6)
+			return -EINVAL;
+	s = n->att->guards;
+	if (s == NULL) {
+		s = n->att->guards = calloc(1, sizeof(*s));
+		if (s == NULL)
+			return -ENOMEM;
+		s->nsid = -1;
+	}
+	s->want = req->want;
+	s->follow = req->follow;
+	memcpy(s->addrs, addrs, n_addrs * sizeof(*addrs));
+	s->n_addrs = n_addrs;
+	s->told = false;
+	/* One of an earlier life, which nobody wants any more. */
+	if (!s->want && w->guards_left && open_all(w) == 0 && guards_discover(w, n, s) == 0)
+		for (struct guard *g = s->list; g != NULL; g = g->next)
+			guard_open(w, g);
+	if (!s->want || s->rules != NULL)
+		guards_load(w, n, s, s->rules);
+	return 0;
+}
+
+void
+guard_apply(struct warden *w, struct ns *n, const struct ruleset *rs)
+{
+	struct guards *s = n->att->guards;
+
+	if (s != NULL)
+		guards_load(w, n, s, rs);
+}
+
+void
+guard_keep(struct ns *n, struct ruleset **rs)
+{
+	struct guards *s = n->att->guards;
+
+	if (s == NULL)
+		return;
+	ruleset_free(s->rules);
+	s->rules = s->want ? steal_ptr(*rs) : NULL;
+}
+
+void
+guard_revert(struct warden *w, struct ns *n)
+{
+	struct guards *s = n->att->guards;
+
+	if (s != NULL && s->rules != NULL)
+		guards_load(w, n, s, s->rules);
+}
+
+void
+guard_check(struct warden *w, struct ns *n)
+{
+	struct guards *s = n->att->guards;
+	bool stale = false;
+
+	if (s == NULL)
+		return;
+	for (struct guard *g = s->list; g != NULL; g = g->next)
+		stale |= g->table == NULL || guard_read_back(g) < 0;
+	if ((stale || s->error < 0) && s->rules != NULL)
+		guards_load(w, n, s, s->rules);
+	else
+		tell(w, n, s);
+}
+
+void
+guard_remove(struct ns *n)
+{
+	if (n->att == NULL || n->att->guards == NULL)
+		return;
+	guards_clear(n->att->guards);
+}
+
+/* Links have changed: only namespaces that are concerned are looked at closely. */
+
+static bool
+is_concerned(struct warden *w, struct ns *n, const struct guards *s, const struct links *host)
+{
+	for (size_t i = 0; i < host->n; i++)
+		if (leads_to(s, &host->v[i]) && guard_of(s, host->v[i].ifindex) == NULL)
+			return true;
+	for (const struct guard *g = s->list; g != NULL; g = g->next) {
+		const struct link_info *l = links_find(host, g->ifindex);
+
+		if (l == NULL || strcmp(l->name, g->name) != 0)
+			return true;
+	}
+	return false;
+}
+
+struct look {
+	struct warden *w;
+	struct links host;
+};
+
+static void
+look_at(void *arg, struct ns *n)
+{
+	struct look *l = arg;
+	struct guards *s = n->att != NULL ? n->att->guards : NULL;
+
+	if (s == NULL || !s->want || s->rules == NULL || observes(s->rules))
+		return;
+	if (guards_number(l->w, n, s) == 0 && is_concerned(l->w, n, s, &l->host))
+		guards_load(l->w, n, s, s->rules);
+}
+
+static void
+on_links(evutil_socket_t fd, short what, void *arg)
+{
+	struct look l = { .w = arg };
+
+	if (links_read(l.w, -1, &l.host) == 0)
+		scan_each(l.w->scan, look_at, &l);
+	links_done(&l.host);
+}

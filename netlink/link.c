@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See link.h. A veth names its peer by ifindex and by the number that the namespace asked from has
+ * for the peer's namespace; the kernel gives out that number when it first has to tell it.
+ */
+#include "netlink/link.h"
+
+#include "netlink/drain.h"
+#include "netlink/netns.h"
+#include "rules/util.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_arp.h>
+#include <linux/if_link.h>
+#include <linux/net_namespace.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define BUF_SIZE 32768
+#define MAX_DATAGRAMS 64
+#define ANSWER_MS 2000
+
+int
+link_open(void)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = sock_kernel_only(fd);
+	return r < 0 ? r : steal_fd(&fd);
+}
+
+int
+link_open_events(void)
+{
+	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct sockaddr_nl sa = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+static int
+on_event(void *arg, const struct nlmsghdr *nlh)
+{
+	return 0;
+}
+
+int
+link_events_read(int sock)
+{
+	uint8_t buf[BUF_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	uint64_t malformed = 0;
+	int r = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_event, NULL, &malformed);
+
+	if (r == -ENOBUFS)
+		return 1;
+	return r < 0 ? r : r > 0;
+}
+
+struct answer {
+	uint32_t seq;
+	bool done, disturbed;
+	int error;
+	struct link_info *links;
+	size_t n, cap;
+	int32_t nsid;
+};
+
+static void
+link_kind(const struct nlattr *info, bool *ret_any, bool *ret_veth)
+{
+	const struct nlattr *a;
+
+	nl_for_each_nested(a, info)
+	{
+		if (nl_attr_type(a) != IFLA_INFO_KIND)
+			continue;
+		*ret_any = true;
+		*ret_veth = nl_attr_len(a) >= 4 && memcmp(nl_attr_data(a), "veth", 4) == 0;
+	}
+}
+
+static void
+link_attr(struct link_info *l, const struct nlattr *a, bool *ret_kind, bool *ret_away)
+{
+	size_t len = nl_attr_len(a);
+
+	switch (nl_attr_type(a)) {
+	case IFLA_LINK:
+		if (len == sizeof(l->peer))
+			memcpy(&l->peer, nl_attr_data(a), len);
+		break;
+	case IFLA_LINK_NETNSID:
+		*ret_away = true;
+		if (len == sizeof(l->nsid))
+			memcpy(&l->nsid, nl_attr_data(a), len);
+		break;
+	case IFLA_ADDRESS:
+		l->has_mac = len == LINK_MAC_LEN;
+		if (l->has_mac)
+			memcpy(l->mac, nl_attr_data(a), len);
+		break;
+	case IFLA_IFNAME:
+		memcpy(l->name, nl_attr_data(a), MIN(len, sizeof(l->name) - 1));
+		break;
+	case IFLA_LINKINFO:
+		link_kind(a, ret_kind, &l->veth);
+		break;
+	}
+}
+
+static int
+on_link(struct answer *w, const struct nlmsghdr *nlh)
+{
+	struct link_info l = { .nsid = -1 };
+	const struct ifinfomsg *ifi;
+	const struct nlattr *a;
+	bool kind = false, away = false;
+
+	if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(*ifi))
+		return -EBADMSG;
+	ifi = mnl_nlmsg_get_payload(nlh);
+	l.ifindex = (uint32_t)ifi->ifi_index;
+	nl_for_each_attr(a, nlh, sizeof(*ifi)) link_attr(&l, a, &kind, &away);
+	l.leaves = away || (!kind && ifi->ifi_type != ARPHRD_LOOPBACK);
+	if (w->n == LINKS_MAX)
+		return -E2BIG;
+	if (w->n == w->cap) {
+		size_t cap = MAX(16, 2 * w->cap);
+		struct link_info *grown = reallocarray(w->links, cap, sizeof(*grown));
+
+		if (grown == NULL)
+			return -ENOMEM;
+		w->links = grown;
+		w->cap = cap;
+	}
+	w->links[w->n++] = l;
+	return 0;
+}
+
+static void
+on_nsid(struct answer *w, const struct nlmsghdr *nlh)
+{
+	const struct nlattr *a;
+
+	nl_for_each_attr(a, nlh, sizeof(struct rtgenmsg))
+	{
+		if (nl_attr_type(a) == NETNSA_NSID && nl_attr_len(a) == sizeof(w->nsid))
+			memcpy(&w->nsid, nl_attr_data(a), sizeof(w->nsid));
+	}
+	w->done = true;
+}
+
+static int
+on_answer(void *arg, const struct nlmsghdr *nlh)
+{
+	struct answer *w = arg;
+
+	if (nlh->nlmsg_seq != w->seq)
+		return 0;
+	w->disturbed |= (nlh->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+	switch (nlh->nlmsg_type) {
+	case NLMSG_DONE:
+	case NLMSG_ERROR:
+		w->done = true;
+		w->error = nl_message_error(nlh);
+		return 0;
+	case RTM_NEWLINK:
+		return on_link(w, nlh);
+	case RTM_NEWNSID:
+		on_nsid(w, nlh);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int
+ask(int sock, struct nlmsghdr *nlh, struct answer *w)
+{
+	static uint32_t seq;
+	uint8_t buf[BUF_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	uint64_t malformed = 0;
+	int r;
+
+	w->seq = nlh->nlmsg_seq = ++seq;
+	if (sendto(sock, nlh, nlh->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+		return -errno;
+	while (!w->done) {
+		r = poll(&p, 1, ANSWER_MS);
+		if (r == 0)
+			return -ETIMEDOUT;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		r = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_answer, w, &malformed);
+		if (r < 0 || malformed > 0)
+			return r < 0 ? r : -EBADMSG;
+	}
+	return w->error < 0 ? w->error : w->disturbed ? -EINTR : 0;
+}
+
+int
+link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n)
+{
+	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct answer w = { 0 };
+	int r;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	if (nsid >= 0)
+		mnl_attr_put_u32(nlh, IFLA_TARGET_NETNSID, (uint32_t)nsid);
+	r = ask(sock, nlh, &w);
+	if (r < 0) {
+		free(w.links);
+		return r;
+	}
+	*ret = w.links;
+	*ret_n = w.n;
+	return 0;
+}
+
+int
+link_nsid(int sock, int nsfd, int32_t *ret)
+{
+	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct answer w = { .nsid = -1 };
+	int r;
+
+	nlh->nlmsg_type = RTM_GETNSID;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtgenmsg));
+	mnl_attr_put_u32(nlh, NETNSA_FD, (uint32_t)nsfd);
+	r = ask(sock, nlh, &w);
+	if (r < 0)
+		return r;
+	if (w.nsid < 0)
+		return -ENOENT;
+	*ret = w.nsid;
+	return 0;
+}

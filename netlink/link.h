@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Links of the host's namespace and of others, seen from the host: nobody inside has a say in it.
+ */
+#ifndef NANOSEG_NETLINK_LINK_H
+#define NANOSEG_NETLINK_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LINK_NAME_MAX 16
+#define LINK_MAC_LEN 6
+/* Whoever may make links in a namespace can make any number. */
+#define LINKS_MAX 16384
+
+struct link_info {
+	uint32_t ifindex;
+	uint32_t peer; /* ifindex of the link that this one leads to, 0: none */
+	int32_t nsid;  /* of the peer's namespace, as the asking one numbers it; -1: the same */
+	bool leaves;   /* that peer is in another namespace, or it is a device of the machine */
+	bool veth;
+	bool has_mac;
+	uint8_t mac[LINK_MAC_LEN];
+	char name[LINK_NAME_MAX];
+};
+
+/* A NETLINK_ROUTE socket of the caller's namespace; joined to the group of link changes. */
+int link_open(void);
+int link_open_events(void);
+/* Reads away what is there: 1: links have changed (or it was too much); 0; or a negative errno. */
+int link_events_read(int sock);
+/*
+ * The links of the namespace with that number, -1: the socket's own. *ret is malloc'ed. 0, -E2BIG,
+ * or a negative errno (-EINTR: they changed meanwhile).
+ */
+int link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n);
+/* The number that the socket's namespace has for another. -ENOENT: none. */
+int link_nsid(int sock, int nsfd, int32_t *ret);
+
+#endif
