@@ -94,7 +94,7 @@ addr_cmp_void(const void *a, const void *b)
 	return addr_cmp(a, b);
 }
 
-/* Every global address of the inventory and of the host, sorted; what "internet" leaves out. */
+/* Every global address that the inventory has, sorted; what "internet" leaves out. */
 static int
 builder_collect_known(const struct builder *b, struct addr **ret, size_t *ret_n)
 {
@@ -102,7 +102,7 @@ builder_collect_known(const struct builder *b, struct addr **ret, size_t *ret_n)
 	size_t i, j, total, n = 0;
 	struct addr *known;
 
-	total = b->inv->n_host;
+	total = b->inv->n_host + b->inv->n_nobodys;
 	for (i = 0; i < b->inv->n_entries; i++)
 		total += b->inv->entries[i].n_addrs;
 	known = calloc(total + 1, sizeof(*known));
@@ -111,6 +111,9 @@ builder_collect_known(const struct builder *b, struct addr **ret, size_t *ret_n)
 	for (i = 0; i < b->inv->n_host; i++)
 		if (addr_scope(&b->inv->host[i]) == SCOPE_INTERNET)
 			known[n++] = b->inv->host[i];
+	for (i = 0; i < b->inv->n_nobodys; i++)
+		if (addr_scope(&b->inv->nobodys[i]) == SCOPE_INTERNET)
+			known[n++] = b->inv->nobodys[i];
 	for (i = 0; i < b->inv->n_entries; i++) {
 		entry = &b->inv->entries[i];
 		for (j = 0; j < entry->n_addrs; j++)
@@ -199,6 +202,10 @@ near_of(const struct builder *b, const struct prefix *prefixes, size_t n)
 			near.any |= bit;
 		else
 			missed |= bit;
+	}
+	if (b->own != NULL && b->own->contested) {
+		near.any = FAM_BOTH;
+		missed = FAM_BOTH;
 	}
 	near.all = near.any & ~missed;
 	return near;

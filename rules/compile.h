@@ -11,11 +11,15 @@
 #include "rules/policy.h"
 #include "rules/ruleset.h"
 
-/* Who has which addresses now. Borrowed by the functions below. */
+/*
+ * Who has which addresses now. Borrowed by the functions below. An address that two claim is in no
+ * entry and not among the host's, but in `nobodys`: no peer is found by it.
+ */
 struct inventory_entry {
 	const char *workload;
 	const struct addr *addrs; /* of all its live instances, identified ones only */
 	size_t n_addrs;
+	bool contested; /* it has more addresses, that others claim too */
 };
 
 struct inventory {
@@ -23,6 +27,8 @@ struct inventory {
 	size_t n_entries;
 	const struct addr *host; /* every address of the host's namespace, loopback excluded */
 	size_t n_host;
+	const struct addr *nobodys; /* also those of instances that are not identified */
+	size_t n_nobodys;
 };
 
 /*
@@ -30,13 +36,13 @@ struct inventory {
  * ruleset. Edges whose peers have no address yet give no element. Denied edges give deny elements
  * on the same terms. FQDN peers give none (they are reported by compile_unsupported()). An edge
  * whose expires_ns is not 0 and <= now_ns gives none if approved (a denied edge never expires
- * away). "internet" covers SCOPE_INTERNET less the addresses of the inventory and of the host. In
- * each direction that is not governed there are no elements. Reports 50 per second. The result is
+ * away). "internet" covers SCOPE_INTERNET less every address that the inventory has. In each direction that is not governed there are no elements. Reports 50 per second. The result is
  * disjoint (ruleset_disjoin). 0, -ENOMEM, or -E2BIG when bounds are exceeded.
  *
  * The workload is an edge's near end by name, or as a member of a prefix, network or address. Where
  * such a set holds only some of the workload's addresses of a family, elements cannot tell them
  * apart: the approval then gives none, the denial counts for all (never more open than evaluated).
+ * The same where it has contested addresses, which may be in the set or not.
  */
 int ruleset_compile(const struct policy *p, const struct inventory *inv, const char *workload,
     uint64_t now_ns, struct ruleset **ret);

@@ -15,7 +15,7 @@ struct party {
 	const struct addr *addr;
 	const char *workload; /* NULL: none */
 	bool is_host;
-	bool is_identified; /* the address is some workload's or the host's */
+	bool is_identified; /* the address is in use here: it is not the internet */
 };
 
 static bool
@@ -37,6 +37,9 @@ party_identify(const struct inventory *inv, const struct addr *a, const char *wo
 		if (addr_eq(&inv->host[i], a))
 			party.is_host = true;
 	party.is_identified = party.is_host || workload != NULL;
+	for (i = 0; i < inv->n_nobodys; i++)
+		if (addr_eq(&inv->nobodys[i], a))
+			party.is_identified = true;
 	for (i = 0; i < inv->n_entries; i++) {
 		if (!entry_has_addr(&inv->entries[i], a))
 			continue;

@@ -452,6 +452,39 @@ multicast_is_the_groups_and_broadcast(void **state)
 		    cases[i].want);
 }
 
+/* An address that two claim is no peer's, nor the internet's, and may be in any prefix or not. */
+static void
+an_address_of_nobody_opens_nothing(void **state)
+{
+	const struct addr nobodys[] = { A("8.8.8.8"), A("10.0.0.4") };
+	struct inventory_entry mine[] = { { "api", api_addrs, 2 }, { "web", web_addrs, 2, true } };
+	const struct inventory claimed = { mine, 2, host_addrs, 3, nobodys, 2 };
+	struct policy_edge edges[] = {
+		EDGE(W("api"), INTERNET, IPPROTO_TCP, 443, 443, EDGE_APPROVED),
+		EDGE(CIDR("10.0.0.0/24"), W("api"), IPPROTO_TCP, 80, 80, EDGE_APPROVED),
+		EDGE(CIDR("172.16.0.0/24"), W("api"), IPPROTO_TCP, 81, 81, EDGE_DENIED),
+	};
+	struct policy p = POLICY(edges);
+	_cleanup_(ruleset_freep) struct ruleset *api = NULL, *web = NULL;
+	const struct addr far = A("8.8.8.8"), next = A("8.8.8.9");
+	unsigned covers_next = 0;
+
+	assert_int_equal(ruleset_compile(&p, &claimed, "api", NOW, &api), 0);
+	for (size_t i = 0; i < api->n_elems; i++) {
+		const struct ruleset_elem *e = &api->elems[i];
+
+		if (e->port_lo != 443)
+			continue;
+		assert_false(addr_cmp(&e->lo, &far) <= 0 && addr_cmp(&far, &e->hi) <= 0);
+		covers_next += addr_cmp(&e->lo, &next) <= 0 && addr_cmp(&next, &e->hi) <= 0;
+	}
+	assert_int_equal(covers_next, 1);
+	assert_int_equal(ruleset_compile(&p, &claimed, "web", NOW, &web), 0);
+	for (size_t i = 0; i < web->n_elems; i++)
+		assert_true(web->elems[i].port_lo == 81 && !web->elems[i].allow);
+	assert_int_not_equal(web->n_elems, 0);
+}
+
 static void
 local_is_every_identified_instance(void **state)
 {
@@ -562,6 +595,7 @@ main(void)
 		cmocka_unit_test(a_name_on_the_internet_gives_nothing_and_is_reported),
 		cmocka_unit_test(a_network_is_all_of_its_prefixes),
 		cmocka_unit_test(multicast_is_the_groups_and_broadcast),
+		cmocka_unit_test(an_address_of_nobody_opens_nothing),
 		cmocka_unit_test(local_is_every_identified_instance),
 		cmocka_unit_test(bounds_are_errors_and_not_cuts),
 		cmocka_unit_test(peer_contains_knows_every_kind),
