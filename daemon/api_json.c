@@ -123,6 +123,20 @@ json_addrs(const struct instance *i)
 	return list;
 }
 
+/* Those that no rule is made with, because others claim them too. */
+static json_t *
+json_shared_addrs(const struct instance *i)
+{
+	json_t *list = json_array();
+	size_t n;
+	const struct rtnl_addr *a = instance_addrs(i, &n);
+
+	for (size_t k = 0; k < n; k++)
+		if (instance_shares_addr(i, &a[k].addr))
+			json_array_append_new(list, json_addr(&a[k].addr));
+	return list;
+}
+
 /* Every container in the namespace: one for most, all of a pod. */
 static json_t *
 json_members(const struct instance *i)
@@ -150,6 +164,7 @@ json_instance(const struct instance *i)
 	    "runtime", runtime, "netns", (json_int_t)i->ns.ino, "addresses", json_addrs(i), "start",
 	    json_start(i));
 
+	json_object_set_new(o, "sharedAddresses", json_shared_addrs(i));
 	json_object_set_new(o, "members", json_members(i));
 	json_object_set_new(
 	    o, "image", json_text(i->container != NULL ? i->container->image : NULL));

@@ -213,8 +213,7 @@ fill(json_t *facts, const char *id, const json_t *o, const struct source *s, boo
 	    fact(facts, "pid", json_integer(0)) < 0 ||
 	    fact(facts, "sandbox", json_string("")) < 0 ||
 	    fact(facts, "shares", json_string(s->sandbox)) < 0 ||
-	    fact(facts, "pod", json_string("")) < 0 ||
-	    fact(facts, "ports", json_array()) < 0 ||
+	    fact(facts, "pod", json_string("")) < 0 || fact(facts, "ports", json_array()) < 0 ||
 	    fact(facts, "portsLeftOut", json_integer(0)) < 0 ||
 	    fact(facts, "podLabels", json_boolean(s->pod_labels)) < 0 ||
 	    fact(facts, "grade", grade_to_json(grade)) < 0 ||

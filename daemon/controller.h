@@ -97,11 +97,13 @@ struct instance {
 	struct workload *workload;   /* NULL until identified */
 	uint64_t announced_ns;	     /* CLOCK_MONOTONIC */
 	uint64_t attached_ns;
-	uint32_t hash; /* stable hash of the instance for evidence */
+	uint64_t renamed_ns; /* CLOCK_REALTIME: it left a workload and lives on; 0: never */
+	uint32_t hash;	     /* stable hash of the instance for evidence */
 	bool is_host;
-	bool unknown;  /* no engine has said in time what it is */
-	bool settling; /* its addresses or its name may still be about to be known */
-	bool existing; /* it was there before the warden's first scan was over */
+	bool unknown;	   /* no engine has said in time what it is */
+	bool settling;	   /* its addresses or its name may still be about to be known */
+	bool existing;	   /* it was there before the warden's first scan was over */
+	unsigned shared_s; /* how long others have claimed an address of it, until it is said */
 	bool refusal_logged;
 
 	enum attach_state attach;
@@ -275,6 +277,8 @@ const char *instance_grade(const struct instance *i, const char **ret_why);
 /* Says so, once, when conntrack in the namespace gets too full. */
 void instance_check_headroom(struct instance *i);
 bool instance_has_addr(const struct instance *i, const struct addr *a);
+/* Another workload's instance claims it too, or the host has it: no rule is made with it. */
+bool instance_shares_addr(const struct instance *i, const struct addr *a);
 /* What is known of a container, or of the one whose namespace it uses; NULL: nothing yet. */
 struct container *container_find(struct controller *c, const char *id);
 struct workload *workload_find(struct controller *c, const char *name);
@@ -312,6 +316,13 @@ int addr_map_new(uint64_t seed, struct addr_map **ret);
 void addr_map_free(struct addr_map *m);
 int addr_map_claim(struct addr_map *m, const struct addr *a, struct instance *i);
 void addr_map_retract(struct addr_map *m, const struct addr *a, const struct instance *i);
+/* No event is read longer than this after what it tells of. */
+#define LATE_NS (2 * NSEC_PER_SEC)
+/* What retract says by itself: from now on it may be another workload's. */
+void addr_map_release(struct addr_map *m, const struct addr *a, const struct instance *i);
+/* May an event of that time be about another workload than the one that i is of now? */
+bool addr_map_was_anothers(
+    const struct addr_map *m, const struct addr *a, const struct instance *i, uint64_t time_ns);
 /* The one instance with this address; NULL if none, or *ret_ambiguous. */
 struct instance *addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguous);
 /*
@@ -336,6 +347,8 @@ inventory_freep(struct inventory **inv)
 
 /* observe.c */
 int observe_start(struct instance *i, struct msg *m);
+/* Its addresses are others than these were. */
+void observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_before);
 void observe_stop(struct instance *i);
 void observe_drain_cb(evutil_socket_t fd, short what, void *arg);
 int observe_dump(struct instance *i);

@@ -353,6 +353,11 @@ attempt_unanswered(struct controller *c, const struct flow_event *ev)
 		c->attempts->lost++;
 		return;
 	}
+	if ((src != NULL && addr_map_was_anothers(c->addr_map, &ev->tuple.src, src, ev->time_ns)) ||
+	    (dst != NULL && addr_map_was_anothers(c->addr_map, &ev->tuple.dst, dst, ev->time_ns))) {
+		c->unresolved++;
+		return;
+	}
 	/* Only what a container did or suffered: the host's own traffic is not ours to show. */
 	if ((src == NULL || src->is_host) && (dst == NULL || dst->is_host))
 		return;

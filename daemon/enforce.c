@@ -17,6 +17,7 @@
 
 #define INSERT_TIMEOUT_S 432000 /* the kernel's default for established TCP */
 #define READ_BACK_EVERY_S 30
+#define REPORTS_PER_SECOND 50
 #define EXPIRE_EVERY_S 5
 #define RECONCILE_DELAY_US 1000
 #define RECONCILE_PAUSE_MAX_NS NSEC_PER_SEC
@@ -198,6 +199,19 @@ reconcile_workload(struct controller *c, struct workload *w, const struct invent
 		reconcile_instances(c, w, inv, true);
 }
 
+/* Whose container is gone: what the next one in the namespace may do is not known yet. */
+static void
+reconcile_nameless(struct instance *i, const struct inventory *inv)
+{
+	const struct ruleset closed = { .in_mode = MODE_ENFORCE,
+		.out_mode = MODE_ENFORCE,
+		.report_per_second = REPORTS_PER_SECOND };
+	uint8_t digest[RULESET_DIGEST_LEN];
+
+	if (i->workload == NULL && i->enforced_before && ruleset_digest(&closed, digest) == 0)
+		reconcile_instance(i, &closed, inv, digest);
+}
+
 /* The policy value has to name every workload, also those that appeared since it was built. */
 static int
 refresh_policy(struct controller *c)
@@ -234,6 +248,8 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->instances != NULL)
 			reconcile_workload(c, w, inv);
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		reconcile_nameless(i, inv);
 	/* A container that changes its addresses all the time gets a fifth of our time, not all. */
 	took = now_mono() - began;
 	c->reconcile_after_ns = began + took + MIN(4 * took, RECONCILE_PAUSE_MAX_NS);

@@ -120,6 +120,17 @@ instance_settling(const struct controller *c)
 }
 
 static void
+instance_detach(struct instance *i)
+{
+	struct w_cookie body = { .cookie = i->ns.cookie };
+
+	if (i->attach == ATTACH_NONE)
+		return;
+	role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_RELEASE, 0, &body, sizeof(body));
+	i->attach = ATTACH_NONE;
+}
+
+static void
 instance_attach(struct instance *i)
 {
 	struct w_attach body = {
@@ -142,6 +153,16 @@ instance_attach_again(struct instance *i)
 	i->attach = ATTACH_NONE;
 	i->attach_error = 0;
 	instance_attach(i);
+}
+
+/* Of a workload that the daemon has nothing to do with. */
+static void
+instance_let_go(struct instance *i)
+{
+	instance_detach(i);
+	observe_stop(i);
+	i->has_applied = false;
+	i->apply_seq = 0;
 }
 
 static void
@@ -190,6 +211,8 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	image_check(i);
 	if (workload_selected(c, w->name))
 		instance_attach(i);
+	else
+		instance_let_go(i);
 	if (i->attach != ATTACH_ASKED)
 		set_settling(i, false);
 	learn_retry_waiting(c, false);
@@ -236,6 +259,27 @@ instance_identify(struct instance *i)
 		workload_identify(&plain, &id);
 		instance_join_workload(i, id.name, id.project);
 	}
+}
+
+/*
+ * A namespace that outlives its container and gets the next one, addresses and all: until that one
+ * is identified it is nobody.
+ */
+static void
+instance_empty(struct instance *i)
+{
+	size_t n;
+	const struct rtnl_addr *a = instance_addrs(i, &n);
+
+	for (size_t k = 0; k < n; k++)
+		addr_map_release(i->ctl->addr_map, &a[k].addr, i);
+	instance_leave_workload(i);
+	i->container = NULL;
+	i->unknown = false;
+	i->announced_ns = now_mono();
+	i->renamed_ns = now_real();
+	set_settling(i, true);
+	enforce_schedule(i->ctl);
 }
 
 static bool
@@ -337,14 +381,22 @@ void
 instance_on_netns(struct controller *c, const struct w_netns *n)
 {
 	struct instance *i;
-	bool asked_before;
+	struct workload *before = NULL;
+	uint64_t renamed_ns = 0;
+	bool asked_before = false;
 
 	if (memchr(n->basename, 0, sizeof(n->basename)) == NULL ||
 	    memchr(n->container_id, 0, sizeof(n->container_id)) == NULL || !is_watched(n) ||
 	    is_nested(c, n))
 		return;
 	i = instance_find(c, n->cookie);
-	asked_before = i != NULL && i->ns.container_id[0] != '\0';
+	if (i != NULL && i->ns.container_id[0] != '\0') {
+		asked_before = strcmp(i->ns.container_id, n->container_id) == 0;
+		before = i->workload;
+		renamed_ns = i->renamed_ns;
+		if (!asked_before)
+			instance_empty(i);
+	}
 	if (i == NULL)
 		i = instance_new(c, n);
 	if (i == NULL)
@@ -354,6 +406,9 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	if (i->is_host || c->only == NULL)
 		instance_attach(i);
 	instance_identify(i);
+	/* Another container of the same workload, as in a pod. */
+	if (before != NULL && i->workload == before)
+		i->renamed_ns = renamed_ns;
 	if (!asked_before)
 		instance_ask(i);
 }
@@ -386,12 +441,10 @@ void
 instance_on_netns_gone(struct controller *c, uint64_t cookie)
 {
 	struct instance *i = instance_find(c, cookie);
-	struct w_cookie body = { .cookie = cookie };
 
 	if (i == NULL)
 		return;
-	if (i->attach != ATTACH_NONE)
-		role_send(&c->loop, ROLE_WARDEN, MSG_W_RELEASE, 0, &body, sizeof(body));
+	instance_detach(i);
 	instance_free(i);
 	enforce_schedule(c);
 }
@@ -477,6 +530,25 @@ give_up_identity(struct instance *i)
 	instance_join_workload(i, name, "");
 }
 
+/* Between two containers it is over in a moment. */
+#define SHARED_SAY_S 5
+
+static void
+check_shared(struct instance *i)
+{
+	size_t n, k = 0;
+	const struct rtnl_addr *a = instance_addrs(i, &n);
+	char text[ADDR_STRLEN];
+
+	while (k < n && !instance_shares_addr(i, &a[k].addr))
+		k++;
+	if (k == n)
+		i->shared_s = 0;
+	else if (i->shared_s < SHARED_SAY_S && ++i->shared_s == SHARED_SAY_S)
+		log_warn("instance %s: its address %s is another's too: no edge is in force by it",
+		    instance_log_id(i), addr_format(&a[k].addr, text));
+}
+
 void
 instance_tick(struct controller *c)
 {
@@ -487,6 +559,7 @@ instance_tick(struct controller *c)
 			set_settling(i, false);
 		give_up_identity(i);
 		observe_tick(i);
+		check_shared(i);
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;
 	}

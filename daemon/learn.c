@@ -8,7 +8,11 @@
  * what is known. Attempts and refusals never reach the edges.
  *
  * A dump and the socket table show connections that may have been counted before, so they only
- * create what is not there yet.
+ * create what is not there yet. They also show connections whose other end is long gone and whose
+ * address is another's by now: an end that is older than the other one does not testify about it.
+ *
+ * What may be about an earlier owner of an address is credited to nobody and counted as unresolved:
+ * the new owner's own namespace tells of its connections too.
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
@@ -23,6 +27,21 @@ struct ends {
 	peer_id from, to;
 	struct instance *src, *dst; /* NULL: not one of ours */
 };
+
+/* Has the far end's address, or the namespace itself, been another workload's around that time? */
+static bool
+has_changed_hands(struct controller *c, const struct flow_event *ev, const struct ends *e,
+    struct instance *seen_in)
+{
+	const struct addr_map *m = c->addr_map;
+
+	if (seen_in != NULL && ev->time_ns < seen_in->renamed_ns + LATE_NS)
+		return true;
+	return (e->src != NULL && e->src != seen_in &&
+		   addr_map_was_anothers(m, &ev->tuple.src, e->src, ev->time_ns)) ||
+	       (e->dst != NULL && e->dst != seen_in &&
+		   addr_map_was_anothers(m, &ev->tuple.dst, e->dst, ev->time_ns));
+}
 
 static int
 find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, struct ends *ret)
@@ -43,6 +62,8 @@ find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, str
 	if (r < 0 || r2 < 0)
 		return r < 0 ? r : r2;
 	if (seen_in == NULL) {
+		if (has_changed_hands(c, ev, &e, NULL))
+			return -ESTALE;
 		*ret = e;
 		return 0;
 	}
@@ -58,6 +79,8 @@ find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, str
 		e.dst = seen_in;
 		e.to = w != NULL ? w->peer : e.to;
 	}
+	if (has_changed_hands(c, ev, &e, seen_in))
+		return -ESTALE;
 	*ret = e;
 	return 0;
 }
@@ -197,7 +220,9 @@ workload_behind(struct controller *c, const struct flow_event *ev, const struct 
 			   : published_find(c, &ev->tuple.dst, ev->tuple.proto, ev->tuple.dport);
 	i = addr_map_find(c->addr_map, &other->dst, &ambiguous);
 	w = i != NULL ? instance_counts_as(i) : NULL;
-	return w != NULL ? w->peer : PEER_ID_NONE;
+	if (w == NULL || addr_map_was_anothers(c->addr_map, &other->dst, i, ev->time_ns))
+		return PEER_ID_NONE;
+	return w->peer;
 }
 
 static bool
@@ -205,6 +230,20 @@ already_counted(const struct edge *e, enum edge_end end)
 {
 	return end == EDGE_END_SOURCE ? e->evidence.connections_source > 0
 				      : e->evidence.connections_destination > 0;
+}
+
+/*
+ * Of what a namespace had before the other end's was made, the other end knows nothing. What a
+ * start of the daemon finds has no order; but connections were tracked only where a table was left.
+ */
+static bool
+may_predate(const struct instance *seen_in, const struct instance *other)
+{
+	if (other == NULL || other == seen_in || other->is_host)
+		return false;
+	if (!other->existing)
+		return other->announced_ns > seen_in->announced_ns;
+	return seen_in->attached.adopted && !other->attached.adopted;
 }
 
 static void
@@ -239,6 +278,10 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		edge = edge_table_find(c->edges, &o.key);
 		if (edge != NULL && already_counted(edge, o.end))
 			return;
+		if (may_predate(seen_in, e->src == seen_in ? e->dst : e->src)) {
+			c->unresolved++;
+			return;
+		}
 	}
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	r = edge_table_observe(c->edges, &o, &edge);
@@ -267,8 +310,15 @@ static void
 learn_refused(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
 	struct edge_key key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto };
+	const struct instance *seen_in = instance_find(c, ev->netns);
+	const struct instance *local = ev->dir == DIR_EGRESS ? e->src : e->dst;
 	struct edge *edge;
 
+	/* A sender that took the address of another one. */
+	if (seen_in != NULL && local != NULL && local != seen_in) {
+		c->unresolved++;
+		return;
+	}
 	if (audited_at_source(ev, e))
 		return;
 	key.port_lo = key.port_hi = ev->tuple.dport;
@@ -301,9 +351,8 @@ learn_midstream(struct controller *c, const struct flow_event *ev, unsigned flag
 	return r;
 }
 
-/* 0, or -EAGAIN if an end is not identified yet. */
 static int
-try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
+learn_one(struct controller *c, const struct flow_event *ev, unsigned flags)
 {
 	struct ends e;
 	int r;
@@ -327,6 +376,18 @@ try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
 		learn_refused(c, ev, &e);
 		break;
 	}
+	return 0;
+}
+
+/* 0, or -EAGAIN if an end is not identified yet. */
+static int
+try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
+{
+	int r = learn_one(c, ev, flags);
+
+	if (r != -ESTALE)
+		return r;
+	c->unresolved++;
 	return 0;
 }
 

@@ -360,12 +360,15 @@ dump_readable(evutil_socket_t fd, short what, void *arg)
 
 static void addrs_readable(evutil_socket_t fd, short what, void *arg);
 
-static void
-addrs_changed(struct instance *i)
+void
+observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_before)
 {
 	size_t n;
 	const struct rtnl_addr *a = instance_addrs(i, &n);
 
+	for (size_t k = 0; k < n_before; k++)
+		if (!instance_has_addr(i, &before[k]))
+			addr_map_retract(i->ctl->addr_map, &before[k], i);
 	for (size_t k = 0; k < n; k++)
 		addr_map_claim(i->ctl->addr_map, &a[k].addr, i);
 	learn_retry_waiting(i->ctl, false);
@@ -403,9 +406,7 @@ addrs_readable(evutil_socket_t fd, short what, void *arg)
 		event_del(i->ev_rtnl);
 		return;
 	}
-	for (size_t k = 0; k < n_before; k++)
-		addr_map_retract(i->ctl->addr_map, &before[k], i);
-	addrs_changed(i);
+	observe_addrs_changed(i, before, n_before);
 }
 
 /* Collected first: to orient one asks for the listeners on the same socket. */
@@ -546,7 +547,7 @@ observe_start(struct instance *i, struct msg *m)
 		return -ENOMEM;
 	/* Most answers are there already: take the addresses now, before the first event. */
 	if (rtnl_watch_read(i->addrs) > 0)
-		addrs_changed(i);
+		observe_addrs_changed(i, NULL, 0);
 	r = observe_dump(i);
 	if (!i->is_host)
 		observe_established(i, learn_socket, i);

@@ -4,7 +4,13 @@
  *
  * The map holds one slot per (address, instance) claim. An address that two live instances claim is
  * ambiguous and belongs to no workload: it is better to show an address than to credit the wrong
- * workload. Claims are retracted when the address or the namespace goes.
+ * workload, and no rule is made with it. Claims are retracted when the address or the namespace
+ * goes.
+ *
+ * An address is given to the next container at once, and events wait in queues: one that was read
+ * around the change of hands may be about the old owner or the new one. So the map remembers who
+ * released an address, for as long as an event may be late, in a table that is never full: what
+ * falls out of it early is only this caution.
  */
 #include "daemon/controller.h"
 
@@ -18,8 +24,17 @@ struct claim {
 	struct instance *instance;
 };
 
+struct release {
+	struct addr addr;
+	peer_id owner;	  /* PEER_ID_NONE: not known, or more than one */
+	uint64_t gone_ns; /* CLOCK_REALTIME */
+};
+
+#define RELEASES 1024
+
 struct addr_map {
 	uint64_t seed;
+	struct release releases[RELEASES];
 	size_t n_buckets, n;
 	struct claim **buckets;
 };
@@ -90,6 +105,36 @@ addr_map_claim(struct addr_map *m, const struct addr *a, struct instance *i)
 	return 0;
 }
 
+static struct release *
+release_of(const struct addr_map *m, const struct addr *a)
+{
+	return (struct release *)&m->releases[(addr_hash(a, m->seed) >> 16) % RELEASES];
+}
+
+void
+addr_map_release(struct addr_map *m, const struct addr *a, const struct instance *i)
+{
+	struct release *r = release_of(m, a);
+	uint64_t now = now_real();
+	const struct workload *w = instance_counts_as(i);
+	peer_id owner = w != NULL ? w->peer : PEER_ID_NONE;
+
+	if (addr_eq(&r->addr, a) && r->gone_ns + LATE_NS > now && r->owner != owner)
+		owner = PEER_ID_NONE;
+	*r = (struct release){ .addr = *a, .owner = owner, .gone_ns = now };
+}
+
+bool
+addr_map_was_anothers(
+    const struct addr_map *m, const struct addr *a, const struct instance *i, uint64_t time_ns)
+{
+	const struct release *r = release_of(m, a);
+	const struct workload *w = instance_counts_as(i);
+
+	return addr_eq(&r->addr, a) && time_ns < r->gone_ns + LATE_NS &&
+	       (r->owner == PEER_ID_NONE || w == NULL || r->owner != w->peer);
+}
+
 void
 addr_map_retract(struct addr_map *m, const struct addr *a, const struct instance *i)
 {
@@ -101,6 +146,7 @@ addr_map_retract(struct addr_map *m, const struct addr *a, const struct instance
 		*p = c->next;
 		free(c);
 		m->n--;
+		addr_map_release(m, a, i);
 		return;
 	}
 }
@@ -191,15 +237,31 @@ addr_cmp_void(const void *x, const void *y)
 	return addr_cmp(x, y);
 }
 
-/* Copies the instance's addresses to the end of list, which has room. */
+bool
+instance_shares_addr(const struct instance *i, const struct addr *a)
+{
+	bool ambiguous;
+
+	addr_map_find(i->ctl->addr_map, a, &ambiguous);
+	return ambiguous && !i->is_host;
+}
+
+/*
+ * Copies the instance's addresses that are its alone to the end of list, which has room. The host
+ * keeps its own: containers that run an engine themselves have bridges with the same addresses.
+ */
 static size_t
-append_addrs(const struct instance *i, struct addr *list, size_t n)
+append_addrs(const struct instance *i, struct addr *list, size_t n, bool *contested)
 {
 	size_t count;
 	const struct rtnl_addr *a = instance_addrs(i, &count);
 
-	for (size_t k = 0; k < count; k++)
-		list[n++] = a[k].addr;
+	for (size_t k = 0; k < count; k++) {
+		if (instance_shares_addr(i, &a[k].addr))
+			*contested = true;
+		else
+			list[n++] = a[k].addr;
+	}
 	return n;
 }
 
@@ -216,11 +278,45 @@ fill_entry(const struct workload *w, struct inventory_entry *e)
 		return -ENOMEM;
 	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
 		if (!instance_is_refused(i))
-			n = append_addrs(i, list, n);
+			n = append_addrs(i, list, n, &e->contested);
 	qsort(list, n, sizeof(*list), addr_cmp_void);
 	e->workload = w->name;
 	e->addrs = list;
 	e->n_addrs = n;
+	return 0;
+}
+
+/* What is in use here, but by nobody that rules could name. */
+static int
+fill_nobodys(const struct controller *c, struct inventory *inv)
+{
+	struct addr *list = NULL;
+	size_t n = 0, room = 0;
+
+	for (const struct instance *i = c->instances; i != NULL; i = i->next) {
+		size_t count;
+		const struct rtnl_addr *a = instance_addrs(i, &count);
+
+		for (size_t k = 0; k < count; k++) {
+			if (i->is_host ||
+			    (instance_counts_as(i) != NULL && !instance_shares_addr(i, &a[k].addr)))
+				continue;
+			if (n == room) {
+				struct addr *grown;
+
+				room = room * 2 + 16;
+				grown = reallocarray(list, room, sizeof(*grown));
+				if (grown == NULL) {
+					free(list);
+					return -ENOMEM;
+				}
+				list = grown;
+			}
+			list[n++] = a[k].addr;
+		}
+	}
+	inv->nobodys = list;
+	inv->n_nobodys = n;
 	return 0;
 }
 
@@ -230,6 +326,7 @@ inventory_build(struct controller *c)
 	_cleanup_(inventory_freep) struct inventory *inv = calloc(1, sizeof(*inv));
 	struct inventory_entry *entries;
 	struct addr *host;
+	bool contested;
 
 	if (inv == NULL)
 		return NULL;
@@ -237,7 +334,7 @@ inventory_build(struct controller *c)
 	host = calloc(RTNL_MAX_ADDRS, sizeof(*host));
 	inv->entries = entries;
 	inv->host = host;
-	if (entries == NULL || host == NULL)
+	if (entries == NULL || host == NULL || fill_nobodys(c, inv) < 0)
 		return NULL;
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
 		if (w->instances == NULL)
@@ -248,7 +345,7 @@ inventory_build(struct controller *c)
 	}
 	qsort(entries, inv->n_entries, sizeof(*entries), entry_cmp);
 	if (c->host != NULL)
-		inv->n_host = append_addrs(c->host, host, 0);
+		inv->n_host = append_addrs(c->host, host, 0, &contested);
 	return steal_ptr(inv);
 }
 
@@ -261,5 +358,6 @@ inventory_free(struct inventory *inv)
 		free((void *)inv->entries[i].addrs);
 	free((void *)inv->entries);
 	free((void *)inv->host);
+	free((void *)inv->nobodys);
 	free(inv);
 }

@@ -19,6 +19,7 @@
 
 static uint64_t fake_now = T0, fake_mono = 1000 * NSEC_PER_SEC;
 static unsigned sent[MSG_TYPE_MAX_];
+static void (*on_sent)(uint16_t type, uint32_t seq, const void *body, size_t len);
 
 uint64_t __wrap_now_real(void);
 uint64_t __wrap_now_mono(void);
@@ -51,6 +52,8 @@ __wrap_role_send(
     struct role_loop *l, enum role peer, uint16_t type, uint32_t seq, const void *body, size_t len)
 {
 	sent[type]++;
+	if (on_sent != NULL)
+		on_sent(type, seq, body, len);
 	return 0;
 }
 

@@ -254,6 +254,62 @@ an_address_of_two_workloads_is_nobodys(void **state)
 	(void)i;
 }
 
+/* Its owners were web, then evil, and now web again: whose an event is cannot be told. */
+static void
+an_event_around_two_changes_of_hands_is_nobodys(void **state)
+{
+	struct controller *c = *state;
+	struct addr a = ctl_addr("10.0.0.1");
+
+	ctl_instance(c, 3, "other", "10.0.0.3");
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	instance_on_netns_gone(c, 1);
+	ctl_instance(c, 2, "evil", "10.0.0.1");
+	instance_on_netns_gone(c, 2);
+	ctl_instance(c, 4, "web", "10.0.0.1");
+	see(c, 3, "10.0.0.1", "10.0.0.3", 80, 0);
+	assert_int_equal(edge_table_count(c->edges), 0);
+	assert_int_equal(c->unresolved, 1);
+	/* Its own namespace knows. */
+	see(c, 4, "10.0.0.1", "10.0.0.3", 80, 0);
+	assert_non_null(ctl_edge(c, "web", "other", 80));
+	instance_on_netns_gone(c, 4);
+	ctl_instance(c, 5, "evil", "10.0.0.1");
+	assert_true(addr_map_was_anothers(c->addr_map, &a, instance_find(c, 5), fake_now));
+	ctl_wait(LATE_NS);
+	assert_false(addr_map_was_anothers(c->addr_map, &a, instance_find(c, 5), fake_now));
+	see(c, 3, "10.0.0.1", "10.0.0.3", 81, 0);
+	assert_non_null(ctl_edge(c, "evil", "other", 81));
+}
+
+static void
+a_restart_of_the_same_workload_loses_nothing(void **state)
+{
+	struct controller *c = *state;
+
+	ctl_instance(c, 3, "other", "10.0.0.3");
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	instance_on_netns_gone(c, 1);
+	ctl_instance(c, 2, "web", "10.0.0.1");
+	see(c, 3, "10.0.0.1", "10.0.0.3", 80, 0);
+	assert_non_null(ctl_edge(c, "web", "other", 80));
+}
+
+static void
+a_refused_sender_with_anothers_address_is_not_the_other(void **state)
+{
+	struct controller *c = *state;
+	struct flow_event ev = ctl_event(2, FLOW_DENIED, "10.0.0.1", "10.0.0.3", 80);
+	size_t pos = 0;
+
+	ctl_instance(c, 3, "other", "10.0.0.3");
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	ctl_instance(c, 2, "evil", "10.0.0.2");
+	learn_flow(c, &ev);
+	assert_null(denial_next(c->denials, &pos));
+	assert_int_equal(c->unresolved, 1);
+}
+
 static void
 an_address_of_the_host_is_not_taken_by_a_nameless_container(void **state)
 {
@@ -459,6 +515,9 @@ main(void)
 		LEARN_TEST(an_unknown_address_is_taken_as_it_is_once_nobody_is_expected),
 		LEARN_TEST(an_event_waits_for_its_own_namespaces_addresses),
 		LEARN_TEST(an_address_of_two_workloads_is_nobodys),
+		LEARN_TEST(an_event_around_two_changes_of_hands_is_nobodys),
+		LEARN_TEST(a_restart_of_the_same_workload_loses_nothing),
+		LEARN_TEST(a_refused_sender_with_anothers_address_is_not_the_other),
 		LEARN_TEST(an_address_of_the_host_is_not_taken_by_a_nameless_container),
 		LEARN_TEST(all_of_the_hosts_addresses_count_and_a_bounded_number_of_a_containers),
 		LEARN_TEST(scans_leave_room_for_names),
