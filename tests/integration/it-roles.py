@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 
-from roleslib import (BUILD, ROLES, Daemon, alive, as_warden, check, copy_programs, fds, finish, plan, skip,
-                      status, wait_for)
+from roleslib import (BUILD, ROLES, Daemon, alive, as_warden, check, copy_programs, fds, finish, plan,
+                      proc_status, skip, wait_for)
 
 
 NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN, DAC_READ_SEARCH = 12, 13, 19, 21, 2
@@ -44,7 +44,7 @@ def caps_of(s):
 
 
 def privileges(name, pid, uid):
-    s = status(pid)
+    s = proc_status(pid)
     wrong = []
     want = CAPS.get(name, 0)
     if caps_of(s) != {"Inh": 0, "Prm": want, "Eff": want, "Bnd": 0, "Amb": 0}:
@@ -97,7 +97,7 @@ def test_privileges(d, uids):
     for name in ROLES:
         check("privileges of the " + name, privileges(name, pids[name], uids[name]))
     check("privileges of the keeper", privileges("keeper", d.keeper(), uids["keeper"]))
-    s = status(d.p.pid)
+    s = proc_status(d.p.pid)
     own = bits(KILL, SETPCAP)
     bound = WARDEN | bits(DAC_READ_SEARCH, SETUID, SETGID, SETPCAP)
     want = {"Inh": 0, "Prm": own, "Eff": own, "Bnd": bound, "Amb": 0}
@@ -289,7 +289,7 @@ def test_background(bindir, top):
     check("the daemon goes to the background when all roles run", "" if p.returncode == 0 else p)
     with open(top + "/run6/n.pid") as f:
         pid = int(f.read())
-    st = status(pid)
+    st = proc_status(pid)
     with open(top + "/state6/nanosegd.log") as f:
         check("its lines go to the state folder", "" if "all roles run" in f.read() else st)
     os.kill(pid, signal.SIGTERM)

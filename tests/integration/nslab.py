@@ -34,6 +34,7 @@ HERE_FD = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
 # An address range and interface names of this process alone.
 NET_A, NET_B = os.getpid() >> 8 & 0x3f | 0x40, os.getpid() & 0xff
 
+# The leak checker traces its process, which a role forbids.
 os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
 
 
@@ -271,7 +272,7 @@ class Api:
         c.sock.settimeout(timeout)
         c.sock.connect(self.path)
         try:
-            c.request(method, url, body)
+            c.request(method, url, body, {"Content-Type": "application/json"} if body else {})
             r = c.getresponse()
             return r.status, r.read()
         finally:
@@ -367,7 +368,8 @@ def match(record, want):
 
 def proc_status(pid):
     with open("/proc/%d/status" % pid) as f:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        return dict(line.rstrip("\n").split(":\t", 1) if ":\t" in line
+                    else (line.rstrip("\n").rstrip(":"), "") for line in f)
 
 
 def alive(pid):
@@ -375,6 +377,36 @@ def alive(pid):
         return proc_status(pid)["State"][0] != "Z"
     except (OSError, KeyError):
         return False
+
+
+def roles_of(pid):
+    """Role name -> pid, of the children of that supervisor that have taken their names."""
+    out = {}
+    for child in os.listdir("/proc"):
+        if not child.isdigit():
+            continue
+        try:
+            s = proc_status(int(child))
+        except OSError:
+            continue
+        if s.get("PPid") == str(pid) and s["Name"].startswith("ns-"):
+            out[s["Name"][3:]] = int(child)
+    return out
+
+
+def instance_of(state):
+    with open(state + "/instance") as f:
+        return f.read().strip()
+
+
+def keeper_of(state):
+    """The pid of the keeper that runs, or 0."""
+    try:
+        with open(state + "/keeper.lock") as f:
+            pid = int(f.read().strip() or 0)
+        return pid if pid and alive(pid) and proc_status(pid)["Name"] == "ns-keeper" else 0
+    except (OSError, ValueError):
+        return 0
 
 
 class Daemon:
@@ -442,33 +474,17 @@ class Daemon:
         return wait(lambda: re.search(pattern, self.text(), re.M), seconds)
 
     def roles(self):
-        """Role name -> pid, of the children of the supervisor that runs."""
-        out = {}
-        for pid in os.listdir("/proc"):
-            if not pid.isdigit():
-                continue
-            try:
-                s = proc_status(int(pid))
-            except OSError:
-                continue
-            if s.get("PPid") == str(self.p.pid) and s["Name"].startswith("ns-"):
-                out[s["Name"][3:]] = int(pid)
-        return out
+        """Role name -> pid, of the supervisor that runs."""
+        return roles_of(self.p.pid)
 
     def instance(self):
-        with open(self.state + "/instance") as f:
-            return f.read().strip()
+        return instance_of(self.state)
 
     def table(self):
         return "nanoseg_" + self.instance()
 
     def keeper(self):
-        try:
-            with open(self.state + "/keeper.lock") as f:
-                pid = int(f.read().strip() or 0)
-            return pid if pid and alive(pid) and proc_status(pid)["Name"] == "ns-keeper" else 0
-        except (OSError, ValueError):
-            return 0
+        return keeper_of(self.state)
 
     def all_pids(self):
         pids = dict(self.roles()) if self.p is not None else {}
@@ -655,12 +671,14 @@ class Docker:
         lab.later(self.remove)
         self.make_image(self.image)
 
-    def make_image(self, tag, *changes):
-        empty = io.BytesIO()
-        with tarfile.open(fileobj=empty, mode="w") as tar:
+    def make_image(self, tag, *changes, files=()):
+        image = io.BytesIO()
+        with tarfile.open(fileobj=image, mode="w") as tar:
             tar.addfile(tarfile.TarInfo("nothing"))
+            for f in files:
+                tar.add(f, os.path.basename(f))
         args = [x for c in changes for x in ("--change", c)]
-        run("docker", "import", *args, "-", tag, stdin=None, input=empty.getvalue())
+        run("docker", "import", *args, "-", tag, stdin=None, input=image.getvalue())
         self.lab.later(run, "docker", "rmi", "-f", tag, check=False)
         return tag
 

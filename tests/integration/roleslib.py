@@ -10,10 +10,8 @@ import struct
 import subprocess
 import time
 
-# The leak checker traces its process, which a role forbids.
-os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+from nslab import BUILD, alive, instance_of, keeper_of, proc_status, roles_of, wait
 
-BUILD = os.environ.get("top_builddir", ".")
 ROLES = ("warden", "controller", "capture", "relay", "discovery")
 
 count = {"tests": 0, "failed": 0}
@@ -42,20 +40,7 @@ def plan():
 
 def wait_for(what, seconds=2.0):
     """The value of what() once it is true, or None."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value:
-            return value
-        if time.monotonic() > end:
-            return None
-        time.sleep(0.02)
-
-
-def status(pid):
-    with open("/proc/%d/status" % pid) as f:
-        return dict(line.rstrip("\n").split(":\t", 1) if ":\t" in line
-                    else (line.rstrip("\n").rstrip(":"), "") for line in f)
+    return wait(what, seconds) or None
 
 
 def fds(pid):
@@ -66,13 +51,6 @@ def fds(pid):
         except OSError:
             pass
     return out
-
-
-def alive(pid):
-    try:
-        return status(pid)["State"][0] != "Z"
-    except OSError:
-        return False
 
 
 class Daemon:
@@ -98,27 +76,13 @@ class Daemon:
 
     def pids(self):
         """Role name -> pid, of the children that have dropped and taken their name."""
-        out = {}
-        for pid in os.listdir("/proc"):
-            if not pid.isdigit():
-                continue
-            try:
-                s = status(int(pid))
-            except OSError:
-                continue
-            if s.get("PPid") == str(self.p.pid) and s["Name"].startswith("ns-"):
-                out[s["Name"][3:]] = int(pid)
-        return out
+        return roles_of(self.p.pid)
 
     def instance(self):
-        with open(self.state + "/instance") as f:
-            return f.read().strip()
+        return instance_of(self.state)
 
     def keeper(self):
-        with open(self.state + "/keeper.lock") as f:
-            text = f.read().strip()
-        pid = int(text) if text else 0
-        return pid if pid and alive(pid) else 0
+        return keeper_of(self.state)
 
     def keeper_socket(self):
         return "%s/keeper-%s.sock" % (os.path.dirname(self.sock), self.instance())
@@ -137,7 +101,7 @@ def finish(d):
             d.p.wait()
     try:
         keeper = d.keeper()
-        if keeper and status(keeper)["Name"] == "ns-keeper":
+        if keeper:
             os.kill(keeper, signal.SIGTERM)
     except OSError:
         pass
