@@ -22,6 +22,7 @@ static const struct table_col cols[] = {
 	{ "DIRECTION", COL_WIDE, 0, 0 },
 	{ "CONNTRACK", COL_WIDE, 0, 0 },
 	{ "DRIFT", COL_WIDE | COL_RIGHT, 0, 0 },
+	{ "START", COL_WIDE, 0, 0 },
 	{ "ADDRESSES", COL_WIDE, 0, 0 },
 	{ "IMAGES", COL_WIDE, 0, 0 },
 };
@@ -110,6 +111,39 @@ add_images(struct table *t, const json_t *instances)
 	table_cell(t, list, other ? COLOUR_RED : COLOUR_NONE);
 }
 
+/* How one instance was started: "gated 21ms", "closed 85ms", "late 12ms"; without its time if that
+ * is not known. */
+static int
+format_start(const json_t *start, char *ret, size_t size)
+{
+	const char *kind = show_text(start, "kind", "?");
+	const json_t *lead = show_in(start, "leadMs");
+	int64_t ms = json_integer_value(lead);
+
+	if (!json_is_integer(lead))
+		return snprintf(ret, size, "%.20s", kind);
+	return snprintf(ret, size, "%.20s %" PRId64 "ms", kind, ms < 0 ? -ms : ms);
+}
+
+static void
+add_starts(struct table *t, const json_t *instances)
+{
+	char list[512] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < json_array_size(instances); i++) {
+		if (len > 0)
+			len += (size_t)snprintf(list + len, sizeof(list) - len, ", ");
+		if (len + 80 >= sizeof(list)) {
+			snprintf(list + len, sizeof(list) - len, "...");
+			break;
+		}
+		len += (size_t)format_start(
+		    show_in(json_array_get(instances, i), "start"), list + len, sizeof(list) - len);
+	}
+	table_cell(t, list, strstr(list, "late") != NULL ? COLOUR_YELLOW : COLOUR_NONE);
+}
+
 static void
 add_wide(struct table *t, const json_t *w)
 {
@@ -121,6 +155,7 @@ add_wide(struct table *t, const json_t *w)
 	table_cellf(t, COLOUR_NONE, "%" PRId64 "/%" PRId64, show_int(ct, "count", 0),
 	    show_int(ct, "max", 0));
 	table_cellf(t, COLOUR_NONE, "%" PRId64, show_int(w, "drift", 0));
+	add_starts(t, instances);
 	for (size_t i = 0; i < json_array_size(instances); i++) {
 		const json_t *addrs = show_in(json_array_get(instances, i), "addresses");
 

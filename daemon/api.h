@@ -79,6 +79,9 @@ json_t *json_status(struct controller *c);
 const struct engine_state *engine_main(const struct controller *c);
 json_t *json_graph(struct controller *c);
 json_t *json_doctor(struct controller *c);
+/* api_metrics.c: OpenMetrics, malloc'ed; NULL without memory. */
+#define METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+char *metrics_text(struct controller *c);
 const char *flow_verdict(uint8_t kind); /* "allow" "attempt" "deny" "audit" */
 
 #endif

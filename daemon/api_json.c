@@ -91,21 +91,20 @@ json_denial(struct controller *c, const struct denial *d)
 static json_t *
 json_start(const struct instance *i)
 {
-	bool late = instance_is_late(i);
-	json_t *lead = json_null();
+	struct start s = start_of(i);
+	int64_t ms = s.lead_ns / (int64_t)NSEC_PER_MSEC;
 	uint64_t until = i->ns.opened_ns != 0 ? i->ns.opened_ns : now_mono();
+	json_t *o;
 
-	if (i->gated)
-		return json_pack(
-		    "{s:s, s:I}", "kind", "gated", "leadMs", (json_int_t)i->gate_lead_ms);
-	/* When its first process began is not known. */
+	/* Downwards: what is claimed is what was. */
+	if (ms * (int64_t)NSEC_PER_MSEC > s.lead_ns)
+		ms--;
+	o = json_pack("{s:s, s:o, s:o}", "kind", start_kind_name(s.kind), "leadMs",
+	    s.known ? json_integer(ms) : json_null(), "at", json_time(s.held_real_ns));
 	if (i->ns.closed_ns != 0)
-		return json_pack("{s:s, s:o, s:I}", "kind", "closed", "leadMs", lead, "closedMs",
-		    (json_int_t)((until - i->ns.closed_ns) / NSEC_PER_MSEC));
-	if (late && i->attached_ns > i->ns.seen_ns)
-		lead =
-		    json_integer(-(json_int_t)((i->attached_ns - i->ns.seen_ns) / NSEC_PER_MSEC));
-	return json_pack("{s:s, s:o}", "kind", late ? "late" : "existing", "leadMs", lead);
+		json_object_set_new(o, "closedMs",
+		    json_integer((json_int_t)((until - i->ns.closed_ns) / NSEC_PER_MSEC)));
+	return o;
 }
 
 static json_t *

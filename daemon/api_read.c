@@ -474,6 +474,15 @@ get_doctor(const struct api_request *q, struct api_reply *r)
 	r->json = json_doctor(q->c);
 }
 
+static void
+get_metrics(const struct api_request *q, struct api_reply *r)
+{
+	r->text = metrics_text(q->c);
+	r->content_type = METRICS_TYPE;
+	if (r->text == NULL)
+		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "out of memory");
+}
+
 const struct api_route api_read_routes[] = {
 	{ "GET", "/v1/status", API_VIEWER, get_status },
 	{ "GET", "/v1/edges", API_VIEWER, get_edges },
@@ -484,5 +493,6 @@ const struct api_route api_read_routes[] = {
 	{ "GET", "/v1/revisions", API_VIEWER, get_revisions },
 	{ "GET", "/v1/explain", API_VIEWER, get_explain },
 	{ "GET", "/v1/doctor", API_VIEWER, get_doctor },
+	{ "GET", "/metrics", API_VIEWER, get_metrics },
 	{ NULL, NULL, API_VIEWER, NULL },
 };

@@ -18,6 +18,7 @@
  *   gate.c         the start gate: who may start, the marker
  *   hostguard.c    who has a host guard, and what it means for the grade
  *   posture.c      whether the warden closes new namespaces
+ *   start.c        how long before its program an instance was held
  *   promote.c      automatic segmentation by the clock
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
@@ -139,7 +140,10 @@ struct instance {
 	unsigned apply_failures;
 	uint64_t retry_at_ns; /* CLOCK_MONOTONIC */
 	bool gated;	      /* it passed the start gate, its rules in force */
-	int64_t gate_lead_ms; /* and they were so long before the answer */
+	int64_t gate_lead_ns; /* and they were so long before the answer */
+	uint64_t held_ns;     /* CLOCK_REALTIME: gated or closed since */
+	uint64_t ruled_ns;    /* CLOCK_MONOTONIC: governed from the start, its first rules; or 0 */
+	bool start_counted;   /* in the metrics */
 	uint64_t drift;	      /* read-backs that differed */
 
 	/* hostguard.c */
@@ -175,6 +179,36 @@ struct workload {
 struct engine_state {
 	struct d_engine d;
 	bool synced;
+};
+
+/* How an instance was started, see start.c. */
+enum start_kind {
+	START_GATED,
+	START_CLOSED,
+	START_LATE,
+	START_EXISTING,
+	START_KINDS,
+};
+
+struct start {
+	enum start_kind kind;
+	bool known;	 /* lead_ns is */
+	int64_t lead_ns; /* at least so long before its program began; negative: at most so late */
+	uint64_t held_real_ns; /* since when, CLOCK_REALTIME; 0: not known */
+};
+
+/* Counters for /metrics, since the start of the controller. */
+#define HISTOGRAM_BOUNDS 11
+struct histogram {
+	uint64_t buckets[HISTOGRAM_BOUNDS + 1]; /* each by itself, the last without end */
+	uint64_t count, sum_ns;
+};
+
+struct metrics {
+	uint64_t flow_events[FLOW_AUDITED + 1]; /* by enum flow_kind */
+	uint64_t applies, apply_failures, drift;
+	uint64_t starts[START_KINDS];
+	struct histogram lead[START_CLOSED + 1], late, apply;
 };
 
 struct controller {
@@ -213,6 +247,7 @@ struct controller {
 	char policy_digest[AUDIT_HASH_STRLEN]; /* of its stored text; "": not known */
 	peer_id peer_host, peer_internet, peer_multicast;
 
+	struct metrics metrics;
 	struct w_hello warden;
 	struct w_posture posture; /* as last sent */
 	bool warden_ready, scanned;
@@ -267,7 +302,6 @@ bool instance_settling(const struct controller *c);
 const char *instance_log_id(const struct instance *i);
 /* Its addresses that count: a container can give itself any number. */
 const struct rtnl_addr *instance_addrs(const struct instance *i, size_t *ret_n);
-bool instance_is_late(const struct instance *i);
 /* Closed by the warden from its first moment, and still so for want of an identity. */
 bool instance_is_quarantined(const struct instance *i);
 /* GRADE_*, of every container in its namespace. */
@@ -492,6 +526,16 @@ json_t *hostguard_to_json(const struct instance *i);
 /* posture.c: tells the warden what to do with new namespaces; again: also if it is as before. */
 void posture_update(struct controller *c, bool again);
 
+/* start.c */
+struct start start_of(const struct instance *i);
+const char *start_kind_name(enum start_kind kind);
+void start_on_netns(struct instance *i);
+void start_on_attached(struct instance *i);
+void start_on_ruled(struct instance *i); /* its workload's rules are in force */
+void start_on_gated(struct instance *i, uint64_t lead_ns);
+/* For the metrics, once, when no more will be known. */
+void start_count(struct instance *i);
+
 /* flush.c */
 /* Stores all evidence that is not stored yet: edges, workloads, denials. 0 or negative errno. */
 int flush_evidence(struct controller *c);
@@ -585,5 +629,8 @@ void api_wake(struct api *a);
 /* A suspended request can be answered. */
 struct MHD_Connection;
 void api_resume(struct api *a, struct MHD_Connection *conn);
+
+/* api_metrics.c */
+void histogram_add(struct histogram *h, uint64_t ns);
 
 #endif

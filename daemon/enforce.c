@@ -262,6 +262,7 @@ apply_failed(struct instance *i, int error)
 	uint64_t wait_s = MIN(1ULL << MIN(i->apply_failures, 6u), 60ULL);
 
 	i->apply_failures++;
+	i->ctl->metrics.apply_failures++;
 	i->retry_at_ns = now_mono() + wait_s * NSEC_PER_SEC;
 	log_warn("instance %s: keeping revision %llu, retry in %llu s: %s", instance_log_id(i),
 	    (unsigned long long)i->applied_revision, (unsigned long long)wait_s,
@@ -283,6 +284,8 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 		apply_failed(i, a->error);
 		return;
 	}
+	c->metrics.applies++;
+	histogram_add(&c->metrics.apply, a->usec * 1000ull);
 	i->apply_failures = 0;
 	i->retry_at_ns = 0;
 	i->has_applied = true;
@@ -294,6 +297,8 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	memcpy(i->kernel, a->kernel, sizeof(i->kernel));
 	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
 	i->enforced_before |= in_force;
+	if (in_force)
+		start_on_ruled(i);
 	/* What changed meanwhile. */
 	enforce_schedule(c);
 }
@@ -309,6 +314,7 @@ enforce_on_state(struct controller *c, const struct w_nft_state *s)
 	if (s->match != 0 || i->apply_seq != 0)
 		return;
 	i->drift++;
+	c->metrics.drift++;
 	i->match = false;
 	log_error("instance %s: its rules were changed from outside: loading them again",
 	    instance_log_id(i));

@@ -185,10 +185,7 @@ start(struct gate_wait *g, struct instance *i, bool governed)
 		lead = governed ? now_real() - MIN(i->applied_ns, now_real())
 				: now_mono() - i->attached_ns;
 		g->lead_ms = (int64_t)(lead / NSEC_PER_MSEC);
-		/* A namespace that is shared keeps the figure of its first start. */
-		if (!i->gated)
-			i->gate_lead_ms = g->lead_ms;
-		i->gated = true;
+		start_on_gated(i, lead);
 	}
 	decide(g, GATE_START, governed ? "its rules are in force" : "its workload is not enforced");
 }

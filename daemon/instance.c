@@ -61,12 +61,6 @@ instance_log_id(const struct instance *i)
 }
 
 bool
-instance_is_late(const struct instance *i)
-{
-	return !i->existing;
-}
-
-bool
 instance_is_quarantined(const struct instance *i)
 {
 	return i->unknown && i->ns.closed_ns != 0 && i->ns.opened_ns == 0 &&
@@ -402,6 +396,7 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	if (i == NULL)
 		return;
 	i->ns = *n;
+	start_on_netns(i);
 	drop_nested(c, n);
 	if (i->is_host || c->only == NULL)
 		instance_attach(i);
@@ -419,6 +414,7 @@ instance_free(struct instance *i)
 	struct controller *c = i->ctl;
 	struct instance **p;
 
+	start_count(i);
 	observe_stop(i);
 	instance_leave_workload(i);
 	for (p = &c->instances; *p != NULL && *p != i; p = &(*p)->next)
@@ -493,6 +489,7 @@ instance_on_attached(struct controller *c, struct msg *m)
 	}
 	i->attach = ATTACH_DONE;
 	i->attached_ns = now_mono();
+	start_on_attached(i);
 	i->ct_count =
 	    (struct w_ct_stats){ .cookie = a.cookie, .count = a.ct_count, .max = a.ct_max };
 	r = observe_start(i, m);
@@ -557,6 +554,8 @@ instance_tick(struct controller *c)
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
 		if (now_mono() - i->announced_ns >= c->config->identify_timeout_ns)
 			set_settling(i, false);
+		if (has_waited(i))
+			start_count(i);
 		give_up_identity(i);
 		observe_tick(i);
 		check_shared(i);

@@ -30,6 +30,11 @@ static const struct {
 	{ "crio-", true },
 };
 
+#define STAT_START_FIELD 22
+
+/* How a runtime's process is named until it becomes the container's. */
+static const char *const runtimes[] = { "runc:[", "crun", "youki" };
+
 /* Podman's own folder: plain digits below it are a pod. */
 #define PODMAN_PARENT "libpod_parent"
 
@@ -232,4 +237,25 @@ l0_each_process(l0_process_fn fn, void *arg)
 			return r;
 	}
 	return errno != 0 ? -errno : 0;
+}
+
+bool
+l0_parse_stat(const char *text, bool *ret_runtime, uint64_t *ret_ticks)
+{
+	const char *name = strchr(text, '('), *end = strrchr(text, ')');
+	unsigned long long ticks;
+	int at;
+
+	if (name == NULL || end == NULL || end < name)
+		return false;
+	*ret_runtime = false;
+	for (size_t i = 0; i < ARRAY_SIZE(runtimes); i++)
+		*ret_runtime |= strncmp(name + 1, runtimes[i], strlen(runtimes[i])) == 0;
+	/* The name ends field 2. */
+	for (at = 2; at < STAT_START_FIELD && end != NULL; at++)
+		end = strchr(end + 1, ' ');
+	if (end == NULL || sscanf(end, " %llu", &ticks) != 1)
+		return false;
+	*ret_ticks = ticks;
+	return true;
 }

@@ -43,4 +43,10 @@ int l0_each_process(l0_process_fn fn, void *arg);
  */
 bool l0_container_id(const char *text, size_t len, char ret[static L0_CONTAINER_ID_LEN + 1]);
 
+/*
+ * The text of a /proc/PID/stat: whether the process has the name of a runtime that is about to
+ * become a container's first program, and when it was started, in clock ticks since boot.
+ */
+bool l0_parse_stat(const char *text, bool *ret_runtime, uint64_t *ret_ticks);
+
 #endif

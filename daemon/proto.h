@@ -140,6 +140,8 @@ struct w_netns {
 	uint64_t seen_ns; /* CLOCK_MONOTONIC at which the warden saw it first */
 	/* CLOCK_MONOTONIC, 0: never. Closed by the warden; and since when it is no longer. */
 	uint64_t closed_ns, opened_ns;
+	/* CLOCK_MONOTONIC, 0: not known (yet). The program in it began no earlier than this. */
+	uint64_t began_ns;
 };
 
 /*

@@ -50,6 +50,7 @@ static void
 on_changed(void *arg, struct ns *n)
 {
 	close_consider(arg, n);
+	begin_consider(arg, n);
 	warden_announce(arg, n);
 }
 
@@ -446,6 +447,8 @@ start(struct warden *w)
 	r = close_init(w);
 	if (r == 0)
 		r = guard_init(w);
+	if (r == 0)
+		r = begin_init(w);
 	if (r < 0)
 		return r;
 	r = scan_new(w->loop.base, &scan_ops, w, &w->scan);
@@ -487,6 +490,7 @@ main(int argc, char **argv)
 	event_free(w.settle_timer);
 	close_done(&w);
 	guard_done(&w);
+	begin_done(&w);
 	event_base_free(w.loop.base);
 	return r;
 }

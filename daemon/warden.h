@@ -62,6 +62,7 @@ struct warden {
 	struct event *link_event, *link_timer;
 	struct links *sweep_links;
 	bool guards_left; /* of an earlier life */
+	struct event *begin_timer;
 };
 
 /* warden.c: tells the controller what is known about the namespace now. */
@@ -137,6 +138,12 @@ void guard_check(struct warden *w, struct ns *n);
 /* Deletes its tables. */
 void guard_remove(struct ns *n);
 void guards_free(struct guards *s);
+
+/* warden_begin.c: when a new namespace's first program began. */
+int begin_init(struct warden *w);
+void begin_done(struct warden *w);
+/* A namespace has appeared or its process is known: before it is announced. */
+void begin_consider(struct warden *w, struct ns *n);
 
 /* warden_cleanup.c: `--cleanup`, a program of its own; the exit status. */
 int warden_cleanup(const char *prefix);

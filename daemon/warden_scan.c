@@ -350,6 +350,17 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 	return 0;
 }
 
+void
+scan_kick(struct scan *s, struct ns *n)
+{
+	const struct timeval at_once = { 0, 0 };
+
+	if (n->due_ns != 0)
+		return;
+	ns_kick(n);
+	evtimer_add(s->tick, &at_once);
+}
+
 /* Life */
 
 static int

@@ -20,6 +20,9 @@ struct ns {
 	struct attachment *att; /* NULL unless attached */
 	bool announced;
 	uint32_t considered; /* NETNS_F_* of the files for which closing was considered */
+	/* warden_begin.c */
+	bool begin_considered, beginning;
+	uint64_t not_before_ns;
 
 	/* The scan's own. */
 	struct ns *next_cookie, *next_ino;
@@ -52,6 +55,8 @@ void scan_each(struct scan *s, void (*fn)(void *arg, struct ns *n), void *arg);
  * process's cgroup names none. -EAGAIN before the first scan.
  */
 int scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret);
+/* Its process has ended: another one is looked for soon. */
+void scan_kick(struct scan *s, struct ns *n);
 /*
  * An fd on the namespace, which is proven to be the one with that cookie; -ESTALE if what stands
  * there now is another one.

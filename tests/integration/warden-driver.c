@@ -283,9 +283,9 @@ show_netns(const struct msg *m)
 	const struct w_netns *b = (const void *)m->body;
 
 	printf(",\"cookie\":%" PRIu64 ",\"ino\":%" PRIu64 ",\"flags\":%u,\"pid\":%d,\"seen\":%.6f"
-	       ",\"closed\":%.6f,\"opened\":%.6f",
+	       ",\"closed\":%.6f,\"opened\":%.6f,\"began\":%.6f",
 	    b->cookie, b->ino, b->flags, b->pid, (double)b->seen_ns / 1e9,
-	    (double)b->closed_ns / 1e9, (double)b->opened_ns / 1e9);
+	    (double)b->closed_ns / 1e9, (double)b->opened_ns / 1e9, (double)b->began_ns / 1e9);
 	out_text("name", b->basename, sizeof(b->basename));
 	out_text("container", b->container_id, sizeof(b->container_id));
 }

@@ -383,6 +383,76 @@ set_names_are_those_of_the_table(void **state)
 	}
 }
 
+/* The family that a sample belongs to, if its suffix suits the type. */
+static bool
+suits(const char *sample, const char *name, const char *type)
+{
+	static const struct {
+		const char *type, *suffixes[4];
+	} types[] = {
+		{ "info", { "_info" } },
+		{ "gauge", { "" } },
+		{ "counter", { "_total" } },
+		{ "histogram", { "_bucket", "_count", "_sum" } },
+	};
+	size_t len = strlen(name);
+
+	for (size_t t = 0; t < ARRAY_SIZE(types); t++)
+		for (size_t k = 0; k < 4 && types[t].suffixes[k] != NULL; k++)
+			if (strcmp(type, types[t].type) == 0 && strncmp(sample, name, len) == 0 &&
+			    strcmp(sample + len, types[t].suffixes[k]) == 0)
+				return true;
+	return false;
+}
+
+static void
+metrics_are_openmetrics(void **state)
+{
+	struct fixture *f = *state;
+	char name[128] = "", type[32] = "", seen[8192] = "", sample[128], labels[256];
+	char *text, *line, *rest;
+	bool ended = false;
+	size_t len;
+	double value;
+
+	ctl_add_edge(f->c, "web", "api", 80);
+	ctl_instance(f->c, 5, "evil\"\n} 1", "10.0.0.5");
+	f->c->metrics.starts[START_GATED] = 3;
+	histogram_add(&f->c->metrics.apply, 7 * NSEC_PER_MSEC);
+	histogram_add(&f->c->metrics.apply, 90 * NSEC_PER_SEC);
+	request(f, API_VIEWER, "GET", "/metrics", "");
+	assert_int_equal(f->status, 200);
+	assert_non_null(strstr(f->answer, "Content-Type: " METRICS_TYPE "\r\n"));
+	assert_null(strstr(f->answer, "evil"));
+	assert_non_null(strstr(f->answer, "\nnanoseg_edges{state=\"pending\"} 1\n"));
+	assert_non_null(strstr(f->answer, "\nnanoseg_starts_total{kind=\"gated\"} 3\n"));
+	assert_non_null(strstr(f->answer, "_apply_seconds_bucket{le=\"0.005\"} 0\n"));
+	assert_non_null(strstr(f->answer, "_apply_seconds_bucket{le=\"0.01\"} 1\n"));
+	assert_non_null(strstr(f->answer, "_apply_seconds_bucket{le=\"5.0\"} 1\n"));
+	assert_non_null(strstr(f->answer, "_apply_seconds_bucket{le=\"+Inf\"} 2\n"));
+	assert_non_null(strstr(f->answer, "_apply_seconds_sum 90.007000000\n"));
+	text = strstr(f->answer, "\r\n\r\n") + 4;
+	for (line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+		assert_false(ended);
+		ended = strcmp(line, "# EOF") == 0;
+		if (sscanf(line, "# TYPE %127s %31s", name, type) == 2) {
+			/* A family comes once. */
+			snprintf(sample, sizeof(sample), "<%s>", name);
+			assert_null(strstr(seen, sample));
+			len = strlen(seen);
+			snprintf(seen + len, sizeof(seen) - len, "%s", sample);
+		}
+		if (line[0] == '#')
+			continue;
+		if (sscanf(line, "%127[a-z_]{%255[^}]} %lf", sample, labels, &value) != 3 &&
+		    sscanf(line, "%127[a-z_] %lf", sample, &value) != 2)
+			fail_msg("%s", line);
+		if (!suits(sample, name, type))
+			fail_msg("%s in the family %s %s", line, name, type);
+	}
+	assert_true(ended);
+}
+
 int
 main(void)
 {
@@ -396,6 +466,7 @@ main(void)
 		API_TEST(explain_names_the_set_that_decides),
 		API_TEST(hostile_names_are_json_all_the_same),
 		cmocka_unit_test(set_names_are_those_of_the_table),
+		API_TEST(metrics_are_openmetrics),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

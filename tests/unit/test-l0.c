@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -85,12 +86,54 @@ reads_no_byte_past_the_end(void **state)
 	}
 }
 
+static void
+tells_a_runtimes_process_and_its_age(void **state)
+{
+	static const char rest[] = " S 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 6 7";
+	static const struct {
+		const char *text;
+		bool good, runtime;
+	} stats[] = {
+		{ "7 (runc:[2:INIT])", true, true },
+		{ "7 (runc:[1:CHILD])", true, true },
+		{ "7 (crun)", true, true },
+		{ "7 (runc)", true, false },
+		{ "7 (first)", true, false },
+		{ "7 (a) R (runc:[2:INIT])", true, false },
+		{ "7 (x) 1 2)", true, false },
+		{ "7 ()", true, false },
+		{ "7 first", false, false },
+		{ "", false, false },
+		{ ")(", false, false },
+	};
+	char text[256];
+
+	for (size_t i = 0; i < sizeof(stats) / sizeof(stats[0]); i++) {
+		uint64_t ticks = 0;
+		bool runtime = false;
+
+		snprintf(text, sizeof(text), "%s%s", stats[i].text, rest);
+		if (l0_parse_stat(text, &runtime, &ticks) != stats[i].good ||
+		    runtime != stats[i].runtime || ticks != (stats[i].good ? 12345 : 0))
+			fail_msg("%s", text);
+	}
+	for (size_t n = 0; n < strlen(text); n++) {
+		uint64_t ticks;
+		bool runtime;
+
+		snprintf(text, sizeof(text), "7 (first)%s", rest);
+		text[n] = '\0';
+		l0_parse_stat(text, &runtime, &ticks);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_the_container_of_a_cgroup),
 		cmocka_unit_test(reads_no_byte_past_the_end),
+		cmocka_unit_test(tells_a_runtimes_process_and_its_age),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
