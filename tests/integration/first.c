@@ -1,31 +1,64 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A container's program that sends in its first instructions: a datagram and a connection attempt.
+ * A container's only program, static. What it sends, it sends in its first instructions.
  *
- *   first send ADDR PORT [SECONDS]     both, once, then it stays for a while
- *   first connect ADDR PORT TRIES      connects until it is answered, 100 ms a try
+ *   first send ADDR PORT [SECONDS [FILE]]  a datagram and a connection attempt to PORT, and a frame
+ *                                          with a datagram to PORT + 1 past the rules of the
+ *                                          namespace; then it stays for a while
+ *   first connect ADDR PORT TRIES          connects until it is answered, 100 ms a try
+ *   first serve PORT FILE                  listens, and answers each connection with a byte
+ *   first load TARGET PORT FILE            connects again and again to the address in the file
+ * TARGET
  *
- * Prints when it began (CLOCK_MONOTONIC, ms), and for connect how long it took and the tries.
+ * send and connect print when they began (CLOCK_MONOTONIC, ms), and connect how long it took and
+ * the tries. FILE gets lines "WHAT NETNS TIME TOOK", times in ms, TIME by CLOCK_REALTIME: "began",
+ * "listening", and of each connection of load "ok" or the error's number.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define TRY_MS 100
+#define LOAD_PAUSE_US 20000
+#define DEVICE "eth0"
 
 static double
-now_ms(void)
+now_ms(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
+}
+
+static void
+say(const char *file, const char *what, double at, double took)
+{
+	int fd = open(file, O_WRONLY | O_APPEND | O_CLOEXEC);
+	struct stat st = { .st_ino = 0 };
+	char line[128];
+	int n;
+
+	stat("/proc/self/ns/net", &st);
+	n = snprintf(
+	    line, sizeof(line), "%s %lu %.3f %.3f\n", what, (unsigned long)st.st_ino, at, took);
+	if (fd < 0 || write(fd, line, (size_t)n) != n)
+		exit(3);
+	close(fd);
 }
 
 /* A socket on its way; 0 if it is open within the time. */
@@ -47,37 +80,158 @@ try_connect(const struct sockaddr_in *to, int wait_ms)
 	return error;
 }
 
-int
-main(int argc, char **argv)
+static uint16_t
+ip_sum(const void *data, size_t len)
 {
-	double began = now_ms();
-	struct sockaddr_in to = { .sin_family = AF_INET };
-	int s, tries = 0, max;
+	const uint8_t *p = data;
+	uint32_t sum = 0;
 
-	if (argc < 4 || inet_pton(AF_INET, argv[2], &to.sin_addr) != 1)
-		return 2;
-	to.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
-	max = argc > 4 ? (int)strtoul(argv[4], NULL, 10) : 1;
-	if (strcmp(argv[1], "send") == 0) {
-		s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-		sendto(s, "first", 5, 0, (const struct sockaddr *)&to, sizeof(to));
-		try_connect(&to, 1);
-		printf("began %.3f\n", began);
-		fflush(stdout);
-		sleep(argc > 4 ? (unsigned)max : 0);
-		return 0;
-	}
-	while (++tries <= max) {
-		double start = now_ms();
-		int error = try_connect(&to, TRY_MS);
+	for (size_t i = 0; i + 1 < len; i += 2)
+		sum += (uint32_t)p[i] << 8 | p[i + 1];
+	while (sum >> 16 != 0)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return htons((uint16_t)~sum);
+}
 
-		if (error == 0) {
-			printf("began %.3f open %.3f tries %d\n", began, now_ms() - began, tries);
+/* To everyone on the link: nobody has to be asked for an address before. */
+static void
+send_frame(const struct sockaddr_in *to)
+{
+	struct sockaddr_ll ll = { .sll_family = AF_PACKET,
+		.sll_protocol = htons(ETH_P_IP),
+		.sll_halen = ETH_ALEN,
+		.sll_addr = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
+	struct {
+		struct iphdr ip;
+		struct udphdr udp;
+		char data[8];
+	} f = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP },
+		.data = "frame" };
+	int s = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq req = { .ifr_name = DEVICE };
+
+	if (s < 0 || ioctl(s, SIOCGIFADDR, &req) < 0)
+		return;
+	memcpy(&f.ip.saddr, &((struct sockaddr_in *)&req.ifr_addr)->sin_addr, sizeof(f.ip.saddr));
+	f.ip.daddr = to->sin_addr.s_addr;
+	f.ip.tot_len = htons(sizeof(f));
+	f.ip.check = ip_sum(&f.ip, sizeof(f.ip));
+	f.udp.source = htons(4000);
+	f.udp.dest = htons((uint16_t)(ntohs(to->sin_port) + 1));
+	f.udp.len = htons(sizeof(f) - sizeof(f.ip));
+	ll.sll_ifindex = (int)if_nametoindex(DEVICE);
+	sendto(s, &f, sizeof(f), 0, (const struct sockaddr *)&ll, sizeof(ll));
+	close(s);
+}
+
+static int
+run_send(const struct sockaddr_in *to, unsigned seconds, const char *file)
+{
+	double began = now_ms(CLOCK_MONOTONIC), real = now_ms(CLOCK_REALTIME);
+	int u = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	sendto(u, "first", 5, 0, (const struct sockaddr *)to, sizeof(*to));
+	connect(s, (const struct sockaddr *)to, sizeof(*to));
+	send_frame(to);
+	if (file != NULL)
+		say(file, "began", real, 0);
+	printf("began %.3f\n", began);
+	fflush(stdout);
+	/* What waits for a link address goes with the namespace. */
+	usleep(1000);
+	sleep(seconds);
+	return 0;
+}
+
+static int
+run_connect(const struct sockaddr_in *to, int max)
+{
+	double began = now_ms(CLOCK_MONOTONIC);
+
+	for (int tries = 1; tries <= max; tries++) {
+		double start = now_ms(CLOCK_MONOTONIC), took;
+
+		if (try_connect(to, TRY_MS) == 0) {
+			printf("began %.3f open %.3f tries %d\n", began,
+			    now_ms(CLOCK_MONOTONIC) - began, tries);
 			return 0;
 		}
-		if (now_ms() - start < TRY_MS)
-			usleep((useconds_t)((TRY_MS - (now_ms() - start)) * 1000));
+		took = now_ms(CLOCK_MONOTONIC) - start;
+		if (took < TRY_MS)
+			usleep((useconds_t)((TRY_MS - took) * 1000));
 	}
 	printf("began %.3f failed\n", began);
 	return 1;
+}
+
+static int
+run_serve(const struct sockaddr_in *at, const char *file)
+{
+	int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(s, (const struct sockaddr *)at, sizeof(*at)) < 0 || listen(s, 128) < 0)
+		return 1;
+	say(file, "listening", now_ms(CLOCK_REALTIME), 0);
+	for (;;) {
+		int c = accept4(s, NULL, NULL, SOCK_CLOEXEC);
+
+		if (c >= 0 && write(c, "x", 1) == 1)
+			close(c);
+	}
+}
+
+/* One connection as a client of a library makes it: the kernel sends its SYN again. */
+static void
+load_once(const char *target, uint16_t port, const char *file)
+{
+	double start = now_ms(CLOCK_REALTIME);
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct timeval limit = { .tv_sec = 8 };
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), error = 0;
+	char text[INET_ADDRSTRLEN + 1] = "", byte, what[16] = "ok";
+	FILE *f = fopen(target, "re");
+
+	if (f == NULL || fscanf(f, "%16s", text) != 1 ||
+	    inet_pton(AF_INET, text, &to.sin_addr) != 1)
+		exit(4);
+	fclose(f);
+	setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (connect(s, (const struct sockaddr *)&to, sizeof(to)) < 0 || read(s, &byte, 1) != 1)
+		error = errno;
+	close(s);
+	if (error != 0)
+		snprintf(what, sizeof(what), "%d", error);
+	say(file, what, start, now_ms(CLOCK_REALTIME) - start);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET };
+
+	if (argc == 1) {
+		sleep(600);
+		return 0;
+	}
+	if (argc < 4)
+		return 2;
+	if (strcmp(argv[1], "serve") == 0) {
+		to.sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10));
+		return run_serve(&to, argv[3]);
+	}
+	if (strcmp(argv[1], "load") == 0 && argc > 4)
+		for (;;) {
+			load_once(argv[2], (uint16_t)strtoul(argv[3], NULL, 10), argv[4]);
+			usleep(LOAD_PAUSE_US);
+		}
+	if (inet_pton(AF_INET, argv[2], &to.sin_addr) != 1)
+		return 2;
+	to.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
+	if (strcmp(argv[1], "send") == 0)
+		return run_send(&to, argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0,
+		    argc > 5 ? argv[5] : NULL);
+	return run_connect(&to, argc > 4 ? (int)strtoul(argv[4], NULL, 10) : 1);
 }
