@@ -193,6 +193,7 @@ report_status(const struct call *k, long status, const char *file)
 	const char *message = json_string_value(json_object_get(e, "message"));
 	json_int_t line = json_integer_value(json_object_get(e, "line"));
 	json_int_t column = json_integer_value(json_object_get(e, "column"));
+	bool refused;
 
 	if (message == NULL)
 		cli_error("the daemon answered with HTTP status %ld", status);
@@ -200,8 +201,9 @@ report_status(const struct call *k, long status, const char *file)
 		cli_error("%s:%lld:%lld: %s", file, (long long)line, (long long)column, message);
 	else
 		cli_error("%s", message);
+	refused = json_is_true(json_object_get(e, "refused"));
 	json_decref(answer);
-	return exit_of_status(status);
+	return refused ? CLI_UNREACHABLE : exit_of_status(status);
 }
 
 static int

@@ -228,6 +228,38 @@ head_line(const json_t *status, FILE *f)
 	fputs("\n", f);
 }
 
+/* One that never answered may not be there at all, unless it is the only one. */
+static void
+engine_line(const json_t *engine, bool main, FILE *f)
+{
+	_cleanup_free_ char *name = text_safe(show_text(engine, "name", "?"));
+	_cleanup_free_ char *why = text_safe(show_text(engine, "why", ""));
+	_cleanup_free_ char *since = text_safe(show_text(engine, "since", "its start"));
+	bool away = json_is_false(show_in(engine, "reachable"));
+
+	if (name == NULL || why == NULL || since == NULL || why[0] == '\0')
+		return;
+	if (away && (main || show_int(engine, "errors", 0) > 0))
+		fprintf(f, "engine %s: not reachable since %s: %s\n", name, since, why);
+	else if (!away)
+		fprintf(f, "engine %s: %s\n", name, why);
+}
+
+/* What keeps it from knowing or enforcing all. */
+static void
+trouble_lines(const json_t *status, FILE *f)
+{
+	const json_t *main = show_in(status, "engine"), *engine;
+	size_t i;
+
+	if (json_is_true(show_in(status, "held")))
+		fputs("the store is empty, but workloads were enforced: the rules in the kernel "
+		      "stand until a policy is applied or a mode is set\n",
+		    f);
+	json_array_foreach(show_in(status, "engines"), i, engine)
+	    engine_line(engine, json_equal(engine, main), f);
+}
+
 static void
 losses_line(const json_t *status, FILE *f)
 {
@@ -263,6 +295,7 @@ draw(const struct cli *cli, const json_t *status, FILE *f, void *arg)
 	if (r < 0)
 		return r;
 	head_line(status, f);
+	trouble_lines(status, f);
 	losses_line(status, f);
 	if (json_array_size(workloads) == 0) {
 		fputs("no workload yet\n", f);

@@ -67,7 +67,7 @@ api_arg(const struct api_request *q, const char *name)
 void
 api_fail(struct api_reply *r, unsigned status, const struct diag *d, const char *fmt, ...)
 {
-	char msg[512];
+	char msg[1024];
 	json_t *e = json_object();
 	va_list ap;
 
@@ -365,7 +365,10 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 	q.body = u->body != NULL ? u->body : "";
 	q.body_len = u->len;
 	info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-	if (u->too_large)
+	if (a->c->refusal[0] != '\0') {
+		api_fail(&r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "%s", a->c->refusal);
+		json_object_set_new(json_object_get(r.json, "error"), "refused", json_true());
+	} else if (u->too_large)
 		api_fail(&r, MHD_HTTP_CONTENT_TOO_LARGE, NULL, "the body is over %u bytes",
 		    API_MAX_BODY);
 	else if (info == NULL || identify_peer(a, info->connect_fd, &q) < 0)

@@ -336,8 +336,9 @@ json_engine(const struct engine_state *e)
 {
 	if (e == NULL)
 		return json_null();
-	return json_pack("{s:o, s:b, s:o, s:i}", "name", json_text(e->d.engine), "reachable",
-	    e->d.reachable != 0, "why", json_text(e->d.why), "errors", (int)e->d.errors);
+	return json_pack("{s:o, s:b, s:o, s:i, s:o}", "name", json_text(e->d.engine), "reachable",
+	    e->d.reachable != 0, "why", json_text(e->d.why), "errors", (int)e->d.errors, "since",
+	    json_time(e->since_ns));
 }
 
 static json_t *
@@ -365,6 +366,7 @@ json_status(struct controller *c)
 			json_array_append_new(list, json_workload(c, w, &k[w->peer]));
 	o = json_pack("{s:s, s:o, s:I, s:o}", "version", PACKAGE_VERSION, "workloads", list,
 	    "revision", (json_int_t)c->revision, "startedAt", json_time(c->started_ns));
+	json_object_set_new(o, "held", json_boolean(c->held));
 	json_object_set_new(o, "promote", json_string(promote_name(c->config->promote)));
 	json_object_set_new(o, "observationPeriodSeconds",
 	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));

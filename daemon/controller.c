@@ -201,6 +201,8 @@ on_engine(struct controller *c, struct msg *m)
 		return;
 	if (i == c->n_engines)
 		c->n_engines++;
+	if (c->engines[i].since_ns == 0 || c->engines[i].d.reachable != d.reachable)
+		c->engines[i].since_ns = now_real();
 	c->engines[i].d = d;
 	if (m->h.type == MSG_D_SYNCED)
 		c->engines[i].synced = true;
@@ -346,7 +348,6 @@ make_tables(struct controller *c)
 static int
 make_events(struct controller *c)
 {
-	const struct timeval second = { .tv_sec = 1 };
 	struct event_base *base = c->loop.base;
 
 	c->ev_drain = evtimer_new(base, observe_drain_cb, c);
@@ -354,7 +355,7 @@ make_events(struct controller *c)
 	c->ev_second = event_new(base, -1, EV_PERSIST, on_second, c);
 	if (c->ev_drain == NULL || c->ev_reconcile == NULL || c->ev_second == NULL)
 		return -ENOMEM;
-	return evtimer_add(c->ev_second, &second) < 0 ? -ENOMEM : 0;
+	return 0;
 }
 
 #define CONFIG_INVALID 2 /* the exit code of wrong usage */
@@ -414,10 +415,50 @@ parse_args(struct controller *c, int argc, char **argv, enum task *ret_task)
 }
 
 static void
-start(struct controller *c)
+start_loop(struct controller *c)
 {
 	struct diag d = { 0 };
 	int r;
+
+	if ((r = role_loop_init(&c->loop, ROLE_CONTROLLER)) < 0 || (r = make_events(c)) < 0)
+		refuse("event loop", &d, r, EXIT_FAILURE);
+	if ((r = api_new(c, &c->api)) < 0)
+		refuse("API", &d, r, EXIT_FAILURE);
+	c->loop.arg = c;
+	c->loop.on_listen = on_listen;
+}
+
+static void
+start_work(struct controller *c)
+{
+	const struct timeval second = { .tv_sec = 1 };
+	struct diag d = { 0 };
+	int r;
+
+	if ((r = audit_open(c->state_dir, &c->audit)) < 0)
+		refuse("audit log", &d, r, EXIT_FAILURE);
+	record_start(c);
+	c->held = gate_is_held(c);
+	if (c->held)
+		log_error("the store is empty, but workloads were enforced: the rules in the "
+			  "kernel stand and new containers are closed, until a policy is applied "
+			  "or a mode is set; %s/policy.json is the last policy",
+		    c->state_dir);
+	if ((r = gate_new(c)) < 0)
+		refuse("gate", &d, r, EXIT_FAILURE);
+	if (evtimer_add(c->ev_second, &second) < 0)
+		refuse("event loop", &d, -ENOMEM, EXIT_FAILURE);
+	c->loop.on_msg = on_msg;
+	c->loop.on_peer = on_peer;
+	c->loop.on_peer_gone = on_peer_gone;
+	c->loop.on_stop = on_stop;
+}
+
+static void
+start(struct controller *c)
+{
+	struct diag d = { 0 };
+	int r, usable;
 
 	c->workloads_tail = &c->workloads;
 	c->started_ns = now_real();
@@ -425,24 +466,15 @@ start(struct controller *c)
 		refuse("random numbers", &d, -EIO, EXIT_FAILURE);
 	if ((r = make_tables(c)) < 0)
 		refuse("tables", &d, r, EXIT_FAILURE);
-	if ((r = store_open(c->state_dir, &d, &c->store)) < 0 || (r = segment_load(c, &d)) < 0)
-		refuse(
-		    "the store is not usable, the rules in the kernel stand", &d, r, EXIT_FAILURE);
-	if ((r = audit_open(c->state_dir, &c->audit)) < 0)
-		refuse("audit log", &d, r, EXIT_FAILURE);
-	record_start(c);
-	if ((r = role_loop_init(&c->loop, ROLE_CONTROLLER)) < 0 || (r = make_events(c)) < 0)
+	usable = store_open(c->state_dir, &d, &c->store);
+	if (usable == 0)
+		usable = segment_load(c, &d);
+	start_loop(c);
+	c->loop.unready = usable < 0;
+	if (usable == 0)
+		start_work(c);
+	else if ((r = refusal_begin(c, &d, usable)) < 0)
 		refuse("event loop", &d, r, EXIT_FAILURE);
-	if ((r = gate_new(c)) < 0)
-		refuse("gate", &d, r, EXIT_FAILURE);
-	if ((r = api_new(c, &c->api)) < 0)
-		refuse("API", &d, r, EXIT_FAILURE);
-	c->loop.arg = c;
-	c->loop.on_msg = on_msg;
-	c->loop.on_peer = on_peer;
-	c->loop.on_peer_gone = on_peer_gone;
-	c->loop.on_listen = on_listen;
-	c->loop.on_stop = on_stop;
 }
 
 /* For nanosegd --cleanup, which started us. */

@@ -22,6 +22,7 @@
  *   promote.c      automatic segmentation by the clock
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
+ *   refusal.c      a store that cannot be used
  *   audit*.c       the audit log
  *   api*.c         HTTP
  */
@@ -178,6 +179,7 @@ struct workload {
 
 struct engine_state {
 	struct d_engine d;
+	uint64_t since_ns; /* CLOCK_REALTIME: that it is reachable, or not */
 	bool synced;
 };
 
@@ -219,6 +221,12 @@ struct controller {
 	uint64_t seed; /* of every hash over outside input */
 
 	struct store *store;
+	char refusal[1024]; /* why nothing is done but to answer with this, or "" */
+	/*
+	 * The store is empty, but the marker says that there was a policy and something enforced:
+	 * what stands in the kernel stays until a person has decided.
+	 */
+	bool held;
 	struct audit *audit;
 	struct api *api;
 	struct gate *gate;
@@ -546,13 +554,20 @@ int gate_new(struct controller *c); /* after segment_load() */
 void gate_check(struct controller *c);
 void gate_tick(struct controller *c); /* once a second */
 void gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq);
-/* Some workload that this daemon governs is enforced. */
+/* There is a marker of an earlier life, but nothing that says what it stood for. */
+bool gate_is_held(const struct controller *c);
+/* Some workload that this daemon governs is enforced, or was and nobody knows which. */
 bool gate_enforces(const struct controller *c);
 /* Writes or removes STATE/enforced, durably; logged. */
 int gate_mark(struct controller *c, bool there);
 
 /* promote.c */
 void promote_tick(struct controller *c);
+
+/* refusal.c: says why once and ends the loop when it is worth another start. */
+int refusal_begin(struct controller *c, const struct diag *d, int error);
+/* A copy of the revision as STATE/policy.json, to be applied when the store is lost. */
+void refusal_keep_policy(const struct controller *c, const char *text);
 
 /* store.c */
 int store_open(const char *dir, struct diag *d, struct store **ret);

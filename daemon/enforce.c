@@ -131,6 +131,9 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 
 	if (i->attach != ATTACH_DONE || instance_is_quarantined(i))
 		return;
+	/* What the rules that stand are for is not known: neither loosened nor replaced. */
+	if (i->ctl->held && (i->attached.adopted || i->ns.closed_ns != 0))
+		return;
 	if (i->apply_seq != 0)
 		return; /* an answer is due: reconciliation follows it */
 	if (hostguard_update(i))

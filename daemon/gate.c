@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define RETRY_MS 20
 #define LOOK_EVERY_NS (50 * NSEC_PER_MSEC)
@@ -57,8 +58,19 @@ struct gate {
 };
 
 bool
+gate_is_held(const struct controller *c)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/" MARKER, c->state_dir);
+	return c->revision == 0 && access(path, F_OK) == 0;
+}
+
+bool
 gate_enforces(const struct controller *c)
 {
+	if (c->held)
+		return true;
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->mode == MODE_ENFORCE && workload_selected(c, w->name))
 			return true;
@@ -233,6 +245,10 @@ check_one(struct gate_wait *g, uint64_t now)
 
 	if (!gate_enforces(c)) {
 		decide(g, GATE_START, "nothing is enforced");
+		return;
+	}
+	if (c->held) {
+		decide(g, GATE_REFUSE, "the store is empty: apply a policy or set a mode first");
 		return;
 	}
 	known = identify(g, i, &w);

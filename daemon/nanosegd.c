@@ -26,7 +26,7 @@
 #define START_MS 15000
 #define MAX_OPEN_FILES 262144
 
-enum action { RUN, CHECK, CLEANUP };
+enum action { RUN, CHECK, CLEANUP, SET_ASIDE };
 
 struct options {
 	enum action action;
@@ -56,6 +56,7 @@ static const char help[] =
     "  --check               check the configuration and end\n"
     "  --cleanup             remove what the instance of --state-dir made, and end\n"
     "  --all                 with --cleanup: what any instance made\n"
+    "  --set-aside-store     rename a store that cannot be used, and end\n"
     "  --version, --help\n";
 
 static void
@@ -94,6 +95,7 @@ options_parse(int argc, char **argv, struct options *o)
 		{ "check", no_argument, NULL, 'C' },
 		{ "cleanup", no_argument, NULL, 'X' },
 		{ "all", no_argument, NULL, 'a' },
+		{ "set-aside-store", no_argument, NULL, 'S' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -135,6 +137,9 @@ options_parse(int argc, char **argv, struct options *o)
 			break;
 		case 'a':
 			o->all = true;
+			break;
+		case 'S':
+			o->action = SET_ASIDE;
 			break;
 		case 'V':
 			printf("nanosegd %s\n", PACKAGE_VERSION);
@@ -367,6 +372,19 @@ make_places(const struct options *o, struct held *h, struct sup_config *cfg)
 	return place_listen(h->socket, SOCK_STREAM, cfg->ids.socket_gid, 0660, &cfg->listen_fd);
 }
 
+static int
+run_set_aside(struct held *h)
+{
+	h->state_fd = open(h->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (h->state_fd < 0) {
+		log_error("cannot open the state folder %s: %s", h->state_dir, strerror(errno));
+		return 1;
+	}
+	if (place_lock(h->state_fd, h->state_dir, &h->lock_fd) < 0)
+		return 1;
+	return place_set_aside_store(h->state_fd, h->state_dir) < 0 ? 1 : 0;
+}
+
 /* Each watched namespace is several fds in several roles. */
 static void
 raise_file_limit(void)
@@ -510,7 +528,8 @@ main(int argc, char **argv)
 		close(fd);
 	umask(022);
 	resolve_paths(&o, &h);
-	if (o.config_given && o.action != CLEANUP && access(h.config, F_OK) < 0) {
+	if (o.config_given && (o.action == RUN || o.action == CHECK) &&
+	    access(h.config, F_OK) < 0) {
 		log_error("%s: %s", h.config, strerror(errno));
 		return 2;
 	}
@@ -528,6 +547,8 @@ main(int argc, char **argv)
 	cfg.docker_socket = o.docker_socket;
 	cfg.podman_socket = o.podman_socket;
 	cfg.role_dir = h.role_dir;
+	if (o.action == SET_ASIDE)
+		return run_set_aside(&h);
 	if (o.action == CLEANUP)
 		return run_cleanup(&o, &h, &cfg);
 	return run(&o, &h, &cfg);

@@ -402,6 +402,39 @@ place_listen(const char *path, int type, gid_t gid, mode_t mode, int *ret_fd)
 }
 
 int
+place_set_aside_store(int state_fd, const char *state_dir)
+{
+	/* The file last: without it, but with its log, a start would refuse again. */
+	static const char *const names[] = { "nanoseg.db-wal", "nanoseg.db-journal", "nanoseg.db" };
+	char stamp[32], to[96];
+	time_t now = time(NULL);
+	struct tm tm;
+	bool any = false;
+
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(to, sizeof(to), "%s.aside-%s", names[i], stamp);
+		if (renameat2(state_fd, names[i], state_fd, to, RENAME_NOREPLACE) == 0) {
+			log_info("%s/%s is now %s", state_dir, names[i], to);
+			any = true;
+		} else if (errno != ENOENT) {
+			log_error(
+			    "cannot set %s/%s aside: %s", state_dir, names[i], strerror(errno));
+			return -errno;
+		}
+	}
+	if (!any) {
+		log_error("%s has no store", state_dir);
+		return -ENOENT;
+	}
+	log_info(
+	    "the next start begins with an empty store; rules of enforced workloads stand in "
+	    "the kernel until 'nanoseg policy apply %s/policy.json', another policy, or a mode",
+	    state_dir);
+	return fsync(state_fd) < 0 ? -errno : 0;
+}
+
+int
 place_write_pid(const char *path, pid_t pid)
 {
 	_cleanup_close_ int fd = -1;

@@ -47,6 +47,11 @@ int place_open_log(int state_fd, const char *name, int *ret_fd);
 int place_listen(const char *path, int type, gid_t gid, mode_t mode, int *ret_fd);
 /* A connected socket, or -errno; nothing logged. */
 int place_connect(const char *path, int type, int *ret_fd);
+/*
+ * Renames the store's files, so that the next start makes an empty one. -ENOENT without one; every
+ * outcome is logged.
+ */
+int place_set_aside_store(int state_fd, const char *state_dir);
 /* Writes pid to path. */
 int place_write_pid(const char *path, pid_t pid);
 

@@ -188,7 +188,7 @@ role_loop_run(struct role_loop *l)
 {
 	int i, r;
 
-	r = chan_send(l->control, MSG_SUP_READY, 0, NULL, 0, NULL, 0);
+	r = l->unready ? 0 : chan_send(l->control, MSG_SUP_READY, 0, NULL, 0, NULL, 0);
 	if (r < 0 && r != -ENOTCONN)
 		log_warn("cannot tell the supervisor that we run: %s", strerror(-r));
 	if (!l->stopped && event_base_dispatch(l->base) < 0)

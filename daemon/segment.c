@@ -95,6 +95,7 @@ commit_revision(
 		return r;
 	}
 	memcpy(c->policy_digest, digest, sizeof(digest));
+	refusal_keep_policy(c, text);
 	return 0;
 }
 
@@ -136,6 +137,7 @@ finish_change(struct controller *c, const struct change *ch, struct diag *d)
 	edge_table_drop_aliases(c->edges);
 	policy_free(c->policy);
 	c->policy = steal_ptr(p);
+	c->held = false;
 	log_info(
 	    "revision %llu: %s by %s", (unsigned long long)c->revision, ch->action, ch->who->name);
 	gate_tick(c);

@@ -217,8 +217,9 @@ make_store(const char *dir, const char *path)
 static int
 check_file(struct store *s, const char *path, int *ret_version, struct diag *d)
 {
-	static const char kept[] = "it is left as it is: restore it from a backup, or move it and "
-				   "its -wal file away to start with nothing";
+	static const char kept[] =
+	    "it is left as it is: put a backup in its place, or stop nanosegd, run "
+	    "'nanosegd --set-aside-store' with its other options and start it again";
 	int version = 0, r;
 
 	/* Exclusive before the first access: no file of shared memory, and nobody else writes. */

@@ -4,6 +4,7 @@
 store that cannot be trusted is refused while the rules stand."""
 import difflib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nslab import Lab, Tap, alive, run, table_text, wait
+from nslab import BUILD, Lab, Tap, alive, run, table_text, wait
 
 t = Tap()
 lab = Lab()
@@ -222,19 +223,29 @@ def refused(name, spoil, pattern):
     before = open(path, "rb").read()
     d.start(wait_for=False)
     t.ok(d.says(pattern, 5), "%s: refused with a sentence" % name, d.text()[-1500:])
-    time.sleep(0.5)
-    t.ok(not d.ready(), "%s: the API does not answer" % name)
+    status, answer = wait(lambda: api.call("GET", "/v1/status"), 5)
+    cli = run(BUILD + "/cli/nanoseg", "--socket", d.sock, "status", check=False)
+    t.ok(status == 503 and answer["error"]["refused"] and re.search(pattern, cli.err) and cli.returncode == 4,
+         "%s: whoever asks is told so, exit status 4" % name, status, answer, cli.err, cli.returncode)
+    time.sleep(2.5)
+    t.ok(len(re.findall(pattern, d.text())) == 1 and "starting it again" not in d.text() and
+         "all roles run" not in d.text(), "%s: it is said once, and that all runs is not claimed" % name,
+         d.text()[-1500:])
     t.ok(open(path, "rb").read() == before, "%s: the file is left as it is" % name)
     now = table_text(b, d.table())
     tried = a.tcp(b.v4, 8000), a.tcp(b.v4, 8001)
     t.ok(now == rules and tried[0] == "open" and tried[1] != "open",
          "%s: the rules in the kernel stand" % name, tried, *difflib.unified_diff(
              rules.splitlines(), now.splitlines(), lineterm=""))
+    st = os.stat(d.state)
+    shutil.copy(good + "/nanoseg.db", path + ".good")
+    os.chown(path + ".good", st.st_uid, st.st_gid)
+    os.rename(path + ".good", path)
+    began = time.monotonic()
+    t.ok(wait(lambda: d.ready() and ready_again(), 8), "%s: a backup in its place is taken by itself" % name, d.text()[-1500:])
+    t.note("in %.1f s" % (time.monotonic() - began))
     d.stop()
     t.ok(d.p.poll() is not None and not d.roles(), "%s: it can be stopped" % name)
-    shutil.copy(good + "/nanoseg.db", path)
-    st = os.stat(d.state)
-    os.chown(path, st.st_uid, st.st_gid)
 
 
 def newer(path):

@@ -453,7 +453,7 @@ class Daemon:
     def ready(self):
         try:
             return self.api.get("/v1/status") is not None
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException, RuntimeError):
             return False
 
     def watched(self, name, n=1, seconds=6):
