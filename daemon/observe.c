@@ -548,7 +548,12 @@ observe_start(struct instance *i, struct msg *m)
 	/* Most answers are there already: take the addresses now, before the first event. */
 	if (rtnl_watch_read(i->addrs) > 0)
 		observe_addrs_changed(i, NULL, 0);
-	r = observe_dump(i);
+	/*
+	 * A dump walks the connections of the whole machine. One that had none after its events
+	 * were joined has nothing that its events do not tell.
+	 */
+	if (i->attached.ct_count != 0 || i->attached.ct_max == 0)
+		r = observe_dump(i);
 	if (!i->is_host)
 		observe_established(i, learn_socket, i);
 	return r;
