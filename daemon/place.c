@@ -407,13 +407,15 @@ place_set_aside_store(int state_fd, const char *state_dir)
 	/* The file last: without it, but with its log, a start would refuse again. */
 	static const char *const names[] = { "nanoseg.db-wal", "nanoseg.db-journal", "nanoseg.db" };
 	char stamp[32], to[96];
-	time_t now = time(NULL);
+	struct timespec now;
 	struct tm tm;
 	bool any = false;
 
-	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", gmtime_r(&now, &tm));
+	clock_gettime(CLOCK_REALTIME, &now);
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", gmtime_r(&now.tv_sec, &tm));
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		snprintf(to, sizeof(to), "%s.aside-%s", names[i], stamp);
+		snprintf(
+		    to, sizeof(to), "%s.aside-%s.%03ldZ", names[i], stamp, now.tv_nsec / 1000000);
 		if (renameat2(state_fd, names[i], state_fd, to, RENAME_NOREPLACE) == 0) {
 			log_info("%s/%s is now %s", state_dir, names[i], to);
 			any = true;

@@ -85,7 +85,7 @@ t.ok(s["revision"] == 0 and not s.get("held"), "with nothing enforced an empty s
 api.mode("enforce", B)
 wait(lambda: a.tcp(b.v4, 8001) != "open", 5)
 d.stop()
-set_aside()
+t.ok(set_aside().returncode == 0, "set aside again at once")
 d.start(expect=(A, B, C))
 held = api.get("/v1/status")["held"]
 tried = a.tcp(b.v4, 8001)
