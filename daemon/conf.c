@@ -156,6 +156,13 @@ set_groups(const struct reader *r, const struct slot *s, const struct setting *t
 	return 0;
 }
 
+static int
+set_identity(
+    const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	return identity_rules_read(r, s, field_of(c, t));
+}
+
 #define AT(field) offsetof(struct config, field)
 #define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
 #define SEC NSEC_PER_SEC
@@ -173,6 +180,7 @@ static const struct setting settings[] = {
 	{ "hostGuard", set_choice, AT(host_guard), NAMES(guard_names), .fallback = "auto" },
 	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
 	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },
+	{ "identity", set_identity, AT(identity), .fallback = "[]" },
 	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000" },
 	{ "eventBuffer", set_number, AT(event_buffer), 256u << 10, 1u << 30,
 	    .fallback = "33554432" },
@@ -187,6 +195,7 @@ config_free(struct config *c)
 		return;
 	names_free(c->reviewer_groups, c->n_reviewer_groups);
 	names_free(c->admin_groups, c->n_admin_groups);
+	identity_rules_done(&c->identity);
 	free(c);
 }
 

@@ -8,6 +8,7 @@
 #define NANOSEG_DAEMON_CONF_H
 
 #include "daemon/log.h"
+#include "rules/identity.h"
 #include "rules/policy.h"
 
 #define CONFIG_MAX_BYTES (256u << 10)
@@ -41,6 +42,7 @@ struct config {
 	bool close_named;			/* also close new namespaces in /run/netns */
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
 	size_t n_reviewer_groups, n_admin_groups;
+	struct identity_rules identity;
 	uint32_t max_edges;
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */

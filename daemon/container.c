@@ -229,7 +229,8 @@ is_shown_by_id(const struct container *k, const struct container *before)
 }
 
 static int
-container_read(struct container *k, const json_t *o, const struct container *before)
+container_read(struct container *k, const json_t *o, const struct container *before,
+    const struct identity_rules *rules)
 {
 	_cleanup_free_ struct label *labels = NULL, *image_labels = NULL;
 	const json_t *image = json_object_get(o, "imageLabels");
@@ -263,6 +264,7 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 	f.image_labels_known = json_is_object(image);
 	f.name_generated = json_is_true(json_object_get(o, "nameGenerated"));
 	workload_identify(&f, &k->identity);
+	identity_rules_apply(rules, &f, &k->identity);
 	k->runtime = f.runtime;
 	k->grade = grade_from_json(json_object_get(o, "grade"));
 	k->from_files = engine != NULL && strcmp(engine, "files") == 0;
@@ -302,7 +304,7 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 		goto out;
 	memcpy(k->id, id, 65);
 	slot = container_slot(c, id);
-	if (container_read(k, o, *slot) < 0)
+	if (container_read(k, o, *slot, &c->config->identity) < 0)
 		goto out;
 	if (*slot == NULL && c->n_containers >= CTL_MAX_CONTAINERS) {
 		log_warn("more than %d containers: one more is not identified", CTL_MAX_CONTAINERS);

@@ -251,6 +251,7 @@ instance_identify(struct instance *i)
 	if ((i->ns.flags & NETNS_F_NAMED) != 0 && i->ns.basename[0] != '\0' &&
 	    (!is_engine_file(&i->ns) || has_waited(i))) {
 		workload_identify(&plain, &id);
+		identity_rules_apply(&c->config->identity, &plain, &id);
 		instance_join_workload(i, id.name, id.project);
 	}
 }

@@ -65,12 +65,19 @@ fact_label(const struct container_facts *f, const char *key)
 	return value != NULL && *value != '\0' ? value : NULL;
 }
 
+const char *
+workload_own_label(const struct container_facts *f, const char *key)
+{
+	if (!f->image_labels_known || label_find(f->image_labels, f->n_image_labels, key) != NULL)
+		return NULL;
+	return fact_label(f, key);
+}
+
 /* Was the witness put there by whoever started the container, and not by the image? */
 static bool
 fact_witnessed(const struct container_facts *f, const char *witness)
 {
-	return f->image_labels_known && fact_label(f, witness) != NULL &&
-	       label_find(f->image_labels, f->n_image_labels, witness) == NULL;
+	return workload_own_label(f, witness) != NULL;
 }
 
 /* Length of the well-formed UTF-8 character at s, 0 if there is none. */
@@ -124,6 +131,12 @@ part_format(struct slice in, bool escape_slash, char *out, size_t max)
 	out[len] = '\0';
 }
 
+void
+workload_escape_part(const char *text, char *out, size_t max)
+{
+	part_format(slice_of(text), true, out, max);
+}
+
 static void
 name_single(struct workload_id *id, struct slice name)
 {
@@ -156,6 +169,7 @@ identify_compose(const struct container_facts *f, struct workload_id *id)
 		id->labels_refused = true;
 		return false;
 	}
+	id->kind = IDENTITY_COMPOSE;
 	id->one_off = oneoff != NULL && strcasecmp(oneoff, "true") == 0;
 	name_pair(id, slice_of(project), slice_of(service), id->one_off ? "/run" : "");
 	return true;
@@ -172,6 +186,7 @@ identify_swarm(const struct container_facts *f, struct workload_id *id)
 		id->labels_refused = true;
 		return false;
 	}
+	id->kind = IDENTITY_SWARM;
 	name_single(id, slice_of(service));
 	part_format(slice_of(service), false, id->service, sizeof(id->service) - 1);
 	return true;
@@ -262,6 +277,7 @@ identify_kube(const struct container_facts *f, struct workload_id *id)
 		id->labels_refused = true;
 		return false;
 	}
+	id->kind = IDENTITY_KUBE;
 	name_pair(id, slice_of(namespace),
 	    f->pod_labels_unknown ? kube_owner_by_name(pod) : kube_owner(f, pod), "");
 	return true;
@@ -272,6 +288,7 @@ identify_pod(const struct container_facts *f, struct workload_id *id)
 {
 	if (f->runtime != RUNTIME_PODMAN || f->pod == NULL || *f->pod == '\0')
 		return false;
+	id->kind = IDENTITY_POD;
 	name_single(id, slice_of(f->pod));
 	return true;
 }

@@ -41,7 +41,16 @@ struct container_facts {
 	bool name_generated;	 /* the engine made the name up (see workload_name_is_generated) */
 };
 
+enum identity_kind {
+	IDENTITY_NAME, /* of the container or the namespace, the image or the id */
+	IDENTITY_COMPOSE,
+	IDENTITY_SWARM,
+	IDENTITY_KUBE,
+	IDENTITY_POD,
+};
+
 struct workload_id {
+	enum identity_kind kind;      /* what the name was made from */
 	char name[PEER_NAME_MAX + 1]; /* "project/service", "namespace/owner", "name" */
 	char project[256]; /* as the label, escaped as the name is but for '/'; "" if none */
 	char service[256];
@@ -68,6 +77,11 @@ struct workload_id {
  * repository as well: an image called shop/api is not the service shop/api.
  */
 void workload_identify(const struct container_facts *f, struct workload_id *ret);
+
+/* A label that is known not to be the image's; NULL if there is none, or it is empty. */
+const char *workload_own_label(const struct container_facts *f, const char *key);
+/* One part of a name, as said above; out has max + 1 bytes, max is at least 34. */
+void workload_escape_part(const char *text, char *out, size_t max);
 
 /* Docker's and Podman's adjective_surname form, e.g. "quirky_turing" or "quirky_turing3". */
 bool workload_name_is_generated(const char *name);

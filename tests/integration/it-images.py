@@ -156,4 +156,19 @@ api.mode("enforce", DB)
 run("docker", "rename", other.id, DB)
 t.ok(wait(lambda: (instance(other) or {}).get("imageAccepted") is False and "drop" in rules(other), 8) and
      other.v4 not in rules(web), "under an enforced one a renamed container gets nothing", instance(other))
+
+# Rules of the configuration.
+docker.make_image(PREFIX + "-baked", "LABEL team=" + PROJECT)
+d.stop()
+d.configure("identity:\n"
+            "  - match: {label.team: '%s', name: '*'}\n    workload: '${label.team}/${name}'\n"
+            "  - match: {name: '%s-cfg*', image: '%s'}\n    workload: '%s/named'\n" % (PROJECT, PREFIX, good, PROJECT))
+d.start()
+labelled = start("-cfg1", good + ":2", {"team": PROJECT})
+named = start("-cfg2", good + ":2", {"x": "y"})
+baked = start("-cfg3", PREFIX + "-baked", {"x": "y"})
+want = {PROJECT + "/" + PREFIX + "-cfg1": labelled, PROJECT + "/named": named, PREFIX + "-cfg3": baked}
+t.ok(wait(lambda: all([i["id"] for i in (api.workload(n) or {"instances": []})["instances"]] == [p.id[:12]]
+                      for n, p in want.items()), 8),
+     "identity rules name what they match; a label out of an image matches nothing", list(api.workloads()))
 t.done()

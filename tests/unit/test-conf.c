@@ -32,6 +32,7 @@ assert_defaults(const struct config *c)
 	assert_false(c->close_named);
 	assert_int_equal(c->n_reviewer_groups, 0);
 	assert_int_equal(c->n_admin_groups, 0);
+	assert_int_equal(c->identity.n, 0);
 	assert_int_equal(c->max_edges, 50000);
 	assert_int_equal(c->event_buffer, 32u << 20);
 	assert_int_equal(c->conntrack_alert, 80);
@@ -125,6 +126,7 @@ errors_say_where_and_what(void **state)
 		{ "adminGroups: [a, 7]\n", 1, 18, "expected the name of a group, found a number" },
 		{ "adminGroups: [-a]\n", 1, 15, "'-a' is not the name of a group" },
 		{ "adminGroups: [a b]\n", 1, 15, "'a b' is not the name of a group" },
+		{ "identity:\n  - {match: {name: a}, workload: '%'}\n", 2, 34, "'%'" },
 		/* The sockets that root's relay opens are for root's command line alone. */
 		{ "engines: []\n", 1, 1, "unknown key 'engines'" },
 		{ "promote: off\npromote: audit\n", 2, 1,
@@ -195,7 +197,8 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
 		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "reviewerGroups",
-		"adminGroups", "maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
+		"adminGroups", "identity", "maxEdges", "eventBuffer", "conntrackAlert",
+		"logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
