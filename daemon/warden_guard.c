@@ -279,6 +279,20 @@ guard_delete(struct guard *g)
 	guard_free(g);
 }
 
+/* Removes the tables; what was seen of the links stays. */
+static void
+guards_unload(struct guards *s)
+{
+	for (struct guard *g = s->list; g != NULL; g = g->next) {
+		if (g->table != NULL && nft_table_delete(g->table) < 0)
+			log_error("the guard of %s cannot be removed", g->name);
+		nft_table_free(g->table);
+		g->table = NULL;
+		g->in_force = false;
+		g->dropped = 0;
+	}
+}
+
 static void
 guards_clear(struct guards *s)
 {
@@ -507,18 +521,21 @@ guards_load(struct warden *w, struct ns *n, struct guards *s, const struct rules
 {
 	struct addr own[GUARD_MAX_ADDRS];
 	struct nft_pin pin = { .addrs = own };
+	bool load = s->want && rs != NULL && !observes(rs);
 	int r, first = 0;
 
-	if (!s->want || rs == NULL || observes(rs)) {
+	if (!s->want)
 		guards_clear(s);
-		tell(w, n, s);
-		return;
+	else if (!load)
+		guards_unload(s);
+	/* First sight is what counts where changes are not followed. */
+	if (load || (s->want && !s->follow)) {
+		first = open_all(w);
+		if (first == 0)
+			first = guards_discover(w, n, s);
+		pin.n_addrs = own_addrs(s, own);
 	}
-	first = open_all(w);
-	if (first == 0)
-		first = guards_discover(w, n, s);
-	pin.n_addrs = own_addrs(s, own);
-	for (struct guard *g = s->list; g != NULL && w->guard_sock >= 0; g = g->next) {
+	for (struct guard *g = s->list; load && g != NULL && w->guard_sock >= 0; g = g->next) {
 		r = guard_load(w, g, rs, &pin);
 		if (r < 0 && first == 0)
 			first = r;
@@ -561,8 +578,7 @@ guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
 	if (!s->want && w->guards_left && open_all(w) == 0 && guards_discover(w, n, s) == 0)
 		for (struct guard *g = s->list; g != NULL; g = g->next)
 			guard_open(w, g);
-	if (!s->want || s->rules != NULL)
-		guards_load(w, n, s, s->rules);
+	guards_load(w, n, s, s->rules);
 	return 0;
 }
 
@@ -604,8 +620,8 @@ guard_check(struct warden *w, struct ns *n)
 	if (s == NULL)
 		return;
 	for (struct guard *g = s->list; g != NULL; g = g->next)
-		stale |= g->table == NULL || guard_read_back(g) < 0;
-	if ((stale || s->error < 0) && s->rules != NULL)
+		stale |= g->table != NULL && guard_read_back(g) < 0;
+	if (stale || s->error < 0)
 		guards_load(w, n, s, s->rules);
 	else
 		tell(w, n, s);

@@ -32,7 +32,7 @@
 #endif
 
 #define FRAME 2048
-#define RING 64
+#define RING 256
 
 struct sender {
 	int fd;
