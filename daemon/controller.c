@@ -115,10 +115,20 @@ on_ct_stats(struct controller *c, struct msg *m)
 	}
 }
 
+/* What starts from now on is seen from its beginning, and the start gate is answered. */
+static void
+tell_watching(struct controller *c)
+{
+	if (c->told_watching || !c->scanned || !c->listening)
+		return;
+	c->told_watching = chan_send(c->loop.control, MSG_SUP_WATCHING, 0, NULL, 0, NULL, 0) == 0;
+}
+
 static void
 on_scanned(struct controller *c, struct msg *m)
 {
 	c->scanned = true;
+	tell_watching(c);
 	enforce_schedule(c);
 }
 
@@ -270,6 +280,8 @@ on_listen(void *arg, int fd)
 
 	if (r < 0)
 		log_error("the API cannot listen: %s", strerror(-r));
+	c->listening = r == 0;
+	tell_watching(c);
 }
 
 static void

@@ -258,7 +258,7 @@ struct controller {
 	struct metrics metrics;
 	struct w_hello warden;
 	struct w_posture posture; /* as last sent */
-	bool warden_ready, scanned;
+	bool warden_ready, scanned, listening, told_watching;
 	struct engine_state engines[CTL_MAX_ENGINES]; /* by name, in order of appearance */
 	size_t n_engines;
 	struct cap_stats capture;

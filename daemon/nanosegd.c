@@ -6,6 +6,7 @@
 #include "config.h"
 #include "daemon/log.h"
 #include "daemon/msg.h"
+#include "daemon/notify.h"
 #include "daemon/place.h"
 #include "daemon/priv.h"
 #include "daemon/supervisor.h"
@@ -452,6 +453,21 @@ go_to_background(const struct held *h, int *ret_ready_fd)
 	return 0;
 }
 
+/* The roles get an environment of their own: nobody else speaks for us. */
+static void
+find_manager(int *ret_fd)
+{
+	const char *name = getenv("NOTIFY_SOCKET");
+	int r;
+
+	if (name == NULL)
+		return;
+	r = notify_open(name, ret_fd);
+	if (r < 0)
+		log_warn("cannot reach the service manager at %s: %s", name, strerror(-r));
+	unsetenv("NOTIFY_SOCKET");
+}
+
 static int
 run(const struct options *o, struct held *h, struct sup_config *cfg)
 {
@@ -465,6 +481,7 @@ run(const struct options *o, struct held *h, struct sup_config *cfg)
 	if (make_places(o, h, cfg) < 0)
 		return 1;
 	raise_file_limit();
+	find_manager(&cfg->notify_fd);
 	if (!o->foreground) {
 		r = go_to_background(h, &cfg->ready_fd);
 		if (r < 0) {
@@ -513,9 +530,11 @@ main(int argc, char **argv)
 		.log = "info",
 	};
 	static struct held h = { .state_fd = -1, .lock_fd = -1, .log_fd = -1 };
-	struct sup_config cfg = {
-		.listen_fd = -1, .keeper_lock_fd = -1, .keeper_log_fd = -1, .ready_fd = -1
-	};
+	struct sup_config cfg = { .listen_fd = -1,
+		.keeper_lock_fd = -1,
+		.keeper_log_fd = -1,
+		.ready_fd = -1,
+		.notify_fd = -1 };
 	int fd;
 
 	options_parse(argc, argv, &o);

@@ -30,6 +30,7 @@ enum msg_type {
 	/* role -> supervisor */
 	MSG_SUP_READY,
 	MSG_SUP_LOST, /* sup_channel: that channel broke while both ends live; a new one follows */
+	MSG_SUP_WATCHING, /* from the controller, once: the first scan is over, the API answers */
 
 	/*
 	 * warden <-> keeper (the keeper answers LIST with ITEMs and one END). The supervisor

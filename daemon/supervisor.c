@@ -9,6 +9,7 @@
 
 #include "daemon/log.h"
 #include "daemon/msg.h"
+#include "daemon/notify.h"
 #include "daemon/priv.h"
 
 #include <errno.h>
@@ -57,6 +58,7 @@ struct supervisor {
 	struct link links[6];
 	uint32_t serial;
 	bool stopping, said_ready;
+	bool watching; /* the controller has the first scan, and answers the gate */
 	uint64_t stop_at;
 };
 
@@ -259,6 +261,16 @@ channel_lost(struct supervisor *s, enum role from, const struct sup_channel *los
 }
 
 static void
+tell_manager(const struct supervisor *s, const char *text)
+{
+	int r = s->cfg->notify_fd >= 0 ? notify_send(s->cfg->notify_fd, text) : 0;
+
+	if (r < 0)
+		log_warn("cannot tell the service manager: %s", strerror(-r));
+}
+
+/* Whoever waits for our start may start containers then. */
+static void
 all_ready(struct supervisor *s)
 {
 	size_t i;
@@ -267,10 +279,11 @@ all_ready(struct supervisor *s)
 		if (!s->children[started[i]].ready)
 			return;
 	}
-	if (s->said_ready)
+	if (s->said_ready || !s->watching)
 		return;
 	s->said_ready = true;
 	log_info("all roles run, instance %s", s->cfg->instance);
+	tell_manager(s, "READY=1\nSTATUS=Watching; the start gate is answered.");
 	if (s->cfg->ready_fd >= 0 && write(s->cfg->ready_fd, "1", 1) < 0)
 		log_debug("nobody waits for the start");
 }
@@ -293,6 +306,8 @@ control_receive(struct supervisor *s, enum role r)
 			channel_lost(s, r, (const struct sup_channel *)m.body);
 		else if (m.h.type == MSG_SUP_READY)
 			c->ready = true;
+		else if (m.h.type == MSG_SUP_WATCHING)
+			s->watching = true;
 		msg_done(&m);
 	}
 	if (e < 0) {
@@ -316,6 +331,7 @@ stop_begin(struct supervisor *s)
 	s->stopping = true;
 	s->stop_at = now_ms() + STOP_MS;
 	log_info("stopping; the keeper stays and with it the rules");
+	tell_manager(s, "STOPPING=1\nSTATUS=Ending; the rules stay.");
 	for (i = 0; i < ARRAY_SIZE(started); i++) {
 		struct child *c = &s->children[started[i]];
 

@@ -18,7 +18,8 @@ struct sup_config {
 	int listen_fd;	    /* the API's */
 	int keeper_lock_fd; /* see place_open_keeper_lock() */
 	int keeper_log_fd;
-	int ready_fd; /* one byte is written when every role runs; -1: none */
+	int ready_fd;  /* one byte is written when the daemon is ready; -1: none */
+	int notify_fd; /* a service manager's, see notify.h; -1: none */
 };
 
 /* Runs until SIGTERM or SIGINT; the exit status. */

@@ -118,6 +118,8 @@ main(int argc, char **argv)
 	s.loop.on_peer_gone = on_peer_gone;
 	s.loop.on_msg = on_msg;
 	s.loop.on_listen = on_listen;
+	if (self == ROLE_CONTROLLER)
+		(void)chan_send(s.loop.control, MSG_SUP_WATCHING, 0, NULL, 0, NULL, 0);
 	r = role_loop_run(&s.loop);
 	/* Time that a real role takes to close its store. */
 	nanosleep(&closing, NULL);
