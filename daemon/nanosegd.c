@@ -522,8 +522,8 @@ int
 main(int argc, char **argv)
 {
 	struct options o = {
-		.config = "/etc/nanoseg/nanosegd.yaml",
-		.state_dir = "/var/lib/nanoseg",
+		.config = SYSCONFDIR "/nanoseg/nanosegd.yaml",
+		.state_dir = LOCALSTATEDIR "/lib/nanoseg",
 		.socket = RUNSTATEDIR "/nanoseg/nanosegd.sock",
 		.docker_socket = RUNSTATEDIR "/docker.sock",
 		.podman_socket = RUNSTATEDIR "/podman/podman.sock",
