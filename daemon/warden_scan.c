@@ -18,7 +18,6 @@
 #include <sys/inotify.h>
 
 #define RESCAN_S 10
-#define ID_READS_PER_WALK 64u
 
 static const uint16_t process_steps_ms[] = { 1, 2, 5, 10, 20, 50, 100 };
 
@@ -119,37 +118,6 @@ ns_kick(struct ns *n)
 
 /* Processes */
 
-/*
- * A cgroup's name is a claim: a user may make one named like any container below his own, and a
- * namespace with any address besides. So the process must be in that namespace, and no user but
- * root may have made it; the process is asked by one open folder, for its number may change hands.
- */
-static bool
-may_claim(const struct ns *n, int task)
-{
-	_cleanup_close_ int fd = netns_open_task(task);
-	struct netns_id id;
-	uid_t uid;
-
-	return fd >= 0 && netns_identify(fd, &id) == 0 && id.cookie == n->info.cookie &&
-	       netns_owner_uid(fd, &uid) == 0 && uid == 0;
-}
-
-static void
-learn_container(struct ns *n, int procfd, pid_t pid)
-{
-	_cleanup_close_ int task = -1;
-	char id[L0_CONTAINER_ID_LEN + 1];
-
-	if (n->info.container_id[0] != '\0' || n->id_reads++ >= ID_READS_PER_WALK)
-		return;
-	task = l0_open_task(procfd, pid);
-	if (task < 0 || l0_task_container(task, id) < 0 || !may_claim(n, task))
-		return;
-	memcpy(n->info.container_id, id, sizeof(id));
-	n->dirty = true;
-}
-
 static struct ns *
 ns_of_pid(struct scan *s, pid_t pid, uint32_t flags)
 {
@@ -183,10 +151,13 @@ on_process(void *arg, int procfd, pid_t pid, uint64_t ino)
 		n->walk = s->walk;
 		n->walk_pid = pid;
 		n->id_reads = 0;
+		n->next_pid = 0;
 	}
 	if (pid == n->info.pid)
 		n->pid_walk = s->walk;
-	learn_container(n, procfd, pid);
+	claim_read(n, procfd, pid);
+	if (pid == n->id_pid)
+		n->id_walk = s->walk;
 	return 0;
 }
 
@@ -210,6 +181,8 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 	if (n->misses >= 2 && n->n_files == 0)
 		return true;
 
+	if (met && complete)
+		claim_check(n, s->walk);
 	if (pid != n->info.pid || n->dirty || !n->announced) {
 		n->info.pid = pid;
 		n->dirty = false;
@@ -219,7 +192,7 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 		n->due_ns = now_ns() + NSEC_PER_MSEC;
 		return false;
 	}
-	if (met && n->info.container_id[0] != '\0')
+	if (met && n->info.container_id[0] != '\0' && !n->id_doubt)
 		n->due_ns = 0;
 	else if (n->due_ns != 0 && n->stage < ARRAY_SIZE(process_steps_ms))
 		n->due_ns = now_ns() + process_steps_ms[n->stage++] * NSEC_PER_MSEC;
@@ -341,7 +314,7 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 	/* This one is there for certain. */
 	n->info.pid = pid;
 	n->id_reads = 0;
-	learn_container(n, procfd, pid);
+	claim_read(n, procfd, pid);
 	if (n->info.container_id[0] == '\0' && container_id[0] != '\0')
 		memcpy(n->info.container_id, container_id, sizeof(n->info.container_id));
 	n->dirty = false;

@@ -34,7 +34,12 @@ struct ns {
 	unsigned walk;	   /* last walk that met a process in it */
 	unsigned pid_walk; /* last walk that met info.pid in it */
 	unsigned id_reads; /* cgroup files read in this walk */
-	pid_t walk_pid;	   /* first process met in this walk */
+	unsigned id_walk;  /* last walk that met a process of info.container_id */
+	pid_t id_pid;	   /* such a process; 0: the id is not from one */
+	bool id_doubt;	   /* id_pid is gone */
+	pid_t next_pid;	   /* met in this walk, of another container; 0: none */
+	char next_id[65];
+	pid_t walk_pid; /* first process met in this walk */
 };
 
 struct scan_ops {

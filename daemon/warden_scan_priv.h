@@ -98,4 +98,8 @@ void files_forget(struct scan *s, uint64_t cookie);
 int files_open(struct scan *s, uint64_t cookie);
 void files_done(struct scan *s);
 
+/* warden_claim.c: a process met in the namespace; and the end of a complete walk. */
+void claim_read(struct ns *n, int procfd, pid_t pid);
+void claim_check(struct ns *n, unsigned walk);
+
 #endif

@@ -296,6 +296,21 @@ for k in range(RACES):
         bad.append((name, run("docker", "inspect", name).out[-1500:], api.workload(name)))
     remove(name)
 t.ok(not bad, "connected while it starts: all its addresses are known", bad)
+
+# A namespace that outlives its container, with somebody else in it.
+own, guest = PREFIX + "-own", PREFIX + "-guest"
+docker.run(own, network=NET1)
+d.watched(own)
+api.mode("enforce", own)
+docker.run(guest, network="container:" + own)
+is_own = lambda: api.workload(own)["instances"] and not (api.workload(guest) or {"instances": []})["instances"]
+t.ok(wait(is_own, 5), "a guest in an enforced one's namespace is of that one's instance", api.workload(guest))
+remove(own)
+began = time.monotonic()
+is_guests = lambda: (api.workload(guest) or {"instances": []})["instances"] and not api.workload(own)["instances"]
+t.ok(wait(is_guests, 15), "once that one is gone the namespace is the guest's", api.workload(own), api.workload(guest))
+t.note("after %.0f ms" % ((time.monotonic() - began) * 1000))
+remove(guest)
 roles = d.roles()
 for k in range(2 * RACES):
     name = "%s-gone%d" % (PREFIX, k)
