@@ -312,6 +312,8 @@ json_workload(struct controller *c, const struct workload *w, const struct count
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)s.applied));
 	json_object_set_new(o, "drift", json_integer((json_int_t)s.drift));
 	json_object_set_new(o, "firstSeen", json_time(w->first_seen_ns));
+	json_object_set_new(
+	    o, "idleSince", w->instances == NULL ? json_time(w->last_seen_ns) : json_null());
 	json_object_set_new(o, "modeSince", json_time(w->mode_since_ns));
 	return o;
 }
@@ -373,13 +375,14 @@ json_status(struct controller *c)
 	json_object_set_new(o, "engine", json_engine(engine_main(c)));
 	json_object_set_new(o, "engines", json_engines(c));
 	json_object_set_new(o, "losses",
-	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",
 		(json_int_t)edge_table_overflow(c->edges), "captureRing",
 		(json_int_t)c->capture.ring_dropped, "reports", (json_int_t)c->capture.nflog_lost,
 		"captureUnsent", (json_int_t)c->capture.unsent, "attempts",
 		(json_int_t)attempt_lost(c->attempts), "denials",
-		(json_int_t)denial_evicted(c->denials)));
+		(json_int_t)denial_evicted(c->denials), "workloads",
+		(json_int_t)c->workloads_refused));
 	return o;
 }
 

@@ -181,6 +181,8 @@ static const struct setting settings[] = {
 	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
 	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },
 	{ "identity", set_identity, AT(identity), .fallback = "[]" },
+	{ "idleExpiry", set_duration, AT(idle_expiry_ns), 0, 3660 * 86400 * SEC,
+	    .fallback = "30d" },
 	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000" },
 	{ "eventBuffer", set_number, AT(event_buffer), 256u << 10, 1u << 30,
 	    .fallback = "33554432" },

@@ -8,6 +8,7 @@
  *   container.c    what the engines said of containers, and how far they can be held
  *   image.c        whose image may run under a workload's name
  *   roster.c       the workloads
+ *   expire.c       forgetting idle ones
  *   resolve.c      address -> peer
  *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
  *   published.c    which workloads are behind the host's ports
@@ -247,6 +248,9 @@ struct controller {
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
 	size_t n_workloads;
+	uint64_t workloads_refused; /* times that one found no place */
+	bool policy_outdated;	    /* `policy` lacks or has too many workloads */
+	uint64_t expired_ns, refused_ns, refused_logged_ns; /* CLOCK_MONOTONIC, of the last time */
 
 	struct policy_network *networks;
 	size_t n_networks;
@@ -326,6 +330,11 @@ struct container *container_find(struct controller *c, const char *id);
 struct workload *workload_find(struct controller *c, const char *name);
 /* Creates it if need be; NULL when full or out of memory. */
 struct workload *workload_get(struct controller *c, const char *name);
+/* expire.c */
+void workload_expire_tick(struct controller *c);
+/* Room for n more, by forgetting those idle for longest; nothing decided is lost. True: there is.
+ */
+bool workload_make_room(struct controller *c, size_t n);
 void workload_free(struct workload *w); /* no list holds it any more */
 bool workload_selected(const struct controller *c, const char *name); /* --only */
 
@@ -583,6 +592,8 @@ int store_commit(struct store *s);
 void store_rollback(struct store *s);
 int store_put_edge(struct store *s, const struct peer_table *peers, const struct edge *e);
 int store_put_workload(struct store *s, const struct workload *w);
+int store_delete_edge(struct store *s, const char *id);
+int store_delete_workload(struct store *s, const char *name);
 int store_put_networks(struct store *s, const struct policy_network *n, size_t count);
 /* Of old revisions the record stays longer than the text, and neither for ever. */
 int store_put_revision(struct store *s, const struct store_revision *r);

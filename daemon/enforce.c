@@ -157,62 +157,51 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 		    instance_log_id(i), strerror(-ret));
 }
 
-/* Its accepted instances get its rules, refused ones a ruleset that lets nothing through. */
+/* Rules that let nothing through. */
 static void
-reconcile_instances(
-    struct controller *c, struct workload *w, const struct inventory *inv, bool refused)
-{
-	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
-	struct policy_workload nothing = {
-		.name = w->name, .mode = MODE_ENFORCE, .direction = WL_BOTH
-	};
-	const struct policy closed = { .workloads = &nothing, .n_workloads = 1 };
-	uint8_t digest[RULESET_DIGEST_LEN];
-	char safe[PEER_STRLEN];
-	int ret;
-
-	ret = ruleset_compile(refused ? &closed : c->policy, inv, w->name, now_real(), &r);
-	if (ret == 0)
-		ret = ruleset_digest(r, digest);
-	if (ret < 0) {
-		text_escape(w->name, strlen(w->name), safe, sizeof(safe));
-		log_error(
-		    "workload %s: no ruleset, the rules in force stay: %s", safe, strerror(-ret));
-		return;
-	}
-	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
-		if (instance_is_refused(i) == refused)
-			reconcile_instance(i, r, inv, digest);
-}
-
-static void
-reconcile_workload(struct controller *c, struct workload *w, const struct inventory *inv)
-{
-	bool refused = false, accepted = false;
-
-	if (!workload_selected(c, w->name))
-		return;
-	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
-		refused |= instance_is_refused(i);
-		accepted |= !instance_is_refused(i);
-	}
-	if (accepted)
-		reconcile_instances(c, w, inv, false);
-	if (refused)
-		reconcile_instances(c, w, inv, true);
-}
-
-/* Whose container is gone: what the next one in the namespace may do is not known yet. */
-static void
-reconcile_nameless(struct instance *i, const struct inventory *inv)
+reconcile_closed(struct instance *i, const struct inventory *inv)
 {
 	const struct ruleset closed = { .in_mode = MODE_ENFORCE,
 		.out_mode = MODE_ENFORCE,
 		.report_per_second = REPORTS_PER_SECOND };
 	uint8_t digest[RULESET_DIGEST_LEN];
 
-	if (i->workload == NULL && i->enforced_before && ruleset_digest(&closed, digest) == 0)
+	if (ruleset_digest(&closed, digest) == 0)
 		reconcile_instance(i, &closed, inv, digest);
+}
+
+static void
+reconcile_workload(struct controller *c, struct workload *w, const struct inventory *inv)
+{
+	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
+	uint8_t digest[RULESET_DIGEST_LEN];
+	char safe[PEER_STRLEN];
+	int ret;
+
+	if (!workload_selected(c, w->name))
+		return;
+	ret = ruleset_compile(c->policy, inv, w->name, now_real(), &r);
+	if (ret == 0)
+		ret = ruleset_digest(r, digest);
+	if (ret < 0) {
+		text_escape(w->name, strlen(w->name), safe, sizeof(safe));
+		log_error(
+		    "workload %s: no ruleset, the rules in force stay: %s", safe, strerror(-ret));
+	}
+	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
+		if (instance_is_refused(i))
+			reconcile_closed(i, inv);
+		else if (ret == 0)
+			reconcile_instance(i, r, inv, digest);
+	}
+}
+
+/* Whose container is gone: what the next one in the namespace may do is not known yet. */
+static void
+reconcile_nameless(struct instance *i, const struct inventory *inv)
+{
+	if (i->workload == NULL && i->enforced_before)
+		reconcile_closed(i, inv);
 }
 
 /* The policy value has to name every workload, also those that appeared since it was built. */
@@ -222,13 +211,14 @@ refresh_policy(struct controller *c)
 	struct policy *p;
 	int r;
 
-	if (c->policy->n_workloads == c->n_workloads)
+	if (c->policy->n_workloads == c->n_workloads && !c->policy_outdated)
 		return 0;
 	r = segment_build_policy(c, false, &p);
 	if (r < 0)
 		return r;
 	policy_free(c->policy);
 	c->policy = p;
+	c->policy_outdated = false;
 	return 0;
 }
 

@@ -107,6 +107,8 @@ in_force(const struct instance *i)
 static enum wl_mode
 mode_of(const struct instance *i, enum flow_dir dir)
 {
+	if (instance_is_refused(i))
+		return MODE_ENFORCE;
 	return i->workload != NULL ? mode_in(i->workload->mode, i->workload->direction, dir)
 				   : MODE_OBSERVE;
 }

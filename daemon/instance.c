@@ -180,13 +180,13 @@ static void
 instance_join_workload(struct instance *i, const char *name, const char *project)
 {
 	struct controller *c = i->ctl;
-	struct workload *w = workload_get(c, name);
 	char safe[PEER_STRLEN];
+	struct workload *w = workload_find(c, name);
 
-	if (w == NULL) {
-		log_warn("too many workloads: an instance stays without a name");
+	if (w == NULL && workload_make_room(c, 1))
+		w = workload_get(c, name);
+	if (w == NULL)
 		return;
-	}
 	if (i->workload == w) {
 		image_check(i);
 		return;
@@ -564,5 +564,6 @@ instance_tick(struct controller *c)
 			i->workload->last_seen_ns = now;
 	}
 	workload_count_observed(c);
+	workload_expire_tick(c);
 	learn_retry_waiting(c, true);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The workloads: in order of appearance, bounded, never forgotten while the daemon runs. */
+/* The workloads: in order of appearance, bounded. */
 #include "daemon/segment_internal.h"
 
 #include <fnmatch.h>

@@ -491,6 +491,7 @@ segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expe
     const char *reason, const struct actor *who, struct diag *d)
 {
 	struct policy_network *networks;
+	size_t missing = 0;
 	struct undo u;
 	const struct change ch = {
 		.action = "policy-apply", .reason = reason, .who = who, .undo = &u
@@ -507,6 +508,9 @@ segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expe
 	r = networks_copy(p->networks, p->n_networks, &networks);
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < p->n_workloads; i++)
+		missing += workload_find(c, p->workloads[i].name) == NULL;
+	workload_make_room(c, missing);
 	undo_start(&u, c);
 	undo_save_networks(&u, c);
 	c->networks = networks;

@@ -126,6 +126,8 @@ prepare_all(struct store *s)
 	} all[] = {
 		{ &s->put_edge, "INSERT OR REPLACE INTO edge VALUES "
 				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+		{ &s->delete_edge, "DELETE FROM edge WHERE id = ?" },
+		{ &s->delete_workload, "DELETE FROM workload WHERE name = ?" },
 		{ &s->put_workload,
 		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->put_revision, "INSERT INTO revision VALUES (?,?,?,?,?,?,?)" },
@@ -343,6 +345,8 @@ store_close(struct store *s)
 	if (s == NULL)
 		return;
 	sqlite3_finalize(s->put_edge);
+	sqlite3_finalize(s->delete_edge);
+	sqlite3_finalize(s->delete_workload);
 	sqlite3_finalize(s->put_workload);
 	sqlite3_finalize(s->put_revision);
 	sqlite3_finalize(s->put_network);
@@ -423,6 +427,20 @@ store_put_edge(struct store *s, const struct peer_table *peers, const struct edg
 	sqlite3_bind_int64(st, 22, (sqlite3_int64)e->decision.expires_ns);
 	sqlite3_bind_blob(st, 23, ev->images, sizeof(ev->images), SQLITE_TRANSIENT);
 	return run(s, st);
+}
+
+int
+store_delete_edge(struct store *s, const char *id)
+{
+	sqlite3_bind_text(s->delete_edge, 1, id, -1, SQLITE_TRANSIENT);
+	return run(s, s->delete_edge);
+}
+
+int
+store_delete_workload(struct store *s, const char *name)
+{
+	bind_text(s->delete_workload, 1, name);
+	return run(s, s->delete_workload);
 }
 
 static char *

@@ -9,8 +9,8 @@
 
 struct store {
 	sqlite3 *db;
-	sqlite3_stmt *put_edge, *put_workload, *put_revision, *put_network, *put_denial,
-	    *trim_texts, *trim_revisions;
+	sqlite3_stmt *put_edge, *delete_edge, *put_workload, *delete_workload, *put_revision,
+	    *put_network, *put_denial, *trim_texts, *trim_revisions;
 };
 
 /*

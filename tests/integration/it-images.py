@@ -147,20 +147,20 @@ api.mode("observe", DB)
 other = docker.run(PREFIX + "-other", image=good + ":2", network=net)
 run("docker", "rename", DB, DB + "-old")
 run("docker", "rename", other.id, DB)
-t.ok(wait(lambda: [i["id"] for i in api.workload(DB)["instances"]] == [other.id[:12]], 8) and
+t.ok(wait(lambda: [i["id"] for i in api.workload(DB)["instances"]] == [other.id[:12]], 30) and
      api.workload(DB)["instances"][0]["imageAccepted"] is False,
      "under an observed name another image takes part, and status says that it is another", api.workload(DB))
 run("docker", "rename", other.id, DB + "-new")
-wait(lambda: not api.workload(DB)["instances"], 8)
+wait(lambda: not api.workload(DB)["instances"], 30)
 api.mode("enforce", DB)
 run("docker", "rename", other.id, DB)
-t.ok(wait(lambda: (instance(other) or {}).get("imageAccepted") is False and "drop" in rules(other), 8) and
+t.ok(wait(lambda: (instance(other) or {}).get("imageAccepted") is False and "drop" in rules(other), 30) and
      other.v4 not in rules(web), "under an enforced one a renamed container gets nothing", instance(other))
 
 # Rules of the configuration.
 docker.make_image(PREFIX + "-baked", "LABEL team=" + PROJECT)
 d.stop()
-d.configure("identity:\n"
+d.configure("idleExpiry: 3s\nidentity:\n"
             "  - match: {label.team: '%s', name: '*'}\n    workload: '${label.team}/${name}'\n"
             "  - match: {name: '%s-cfg*', image: '%s'}\n    workload: '%s/named'\n" % (PROJECT, PREFIX, good, PROJECT))
 d.start()
@@ -171,4 +171,10 @@ want = {PROJECT + "/" + PREFIX + "-cfg1": labelled, PROJECT + "/named": named, P
 t.ok(wait(lambda: all([i["id"] for i in (api.workload(n) or {"instances": []})["instances"]] == [p.id[:12]]
                       for n, p in want.items()), 8),
      "identity rules name what they match; a label out of an image matches nothing", list(api.workloads()))
+
+# What is gone and was never decided about is forgotten.
+run("docker", "rm", "-f", named.id, *[p.id for p in (web, second, nameless)])
+t.ok(wait(lambda: PROJECT + "/named" not in api.workloads(), 30) and
+     wait(lambda: api.workload(WEB)["idleSince"], 8) and api.workload(WEB)["mode"] == "enforce",
+     "an idle workload is forgotten, an enforced one is shown as idle", list(api.workloads()))
 t.done()

@@ -33,6 +33,7 @@ assert_defaults(const struct config *c)
 	assert_int_equal(c->n_reviewer_groups, 0);
 	assert_int_equal(c->n_admin_groups, 0);
 	assert_int_equal(c->identity.n, 0);
+	assert_true(c->idle_expiry_ns == 30 * 86400 * NSEC_PER_SEC);
 	assert_int_equal(c->max_edges, 50000);
 	assert_int_equal(c->event_buffer, 32u << 20);
 	assert_int_equal(c->conntrack_alert, 80);
@@ -197,8 +198,8 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
 		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "reviewerGroups",
-		"adminGroups", "identity", "maxEdges", "eventBuffer", "conntrackAlert",
-		"logLevel" };
+		"adminGroups", "identity", "idleExpiry", "maxEdges", "eventBuffer",
+		"conntrackAlert", "logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
