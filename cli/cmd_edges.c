@@ -32,7 +32,6 @@ add_edge(struct table *t, const json_t *e, uint64_t now_ns, char letters[static 
 	const char *state = show_text(e, "state", "?");
 	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
 	char behind[SHOW_BEHIND_LEN];
-	size_t n = strlen(letters);
 
 	table_cell(t, show_text(e, "id", "?"), COLOUR_NONE);
 	table_cell(t, show_peer(show_text(e, "from", "?")), COLOUR_NONE);
@@ -41,11 +40,7 @@ add_edge(struct table *t, const json_t *e, uint64_t now_ns, char letters[static 
 	table_cell(t, state, show_state_colour(state));
 	table_cell(t, show_number(show_int(e, "connections", 0), number), COLOUR_NONE);
 	table_cell(t, show_flags(show_in(e, "flags"), flags), COLOUR_DIM);
-	for (const char *p = flags; *p != '\0' && n + 1 < SHOW_FLAGS_LEN; p++)
-		if (strchr(letters, *p) == NULL) {
-			letters[n++] = *p;
-			letters[n] = '\0';
-		}
+	show_flags_collect(flags, letters);
 	table_cell(t, show_bytes(show_int(e, "bytes", -1), number), COLOUR_NONE);
 	table_cell(t, show_age(e, "firstSeen", now_ns, number), COLOUR_NONE);
 	table_cell(t, show_age(e, "lastSeen", now_ns, number), COLOUR_NONE);

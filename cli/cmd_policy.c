@@ -1,93 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg policy: the policy in force as a file, and a file as the policy in force. */
 #include "cli/client.h"
+#include "cli/file.h"
 #include "cli/show.h"
 
 #include "rules/policy.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-
-/* At most a byte more than is allowed, so that the parser says what is wrong. */
-static int
-read_all(int fd, char **ret, size_t *ret_len)
-{
-	_cleanup_free_ char *text = NULL;
-	size_t len = 0, room = 0;
-
-	for (;;) {
-		ssize_t n;
-
-		if (len == room) {
-			size_t more =
-			    MIN(MAX(room * 2, (size_t)65536), (size_t)POLICY_MAX_BYTES + 1);
-			char *grown;
-
-			if (more == room)
-				break;
-			grown = realloc(text, more);
-			if (grown == NULL)
-				return -ENOMEM;
-			text = grown;
-			room = more;
-		}
-		n = read(fd, text + len, room - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		len += (size_t)n;
-	}
-	*ret = steal_ptr(text);
-	*ret_len = len;
-	return 0;
-}
-
-/* CLI_OK, or the exit code after reporting. */
-static int
-read_file(const char *path, char **ret, size_t *ret_len)
-{
-	_cleanup_close_ int fd = -1;
-	int r;
-
-	if (strcmp(path, "-") == 0) {
-		r = read_all(STDIN_FILENO, ret, ret_len);
-	} else {
-		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-		r = fd >= 0 ? read_all(fd, ret, ret_len) : -errno;
-	}
-	if (r == 0)
-		return CLI_OK;
-	if (r == -ENOMEM)
-		return cli_no_memory();
-	cli_error("%s: %s", path, strerror(-r));
-	return CLI_USAGE;
-}
-
-/* "FILE:LINE:COL: message", without the program's name: editors read it. */
-static void
-report_place(const char *path, const struct diag *d)
-{
-	_cleanup_free_ char *file = text_safe_sentence(strcmp(path, "-") == 0 ? "stdin" : path);
-	_cleanup_free_ char *message = text_safe_sentence(d->msg);
-
-	if (file == NULL || message == NULL)
-		return;
-	if (d->line != 0)
-		fprintf(stderr, "%s:%u:%u: %s\n", file, d->line, d->col, message);
-	else
-		fprintf(stderr, "%s: %s\n", file, message);
-}
 
 static int
 read_policy(const char *path, char **ret_text, size_t *ret_len, struct policy **ret)
 {
 	struct diag d = { 0 };
-	int r = read_file(path, ret_text, ret_len);
+	int r = file_read(path, ret_text, ret_len);
 
 	if (r != CLI_OK)
 		return r;
@@ -95,7 +22,7 @@ read_policy(const char *path, char **ret_text, size_t *ret_len, struct policy **
 	if (r == -ENOMEM)
 		return cli_no_memory();
 	if (r < 0) {
-		report_place(path, &d);
+		file_report(path, &d);
 		return CLI_USAGE;
 	}
 	return CLI_OK;

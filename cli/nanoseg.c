@@ -93,6 +93,13 @@ const struct cli_command cli_commands[] = {
 	    "  --last NUMBER       only the last records\n"
 	    "  --head HASH         verify: this record, noted elsewhere, must be there\n"
 	    "  --dir DIR           read the files there and not the daemon's\n" },
+	{ "learn", cmd_learn, "--pcap FILE [--map FILE]",
+	    "learn edges from a capture, without a daemon",
+	    "  --pcap FILE        pcap or pcapng; - is standard input\n"
+	    "  --map FILE         whose addresses these are, YAML or JSON:\n"
+	    "                     {workloads: [{name: shop/web, addresses: [10.0.0.5, "
+	    "fd00::/64]}]}\n"
+	    "  -o policy          the edges as a policy file, all pending\n" },
 	{ "completion", cmd_completion, "bash", "print the completion script of a shell", "" },
 	{ NULL, NULL, NULL, NULL, NULL },
 };

@@ -181,6 +181,18 @@ show_flags(const json_t *flags, char buf[static SHOW_FLAGS_LEN])
 	return buf;
 }
 
+void
+show_flags_collect(const char *flags, char letters[static SHOW_FLAGS_LEN])
+{
+	size_t n = strlen(letters);
+
+	for (const char *p = flags; *p != '\0' && n + 1 < SHOW_FLAGS_LEN; p++)
+		if (strchr(letters, *p) == NULL) {
+			letters[n++] = *p;
+			letters[n] = '\0';
+		}
+}
+
 const char *
 show_flags_legend(const char *letters, char buf[static SHOW_LEGEND_LEN])
 {

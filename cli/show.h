@@ -36,6 +36,8 @@ const char *show_age(
 /* Letters for the flags of an edge; unknown ones are '?'. */
 #define SHOW_FLAGS_LEN 40
 const char *show_flags(const json_t *flags, char buf[static SHOW_FLAGS_LEN]);
+/* Adds the letters that are not there yet. */
+void show_flags_collect(const char *flags, char letters[static SHOW_FLAGS_LEN]);
 /* "v via-host, a auto" for the letters used, "" for none. */
 #define SHOW_LEGEND_LEN 160
 const char *show_flags_legend(const char *letters, char buf[static SHOW_LEGEND_LEN]);

@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials approve deny mode policy explain doctor gate audit-log completion"
+	local commands="status graph edges flows denials approve deny mode policy explain doctor gate audit-log learn completion"
 	local global="--socket --timeout --output --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -52,12 +52,14 @@ _nanoseg()
 
 	COMPREPLY=()
 	case $prev in
-	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec)
+	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec | --pcap | --map)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
 	-o | --output)
-		COMPREPLY=($(compgen -W "table wide json yaml" -- "$cur"))
+		words="table wide json yaml"
+		[[ $command != learn ]] || words+=" policy"
+		COMPREPLY=($(compgen -W "$words" -- "$cur"))
 		return
 		;;
 	--state)
@@ -122,6 +124,7 @@ _nanoseg()
 		words="--since --until --event --actor --workload --last --head --dir $global"
 		[[ -n $verb || $cur == -* ]] || words="show verify"
 		;;
+	learn) words="--pcap --map $global" ;;
 	completion) words="bash $global" ;;
 	*) words=$global ;;
 	esac

@@ -109,6 +109,8 @@ json_t *peer_to_policy_json(const struct peer *p);
 const struct policy_workload *policy_find_workload(const struct policy *p, const char *name);
 const struct policy_network *policy_find_network(const struct policy *p, const char *name);
 
+/* Why a name (lower case) is no domain name, or NULL. One "*." may lead. */
+const char *policy_fqdn_fault(const char *name);
 const char *mode_name(enum wl_mode m);
 int mode_parse(const char *name); /* or -EINVAL */
 const char *direction_name(enum wl_direction d);

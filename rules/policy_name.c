@@ -204,9 +204,8 @@ peer_to_policy_json(const struct peer *p)
 	}
 }
 
-/* Why a name is no domain name, or NULL. One "*." may lead. */
-static const char *
-fqdn_fault(const char *name)
+const char *
+policy_fqdn_fault(const char *name)
 {
 	static const char chars[] = "abcdefghijklmnopqrstuvwxyz0123456789-_";
 	const char *p = name, *last = name;
@@ -252,7 +251,7 @@ fqdn_read(const struct reader *r, const struct slot *s, char **ret)
 	for (char *p = *ret; *p != '\0'; p++)
 		if (*p >= 'A' && *p <= 'Z')
 			*p = (char)(*p | 0x20);
-	fault = fqdn_fault(*ret);
+	fault = policy_fqdn_fault(*ret);
 	if (fault == NULL)
 		return 0;
 	return read_fail(r, s, "'%s' is not a domain name: %s", shown(*ret, said), fault);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files that the user names. */
+#include "cli/file.h"
+
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+/* At most a byte more than is allowed, so that the parser says what is wrong. */
+static int
+read_all(int fd, char **ret, size_t *ret_len)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0, room = 0;
+
+	for (;;) {
+		ssize_t n;
+
+		if (len == room) {
+			size_t more = MIN(MAX(room * 2, (size_t)65536), (size_t)DOC_MAX_BYTES + 1);
+			char *grown;
+
+			if (more == room)
+				break;
+			grown = realloc(text, more);
+			if (grown == NULL)
+				return -ENOMEM;
+			text = grown;
+			room = more;
+		}
+		n = read(fd, text + len, room - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	*ret = steal_ptr(text);
+	*ret_len = len;
+	return 0;
+}
+
+int
+file_read(const char *path, char **ret, size_t *ret_len)
+{
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (strcmp(path, "-") == 0) {
+		r = read_all(STDIN_FILENO, ret, ret_len);
+	} else {
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+		r = fd >= 0 ? read_all(fd, ret, ret_len) : -errno;
+	}
+	if (r == 0)
+		return CLI_OK;
+	if (r == -ENOMEM)
+		return cli_no_memory();
+	cli_error("%s: %s", path, strerror(-r));
+	return CLI_USAGE;
+}
+
+void
+file_report(const char *path, const struct diag *d)
+{
+	_cleanup_free_ char *file = text_safe_sentence(strcmp(path, "-") == 0 ? "stdin" : path);
+	_cleanup_free_ char *message = text_safe_sentence(d->msg);
+
+	if (file == NULL || message == NULL)
+		return;
+	if (d->line != 0)
+		fprintf(stderr, "%s:%u:%u: %s\n", file, d->line, d->col, message);
+	else
+		fprintf(stderr, "%s: %s\n", file, message);
+}

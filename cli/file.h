@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Files that the user names. "-" is standard input. */
+#ifndef NANOSEG_CLI_FILE_H
+#define NANOSEG_CLI_FILE_H
+
+#include "rules/doc.h"
+
+/*
+ * Reads at most DOC_MAX_BYTES and a byte, so that the parser says what is too much. CLI_OK, or the
+ * exit code after reporting.
+ */
+int file_read(const char *path, char **ret, size_t *ret_len);
+/* "FILE:LINE:COL: message", without the program's name: editors read it. */
+void file_report(const char *path, const struct diag *d);
+
+#endif

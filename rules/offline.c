@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Frames -> connections (rules/track.h) -> edges (rules/edge.h), with the names and the workloads
+ * of the addresses. Owns the address map, the names that clients were told, and the tunnels seen.
+ *
+ * Both hash tables of names are small and forgetful on purpose: a question or a name that is pushed
+ * out only costs a label (internet for fqdn:N), never a wrong one.
+ */
+#include "rules/offline.h"
+
+#include "rules/dns.h"
+#include "rules/policy.h"
+#include "rules/track.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#define DNS_PORT 53
+#define MAP_SLOTS (OFFLINE_MAX_MAPPED * 2 + 1)
+#define MAX_PREFIX_LEN 128
+#define NAME_WAYS 4
+#define MAX_QUESTIONS 4096 /* a power of two */
+#define MAX_PEERS (2 * POLICY_MAX_EDGES + OFFLINE_MAX_MAPPED + 16)
+
+struct mapped {
+	struct prefix prefix;
+	peer_id workload; /* PEER_ID_NONE: free */
+};
+
+/* What a client was told: that server's address has this name. */
+struct told {
+	struct addr client, server;
+	uint64_t when; /* frames read until then; 0: free */
+	char name[DNS_NAME_MAX];
+};
+
+struct offline {
+	struct peer_table *peers;
+	struct edge_table *edges;
+	struct track *track;
+	struct mapped *map;
+	size_t n_mapped;
+	bool map_lens[2][MAX_PREFIX_LEN + 1]; /* of IPv4, of IPv6: some prefix has this length */
+	struct told *told;
+	uint64_t *questions; /* hashes of those without an answer; 0: none */
+	struct offline_tunnel *tunnels;
+	size_t n_tunnels;
+	peer_id internet, multicast;
+	uint64_t seed;
+	struct offline_stats stats;
+};
+
+static const struct {
+	uint8_t proto;
+	uint16_t port; /* 0: the protocol has none */
+	const char *kind;
+} tunnel_kinds[] = {
+	{ IPPROTO_IPIP, 0, "ipip" },
+	{ IPPROTO_IPV6, 0, "ipv6-in-ip" },
+	{ IPPROTO_GRE, 0, "gre" },
+	{ IPPROTO_ESP, 0, "esp" },
+	{ 97, 0, "etherip" },
+	{ 115, 0, "l2tpv3" },
+	{ 137, 0, "mpls-in-ip" },
+	{ IPPROTO_UDP, 1701, "l2tp" },
+	{ IPPROTO_UDP, 2152, "gtp-u" },
+	{ IPPROTO_UDP, 3544, "teredo" },
+	{ IPPROTO_UDP, 4500, "ipsec-nat-t" },
+	{ IPPROTO_UDP, 4789, "vxlan" },
+	{ IPPROTO_UDP, 6081, "geneve" },
+};
+
+static uint32_t connection_started(void *arg, const struct tuple *first);
+static void connection_ended(void *arg, const struct track_connection *c);
+
+int
+offline_new(uint64_t hash_seed, struct offline **ret)
+{
+	const struct peer internet = { .kind = PEER_INTERNET },
+			  multicast = { .kind = PEER_MULTICAST };
+	_cleanup_(offline_freep) struct offline *o = calloc(1, sizeof(*o));
+	int r;
+
+	if (o == NULL)
+		return -ENOMEM;
+	o->seed = hash_seed;
+	o->map = calloc(MAP_SLOTS, sizeof(*o->map));
+	o->told = calloc(OFFLINE_MAX_NAMES, sizeof(*o->told));
+	o->questions = calloc(MAX_QUESTIONS, sizeof(*o->questions));
+	o->tunnels = calloc(OFFLINE_MAX_TUNNELS, sizeof(*o->tunnels));
+	if (o->map == NULL || o->told == NULL || o->questions == NULL || o->tunnels == NULL)
+		return -ENOMEM;
+	r = peer_table_new_seeded(MAX_PEERS, hash_seed, &o->peers);
+	if (r == 0)
+		r = peer_intern(o->peers, &internet, &o->internet);
+	if (r == 0)
+		r = peer_intern(o->peers, &multicast, &o->multicast);
+	if (r == 0)
+		r = edge_table_new(o->peers, POLICY_MAX_EDGES, hash_seed, NULL, NULL, &o->edges);
+	if (r == 0)
+		r = track_new(OFFLINE_MAX_CONNECTIONS, hash_seed, connection_started,
+		    connection_ended, o, &o->track);
+	if (r < 0)
+		return r;
+	*ret = steal_ptr(o);
+	return 0;
+}
+
+void
+offline_free(struct offline *o)
+{
+	if (o == NULL)
+		return;
+	track_free(o->track);
+	edge_table_free(o->edges);
+	peer_table_free(o->peers);
+	free(o->map);
+	free(o->told);
+	free(o->questions);
+	free(o->tunnels);
+	free(o);
+}
+
+/* The prefix's place in the map, or the free one where it would stand. */
+static struct mapped *
+map_at(const struct offline *o, const struct prefix *p)
+{
+	uint64_t h = addr_hash(&p->addr, o->seed ^ p->len);
+
+	for (;; h++) {
+		struct mapped *m = &o->map[h % MAP_SLOTS];
+
+		if (m->workload == PEER_ID_NONE ||
+		    (m->prefix.len == p->len && addr_eq(&m->prefix.addr, &p->addr)))
+			return m;
+	}
+}
+
+int
+offline_map(struct offline *o, const char *workload, const struct prefix *p)
+{
+	const struct peer peer = { .kind = PEER_WORKLOAD, .name = workload };
+	struct mapped *m = map_at(o, p);
+	peer_id id;
+	int r = peer_intern(o->peers, &peer, &id);
+
+	if (r < 0)
+		return r;
+	if (m->workload != PEER_ID_NONE)
+		return m->workload == id ? 0 : -EEXIST;
+	if (o->n_mapped == OFFLINE_MAX_MAPPED)
+		return -ENOSPC;
+	*m = (struct mapped){ .prefix = *p, .workload = id };
+	o->n_mapped++;
+	o->map_lens[p->addr.family == 6][p->len] = true;
+	return 0;
+}
+
+/* The workload of the longest prefix, or PEER_ID_NONE. */
+static peer_id
+map_find(const struct offline *o, const struct addr *a)
+{
+	const bool *lens = o->map_lens[a->family == 6];
+
+	if (o->n_mapped == 0)
+		return PEER_ID_NONE;
+	for (int len = (int)addr_len(a) * 8; len >= 0; len--) {
+		struct prefix p;
+
+		if (!lens[len])
+			continue;
+		p = prefix_of(a, (uint8_t)len);
+		if (map_at(o, &p)->workload != PEER_ID_NONE)
+			return map_at(o, &p)->workload;
+	}
+	return PEER_ID_NONE;
+}
+
+/* The NAME_WAYS places where this pair may stand. */
+static struct told *
+told_ways(const struct offline *o, const struct addr *client, const struct addr *server)
+{
+	uint64_t h = hash_mix64(addr_hash(client, o->seed) ^ (addr_hash(server, o->seed) << 1));
+
+	return &o->told[h % (OFFLINE_MAX_NAMES / NAME_WAYS) * NAME_WAYS];
+}
+
+static void
+tell(struct offline *o, const struct addr *client, const struct addr *server, const char *name)
+{
+	struct told *ways = told_ways(o, client, server), *at = ways;
+
+	for (unsigned i = 0; i < NAME_WAYS; i++) {
+		if (addr_eq(&ways[i].client, client) && addr_eq(&ways[i].server, server)) {
+			at = &ways[i];
+			break;
+		}
+		if (ways[i].when < at->when)
+			at = &ways[i];
+	}
+	at->client = *client;
+	at->server = *server;
+	at->when = o->stats.frames;
+	memcpy(at->name, name, strlen(name) + 1);
+}
+
+static const char *
+name_of(const struct offline *o, const struct addr *client, const struct addr *server)
+{
+	const struct told *ways = told_ways(o, client, server);
+
+	for (unsigned i = 0; i < NAME_WAYS; i++)
+		if (addr_eq(&ways[i].client, client) && addr_eq(&ways[i].server, server))
+			return ways[i].name;
+	return NULL;
+}
+
+static uint64_t
+question_hash(const struct offline *o, const struct tuple *asked, const struct dns_message *m)
+{
+	uint64_t h = tuple_hash(asked, o->seed) ^ ((uint64_t)m->id << 16 | m->qtype);
+
+	for (const char *p = m->name; *p != '\0'; p++)
+		h = hash_mix64(h ^ (uint8_t)*p);
+	return h | 1;
+}
+
+static void
+note_dns(struct offline *o, const struct frame_info *f, const uint8_t *buf)
+{
+	bool answer = f->tuple.sport == DNS_PORT;
+	const uint8_t *p = buf + f->payload_off;
+	size_t len = f->payload_len;
+	struct tuple asked = answer ? tuple_reverse(&f->tuple) : f->tuple;
+	struct dns_message m;
+	uint64_t hash, *slot;
+
+	if (f->tuple.proto == IPPROTO_TCP) { /* RFC 1035 4.2.2; one message a segment is usual */
+		if (len < 2 || (size_t)(p[0] << 8 | p[1]) > len - 2)
+			return;
+		len = (size_t)(p[0] << 8 | p[1]);
+		p += 2;
+	}
+	if (dns_parse(p, len, &m) < 0 || m.response != answer)
+		return;
+	hash = question_hash(o, &asked, &m);
+	slot = &o->questions[hash >> 1 & (MAX_QUESTIONS - 1)];
+	if (!answer) {
+		*slot = hash;
+		return;
+	}
+	if (*slot != hash)
+		return;
+	*slot = 0;
+	for (size_t i = 0; i < m.n_addrs; i++)
+		tell(o, &asked.src, &m.addrs[i], m.name);
+}
+
+/* The peer of a server's name, if there is one to be had. */
+static peer_id
+fqdn_of(const struct offline *o, const struct addr *client, const struct addr *server)
+{
+	const char *name;
+	peer_id id;
+
+	if (addr_scope(server) != SCOPE_INTERNET || map_find(o, server) != PEER_ID_NONE)
+		return PEER_ID_NONE;
+	name = name_of(o, client, server);
+	if (name == NULL || policy_fqdn_fault(name) != NULL)
+		return PEER_ID_NONE;
+	return peer_intern(o->peers, &(struct peer){ .kind = PEER_FQDN, .name = name }, &id) == 0
+		   ? id
+		   : PEER_ID_NONE;
+}
+
+/* The name at this moment: the address may get another one later. Either end may be the server. */
+static uint32_t
+connection_started(void *arg, const struct tuple *first)
+{
+	peer_id id = fqdn_of(arg, &first->src, &first->dst);
+
+	return id != PEER_ID_NONE ? id : fqdn_of(arg, &first->dst, &first->src);
+}
+
+static int
+resolve(struct offline *o, const struct addr *a, peer_id name, peer_id *ret)
+{
+	struct peer addr = { .kind = PEER_ADDR };
+	peer_id id = map_find(o, a);
+
+	if (id != PEER_ID_NONE) {
+		*ret = id;
+		return 0;
+	}
+	switch (addr_scope(a)) {
+	case SCOPE_MULTICAST:
+		*ret = o->multicast;
+		return 0;
+	case SCOPE_INTERNET:
+		*ret = name != PEER_ID_NONE ? name : o->internet;
+		return 0;
+	case SCOPE_LOCAL:
+		break;
+	}
+	addr.prefix = prefix_of(a, (uint8_t)(addr_len(a) * 8));
+	return peer_intern(o->peers, &addr, ret);
+}
+
+static void
+note_tunnel(struct offline *o, const struct tuple *t, uint64_t frames)
+{
+	const char *kind = NULL;
+	struct offline_tunnel *n;
+
+	for (size_t i = 0; i < ARRAY_SIZE(tunnel_kinds) && kind == NULL; i++)
+		if (tunnel_kinds[i].proto == t->proto && tunnel_kinds[i].port == t->dport)
+			kind = tunnel_kinds[i].kind;
+	if (kind == NULL)
+		return;
+	for (size_t i = 0; i < o->n_tunnels; i++) {
+		n = &o->tunnels[i];
+		if (n->kind == kind && addr_eq(&n->src, &t->src) && addr_eq(&n->dst, &t->dst)) {
+			n->frames += frames;
+			return;
+		}
+	}
+	if (o->n_tunnels == OFFLINE_MAX_TUNNELS)
+		return;
+	o->tunnels[o->n_tunnels++] =
+	    (struct offline_tunnel){ .src = t->src, .dst = t->dst, .kind = kind, .frames = frames };
+}
+
+static bool
+is_one_way(const struct track_connection *c)
+{
+	return c->tuple.proto == IPPROTO_UDP &&
+	       (c->flags & (TRACK_F_ANSWERED | TRACK_F_REFUSED)) == 0 &&
+	       c->frames[0] >= OFFLINE_ONE_WAY_FRAMES &&
+	       c->last_ns - c->first_ns >= OFFLINE_ONE_WAY_NS;
+}
+
+static void
+connection_ended(void *arg, const struct track_connection *c)
+{
+	struct offline *o = arg;
+	bool one_way = is_one_way(c);
+	struct edge_observation ob = {
+		.key = { .port_lo = c->tuple.dport,
+		    .port_hi = c->tuple.dport,
+		    .proto = c->tuple.proto },
+		.tuple = c->tuple,
+		.end = EDGE_END_SOURCE,
+		.instance = (uint32_t)addr_hash(&c->tuple.src, 0),
+		.time_ns = MAX(c->first_ns, 1),
+		.count = 1,
+	};
+	struct edge *e;
+	int r;
+
+	note_tunnel(o, &c->tuple, c->frames[0] + c->frames[1]);
+	if (!(c->flags & TRACK_F_ANSWERED) && !one_way) {
+		o->stats.attempts++;
+		return;
+	}
+	o->stats.flows++;
+	if (c->flags & TRACK_F_MIDSTREAM)
+		ob.flags |= EDGE_FLAG_MIDSTREAM;
+	if (one_way)
+		ob.flags |= EDGE_FLAG_ONE_WAY;
+	/* Names are of servers only: who came from there could be anyone. */
+	r = resolve(o, &c->tuple.src, PEER_ID_NONE, &ob.key.from);
+	if (r == 0)
+		r = resolve(o, &c->tuple.dst, c->tag, &ob.key.to);
+	if (r == 0)
+		r = edge_table_observe(o->edges, &ob, &e);
+	if (r < 0) {
+		o->stats.lost++;
+		return;
+	}
+	e->evidence.last_seen_ns = MAX(e->evidence.last_seen_ns, c->last_ns);
+	if (e->evidence.bytes == EDGE_BYTES_UNKNOWN)
+		e->evidence.bytes = 0;
+	e->evidence.bytes += c->bytes;
+}
+
+int
+offline_frame(struct offline *o, int linktype, const uint8_t *buf, size_t len, uint32_t bytes,
+    uint64_t time_ns)
+{
+	struct frame_info f;
+	int r;
+
+	o->stats.frames++;
+	r = frame_parse(linktype, buf, len, &f);
+	/* Nobody can be at a multicast address. */
+	if (r == 0 && addr_is_multicast(&f.tuple.src))
+		r = -ENODATA;
+	if (r == -EBADMSG && !frame_link_supported(linktype))
+		r = -ENODATA;
+	if (r < 0) {
+		o->stats.malformed += r == -EBADMSG;
+		o->stats.other += r != -EBADMSG;
+		return 0;
+	}
+	if (proto_has_port(f.tuple.proto) && f.payload_len > 0 &&
+	    (f.tuple.sport == DNS_PORT || f.tuple.dport == DNS_PORT))
+		note_dns(o, &f, buf);
+	r = track_frame(o->track, &f, buf, bytes, time_ns);
+	if (r == -ENODATA) {
+		o->stats.other++;
+		note_tunnel(o, &f.tuple, 1);
+		return 0;
+	}
+	return r;
+}
+
+void
+offline_finish(struct offline *o)
+{
+	track_finish(o->track);
+}
+
+void
+offline_stats(const struct offline *o, struct offline_stats *ret)
+{
+	*ret = o->stats;
+	ret->evicted = track_evicted(o->track);
+}
+
+const struct edge_table *
+offline_edges(const struct offline *o)
+{
+	return o->edges;
+}
+
+const struct peer_table *
+offline_peers(const struct offline *o)
+{
+	return o->peers;
+}
+
+const struct offline_tunnel *
+offline_tunnels(const struct offline *o, size_t *ret_n)
+{
+	*ret_n = o->n_tunnels;
+	return o->tunnels;
+}

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nanoseg learn as people call it: files that are whole, cut, damaged or none, every form, standard
+input, a terminal. Needs no root and no captures but those it makes."""
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import tempfile
+
+BUILD = os.environ.get("top_builddir", ".")
+NANOSEG = os.path.abspath(os.path.join(BUILD, "cli/nanoseg"))
+SYN, ACK = 2, 16
+tests = failed = 0
+
+
+def check(name, why=None):
+    global tests, failed
+    tests += 1
+    if why:
+        failed += 1
+        for line in str(why).splitlines()[:20]:
+            print("# " + line.encode("ascii", "backslashreplace").decode())
+    print("%s %d - %s" % ("not ok" if why else "ok", tests, name), flush=True)
+
+
+def ip(text):
+    return bytes(int(x) for x in text.split("."))
+
+
+def tcp(src, sport, dst, dport, flags):
+    return struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 1, 0, 64, 6, 0, ip(src), ip(dst)) + \
+        struct.pack("!HHIIBBHHH", sport, dport, 1, 1, 0x50, flags, 8192, 0, 0)
+
+
+def handshake(src, sport, dst, dport):
+    return [tcp(src, sport, dst, dport, SYN), tcp(dst, dport, src, sport, SYN | ACK),
+            tcp(src, sport, dst, dport, ACK)]
+
+
+def pcap(frames, link=101, when=1700000000):
+    parts = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link)]
+    for f in frames:
+        parts.append(struct.pack("<IIII", when, 0, len(f), len(f)) + f)
+    return b"".join(parts)
+
+
+def block(kind, body):
+    body += b"\0" * (-len(body) % 4)
+    return struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
+
+
+def pcapng(frames, link=101):
+    data = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    data += block(1, struct.pack("<HHI", link, 0, 0))
+    for f in frames:
+        data += block(6, struct.pack("<IIIII", 0, 1, 1, len(f), len(f)) + f)
+    return data
+
+
+def learn(*args, stdin=b"", stdout=subprocess.PIPE):
+    r = subprocess.run([NANOSEG, "learn", *args], input=stdin, stdout=stdout,
+                       stderr=subprocess.PIPE, timeout=60, check=False)
+    return r.returncode, (r.stdout or b"").decode(), r.stderr.decode()
+
+
+class Files:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, name, data):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as f:
+            f.write(data if isinstance(data, bytes) else data.encode())
+        return path
+
+
+def one_edge(out):
+    return [(e["from"], e["to"], e["proto"], e["port"], e["state"], e["connections"])
+            for e in json.loads(out)["edges"]]
+
+
+def test_forms(file):
+    talk = handshake("10.0.0.1", 5, "10.0.0.2", 80)
+    plain = file("a.pcap", pcap(talk))
+    want = [("addr:10.0.0.1", "addr:10.0.0.2", "tcp", 80, "pending", 1)]
+    for name, path in (("pcap", plain), ("pcapng", file("a.pcapng", pcapng(talk)))):
+        code, out, err = learn("--pcap", path, "-o", "json")
+        check("%s: its edge" % name, None if (code, err, one_edge(out)) == (0, "", want)
+              else (code, out, err))
+    code, out, err = learn("--pcap", "-", "-o", "json", stdin=pcap(talk))
+    check("standard input", None if code == 0 and one_edge(out) == want else (code, out, err))
+    edge = json.loads(out)["edges"][0]
+    check("an edge has its evidence", None if edge["bytes"] == 120 and edge["flags"] == [] and
+          edge["firstSeen"] == "2023-11-14T22:13:20.000Z" else edge)
+    code, out, err = learn("--pcap", plain)
+    check("table", None if code == 0 and "tcp/80" in out and "3 frames" in out else (out, err))
+    map_file = file("m.yaml", "workloads:\n - {name: shop/web, addresses: [10.0.0.1]}\n"
+                    " - {name: \"two\\nlines\", addresses: [10.0.0.0/24]}\n")
+    code, out, err = learn("--pcap", plain, "--map", map_file, "-o", "policy")
+    check("policy: has the workloads", None if code == 0 and "shop/web" in out else (code, out, err))
+    r = subprocess.run([NANOSEG, "policy", "validate", "-"], input=out.encode(), check=False,
+                       capture_output=True, timeout=60)
+    check("policy: is valid", None if r.returncode == 0 and b"1 edge" in r.stdout else r)
+    with open("/dev/null", "wb") as null:
+        code, _, err = learn("--pcap", plain, stdout=null)
+    check("into /dev/null", None if code == 0 else (code, err))
+    with open("/dev/full", "wb") as full:
+        code, _, err = learn("--pcap", plain, stdout=full)
+    check("a full disk is an error", None if code == 1 else (code, err))
+
+
+def test_input(file):
+    talk = handshake("10.0.0.1", 5, "10.0.0.2", 80)
+    cut = file("cut.pcap", pcap(talk + talk)[:-5])
+    code, out, err = learn("--pcap", cut, "-o", "json")
+    check("a file that ends in a frame: what there is, and a warning",
+          None if code == 0 and "frame 5" in err and json.loads(out)["frames"] == 5
+          else (code, out, err))
+    code, out, err = learn("--pcap", file("bad.pcap", pcap([b"\x45", b"", b"\x60" * 9] + talk)),
+                           "-o", "json")
+    got = json.loads(out)
+    check("malformed frames are counted", None if code == 0 and got["malformed"] == 3 and
+          len(got["edges"]) == 1 else (code, out, err))
+    code, out, err = learn("--pcap", file("usb.pcap", pcap([b"x" * 80], link=189)), "-o", "json")
+    check("a link without addresses: counted, and said", None if code == 0 and "USB" in err and
+          json.loads(out)["frames"] == 1 else (code, out, err))
+    for name, data in (("empty", b""), ("text", b"hello\n" * 50), ("zeros", bytes(400))):
+        code, out, err = learn("--pcap", file(name, data))
+        check("no capture: " + name, None if code == 2 and err and not out else (code, out, err))
+    far = pcap(talk, when=0xFFFFFFFF)
+    code, out, err = learn("--pcap", file("far.pcap", far), "-o", "json")
+    check("a clock far ahead", None if code == 0 and len(json.loads(out)["edges"]) == 1
+          else (code, out, err))
+    code, out, err = learn("--pcap", os.path.join(file.folder, "missing"))
+    check("no such file", None if code == 2 and "No such file" in err else (code, err))
+    code, out, err = learn("--pcap", file.folder)
+    check("a folder", None if code == 2 else (code, err))
+    for what, text, said in (
+            ("two workloads of one address",
+             "workloads: [{name: a, addresses: [10.0.0.1]}, {name: b, addresses: [10.0.0.1]}]",
+             "another workload"),
+            ("a prefix with host bits", "workloads: [{name: a, addresses: [10.0.0.1/24]}]", ":1:"),
+            ("a name that is a number", "workloads: [{name: 5, addresses: [10.0.0.1]}]", ":1:"),
+            ("no list", "{}", "workloads"),
+            ("an unknown key", "workloads: []\nworkload: x", ":2:")):
+        code, out, err = learn("--pcap", file("x.pcap", pcap(talk)), "--map", file("m", text))
+        check("map: " + what, None if code == 2 and said in err and not out else (code, out, err))
+    for args in ([], ["--pcap"], ["--pcap", "x", "y"], ["--pcap", "x", "-o", "csv"],
+                 ["--pcap", "-", "--map", "-"]):
+        code, out, err = learn(*args)
+        check("usage: '%s'" % " ".join(args), None if code == 2 and err else (code, out, err))
+
+
+def test_bounds(file):
+    scan = [tcp("10.0.0.1", 40000, "10.0.0.2", port, SYN) for port in range(1, 65536)]
+    code, out, err = learn("--pcap", file("scan.pcap", pcap(scan)), "-o", "json")
+    got = json.loads(out)
+    check("a scan of 65,535 ports: no edge", None if code == 0 and got["edges"] == [] and
+          got["attempts"] == 65535 else (code, {k: v for k, v in got.items() if k != "edges"}))
+
+
+def test_terminal(file):
+    frames = handshake("10.0.0.1", 5, "10.0.0.2", 80) * 40000
+    path = file("big.pcap", pcap(frames))
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(NANOSEG, [NANOSEG, "learn", "--pcap", path], dict(os.environ, TERM="xterm"))
+    data = b""
+    while True:
+        try:
+            got = os.read(fd, 65536)
+        except OSError:
+            break
+        if not got:
+            break
+        data += got
+    _, status = os.waitpid(pid, 0)
+    os.close(fd)
+    check("on a terminal", None if status == 0 and b"120,000 frames" in data else (status, data))
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        for test in (test_forms, test_input, test_bounds, test_terminal):
+            test(Files(folder))
+    print("1..%d" % tests)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
