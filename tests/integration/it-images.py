@@ -154,8 +154,8 @@ run("docker", "rename", other.id, DB + "-new")
 wait(lambda: not api.workload(DB)["instances"], 30)
 api.mode("enforce", DB)
 run("docker", "rename", other.id, DB)
-t.ok(wait(lambda: (instance(other) or {}).get("imageAccepted") is False and "drop" in rules(other), 30) and
-     other.v4 not in rules(web), "under an enforced one a renamed container gets nothing", instance(other))
+t.ok(wait(lambda: (instance(other) or {}).get("imageAccepted") is False and "drop" in rules(other) and
+          other.v4 not in rules(web), 30), "under an enforced one a renamed container gets nothing", instance(other))
 
 # Rules of the configuration.
 docker.make_image(PREFIX + "-baked", "LABEL team=" + PROJECT)
