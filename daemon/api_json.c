@@ -156,9 +156,12 @@ json_members(const struct instance *i)
 static json_t *
 json_instance(const struct instance *i)
 {
-	const char *runtime = i->container != NULL	      ? runtime_name(i->container->runtime)
-			      : i->ns.container_id[0] != '\0' ? "unknown"
-							      : runtime_name(RUNTIME_NETNS);
+	const char *runtime =
+	    i->container != NULL ? runtime_name(i->container->runtime)
+	    : i->ns.container_id[0] != '\0' || (i->ns.flags & (NETNS_F_USER | NETNS_F_MACHINE)) != 0
+		? "unknown"
+		: runtime_name(RUNTIME_NETNS);
+	bool many;
 	json_t *o = json_pack("{s:o, s:s, s:I, s:o, s:o}", "id", json_text(instance_id(i)),
 	    "runtime", runtime, "netns", (json_int_t)i->ns.ino, "addresses", json_addrs(i), "start",
 	    json_start(i));
@@ -171,6 +174,7 @@ json_instance(const struct instance *i)
 	    o, "imageId", json_text(i->container != NULL ? i->container->image_id : NULL));
 	json_object_set_new(o, "imageAccepted",
 	    i->container != NULL ? json_boolean(!instance_has_other_image(i)) : json_null());
+	json_object_set_new(o, "nested", json_integer((json_int_t)nested_count(i, &many)));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
 	json_object_set_new(o, "quarantined", json_boolean(instance_is_quarantined(i)));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));

@@ -101,20 +101,48 @@ static const struct {
 	unsigned bit;
 	const char *why;
 } partial[] = {
+	{ GRADE_MANY, "it has made more network namespaces than are looked at, outside its rules" },
 	{ GRADE_ENGINE_SOCKET,
 	    "an engine's socket is mounted into it: it can start any container" },
 	{ GRADE_HOST_PID, "it sees the host's processes: it may reach other namespaces" },
+	{ GRADE_NESTED,
+	    "it has made a network namespace inside: what runs there is outside its rules" },
+	{ GRADE_USER_OWNED, "its namespace is its user's: he can change all in it but the rules" },
 };
+
+/* What the warden read in /proc, of a container that no engine and no bundle describes. */
+static unsigned
+grade_of_task(const struct w_netns *n)
+{
+	static const struct {
+		uint8_t fact;
+		unsigned bit;
+	} bits[] = {
+		{ TASK_F_NET_ADMIN, GRADE_NET_ADMIN },
+		{ TASK_F_NET_RAW, GRADE_NET_RAW },
+		{ TASK_F_HOST_PID, GRADE_HOST_PID },
+		{ TASK_F_USERNS, GRADE_USERNS },
+	};
+	unsigned grade = (n->flags & NETNS_F_USER) != 0 ? GRADE_USER_OWNED : 0;
+
+	for (size_t k = 0; k < ARRAY_SIZE(bits); k++)
+		if ((n->facts & bits[k].fact) != 0)
+			grade |= bits[k].bit;
+	return grade;
+}
 
 unsigned
 instance_grade_bits(const struct instance *i)
 {
 	const struct container *k;
-	unsigned grade = 0;
+	unsigned grade = i->container == NULL ? grade_of_task(&i->ns) : 0;
 	size_t pos = 0;
+	bool many;
 
 	while ((k = instance_next_member(i, &pos)) != NULL)
 		grade |= k->grade | (k->host_network ? GRADE_HOST_NETWORK : 0);
+	if (nested_count(i, &many) > 0)
+		grade |= GRADE_NESTED | (many ? GRADE_MANY : 0);
 	return grade;
 }
 
@@ -288,6 +316,18 @@ shares_with(const struct instance *i, const char *id)
 	return k != NULL && strcmp(k->shares, id) == 0;
 }
 
+/* Whose namespace it uses is known now: others of its namespaces are not its own. */
+static void
+sort_out_nested(struct controller *c, const struct container *k)
+{
+	struct instance *i = c->instances;
+
+	while (k->shares[0] != '\0' && i != NULL && strcmp(i->ns.container_id, k->shares) != 0)
+		i = i->next;
+	if (k->shares[0] != '\0' && i != NULL)
+		nested_sort_out(c, &i->ns);
+}
+
 void
 instance_on_container(struct controller *c, const char *json, size_t len)
 {
@@ -324,6 +364,7 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 	c->n_containers++;
 	c->n_sharing += k->shares[0] != '\0';
 	published_add(c, k);
+	sort_out_nested(c, k);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
 			instance_identify(i);

@@ -5,6 +5,7 @@
  *   controller.c   start, dispatch of messages, timers
  *   clock.c        time
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
+ *   nested.c       namespaces that containers made inside
  *   container.c    what the engines said of containers, and how far they can be held
  *   image.c        whose image may run under a workload's name
  *   roster.c       the workloads
@@ -46,6 +47,7 @@
 #include <jansson.h>
 
 #define CTL_MAX_INSTANCES 8192
+#define CTL_MAX_USER_INSTANCES 512 /* of all users together, who can make any number */
 #define CTL_MAX_WORKLOADS POLICY_MAX_WORKLOADS
 #define CTL_MAX_CONTAINERS 8192
 #define CTL_MAX_ENGINES 8
@@ -56,6 +58,7 @@ struct store;
 struct api;
 struct gate;
 struct addr_map;
+struct nested;
 struct nat_cache;
 struct denial_table;
 struct attempt_table;
@@ -241,9 +244,11 @@ struct controller {
 
 	struct instance *instances;
 	struct instance *by_cookie[1024];
-	size_t n_instances, n_settling;
+	size_t n_instances, n_user_instances, n_settling;
 	struct instance *host;
 	struct container *containers[1024];
+	struct nested *nested;
+	size_t n_nested;
 	struct container *publishers; /* those with ports */
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
@@ -336,6 +341,8 @@ void workload_expire_tick(struct controller *c);
  */
 bool workload_make_room(struct controller *c, size_t n);
 void workload_free(struct workload *w); /* no list holds it any more */
+/* A user makes up names: beyond a number of them, all others are one workload. */
+void roster_bound_user(struct controller *c, struct workload_id *id);
 bool workload_selected(const struct controller *c, const char *name); /* --only */
 
 /* image.c */
@@ -361,6 +368,19 @@ void image_check(struct instance *i);
 void container_forget_files(struct controller *c, const char *id);
 /* Adds the time since the last call to what was observed all along. */
 void workload_count_observed(struct controller *c);
+
+/* nested.c */
+/*
+ * Is it one that a container, or a user's container, has made inside? Then it is counted as a part
+ * of that and is no instance.
+ */
+bool nested_take(struct controller *c, const struct w_netns *n);
+/* The same for what was taken for an instance before this one, the container's own, was known. */
+void nested_sort_out(struct controller *c, const struct w_netns *own);
+void nested_forget(struct controller *c, uint64_t cookie);
+void nested_clear(struct controller *c);
+/* How many of them the instance has; *ret_many: there may be more. */
+size_t nested_count(const struct instance *i, bool *ret_many);
 
 /* resolve.c */
 int addr_map_new(uint64_t seed, struct addr_map **ret);

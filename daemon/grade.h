@@ -15,6 +15,9 @@
 #define GRADE_HOST_PID 0x08
 #define GRADE_ENGINE_SOCKET 0x10
 #define GRADE_USERNS 0x20
+#define GRADE_NESTED 0x40     /* it has made network namespaces of its own */
+#define GRADE_USER_OWNED 0x80 /* its namespace belongs to a user, who is root in it */
+#define GRADE_MANY 0x100      /* more namespaces than are looked at */
 
 /* The bits of a list of capability names, with or without "CAP_"; "ALL" is every one. */
 unsigned grade_of_caps(const json_t *names);

@@ -247,6 +247,13 @@ instance_identify(struct instance *i)
 			instance_join_workload(i, k->identity.name, k->identity.project);
 		return;
 	}
+	if ((i->ns.flags & (NETNS_F_USER | NETNS_F_MACHINE)) != 0) {
+		plain.user = (i->ns.flags & NETNS_F_USER) != 0 ? i->ns.owner : 0;
+		workload_identify(&plain, &id);
+		roster_bound_user(c, &id);
+		instance_join_workload(i, id.name, id.project);
+		return;
+	}
 	/* An engine's file comes before its container's first process: that says more. */
 	if ((i->ns.flags & NETNS_F_NAMED) != 0 && i->ns.basename[0] != '\0' &&
 	    (!is_engine_file(&i->ns) || has_waited(i))) {
@@ -284,7 +291,9 @@ is_watched(const struct w_netns *n)
 		return true;
 	if ((n->flags & NETNS_F_ENGINE) != 0 && netns_name_is_plumbing(n->basename))
 		return false;
-	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) != 0 || n->container_id[0] != '\0';
+	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE | NETNS_F_USER | NETNS_F_MACHINE)) !=
+		   0 ||
+	       n->container_id[0] != '\0';
 }
 
 static struct instance *
@@ -296,9 +305,15 @@ instance_new(struct controller *c, const struct w_netns *n)
 		log_warn("more than %d namespaces: one more is not observed", CTL_MAX_INSTANCES);
 		return NULL;
 	}
+	if ((n->flags & NETNS_F_USER) != 0 && c->n_user_instances >= CTL_MAX_USER_INSTANCES) {
+		log_warn("more than %d containers of users: one more is not observed",
+		    CTL_MAX_USER_INSTANCES);
+		return NULL;
+	}
 	i = calloc(1, sizeof(*i));
 	if (i == NULL)
 		return NULL;
+	c->n_user_instances += (n->flags & NETNS_F_USER) != 0;
 	i->ctl = c;
 	i->ct_fd = i->dump_fd = i->diag_fd = -1;
 	i->announced_ns = now_mono();
@@ -314,44 +329,6 @@ instance_new(struct controller *c, const struct w_netns *n)
 	if (i->is_host)
 		c->host = i;
 	return i;
-}
-
-static bool
-has_file(const struct w_netns *n)
-{
-	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) != 0;
-}
-
-/*
- * A container that may make namespaces fills one with any addresses, and its processes there have
- * its id: only where none of the id has a file, as with an engine whose folder is elsewhere, is one
- * without a file the container's own. True if n is not.
- */
-static bool
-is_nested(struct controller *c, const struct w_netns *n)
-{
-	if (n->container_id[0] == '\0' || has_file(n))
-		return false;
-	for (const struct instance *i = c->instances; i != NULL; i = i->next)
-		if (has_file(&i->ns) && i->ns.cookie != n->cookie &&
-		    strcmp(i->ns.container_id, n->container_id) == 0)
-			return true;
-	return false;
-}
-
-/* Those that were announced before the one with the file. */
-static void
-drop_nested(struct controller *c, const struct w_netns *n)
-{
-	struct instance *i, *next;
-
-	if (n->container_id[0] == '\0' || !has_file(n))
-		return;
-	for (i = c->instances; i != NULL; i = next) {
-		next = i->next;
-		if (is_nested(c, &i->ns))
-			instance_on_netns_gone(c, i->ns.cookie);
-	}
 }
 
 static void
@@ -382,7 +359,7 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 
 	if (memchr(n->basename, 0, sizeof(n->basename)) == NULL ||
 	    memchr(n->container_id, 0, sizeof(n->container_id)) == NULL || !is_watched(n) ||
-	    is_nested(c, n))
+	    nested_take(c, n))
 		return;
 	i = instance_find(c, n->cookie);
 	if (i != NULL && i->ns.container_id[0] != '\0') {
@@ -396,9 +373,12 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 		i = instance_new(c, n);
 	if (i == NULL)
 		return;
+	/* What it may do decides about its host guard. */
+	if (i->ns.facts != n->facts)
+		enforce_schedule(c);
 	i->ns = *n;
 	start_on_netns(i);
-	drop_nested(c, n);
+	nested_sort_out(c, n);
 	if (i->is_host || c->only == NULL)
 		instance_attach(i);
 	instance_identify(i);
@@ -426,6 +406,7 @@ instance_free(struct instance *i)
 	if (*p == i)
 		*p = i->next_of_cookie;
 	c->n_instances--;
+	c->n_user_instances -= (i->ns.flags & NETNS_F_USER) != 0;
 	if (c->host == i)
 		c->host = NULL;
 	set_settling(i, false);
@@ -439,6 +420,7 @@ instance_on_netns_gone(struct controller *c, uint64_t cookie)
 {
 	struct instance *i = instance_find(c, cookie);
 
+	nested_forget(c, cookie);
 	if (i == NULL)
 		return;
 	instance_detach(i);
@@ -451,6 +433,7 @@ instance_reset(struct controller *c)
 {
 	while (c->instances != NULL)
 		instance_free(c->instances);
+	nested_clear(c);
 	c->scanned = false;
 }
 

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -71,9 +72,86 @@ component_id(const char *s, size_t len)
 	return NULL;
 }
 
-static const char *
-path_id(const char *s, const char *end)
+/* systemd's escapes undone; false if what comes out is not a name as machines have it. */
+static bool
+machine_name(const char *s, size_t len, char ret[static L0_NAME_LEN + 1])
 {
+	static const char accept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				     "0123456789._-";
+	char name[L0_NAME_LEN + 1] = "", hex[3] = "";
+	size_t n = 0, step;
+
+	for (size_t i = 0; i < len; i += step) {
+		step = len - i >= 4 && memcmp(s + i, "\\x", 2) == 0 &&
+			       isxdigit((unsigned char)s[i + 2]) &&
+			       isxdigit((unsigned char)s[i + 3])
+			   ? 4
+			   : 1;
+		if (n == L0_NAME_LEN)
+			return false;
+		if (step == 4) {
+			memcpy(hex, s + i + 2, 2);
+			name[n++] = (char)strtoul(hex, NULL, 16);
+		} else {
+			name[n++] = s[i];
+		}
+		if (name[n - 1] == '\0' || strchr(accept, name[n - 1]) == NULL)
+			return false;
+	}
+	if (n == 0)
+		return false;
+	memcpy(ret, name, sizeof(name));
+	return true;
+}
+
+/*
+ * "machine.slice/machine-NAME.scope" and "machine.slice/systemd-nspawn@NAME.service" are
+ * systemd's, "lxc.payload.NAME" and "lxc/NAME" LXC's.
+ */
+static bool
+component_machine(const char *parent, size_t parent_len, const char *s, size_t len,
+    char ret[static L0_NAME_LEN + 1])
+{
+	static const struct {
+		const char *parent, *head, *tail;
+	} forms[] = {
+		{ "machine.slice", "machine-", ".scope" },
+		{ "machine.slice", "systemd-nspawn@", ".service" },
+		{ NULL, "lxc.payload.", "" },
+		{ "lxc", "", "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		size_t head = strlen(forms[i].head), tail = strlen(forms[i].tail);
+
+		if (forms[i].parent != NULL &&
+		    (parent_len != strlen(forms[i].parent) ||
+			memcmp(parent, forms[i].parent, parent_len) != 0))
+			continue;
+		if (len > head + tail && memcmp(s, forms[i].head, head) == 0 &&
+		    memcmp(s + len - tail, forms[i].tail, tail) == 0 &&
+		    machine_name(s + head, len - head - tail, ret))
+			return true;
+	}
+	return false;
+}
+
+static uint64_t
+place_of(const char *s, const char *end)
+{
+	uint64_t h = (uint64_t)(end - s);
+
+	for (; s < end; s++)
+		h = hash_mix64(h ^ (uint8_t)*s);
+	return h | 1;
+}
+
+static bool
+path_claim(const char *path, const char *end, struct l0_claim *ret)
+{
+	struct l0_claim c = { .place = 0 };
+	const char *s = path, *parent = path;
+	size_t parent_len = 0;
 	bool podman = false;
 
 	while (s < end) {
@@ -83,16 +161,23 @@ path_id(const char *s, const char *end)
 		const char *id = component_id(s, len);
 
 		if (id != NULL && !(podman && id == s))
-			return id;
+			memcpy(c.id, id, L0_CONTAINER_ID_LEN);
+		if (c.id[0] != '\0' || component_machine(parent, parent_len, s, len, c.machine)) {
+			c.place = place_of(path, stop);
+			*ret = c;
+			return true;
+		}
 		if (len == sizeof(PODMAN_PARENT) - 1 && memcmp(s, PODMAN_PARENT, len) == 0)
 			podman = true;
+		parent = s;
+		parent_len = len;
 		s = stop + 1;
 	}
-	return NULL;
+	return false;
 }
 
 bool
-l0_container_id(const char *text, size_t len, char ret[static L0_CONTAINER_ID_LEN + 1])
+l0_claim_parse(const char *text, size_t len, struct l0_claim *ret)
 {
 	const char *p = text, *end = text + len;
 
@@ -102,13 +187,9 @@ l0_container_id(const char *text, size_t len, char ret[static L0_CONTAINER_ID_LE
 		const char *line_end = nl != NULL ? nl : end;
 		const char *a = memchr(p, ':', (size_t)(line_end - p));
 		const char *b = a == NULL ? NULL : memchr(a + 1, ':', (size_t)(line_end - a - 1));
-		const char *id = b == NULL ? NULL : path_id(b + 1, line_end);
 
-		if (id != NULL) {
-			memcpy(ret, id, L0_CONTAINER_ID_LEN);
-			ret[L0_CONTAINER_ID_LEN] = '\0';
+		if (b != NULL && path_claim(b + 1, line_end, ret))
 			return true;
-		}
 		p = line_end + 1;
 	}
 	return false;
@@ -174,7 +255,7 @@ l0_open_task(int procfd, pid_t pid)
 }
 
 int
-l0_task_container(int taskfd, char ret[static L0_CONTAINER_ID_LEN + 1])
+l0_task_claim(int taskfd, struct l0_claim *ret)
 {
 	_cleanup_close_ int fd = -1;
 	char text[8192];
@@ -192,15 +273,15 @@ l0_task_container(int taskfd, char ret[static L0_CONTAINER_ID_LEN + 1])
 			break;
 		have += (size_t)n;
 	}
-	return l0_container_id(text, have, ret) ? 0 : -ENOENT;
+	return l0_claim_parse(text, have, ret) ? 0 : -ENOENT;
 }
 
 int
-l0_pid_container(int procfd, pid_t pid, char ret[static L0_CONTAINER_ID_LEN + 1])
+l0_pid_claim(int procfd, pid_t pid, struct l0_claim *ret)
 {
 	_cleanup_close_ int task = l0_open_task(procfd, pid);
 
-	return task < 0 ? task : l0_task_container(task, ret);
+	return task < 0 ? task : l0_task_claim(task, ret);
 }
 
 static void

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #define L0_CONTAINER_ID_LEN 64
+#define L0_NAME_LEN 63
 #define L0_DIRS_MAX 4
 
 struct l0_dir {
@@ -28,20 +29,45 @@ int l0_open_dir(const char *path);
 int l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret);
 /* /proc/PID: what is read through it is of that one process, or fails. */
 int l0_open_task(int procfd, pid_t pid);
-/* Container id in the cgroup file of a process; 0, or -ENOENT if there is none. */
-int l0_task_container(int taskfd, char ret[static L0_CONTAINER_ID_LEN + 1]);
-int l0_pid_container(int procfd, pid_t pid, char ret[static L0_CONTAINER_ID_LEN + 1]);
+
+/* What a process's cgroup says it is part of: a container with an id, or a machine with a name. */
+struct l0_claim {
+	char id[L0_CONTAINER_ID_LEN + 1]; /* "" if it is none */
+	char machine[L0_NAME_LEN + 1];	  /* of LXC or systemd-nspawn; "" if it is none */
+	/*
+	 * Of the path down to it, never 0: two processes of the same container have the same, and
+	 * who names a cgroup of his own like somebody else's container has another one.
+	 */
+	uint64_t place;
+};
+
+/* From the cgroup file of a process; 0, or -ENOENT if there is none. */
+int l0_task_claim(int taskfd, struct l0_claim *ret);
+int l0_pid_claim(int procfd, pid_t pid, struct l0_claim *ret);
 
 /* Called per process that has a network namespace; a negative value stops and is returned. */
 typedef int (*l0_process_fn)(void *arg, int procfd, pid_t pid, uint64_t ino);
 int l0_each_process(l0_process_fn fn, void *arg);
 
 /*
- * The container id in the text of a /proc/PID/cgroup, v1 or v2: the outermost component that an
- * engine makes. A process inside a container can make cgroups below its own and name them as it
- * likes; it cannot change what stands to the left.
+ * From the text of a /proc/PID/cgroup, v1 or v2: the outermost component that an engine makes. A
+ * process inside a container can make cgroups below its own and name them as it likes; it cannot
+ * change what stands to the left.
  */
-bool l0_container_id(const char *text, size_t len, char ret[static L0_CONTAINER_ID_LEN + 1]);
+bool l0_claim_parse(const char *text, size_t len, struct l0_claim *ret);
+
+/* What a process may do that rules in its network namespace cannot hold: TASK_F_*. */
+int l0_task_facts(int taskfd, uint8_t *ret);
+/* From the text of /proc/PID/status: the capabilities that the process or a child may have. */
+bool l0_status_caps(const char *text, size_t len, uint64_t *ret);
+
+/*
+ * The name that a user's Podman gave to a container, from the monitor that is the parent of its
+ * first process. Like all that a user's processes say it is the user's to choose.
+ */
+int l0_task_podman_name(int procfd, int taskfd, char ret[static L0_NAME_LEN + 1]);
+/* From the arguments of conmon, each with its null byte: the one after "-n". */
+bool l0_conmon_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 1]);
 
 /*
  * The text of a /proc/PID/stat: whether the process has the name of a runtime that is about to

@@ -369,7 +369,8 @@ observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_be
 	for (size_t k = 0; k < n_before; k++)
 		if (!instance_has_addr(i, &before[k]))
 			addr_map_retract(i->ctl->addr_map, &before[k], i);
-	for (size_t k = 0; k < n; k++)
+	/* A user gives his namespaces any address: nobody else is called by one of them. */
+	for (size_t k = 0; k < n && (i->ns.flags & NETNS_F_USER) == 0; k++)
 		addr_map_claim(i->ctl->addr_map, &a[k].addr, i);
 	learn_retry_waiting(i->ctl, false);
 	enforce_schedule(i->ctl);

@@ -130,14 +130,26 @@ struct w_hello {
 #define NETNS_F_NAMED 0x02  /* a file in /run/netns */
 #define NETNS_F_ENGINE 0x04 /* a file in an engine's folder */
 #define NETNS_F_PROC 0x08   /* found by its processes only */
+#define NETNS_F_USER 0x10   /* a container of the user `owner`, who is not root */
+#define NETNS_F_NESTED \
+	0x20 /* made by a user inside the container container_id, or machine basename */
+#define NETNS_F_MACHINE 0x40 /* basename is the name of a machine of LXC or systemd-nspawn */
+
+/* What a process in it may do, as far as /proc tells. */
+#define TASK_F_NET_ADMIN 0x01
+#define TASK_F_NET_RAW 0x02
+#define TASK_F_HOST_PID 0x04 /* it sees the host's processes */
+#define TASK_F_USERNS 0x08
 
 struct w_netns {
 	uint64_t cookie, dev, ino;
 	uint32_t flags;
 	int32_t pid;	       /* a process in it, 0 if none is known */
-	char basename[64];     /* file name, "" if found by processes */
+	char basename[64];     /* file name, or as the flags say, or "" */
 	char container_id[65]; /* 64 hex digits from the process's cgroup, or "" */
-	char zero[7];
+	uint8_t facts;	       /* TASK_F_*, of a container or machine */
+	char zero[2];
+	uint32_t owner;	  /* uid, of NETNS_F_USER */
 	uint64_t seen_ns; /* CLOCK_MONOTONIC at which the warden saw it first */
 	/* CLOCK_MONOTONIC, 0: never. Closed by the warden; and since when it is no longer. */
 	uint64_t closed_ns, opened_ns;

@@ -256,6 +256,8 @@ append_addrs(const struct instance *i, struct addr *list, size_t n, bool *contes
 	size_t count;
 	const struct rtnl_addr *a = instance_addrs(i, &count);
 
+	if ((i->ns.flags & NETNS_F_USER) != 0)
+		return n;
 	for (size_t k = 0; k < count; k++) {
 		if (instance_shares_addr(i, &a[k].addr))
 			*contested = true;
@@ -298,7 +300,7 @@ fill_nobodys(const struct controller *c, struct inventory *inv)
 		const struct rtnl_addr *a = instance_addrs(i, &count);
 
 		for (size_t k = 0; k < count; k++) {
-			if (i->is_host ||
+			if (i->is_host || (i->ns.flags & NETNS_F_USER) != 0 ||
 			    (instance_counts_as(i) != NULL && !instance_shares_addr(i, &a[k].addr)))
 				continue;
 			if (n == room) {

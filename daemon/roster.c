@@ -3,7 +3,10 @@
 #include "daemon/segment_internal.h"
 
 #include <fnmatch.h>
+#include <stdio.h>
 #include <string.h>
+
+#define MAX_PER_USER 64
 
 bool
 workload_selected(const struct controller *c, const char *name)
@@ -18,6 +21,19 @@ workload_find(struct controller *c, const char *name)
 		if (strcmp(w->name, name) == 0)
 			return w;
 	return NULL;
+}
+
+void
+roster_bound_user(struct controller *c, struct workload_id *id)
+{
+	size_t n = 0;
+
+	if (id->project[0] == '\0' || workload_find(c, id->name) != NULL)
+		return;
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
+		n += strcmp(w->project, id->project) == 0;
+	if (n >= MAX_PER_USER)
+		snprintf(id->name, sizeof(id->name), "%s/others", id->project);
 }
 
 struct workload *

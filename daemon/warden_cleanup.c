@@ -106,15 +106,18 @@ static int
 visit_process(void *arg, int procfd, pid_t pid, uint64_t ino)
 {
 	_cleanup_close_ int fd = -1;
-	char id[L0_CONTAINER_ID_LEN + 1], name[128];
+	struct l0_claim claim;
+	char name[128];
 
 	if (is_done(arg, ino))
 		return 0;
 	fd = netns_open_pid(pid);
 	if (fd < 0)
 		return 0;
-	if (l0_pid_container(procfd, pid, id) == 0)
-		snprintf(name, sizeof(name), "netns of pid %d (container %.12s)", (int)pid, id);
+	if (l0_pid_claim(procfd, pid, &claim) == 0)
+		snprintf(name, sizeof(name), "netns of pid %d (container %.*s)", (int)pid,
+		    claim.id[0] != '\0' ? 12 : L0_NAME_LEN,
+		    claim.id[0] != '\0' ? claim.id : claim.machine);
 	else
 		snprintf(name, sizeof(name), "netns of pid %d", (int)pid);
 	visit(arg, fd, name);

@@ -2,6 +2,8 @@
 /*
  * Namespaces and their processes.
  *
+ * Whose a namespace is, is said by warden_claim.c.
+ *
  * A process is found by walking /proc: one readlink a process. Walks serve all namespaces that wait
  * for one, and are spaced by ten times what the last one took, so that churn cannot make them a
  * load.
@@ -71,6 +73,7 @@ ns_end(struct scan *s, struct ns *n)
 	while (*p != n)
 		p = &(*p)->next_ino;
 	*p = n->next_ino;
+	claim_forget(s, n);
 	if (n->n_files > 0)
 		files_forget(s, n->info.cookie);
 	s->n_ns--;
@@ -132,12 +135,15 @@ ns_of_pid(struct scan *s, pid_t pid, uint32_t flags)
 static int
 on_process(void *arg, int procfd, pid_t pid, uint64_t ino)
 {
+	struct l0_claim claim = { .place = 0 };
 	struct scan *s = arg;
 	struct ns *n;
 
 	if (ino == s->host_ino)
 		return 0;
 	n = find_ino(s, ino);
+	if (n == NULL && l0_pid_claim(procfd, pid, &claim) == 0 && claim_is_crowded(s, &claim))
+		return 0;
 	/*
 	 * Inodes are reused at once. While we are attached our sockets keep it from happening; a
 	 * process not known from there is otherwise asked for the cookie.
@@ -147,15 +153,17 @@ on_process(void *arg, int procfd, pid_t pid, uint64_t ino)
 		n = ns_of_pid(s, pid, NETNS_F_PROC);
 	if (n == NULL || (n->info.flags & NETNS_F_HOST))
 		return 0;
+	claim_found(s, n, &claim);
 	if (n->walk != s->walk) {
 		n->walk = s->walk;
 		n->walk_pid = pid;
 		n->id_reads = 0;
 		n->next_pid = 0;
+		claim_read_facts(n, procfd, pid);
 	}
 	if (pid == n->info.pid)
 		n->pid_walk = s->walk;
-	claim_read(n, procfd, pid);
+	claim_read(s, n, procfd, pid);
 	if (pid == n->id_pid)
 		n->id_walk = s->walk;
 	return 0;
@@ -182,7 +190,7 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 		return true;
 
 	if (met && complete)
-		claim_check(n, s->walk);
+		claim_check(s, n);
 	if (pid != n->info.pid || n->dirty || !n->announced) {
 		n->info.pid = pid;
 		n->dirty = false;
@@ -192,8 +200,8 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 		n->due_ns = now_ns() + NSEC_PER_MSEC;
 		return false;
 	}
-	if (met && n->info.container_id[0] != '\0' && !n->id_doubt)
-		n->due_ns = 0;
+	if (met && claim_is_known(n) && !n->id_doubt)
+		n->due_ns = claim_facts_due(n);
 	else if (n->due_ns != 0 && n->stage < ARRAY_SIZE(process_steps_ms))
 		n->due_ns = now_ns() + process_steps_ms[n->stage++] * NSEC_PER_MSEC;
 	else
@@ -314,7 +322,7 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 	/* This one is there for certain. */
 	n->info.pid = pid;
 	n->id_reads = 0;
-	claim_read(n, procfd, pid);
+	claim_read(s, n, procfd, pid);
 	if (n->info.container_id[0] == '\0' && container_id[0] != '\0')
 		memcpy(n->info.container_id, container_id, sizeof(n->info.container_id));
 	n->dirty = false;

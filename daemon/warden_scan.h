@@ -25,7 +25,7 @@ struct ns {
 	uint64_t not_before_ns;
 
 	/* The scan's own. */
-	struct ns *next_cookie, *next_ino;
+	struct ns *next_cookie, *next_ino, *next_place;
 	bool dirty;	 /* more is known than was announced */
 	uint64_t due_ns; /* 0: nothing planned but the rescans */
 	unsigned stage;
@@ -39,7 +39,15 @@ struct ns {
 	bool id_doubt;	   /* id_pid is gone */
 	pid_t next_pid;	   /* met in this walk, of another container; 0: none */
 	char next_id[65];
-	pid_t walk_pid; /* first process met in this walk */
+	uint64_t next_at;   /* its place */
+	pid_t walk_pid;	    /* first process met in this walk */
+	uint64_t place;	    /* struct l0_claim, 0: not known */
+	unsigned user_walk; /* the walk that met a user's container in it first */
+	uid_t owner;
+	bool owner_known;
+	uint8_t facts_seen;
+	unsigned facts_unsettled; /* readings in a row that differed */
+	uint64_t facts_ns;	  /* when they were last read, 0: never */
 };
 
 struct scan_ops {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the two halves of the scan share: warden_scan.c has the namespaces, warden_files.c the
- * files. */
+/* What the parts of the scan share: warden_scan.c has the namespaces, warden_files.c the files,
+ * warden_claim.c says whose a namespace is. */
 #ifndef NANOSEG_DAEMON_WARDEN_SCAN_PRIV_H
 #define NANOSEG_DAEMON_WARDEN_SCAN_PRIV_H
 
@@ -40,9 +40,10 @@ struct scan {
 	size_t n_dirs;
 
 	struct ns_file *files[BUCKETS];
-	struct ns *by_cookie[BUCKETS], *by_ino[BUCKETS];
+	struct ns *by_cookie[BUCKETS], *by_ino[BUCKETS], *by_place[BUCKETS];
 	size_t n_files, n_ns;
 	bool full_said;
+	uint64_t crowd_logged_ns;
 
 	uint64_t host_ino, nsfs_dev;
 	unsigned walk, listing;
@@ -81,6 +82,21 @@ struct ns *ns_get(struct scan *s, const struct netns_id *id, uint32_t flags);
 /* Look for processes now, and again at growing intervals. */
 void ns_kick(struct ns *n);
 
+/* warden_claim.c */
+/* Is it known which container, machine or user's container it is? */
+bool claim_is_known(const struct ns *n);
+/* What one of its processes, met in a walk, says about that; and the end of a complete walk. */
+void claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid);
+void claim_check(struct scan *s, struct ns *n);
+/* Has that container so many namespaces already that another one is not looked at? */
+bool claim_is_crowded(struct scan *s, const struct l0_claim *c);
+/* A process with that claim is in a namespace not seen before. */
+void claim_found(struct scan *s, struct ns *n, const struct l0_claim *c);
+void claim_forget(struct scan *s, struct ns *n);
+void claim_read_facts(struct ns *n, int procfd, pid_t pid);
+/* When they have to be read again to count, or 0. */
+uint64_t claim_facts_due(const struct ns *n);
+
 /* warden_files.c */
 /* Watches the folder, or while it is missing the nearest ancestor that exists; and lists it. */
 void dir_refresh(struct scan *s, unsigned i);
@@ -97,9 +113,5 @@ void files_forget(struct scan *s, uint64_t cookie);
 /* An fd on the namespace by one of its files, or a negative errno. */
 int files_open(struct scan *s, uint64_t cookie);
 void files_done(struct scan *s);
-
-/* warden_claim.c: a process met in the namespace; and the end of a complete walk. */
-void claim_read(struct ns *n, int procfd, pid_t pid);
-void claim_check(struct ns *n, unsigned walk);
 
 #endif

@@ -25,6 +25,7 @@
 #define MARK_LEN 34 /* "%~" and 32 hex digits */
 #define SHORT_ID 12
 
+#define USER "user-"
 #define COMPOSE_PROJECT "com.docker.compose.project"
 #define COMPOSE_SERVICE "com.docker.compose.service"
 #define COMPOSE_WITNESS "com.docker.compose.config-hash"
@@ -143,6 +144,16 @@ name_single(struct workload_id *id, struct slice name)
 	part_format(name, true, id->name, PART_MAX);
 }
 
+/* The first part of the name of users' containers. */
+static bool
+is_users(const char *part)
+{
+	size_t digits =
+	    strncmp(part, USER, strlen(USER)) == 0 ? strspn(part + strlen(USER), "0123456789") : 0;
+
+	return digits > 0 && part[strlen(USER) + digits] == '\0';
+}
+
 static void
 name_pair(struct workload_id *id, struct slice first, struct slice second, const char *suffix)
 {
@@ -150,7 +161,8 @@ name_pair(struct workload_id *id, struct slice first, struct slice second, const
 
 	part_format(first, true, a, PART_MAX);
 	part_format(second, true, b, PART_MAX);
-	snprintf(id->name, sizeof(id->name), "%s/%s%s", a, b, suffix);
+	snprintf(id->name, sizeof(id->name), "%s%s/%s%s", is_users(a) ? "%75" : "",
+	    is_users(a) ? a + 1 : a, b, suffix);
 	part_format(first, false, id->project, sizeof(id->project) - 1);
 	part_format(second, false, id->service, sizeof(id->service) - 1);
 }
@@ -380,6 +392,17 @@ identify_name(const struct container_facts *f, struct workload_id *id)
 		name_single(id, (struct slice){ own_id.p, MIN(own_id.len, (size_t)SHORT_ID) });
 }
 
+static void
+identify_users(const struct container_facts *f, struct workload_id *id)
+{
+	char name[PART_MAX + 1];
+
+	part_format(slice_of(f->name != NULL ? f->name : ""), true, name, PART_MAX);
+	snprintf(id->project, sizeof(id->project), USER "%u", f->user);
+	snprintf(id->name, sizeof(id->name), "%.32s/%s", id->project, name);
+	snprintf(id->service, sizeof(id->service), "%s", name);
+}
+
 void
 workload_identify(const struct container_facts *f, struct workload_id *ret)
 {
@@ -387,8 +410,11 @@ workload_identify(const struct container_facts *f, struct workload_id *ret)
 
 	if (f->image != NULL)
 		image_repository(f->image, id.image_repo, sizeof(id.image_repo));
-	if (f->runtime == RUNTIME_NETNS || (!identify_kube(f, &id) && !identify_compose(f, &id) &&
-					       !identify_swarm(f, &id) && !identify_pod(f, &id)))
+	if (f->user != 0)
+		identify_users(f, &id);
+	else if (f->runtime == RUNTIME_NETNS ||
+		 (!identify_kube(f, &id) && !identify_compose(f, &id) && !identify_swarm(f, &id) &&
+		     !identify_pod(f, &id)))
 		identify_name(f, &id);
 	*ret = id;
 }

@@ -38,6 +38,8 @@ struct container_facts {
 				  */
 	const char *pod;	 /* of Podman, if its containers share namespaces; NULL or "" */
 	bool pod_labels_unknown; /* Kubernetes: the pod's name and namespace are all there is */
+	/* A container of this user, who is not root, and whose word all the rest is. 0: root's. */
+	uint32_t user;
 	bool name_generated;	 /* the engine made the name up (see workload_name_is_generated) */
 };
 
@@ -70,6 +72,9 @@ struct workload_id {
  * pod's labels are not known its name alone decides, by the forms that Kubernetes' own controllers
  * give (a generated part never has a vowel): NAME-hash-xxxxx and NAME-xxxxx lose what was
  * generated, NAME-minute-xxxxx of a CronJob the minute too, and NAME-N of a StatefulSet the number.
+ *
+ * A container of a user goes by "user-UID/name" and by nothing else; what another one's project or
+ * namespace is called never reads like that ("%75ser-1000").
  *
  * Different facts never meet in one name: inside a part '/' becomes "%2F", '%' becomes "%25" and a
  * byte that is not UTF-8 "%XX" (so a name always is UTF-8); a part that is too long is cut and ends

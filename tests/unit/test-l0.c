@@ -60,12 +60,128 @@ static void
 finds_the_container_of_a_cgroup(void **state)
 {
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char id[L0_CONTAINER_ID_LEN + 1] = "untouched";
-		bool found = l0_container_id(cases[i].text, strlen(cases[i].text), id);
+		struct l0_claim c = { .id = "untouched" };
+		bool found = l0_claim_parse(cases[i].text, strlen(cases[i].text), &c);
 		const char *want = cases[i].id != NULL ? cases[i].id : "untouched";
 
-		if (found != (cases[i].id != NULL) || strcmp(id, want) != 0)
-			fail_msg("%s: %s", cases[i].name, id);
+		if (found != (cases[i].id != NULL) || strcmp(c.id, want) != 0 ||
+		    c.machine[0] != '\0' || (c.place != 0) != found)
+			fail_msg("%s: %s", cases[i].name, c.id);
+	}
+}
+
+static void
+finds_the_machine_of_a_cgroup(void **state)
+{
+	static const struct {
+		const char *text, *machine; /* machine NULL: none */
+	} machines[] = {
+		{ "0::/machine.slice/machine-web.scope/payload\n", "web" },
+		{ "0::/machine.slice/machine-db\\x2done.scope\n", "db-one" },
+		{ "0::/machine.slice/systemd-nspawn@web.service/payload\n", "web" },
+		{ "0::/lxc.payload.web/system.slice\n", "web" },
+		{ "4:cpu:/lxc/web\n", "web" },
+		{ "0::/lxc.monitor.web\n", NULL },
+		{ "0::/lxc.payload.\n", NULL },
+		{ "0::/machine.slice/machine-a\\x2fb.scope\n", NULL },
+		{ "0::/machine.slice/machine-a\\x00.scope\n", NULL },
+		{ "0::/machine.slice/machine-a b.scope\n", NULL },
+		{ "0::/machine.slice/machine-web.slice\n", NULL },
+		{ "0::/system.slice/machine-web.scope\n", NULL },
+		{ "0::/lxc.payload.web/docker/" ID "\n", "web" }, /* the outer one's */
+		{ "0::/lxc.payload."
+		  "0123456789012345678901234567890123456789012345678901234567890123456789\n",
+		    NULL },
+	};
+
+	for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
+		struct l0_claim c = { .id = "untouched" };
+		const char *text = machines[i].text, *want = machines[i].machine;
+		bool found = l0_claim_parse(text, strlen(text), &c);
+
+		if (found != (want != NULL) || (found && strcmp(c.machine, want) != 0) ||
+		    (found && c.id[0] != '\0'))
+			fail_msg("%s: %s", text, c.machine);
+	}
+}
+
+static void
+a_cgroup_elsewhere_of_the_same_name_is_another_place(void **state)
+{
+	static const char *const same[] = { "0::/docker/" ID "\n", "0::/docker/" ID "/init\n",
+		"0::/docker/" ID "/docker/" ID "\n" };
+	static const char *const other[] = { "0::/user.slice/docker/" ID "\n",
+		"0::/docker/" ID2 "\n", "0::/docker-" ID ".scope\n" };
+	struct l0_claim a, b;
+
+	assert_true(l0_claim_parse(same[0], strlen(same[0]), &a));
+	for (size_t i = 1; i < 3; i++) {
+		assert_true(l0_claim_parse(same[i], strlen(same[i]), &b));
+		assert_true(a.place == b.place);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		b.place = 0;
+		l0_claim_parse(other[i], strlen(other[i]), &b);
+		assert_true(a.place != b.place);
+	}
+}
+
+static void
+reads_what_a_process_may_do(void **state)
+{
+	static const struct {
+		const char *text;
+		bool found;
+		uint64_t caps;
+	} texts[] = {
+		{ "Name:\tx\nCapBnd:\t00000000a80425fb\nCapAmb:\t0\n", true, 0xa80425fb },
+		{ "CapBnd:\t000001ffffffffff", true, 0x1ffffffffff },
+		{ "Name:\tCapBnd:\t1\n", false, 0 },
+		{ "CapBnd:\t\n", false, 0 },
+		{ "CapBnd:\t12 34\n", false, 0 },
+		{ "CapBnd:\t123456789012345678901234567890\n", false, 0 },
+		{ "", false, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		uint64_t caps = 0;
+
+		if (l0_status_caps(texts[i].text, strlen(texts[i].text), &caps) != texts[i].found ||
+		    (texts[i].found && caps != texts[i].caps))
+			fail_msg("%s", texts[i].text);
+	}
+}
+
+static void
+reads_the_name_that_podman_gave(void **state)
+{
+#define ARGS(text, want)                 \
+	{                                \
+		text, sizeof(text), want \
+	}
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *name;
+	} args[] = {
+		ARGS("conmon\0-c\0" ID "\0-n\0web\0-b\0/x", "web"),
+		ARGS("conmon\0-n\0a/b", NULL),
+		ARGS("conmon\0-n\0", NULL),
+		ARGS("conmon\0-n", NULL),
+		ARGS("conmon\0-b\0-n x", NULL),
+		ARGS("-n\0"
+		     "0123456789012345678901234567890123456789012345678901234567890123",
+		    NULL),
+		{ "conmon\0-n\0web", 13, NULL }, /* cut short */
+		{ "", 0, NULL },
+	};
+	char name[L0_NAME_LEN + 1];
+
+	for (size_t i = 0; i < sizeof(args) / sizeof(args[0]); i++) {
+		bool found = l0_conmon_name(args[i].text, args[i].len, name);
+
+		if (found != (args[i].name != NULL) || (found && strcmp(name, args[i].name) != 0))
+			fail_msg("case %zu: %d", i, found);
 	}
 }
 
@@ -74,14 +190,14 @@ static void
 reads_no_byte_past_the_end(void **state)
 {
 	static const char text[] = "12:pids:/x\n0::/system.slice/docker-" ID ".scope/y\n";
-	char id[L0_CONTAINER_ID_LEN + 1];
+	struct l0_claim c;
 
 	for (size_t n = 0; n < sizeof(text); n++) {
 		char *copy = malloc(n > 0 ? n : 1);
 
 		assert_non_null(copy);
 		memcpy(copy, text, n);
-		l0_container_id(copy, n, id);
+		l0_claim_parse(copy, n, &c);
 		free(copy);
 	}
 }
@@ -132,6 +248,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(finds_the_container_of_a_cgroup),
+		cmocka_unit_test(finds_the_machine_of_a_cgroup),
+		cmocka_unit_test(a_cgroup_elsewhere_of_the_same_name_is_another_place),
+		cmocka_unit_test(reads_what_a_process_may_do),
+		cmocka_unit_test(reads_the_name_that_podman_gave),
 		cmocka_unit_test(reads_no_byte_past_the_end),
 		cmocka_unit_test(tells_a_runtimes_process_and_its_age),
 	};

@@ -83,6 +83,15 @@ static const struct identity_case {
 	{ "UTF-8 stays", RUNTIME_DOCKER, "c", "nginx",
 	    { { PROJECT, "caf\xc3\xa9" }, { SERVICE, "\xf0\x9f\x90\xb3" }, WITNESS }, {}, false,
 	    false, "caf\xc3\xa9/\xf0\x9f\x90\xb3", false, false },
+	{ "a project called like a user", RUNTIME_DOCKER, "c", "nginx",
+	    { { PROJECT, "user-1000" }, { SERVICE, "web" }, WITNESS }, {}, false, false,
+	    "%75ser-1000/web", false, false },
+	{ "a namespace of Kubernetes called like a user", RUNTIME_CRI, "c", "nginx",
+	    { { "io.kubernetes.pod.namespace", "user-0" }, { "io.kubernetes.pod.name", "web" } },
+	    {}, false, false, "%75ser-0/web", false, false },
+	{ "a project that only begins like one", RUNTIME_DOCKER, "c", "nginx",
+	    { { PROJECT, "user-1000x" }, { SERVICE, "web" }, WITNESS }, {}, false, false,
+	    "user-1000x/web", false, false },
 	{ "a container called host", RUNTIME_DOCKER, "host", "nginx", {}, {}, false, false, "host",
 	    false, false },
 	{ "a container name with a slash", RUNTIME_PODMAN, "shop/api", "nginx", {}, {}, false,
@@ -487,10 +496,36 @@ runtimes_have_names(void **state)
 	assert_string_equal(runtime_name((enum runtime)99), "unknown");
 }
 
+static void
+a_users_container_goes_by_his_number(void **state)
+{
+	static const struct {
+		const char *name, *expect;
+	} cases[] = { { "web", "user-1000/web" }, { "a/b", "user-1000/a%2Fb" },
+		{ "", "user-1000/" } };
+	const struct label claims[] = { { PROJECT, "shop" }, { SERVICE, "api" }, { HASH, "h" } };
+	struct workload_id id;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct container_facts f = { .runtime = RUNTIME_PODMAN,
+			.name = cases[i].name,
+			.pod = "pod",
+			.user = 1000,
+			.labels = claims,
+			.n_labels = 3,
+			.image_labels_known = true };
+
+		workload_identify(&f, &id);
+		assert_string_equal(id.name, cases[i].expect);
+		assert_string_equal(id.project, "user-1000");
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_users_container_goes_by_his_number),
 		cmocka_unit_test(identity_follows_who_could_write_the_fact),
 		cmocka_unit_test(a_pod_without_labels_is_named_by_its_form),
 		cmocka_unit_test(a_pod_of_podman_names_its_members),

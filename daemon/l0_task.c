@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What /proc tells about a single process besides its namespace and its cgroup. */
+#include "daemon/l0.h"
+#include "daemon/proto.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CAP_BIT_NET_ADMIN 12
+#define CAP_BIT_NET_RAW 13
+
+/* At most size bytes of the file; how many, or a negative errno. */
+static ssize_t
+read_at(int dirfd, const char *name, char *buf, size_t size)
+{
+	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_CLOEXEC);
+	size_t have = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	while (have < size && (n = read(fd, buf + have, size - have)) != 0) {
+		if (n < 0)
+			return -errno;
+		have += (size_t)n;
+	}
+	return (ssize_t)have;
+}
+
+/* The value of a line "key\tvalue"; in base. */
+static bool
+status_number(const char *text, size_t len, const char *key, int base, uint64_t *ret)
+{
+	const char *p = text, *end = text + len;
+	size_t key_len = strlen(key), n;
+	char number[24] = "", *stop;
+
+	while (p < end) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		const char *line_end = nl != NULL ? nl : end;
+
+		n = (size_t)(line_end - p);
+		if (n > key_len && n - key_len < sizeof(number) && memcmp(p, key, key_len) == 0) {
+			memcpy(number, p + key_len, n - key_len);
+			errno = 0;
+			*ret = strtoull(number, &stop, base);
+			return errno == 0 && stop != number && *stop == '\0';
+		}
+		p = line_end + 1;
+	}
+	return false;
+}
+
+bool
+l0_status_caps(const char *text, size_t len, uint64_t *ret)
+{
+	return status_number(text, len, "CapBnd:\t", 16, ret);
+}
+
+static bool
+shares_with_us(int taskfd, const char *name)
+{
+	char path[32], theirs[64] = "", ours[64] = "";
+
+	snprintf(path, sizeof(path), "/proc/self/%s", name);
+	return readlinkat(taskfd, name, theirs, sizeof(theirs) - 1) > 0 &&
+	       readlink(path, ours, sizeof(ours) - 1) > 0 && strcmp(theirs, ours) == 0;
+}
+
+int
+l0_task_facts(int taskfd, uint8_t *ret)
+{
+	char text[8192];
+	ssize_t n = read_at(taskfd, "status", text, sizeof(text));
+	uint64_t caps;
+	uint8_t facts = 0;
+
+	if (n < 0)
+		return (int)n;
+	if (!l0_status_caps(text, (size_t)n, &caps))
+		return -EBADMSG;
+	if ((caps & 1u << CAP_BIT_NET_ADMIN) != 0)
+		facts |= TASK_F_NET_ADMIN;
+	if ((caps & 1u << CAP_BIT_NET_RAW) != 0)
+		facts |= TASK_F_NET_RAW;
+	if (shares_with_us(taskfd, "ns/pid"))
+		facts |= TASK_F_HOST_PID;
+	if (!shares_with_us(taskfd, "ns/user"))
+		facts |= TASK_F_USERNS;
+	*ret = facts;
+	return 0;
+}
+
+bool
+l0_conmon_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 1])
+{
+	static const char accept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				     "0123456789._-";
+	const char *p = args, *end = args + len;
+	const char *last = "";
+
+	while (p < end) {
+		const char *stop = memchr(p, '\0', (size_t)(end - p));
+		size_t n;
+
+		if (stop == NULL)
+			return false;
+		n = (size_t)(stop - p);
+		if (strcmp(last, "-n") == 0) {
+			if (n == 0 || n > L0_NAME_LEN || strspn(p, accept) != n)
+				return false;
+			memcpy(ret, p, n + 1);
+			return true;
+		}
+		last = p;
+		p = stop + 1;
+	}
+	return false;
+}
+
+int
+l0_task_podman_name(int procfd, int taskfd, char ret[static L0_NAME_LEN + 1])
+{
+	_cleanup_close_ int parent = -1;
+	char text[8192];
+	ssize_t n = read_at(taskfd, "status", text, sizeof(text));
+	uint64_t ppid;
+
+	if (n < 0)
+		return (int)n;
+	if (!status_number(text, (size_t)n, "PPid:\t", 10, &ppid) || ppid == 0 || ppid > INT_MAX)
+		return -ENOENT;
+	parent = l0_open_task(procfd, (pid_t)ppid);
+	if (parent < 0)
+		return parent;
+	n = read_at(parent, "comm", text, sizeof(text));
+	if (n < 0 || n != 7 || memcmp(text, "conmon\n", 7) != 0)
+		return n < 0 ? (int)n : -ENOENT;
+	n = read_at(parent, "cmdline", text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	return l0_conmon_name(text, (size_t)n, ret) ? 0 : -ENOENT;
+}
