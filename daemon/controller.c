@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -517,6 +518,8 @@ main(int argc, char **argv)
 		refuse(c.config_path, &d, r, CONFIG_INVALID);
 	if (task == TASK_CHECK)
 		return EXIT_SUCCESS;
+	/* A fixed threshold: what one large answer or policy took is given back. */
+	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	log_raise(c.config->log_level);
 	priv_drop(ROLE_CONTROLLER, c.args.uid, c.args.gid);
 	start(&c);

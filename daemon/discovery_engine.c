@@ -2,8 +2,9 @@
 /*
  * One engine: its event stream is opened first and its list read after, so that no start falls in
  * between. Whatever goes wrong with either ends both, is said in a sentence, and is tried again:
- * after 5 s while the socket does not exist, else after 1, 2, 4 .. 30 s. What is known about
- * containers stays meanwhile: an engine's silence is no reason to forget who is who.
+ * after 5 s while the socket does not exist or nobody listens there, else after 1, 2, 4 .. 30 s.
+ * What is known about containers stays meanwhile: an engine's silence is no reason to forget who is
+ * who.
  */
 #include "config.h"
 #include "daemon/discovery.h"
@@ -14,7 +15,7 @@
 #include <string.h>
 
 #define BACKOFF_MAX_S 30
-#define RETRY_MISSING_S 5
+#define RETRY_AWAY_S 5 /* it costs next to nothing */
 #define LIMIT_EVENTS_S 10
 #define LIMIT_LIST_S 30
 #define REPAIR_MIN_S 5
@@ -71,7 +72,7 @@ engine_fail(struct engine *e, const char *about, int error)
 {
 	struct timeval pause = { 0, 0 };
 	char why[sizeof(e->state.why)];
-	bool missing = error == -ENOENT;
+	bool missing = error == -ENOENT, away = missing || error == -ECONNREFUSED;
 
 	fetch_cancel(e->events);
 	fetch_cancel(e->list);
@@ -82,10 +83,10 @@ engine_fail(struct engine *e, const char *about, int error)
 		return;
 	}
 	e->backoff_s = e->backoff_s == 0 ? 1 : MIN(e->backoff_s * 2, (unsigned)BACKOFF_MAX_S);
-	pause.tv_sec = missing ? RETRY_MISSING_S : (time_t)e->backoff_s;
-	if (missing)
+	pause.tv_sec = away ? RETRY_AWAY_S : (time_t)e->backoff_s;
+	if (away)
 		e->backoff_s = 0;
-	else
+	if (!missing)
 		e->state.errors++;
 	snprintf(
 	    why, sizeof(why), "%s%s%s", about, *about != '\0' ? ": " : "", fetch_strerror(error));
@@ -93,7 +94,7 @@ engine_fail(struct engine *e, const char *about, int error)
 	if (missing && !e->missing)
 		log_info("engine %s: %s; looking for it every %lld s", e->state.engine, why,
 		    (long long)pause.tv_sec);
-	else if (!missing)
+	else if (!missing && (e->state.reachable || strcmp(why, e->state.why) != 0))
 		log_warn("engine %s: %s; trying again every %lld s", e->state.engine, why,
 		    (long long)pause.tv_sec);
 	e->missing = missing;

@@ -54,6 +54,8 @@ class Dockerd:
         lab.later(self.end)
 
     def start(self, wait, *more):
+        if os.path.exists("/run/dockerd.pid"):  # of one that was killed
+            os.unlink("/run/dockerd.pid")
         log = open(self.lab.dir + "/docker.log", "ab")
         self.p = subprocess.Popen(
             ["dockerd", "--data-root", self.lab.dir + "/docker", "--host", "unix://" + self.path,
