@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg mode: observe, audit or enforce, for some workloads or for all. */
 #include "cli/client.h"
+#include "cli/confirm.h"
 #include "cli/gate.h"
 #include "cli/show.h"
 
@@ -75,17 +76,20 @@ print_done(const struct cli *cli, const char *mode, const json_t *answer)
 		return out_document(&cli->out, answer);
 	printf("%s: %" PRId64 " workload%s, revision %" PRId64 "\n", mode, n, n == 1 ? "" : "s",
 	    show_int(answer, "revision", 0));
+	confirm_line(answer, stdout);
 	return 0;
 }
 
 int
 cmd_mode(struct cli *cli, int argc, char **argv)
 {
-	const char *direction = NULL, *reason = NULL, *mode;
+	const char *direction = NULL, *reason = NULL, *confirm = NULL, *mode;
+	uint64_t seconds;
 	bool all = false;
 	const struct arg_option own[] = {
 		{ "all", 0, &all, NULL },
 		{ "direction", 0, NULL, &direction },
+		{ "confirm", 0, NULL, &confirm },
 		{ "reason", 'r', NULL, &reason },
 	};
 	json_t *body, *names, *answer = NULL;
@@ -94,6 +98,8 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 	if (n < 0)
 		return code;
 	code = check(cli, n, argv, all, direction, reason);
+	if (code == CLI_OK)
+		code = confirm_arg(cli, confirm, &seconds);
 	if (code != CLI_OK)
 		return code;
 	mode = argv[n - 1];
@@ -111,6 +117,8 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 		json_object_set_new(body, "direction", json_string(direction));
 	if (reason != NULL)
 		json_object_set_new(body, "reason", json_string(reason));
+	if (seconds != 0)
+		json_object_set_new(body, "confirmSeconds", json_integer((json_int_t)seconds));
 	code = client_post_json(cli, "/v1/mode", body, &answer);
 	if (code != CLI_OK)
 		return code;

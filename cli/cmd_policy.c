@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg policy: the policy in force as a file, and a file as the policy in force. */
 #include "cli/client.h"
+#include "cli/confirm.h"
 #include "cli/file.h"
 #include "cli/show.h"
 
@@ -75,13 +76,15 @@ validate(struct cli *cli, const char *path)
 }
 
 static int
-apply(struct cli *cli, const char *file, const char *expect, const char *reason)
+apply(
+    struct cli *cli, const char *file, const char *expect, const char *reason, const char *confirm)
 {
 	_cleanup_(policy_freep) struct policy *p = NULL;
 	_cleanup_free_ char *text = NULL, *path = NULL;
 	json_t *answer = NULL;
 	struct diag d;
-	uint64_t revision;
+	uint64_t revision, seconds;
+	char number[24];
 	int64_t ignored;
 	size_t len;
 	int r;
@@ -90,11 +93,14 @@ apply(struct cli *cli, const char *file, const char *expect, const char *reason)
 		return cli_usage(cli, "%s", d.msg);
 	if (reason != NULL && text_arg("--reason", reason, EDGE_REASON_MAX, &d) < 0)
 		return cli_usage(cli, "%s", d.msg);
-	r = read_policy(file, &text, &len, &p);
+	r = confirm_arg(cli, confirm, &seconds);
+	if (r == CLI_OK)
+		r = read_policy(file, &text, &len, &p);
 	if (r != CLI_OK)
 		return r;
-	path = client_path(
-	    "/v1/policy/apply", "expectedRevision", expect, "reason", reason, (char *)NULL);
+	snprintf(number, sizeof(number), "%" PRIu64, seconds);
+	path = client_path("/v1/policy/apply", "expectedRevision", expect, "confirmSeconds",
+	    seconds != 0 ? number : NULL, "reason", reason, (char *)NULL);
 	if (path == NULL)
 		return cli_no_memory();
 	r = client_post(cli, path, "application/yaml", text, len,
@@ -105,6 +111,8 @@ apply(struct cli *cli, const char *file, const char *expect, const char *reason)
 		r = cli_printed(out_document(&cli->out, answer));
 	else
 		printf("applied, revision %" PRId64 "\n", show_int(answer, "revision", 0));
+	if (out_is_table(&cli->out))
+		confirm_line(answer, stdout);
 	ignored = show_int(answer, "ignored", 0);
 	if (ignored > 0)
 		cli_error("warning: %" PRId64 " workload%s or edge%s outside the daemon's --only "
@@ -117,10 +125,11 @@ apply(struct cli *cli, const char *file, const char *expect, const char *reason)
 int
 cmd_policy(struct cli *cli, int argc, char **argv)
 {
-	const char *expect = NULL, *reason = NULL;
+	const char *expect = NULL, *reason = NULL, *confirm = NULL;
 	bool decided = false;
 	const struct arg_option own[] = {
 		{ "expect", 0, NULL, &expect },
+		{ "confirm", 0, NULL, &confirm },
 		{ "reason", 'r', NULL, &reason },
 		{ "decided", 0, &decided, NULL },
 	};
@@ -137,9 +146,9 @@ cmd_policy(struct cli *cli, int argc, char **argv)
 		    cli, is_show ? "policy show takes no file" : "policy %s takes one file", verb);
 	if (decided && !is_show)
 		return cli_usage(cli, "--decided goes with show");
-	if ((expect != NULL || reason != NULL) && !is_apply)
-		return cli_usage(cli, "--expect and --reason go with apply");
+	if ((expect != NULL || reason != NULL || confirm != NULL) && !is_apply)
+		return cli_usage(cli, "--expect, --confirm and --reason go with apply");
 	return is_show	  ? show(cli, decided)
-	       : is_apply ? apply(cli, argv[1], expect, reason)
+	       : is_apply ? apply(cli, argv[1], expect, reason, confirm)
 			  : validate(cli, argv[1]);
 }

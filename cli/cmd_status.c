@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg status: a line a workload, and what the daemon says of itself. */
 #include "cli/cli.h"
+#include "cli/confirm.h"
 #include "cli/show.h"
 
 #include "rules/timefmt.h"
@@ -296,6 +297,7 @@ draw(const struct cli *cli, const json_t *status, FILE *f, void *arg)
 		return r;
 	head_line(status, f);
 	trouble_lines(status, f);
+	confirm_line(status, f);
 	losses_line(status, f);
 	if (json_array_size(workloads) == 0) {
 		fputs("no workload yet\n", f);

@@ -45,18 +45,21 @@ const struct cli_command cli_commands[] = {
 	    "  --ticket TEXT      the number of a change\n"
 	    "  --expires WHEN     a duration (30d) or a time (2027-12-31T12:00:00Z)\n" },
 	{ "mode", cmd_mode,
-	    "WORKLOAD...|--all observe|audit|enforce [--direction D] [--reason TEXT]",
+	    "WORKLOAD...|--all MODE [--direction D] [--confirm TIME] [--reason TEXT]",
 	    "set what happens to connections without an approved edge",
+	    "  MODE               observe, audit or enforce\n"
 	    "  --all              every workload\n"
 	    "  --direction D      ingress, egress or both (the default)\n"
+	    "  --confirm TIME     take it back unless nanoseg confirm comes in time (5m)\n"
 	    "  --reason TEXT      why\n"
 	    "'nanoseg mode --all observe' opens everything again.\n" },
 	{ "policy", cmd_policy, "show|validate|apply [FILE]", "the policy as a file",
 	    "policy show [--decided]                 print it, --decided without pending edges\n"
 	    "policy validate FILE                    check a file; needs no daemon\n"
-	    "policy apply FILE [--expect REVISION] [--reason TEXT]\n"
+	    "policy apply FILE [--expect REVISION] [--confirm TIME] [--reason TEXT]\n"
 	    "                                        make it the policy in force\n"
 	    "  --expect REVISION  only if that is the revision now\n"
+	    "  --confirm TIME     take it back unless nanoseg confirm comes in time (5m)\n"
 	    "  --reason TEXT      why\n"
 	    "FILE is YAML or JSON, - is standard input.\n" },
 	{ "explain", cmd_explain, "SOURCE DESTINATION:PORT[/PROTOCOL]",
@@ -83,8 +86,16 @@ const struct cli_command cli_commands[] = {
 	    "  --engine-socket PATH  docker: its socket (/run/docker.sock)\n"
 	    "  --hooks-dir DIR    podman: its hooks (/usr/share/containers/oci/hooks.d)\n"
 	    "  --base-spec FILE   containerd: the specification to write\n" },
+	{ "confirm", cmd_confirm, "[REVISION] [--reason TEXT]", "keep a change made with --confirm",
+	    "REVISION: only if it is the one that awaits confirmation.\n"
+	    "  --reason TEXT      why\n" },
+	{ "rollback", cmd_rollback, "[REVISION] [--reason TEXT]", "go back to an earlier revision",
+	    "Makes a new revision that is as that one was: modes, decisions, networks. Without\n"
+	    "REVISION: the one before. A quarantine stays.\n"
+	    "  --reason TEXT      why\n" },
 	{ "audit-log", cmd_audit_log, "[show|verify]", "who decided what, when and why",
-	    "audit-log show        the records; --since, --until, --event, --actor, --workload, --last\n"
+	    "audit-log show        the records; --since, --until, --event, --actor, --workload, "
+	    "--last\n"
 	    "audit-log verify      prove that nothing is missing or changed; 3 if something is\n"
 	    "  --since, --until WHEN  a duration ago (7d) or a time (2027-12-31T12:00:00Z)\n"
 	    "  --event NAME        approve, deny, mode, policy-apply, daemon-start, ...\n"

@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials approve deny mode policy explain doctor gate audit-log learn completion"
+	local commands="status graph edges flows denials approve deny mode policy explain doctor gate confirm rollback audit-log learn completion"
 	local global="--socket --timeout --output --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -78,7 +78,7 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
 		return
 		;;
-	--image | --reason | --ticket | --expires | --expect | --timeout | --wait)
+	--image | --reason | --ticket | --expires | --expect | --confirm | --timeout | --wait)
 		return
 		;;
 	esac
@@ -95,7 +95,7 @@ _nanoseg()
 		[[ $cur == -* ]] || words=$(_nanoseg_ids)
 		;;
 	mode)
-		words="--all --direction --reason $global"
+		words="--all --direction --confirm --reason $global"
 		[[ $cur == -* ]] || words="observe audit enforce --all $(_nanoseg_workloads)"
 		;;
 	policy)
@@ -103,7 +103,7 @@ _nanoseg()
 		'') words="show validate apply $global" ;;
 		show) words="--decided $global" ;;
 		*)
-			words="--expect --reason $global"
+			words="--expect --confirm --reason $global"
 			if [[ $cur != -* ]]; then
 				COMPREPLY=($(compgen -f -- "$cur"))
 				return
@@ -120,6 +120,7 @@ _nanoseg()
 		words+=" --data-root --engine-socket --hooks-dir --base-spec $global"
 		[[ -n $verb ]] || words="install remove status"
 		;;
+	confirm | rollback) words="--reason $global" ;;
 	audit-log)
 		words="--since --until --event --actor --workload --last --head --dir $global"
 		[[ -n $verb || $cur == -* ]] || words="show verify"

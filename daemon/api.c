@@ -156,6 +156,8 @@ dispatch(const struct api_request *q, const char *method, const char *path, stru
 		route = find_in(api_write_routes, method, path, &known);
 	if (route == NULL)
 		route = find_in(api_audit_routes, method, path, &known);
+	if (route == NULL)
+		route = find_in(api_hold_routes, method, path, &known);
 	if (route == NULL) {
 		api_fail(r, known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND, NULL,
 		    known ? "this path does not take %s" : "no such path", method);

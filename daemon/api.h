@@ -53,6 +53,15 @@ struct api_route {
 extern const struct api_route api_read_routes[];
 extern const struct api_route api_write_routes[];
 extern const struct api_route api_audit_routes[];
+extern const struct api_route api_hold_routes[];
+
+/* api_write.c. The body as a JSON object with only the given keys; NULL after filling r. */
+json_t *api_read_body(const struct api_request *q, struct api_reply *r, const char *const *keys);
+/* A string of at most max bytes; NULL if absent. False after filling r if it is not one. */
+bool api_read_string(
+    const json_t *o, const char *key, size_t max, struct api_reply *r, const char **ret);
+/* For a change that failed, its errno and what it said. */
+void api_fail_change(struct api_reply *r, int error, const struct diag *d);
 
 /* A query argument, or NULL. */
 const char *api_arg(const struct api_request *q, const char *name);

@@ -373,6 +373,7 @@ json_status(struct controller *c)
 	o = json_pack("{s:s, s:o, s:I, s:o}", "version", PACKAGE_VERSION, "workloads", list,
 	    "revision", (json_int_t)c->revision, "startedAt", json_time(c->started_ns));
 	json_object_set_new(o, "held", json_boolean(c->held));
+	json_object_set_new(o, "confirm", json_confirm(c));
 	json_object_set_new(o, "promote", json_string(promote_name(c->config->promote)));
 	json_object_set_new(o, "observationPeriodSeconds",
 	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));

@@ -6,9 +6,8 @@
 #include <microhttpd.h>
 #include <string.h>
 
-/* The body as a JSON object with only the given keys; NULL after filling r. */
-static json_t *
-read_body(const struct api_request *q, struct api_reply *r, const char *const *keys)
+json_t *
+api_read_body(const struct api_request *q, struct api_reply *r, const char *const *keys)
 {
 	json_error_t err;
 	json_t *o = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES, &err);
@@ -38,9 +37,8 @@ read_body(const struct api_request *q, struct api_reply *r, const char *const *k
 	return o;
 }
 
-/* A string of at most max bytes; NULL if absent. False after filling r if it is not one. */
-static bool
-read_string(const json_t *o, const char *key, size_t max, struct api_reply *r, const char **ret)
+bool
+api_read_string(const json_t *o, const char *key, size_t max, struct api_reply *r, const char **ret)
 {
 	const json_t *v = json_object_get(o, key);
 
@@ -64,6 +62,7 @@ status_of(int error)
 	case -ENOENT:
 		return MHD_HTTP_NOT_FOUND;
 	case -ESTALE:
+	case -EBUSY:
 		return MHD_HTTP_CONFLICT;
 	case -EINVAL:
 		return MHD_HTTP_BAD_REQUEST;
@@ -75,8 +74,8 @@ status_of(int error)
 	}
 }
 
-static void
-fail_change(struct api_reply *r, int error, const struct diag *d)
+void
+api_fail_change(struct api_reply *r, int error, const struct diag *d)
 {
 	api_fail(r, status_of(error), d, "%s", d->msg[0] != '\0' ? d->msg : strerror(-error));
 }
@@ -107,7 +106,7 @@ static void
 decide(const struct api_request *q, struct api_reply *r, enum edge_state state)
 {
 	static const char *const keys[] = { "ids", "reason", "ticket", "expiresInSeconds", NULL };
-	json_t *o = read_body(q, r, keys);
+	json_t *o = api_read_body(q, r, keys);
 	const json_t *expires = json_object_get(o, "expiresInSeconds");
 	const char *reason, *ticket;
 	struct edge_decision given = { 0 };
@@ -118,8 +117,8 @@ decide(const struct api_request *q, struct api_reply *r, enum edge_state state)
 
 	if (o == NULL)
 		return;
-	if (!read_string(o, "reason", EDGE_REASON_MAX, r, &reason) ||
-	    !read_string(o, "ticket", EDGE_REASON_MAX, r, &ticket))
+	if (!api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason) ||
+	    !api_read_string(o, "ticket", EDGE_REASON_MAX, r, &ticket))
 		goto out;
 	if (reason == NULL || *reason == '\0') {
 		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "a decision needs a reason");
@@ -143,7 +142,7 @@ decide(const struct api_request *q, struct api_reply *r, enum edge_state state)
 	ret = segment_decide(q->c, ids, json_array_size(json_object_get(o, "ids")), state, &given,
 	    &q->who, &d, &changed);
 	if (ret < 0)
-		fail_change(r, ret, &d);
+		api_fail_change(r, ret, &d);
 	else
 		r->json = json_pack("{s:I, s:I}", "changed", (json_int_t)changed, "revision",
 		    (json_int_t)q->c->revision);
@@ -222,23 +221,40 @@ count_pending(struct controller *c, const struct mode_change *changes, size_t n)
 	return pending;
 }
 
+/* How long a change waits to be confirmed. False after filling r. */
+static bool
+check_confirm(json_int_t seconds, struct api_reply *r)
+{
+	const json_int_t min = CONFIRM_MIN_NS / NSEC_PER_SEC, max = CONFIRM_MAX_NS / NSEC_PER_SEC;
+
+	if (seconds == 0 || (seconds >= min && seconds <= max))
+		return true;
+	api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+	    "confirmSeconds: expected a whole number from %d to %d", (int)min, (int)max);
+	return false;
+}
+
 static void
 post_mode(const struct api_request *q, struct api_reply *r)
 {
 	static const char *const keys[] = { "workloads", "all", "mode", "direction", "reason",
-		NULL };
-	json_t *o = read_body(q, r, keys);
+		"confirmSeconds", NULL };
+	json_t *o = api_read_body(q, r, keys);
 	const char *mode, *direction, *reason;
 	_cleanup_free_ struct mode_change *changes = NULL;
 	struct diag d = { 0 };
+	const json_t *confirm = json_object_get(o, "confirmSeconds");
+	json_int_t seconds = json_is_integer(confirm) ? json_integer_value(confirm) : 0;
 	int m, dir, ret;
 	size_t n;
 
 	if (o == NULL)
 		return;
-	if (!read_string(o, "mode", 16, r, &mode) ||
-	    !read_string(o, "direction", 16, r, &direction) ||
-	    !read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
+	if (!api_read_string(o, "mode", 16, r, &mode) ||
+	    !api_read_string(o, "direction", 16, r, &direction) ||
+	    !api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
+		goto out;
+	if (!check_confirm(confirm != NULL && !json_is_integer(confirm) ? -1 : seconds, r))
 		goto out;
 	m = mode != NULL ? mode_parse(mode) : -EINVAL;
 	dir = direction != NULL ? direction_parse(direction) : WL_BOTH;
@@ -256,14 +272,15 @@ post_mode(const struct api_request *q, struct api_reply *r)
 		changes[i].mode = (enum wl_mode)m;
 		changes[i].direction = (enum wl_direction)dir;
 	}
-	ret = segment_set_modes(
-	    q->c, changes, n, reason != NULL ? reason : "by command", &q->who, &d);
+	ret = segment_set_modes(q->c, changes, n, (uint64_t)seconds * NSEC_PER_SEC,
+	    reason != NULL ? reason : "by command", &q->who, &d);
 	if (ret < 0)
-		fail_change(r, ret, &d);
+		api_fail_change(r, ret, &d);
 	else
-		r->json = json_pack("{s:I, s:I, s:I}", "changed", (json_int_t)n, "revision",
+		r->json = json_pack("{s:I, s:I, s:I, s:o}", "changed", (json_int_t)n, "revision",
 		    (json_int_t)q->c->revision, "pendingEdges",
-		    m == MODE_OBSERVE ? (json_int_t)0 : count_pending(q->c, changes, n));
+		    m == MODE_OBSERVE ? (json_int_t)0 : count_pending(q->c, changes, n), "confirm",
+		    json_confirm(q->c));
 out:
 	json_decref(o);
 }
@@ -272,7 +289,7 @@ static void
 post_image(const struct api_request *q, struct api_reply *r, bool accepted)
 {
 	static const char *const keys[] = { "workload", "image", "reason", NULL };
-	json_t *o = read_body(q, r, keys);
+	json_t *o = api_read_body(q, r, keys);
 	const char *name, *image, *reason;
 	char repository[256];
 	struct workload *w;
@@ -281,9 +298,9 @@ post_image(const struct api_request *q, struct api_reply *r, bool accepted)
 
 	if (o == NULL)
 		return;
-	if (!read_string(o, "workload", PEER_NAME_MAX, r, &name) ||
-	    !read_string(o, "image", 1024, r, &image) ||
-	    !read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
+	if (!api_read_string(o, "workload", PEER_NAME_MAX, r, &name) ||
+	    !api_read_string(o, "image", 1024, r, &image) ||
+	    !api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
 		goto out;
 	w = name != NULL ? workload_find(q->c, name) : NULL;
 	if (reason == NULL || *reason == '\0') {
@@ -296,7 +313,7 @@ post_image(const struct api_request *q, struct api_reply *r, bool accepted)
 	} else {
 		ret = segment_set_image(q->c, w, repository, accepted, reason, &q->who, &d);
 		if (ret < 0)
-			fail_change(r, ret, &d);
+			api_fail_change(r, ret, &d);
 		else
 			r->json = json_pack("{s:o, s:s, s:I}", "workload", json_text(w->name),
 			    "image", repository, "revision", (json_int_t)q->c->revision);
@@ -342,8 +359,9 @@ static void
 post_apply(const struct api_request *q, struct api_reply *r)
 {
 	const char *expected = api_arg(q, "expectedRevision"), *reason = api_arg(q, "reason");
+	const char *confirm = api_arg(q, "confirmSeconds");
 	_cleanup_(policy_freep) struct policy *p = NULL;
-	unsigned long long number = 0;
+	unsigned long long number = 0, seconds = 0;
 	struct diag d = { 0 };
 	char *end;
 	int ret;
@@ -356,6 +374,15 @@ post_apply(const struct api_request *q, struct api_reply *r)
 			return;
 		}
 	}
+	if (confirm != NULL) {
+		seconds = strtoull(confirm, &end, 10);
+		if (!check_confirm(
+			*confirm < '0' || *confirm > '9' || *end != '\0' || seconds > INT32_MAX
+			    ? -1
+			    : (json_int_t)seconds,
+			r))
+			return;
+	}
 	if (reason != NULL && strlen(reason) > EDGE_REASON_MAX) {
 		api_fail(
 		    r, MHD_HTTP_BAD_REQUEST, NULL, "reason: at most %d bytes", EDGE_REASON_MAX);
@@ -364,13 +391,14 @@ post_apply(const struct api_request *q, struct api_reply *r)
 	p = parse_policy(q, r);
 	if (p == NULL)
 		return;
-	ret = segment_apply_policy(
-	    q->c, p, number, reason != NULL ? reason : "policy apply", &q->who, &d);
+	ret = segment_apply_policy(q->c, p, number, seconds * NSEC_PER_SEC,
+	    reason != NULL ? reason : "policy apply", &q->who, &d);
 	if (ret < 0)
-		fail_change(r, ret, &d);
+		api_fail_change(r, ret, &d);
 	else
-		r->json = json_pack("{s:I, s:I}", "revision", (json_int_t)q->c->revision, "ignored",
-		    (json_int_t)segment_count_foreign(q->c, p));
+		r->json =
+		    json_pack("{s:I, s:I, s:o}", "revision", (json_int_t)q->c->revision, "ignored",
+			(json_int_t)segment_count_foreign(q->c, p), "confirm", json_confirm(q->c));
 }
 
 const struct api_route api_write_routes[] = {

@@ -40,7 +40,7 @@ struct denied {
 struct audit {
 	struct audit_file file;
 	bool loaded, failing;
-	char boot[37];
+	char boot[BOOT_ID_STRLEN];
 	int syslog_fd;
 	json_t *start_subject, *start_after; /* until it is recorded */
 	uint64_t start_revision;
@@ -435,7 +435,7 @@ audit_open(const char *state_dir, struct audit **ret)
 		return -ENOMEM;
 	a->file.fd = a->file.dir_fd = -1;
 	a->syslog_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	read_line("/proc/sys/kernel/random/boot_id", a->boot, sizeof(a->boot));
+	boot_id(a->boot);
 	if (dir >= 0 && (mkdirat(dir, "audit", 0700) == 0 || errno == EEXIST)) {
 		fsync(dir);
 		a->file.dir_fd =

@@ -2,6 +2,7 @@
 /* The two clocks, apart from their users so that tests can bring their own. */
 #include "daemon/controller.h"
 
+#include <fcntl.h>
 #include <time.h>
 
 uint64_t
@@ -20,4 +21,14 @@ now_mono(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+const char *
+boot_id(char buf[static BOOT_ID_STRLEN])
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, buf, BOOT_ID_STRLEN - 1) : -1;
+
+	buf[n > 0 ? n : 0] = '\0';
+	return buf;
 }

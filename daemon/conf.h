@@ -40,6 +40,7 @@ struct config {
 	uint64_t identify_timeout_ns;
 	enum config_host_guard host_guard;
 	bool close_named;			/* also close new namespaces in /run/netns */
+	uint32_t rollback_denials;		/* in the window of a change; 0: never */
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
 	size_t n_reviewer_groups, n_admin_groups;
 	struct identity_rules identity;

@@ -306,6 +306,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	instance_tick(c);
 	attempt_tick(c);
 	enforce_tick(c);
+	confirm_tick(c);
 	promote_tick(c);
 	gate_tick(c);
 	audit_tick(c->audit);
@@ -451,6 +452,7 @@ start_work(struct controller *c)
 	if ((r = audit_open(c->state_dir, &c->audit)) < 0)
 		refuse("audit log", &d, r, EXIT_FAILURE);
 	record_start(c);
+	confirm_tick(c);
 	c->held = gate_is_held(c);
 	if (c->held)
 		log_error("the store is empty, but workloads were enforced: the rules in the "
@@ -482,6 +484,8 @@ start(struct controller *c)
 	usable = store_open(c->state_dir, &d, &c->store);
 	if (usable == 0)
 		usable = segment_load(c, &d);
+	if (usable == 0)
+		usable = confirm_load(c, &d);
 	start_loop(c);
 	c->loop.unready = usable < 0;
 	if (usable == 0)

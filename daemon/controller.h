@@ -15,6 +15,7 @@
  *   published.c    which workloads are behind the host's ports
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
+ *   confirm.c      changes that are taken back unless confirmed; rollback
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
  *   gate.c         the start gate: who may start, the marker
@@ -33,6 +34,7 @@
 
 #include "daemon/audit.h"
 #include "daemon/conf.h"
+#include "daemon/confirm.h"
 #include "daemon/grade.h"
 #include "daemon/proto.h"
 #include "daemon/role.h"
@@ -232,6 +234,7 @@ struct controller {
 	 */
 	bool held;
 	struct audit *audit;
+	struct confirm confirm;
 	struct api *api;
 	struct gate *gate;
 	struct peer_table *peers;
@@ -291,6 +294,9 @@ struct controller {
 /* Now, in nanoseconds: CLOCK_REALTIME and CLOCK_MONOTONIC. */
 uint64_t now_real(void);
 uint64_t now_mono(void);
+/* Of this boot of the machine; "" if it cannot be told. Returns buf. */
+#define BOOT_ID_STRLEN 37
+const char *boot_id(char buf[static BOOT_ID_STRLEN]);
 
 /* instance.c */
 void instance_on_netns(struct controller *c, const struct w_netns *n);
@@ -488,10 +494,13 @@ struct denial {
 	struct tuple last;
 	uint64_t count, first_ns, last_ns;
 	uint64_t seq; /* of the last change, for following */
+	bool steady;  /* refused just before the change that awaits confirmation */
 };
 int denial_table_new(size_t max, uint64_t seed, struct denial_table **ret);
 void denial_table_free(struct denial_table *t);
 void denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key);
+/* What was refused in the minutes before now is not the fault of the change made now. */
+void denial_mark_steady(struct denial_table *t, uint64_t now_ns);
 /* By its own id, or by that of the edge it would need. */
 const struct denial *denial_find(const struct denial_table *t, const char *id);
 struct stored_denial;
@@ -512,7 +521,11 @@ void attempt_answered(struct controller *c, const struct tuple *t, uint64_t time
 void attempt_tick(struct controller *c); /* unanswered ones become records */
 uint64_t attempt_lost(const struct attempt_table *t);
 
-/* segment.c: every change is on record and durable in the store before the function returns 0. */
+/*
+ * segment.c: every change is on record and durable in the store before the function returns 0.
+ * confirm_ns: it is rolled back unless confirmed by then; 0: it stands. While a change awaits that,
+ * others are refused: -EBUSY.
+ */
 struct mode_change {
 	struct workload *workload;
 	enum wl_mode mode;
@@ -523,13 +536,13 @@ int segment_decide(struct controller *c, const char *const *ids, size_t n, enum 
     const struct edge_decision *decision, const struct actor *who, struct diag *d,
     size_t *ret_changed);
 int segment_set_modes(struct controller *c, const struct mode_change *changes, size_t n,
-    const char *reason, const struct actor *who, struct diag *d);
+    uint64_t confirm_ns, const char *reason, const struct actor *who, struct diag *d);
 /* Accepts, or no longer accepts, a repository. -EINVAL with a sentence. */
 int segment_set_image(struct controller *c, struct workload *w, const char *repository,
     bool accepted, const char *reason, const struct actor *who, struct diag *d);
 /* Replaces everything decided. expected: the revision it was made from, 0: any. -ESTALE. */
 int segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expected,
-    const char *reason, const struct actor *who, struct diag *d);
+    uint64_t confirm_ns, const char *reason, const struct actor *who, struct diag *d);
 /* Approves edges and changes one workload's mode in one revision (promotion). */
 int segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
     enum wl_direction direction, struct diag *d, size_t *ret_approved);

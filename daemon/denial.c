@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define ATTEMPT_WAIT_NS (5 * NSEC_PER_SEC)
+#define STEADY_NS (600 * NSEC_PER_SEC)
 
 struct denial_table {
 	uint64_t seed, seq, evicted;
@@ -155,6 +156,15 @@ denial_record(struct controller *c, const struct flow_event *ev, const struct ed
 	d->dir = ev->dir;
 	d->last = ev->tuple;
 	d->seq = ++t->seq;
+	if (ev->kind == FLOW_DENIED)
+		confirm_on_refused(c, key, ev->count, d->steady);
+}
+
+void
+denial_mark_steady(struct denial_table *t, uint64_t now_ns)
+{
+	for (size_t i = 0; i < t->n; i++)
+		t->items[i].steady = t->items[i].last_ns + STEADY_NS >= now_ns;
 }
 
 const struct denial *

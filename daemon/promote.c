@@ -43,7 +43,7 @@ promote_tick(struct controller *c)
 	enum wl_mode mode = c->config->promote == PROMOTE_ENFORCE ? MODE_ENFORCE : MODE_AUDIT;
 	struct diag d = { 0 };
 
-	if (c->config->promote == PROMOTE_OFF || !c->scanned || now_mono() < c->promote_retry_ns)
+	if (c->config->promote == PROMOTE_OFF || !c->scanned || c->confirm.pending || now_mono() < c->promote_retry_ns)
 		return;
 	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
 		char safe[PEER_STRLEN];

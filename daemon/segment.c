@@ -15,6 +15,8 @@ struct change {
 	const char *action, *reason, *ticket;
 	const struct actor *who;
 	const struct undo *undo;
+	uint64_t confirm_ns; /* 0: it stands */
+	bool restores;	     /* an earlier revision: settles what awaits confirmation */
 };
 
 /* On record before it is stored: nothing changes without. */
@@ -118,19 +120,31 @@ finish_change(struct controller *c, const struct change *ch, struct diag *d)
 	_cleanup_(policy_freep) struct policy *p = NULL;
 	int r;
 
+	if (c->confirm.pending && !ch->restores) {
+		diag_set(d, 0, 0,
+		    "revision %llu awaits confirmation: nanoseg confirm or nanoseg rollback first",
+		    (unsigned long long)c->confirm.revision);
+		return -EBUSY;
+	}
 	c->revision++;
 	r = segment_build_policy(c, false, &p);
 	if (r == 0 && gate_enforces(c))
 		r = gate_mark(c, true);
+	if (r == 0 && ch->confirm_ns != 0)
+		r = confirm_arm(c, ch->confirm_ns, ch->who);
 	if (r == 0)
 		r = commit_revision(c, ch, p, d);
 	if (r < 0) {
+		if (ch->confirm_ns != 0)
+			confirm_disarm(c);
 		c->revision--;
 		if (d->msg[0] == '\0')
 			diag_set(d, 0, 0, "the change was not stored, nothing is changed: %s",
 			    strerror(-r));
 		return r;
 	}
+	if (c->confirm.pending && ch->restores)
+		confirm_disarm(c);
 	clear_dirty(c);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		image_check(i);
@@ -267,10 +281,12 @@ set_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_directio
 
 int
 segment_set_modes(struct controller *c, const struct mode_change *changes, size_t n,
-    const char *reason, const struct actor *who, struct diag *d)
+    uint64_t confirm_ns, const char *reason, const struct actor *who, struct diag *d)
 {
 	struct undo u;
-	const struct change ch = { .action = "mode", .reason = reason, .who = who, .undo = &u };
+	const struct change ch = {
+		.action = "mode", .reason = reason, .who = who, .undo = &u, .confirm_ns = confirm_ns
+	};
 	int r = 0;
 
 	undo_start(&u, c);
@@ -445,7 +461,7 @@ apply_images(struct workload *w, const struct policy_workload *pw)
 
 static int
 apply_workload(
-    struct controller *c, struct undo *u, const struct policy_workload *pw, const char *reason)
+    struct controller *c, struct undo *u, const struct policy_workload *pw, const struct change *ch)
 {
 	struct workload *w = workload_get(c, pw->name);
 	struct policy_label *labels, *selector;
@@ -453,7 +469,9 @@ apply_workload(
 
 	if (w == NULL)
 		return -ENOSPC;
-	r = set_mode(u, w, pw->mode, pw->direction, reason);
+	/* A mode that a rollback leaves alone is not one that it chose: promotion may go on. */
+	r = set_mode(u, w, pw->mode, pw->direction,
+	    ch->restores && w->mode == pw->mode ? w->mode_reason : ch->reason);
 	if (r == 0)
 		r = labels_copy(pw->labels, pw->n_labels, &labels);
 	if (r < 0)
@@ -471,32 +489,64 @@ apply_workload(
 }
 
 static int
-apply_workloads(struct controller *c, struct undo *u, const struct policy *p, const char *reason)
+apply_workloads(
+    struct controller *c, struct undo *u, const struct policy *p, const struct change *ch)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < p->n_workloads; i++)
 		if (workload_selected(c, p->workloads[i].name))
-			r = apply_workload(c, u, &p->workloads[i], reason);
+			r = apply_workload(c, u, &p->workloads[i], ch);
 	/* The file is complete: a workload it does not name is observed. */
 	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
 		if (w->mode != MODE_OBSERVE && workload_selected(c, w->name) &&
 		    policy_find_workload(p, w->name) == NULL)
-			r = set_mode(u, w, MODE_OBSERVE, WL_BOTH, reason);
+			r = set_mode(u, w, MODE_OBSERVE, WL_BOTH, ch->reason);
+	return r;
+}
+
+/* Makes the change, whose undo is *u. */
+static int
+replace_policy(struct controller *c, const struct policy *p, const struct change *ch,
+    struct undo *u, struct diag *d)
+{
+	struct policy_network *networks;
+	size_t missing = 0;
+	int r = networks_copy(p->networks, p->n_networks, &networks);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < p->n_workloads; i++)
+		missing += workload_find(c, p->workloads[i].name) == NULL;
+	workload_make_room(c, missing);
+	undo_start(u, c);
+	undo_save_networks(u, c);
+	c->networks = networks;
+	c->n_networks = p->n_networks;
+	r = apply_edges(c, u, p, ch->who);
+	if (r == 0)
+		r = apply_workloads(c, u, p, ch);
+	if (r == 0)
+		r = finish_change(c, ch, d);
+	else
+		diag_set(d, 0, 0, "the policy was not applied, nothing is changed: %s",
+		    r == -ENOSPC ? "too many edges or workloads" : strerror(-r));
+	if (r < 0)
+		undo_roll_back(u, c);
+	undo_done(u);
 	return r;
 }
 
 int
 segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expected,
-    const char *reason, const struct actor *who, struct diag *d)
+    uint64_t confirm_ns, const char *reason, const struct actor *who, struct diag *d)
 {
-	struct policy_network *networks;
-	size_t missing = 0;
 	struct undo u;
-	const struct change ch = {
-		.action = "policy-apply", .reason = reason, .who = who, .undo = &u
-	};
-	int r;
+	const struct change ch = { .action = "policy-apply",
+		.reason = reason,
+		.who = who,
+		.undo = &u,
+		.confirm_ns = confirm_ns };
 
 	if (expected != 0 && expected != c->revision) {
 		diag_set(d, 0, 0,
@@ -505,28 +555,19 @@ segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expe
 		    (unsigned long long)expected, (unsigned long long)c->revision);
 		return -ESTALE;
 	}
-	r = networks_copy(p->networks, p->n_networks, &networks);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < p->n_workloads; i++)
-		missing += workload_find(c, p->workloads[i].name) == NULL;
-	workload_make_room(c, missing);
-	undo_start(&u, c);
-	undo_save_networks(&u, c);
-	c->networks = networks;
-	c->n_networks = p->n_networks;
-	r = apply_edges(c, &u, p, who);
-	if (r == 0)
-		r = apply_workloads(c, &u, p, reason);
-	if (r == 0)
-		r = finish_change(c, &ch, d);
-	else
-		diag_set(d, 0, 0, "the policy was not applied, nothing is changed: %s",
-		    r == -ENOSPC ? "too many edges or workloads" : strerror(-r));
-	if (r < 0)
-		undo_roll_back(&u, c);
-	undo_done(&u);
-	return r;
+	return replace_policy(c, p, &ch, &u, d);
+}
+
+int
+segment_restore(struct controller *c, const struct policy *p, const char *reason,
+    const struct actor *who, struct diag *d)
+{
+	struct undo u;
+	const struct change ch = {
+		.action = "rollback", .reason = reason, .who = who, .undo = &u, .restores = true
+	};
+
+	return replace_policy(c, p, &ch, &u, d);
 }
 
 static bool

@@ -53,6 +53,11 @@ struct undo {
 	bool has_networks;
 };
 
+/* segment.c: makes the policy the one in force, whatever awaits confirmation; that is settled then.
+ */
+int segment_restore(struct controller *c, const struct policy *p, const char *reason,
+    const struct actor *who, struct diag *d);
+
 /* segment_audit.c: what a change is about, for its record: {edges, edgeCount, what, workloads,
  * modes}. */
 json_t *change_subject(struct controller *c, const struct undo *u);

@@ -126,6 +126,7 @@ ctl_new(const char *dir)
 	assert_non_null(c);
 	c->workloads_tail = &c->workloads;
 	c->seed = 42;
+	c->state_dir = dir;
 	c->scanned = c->warden_ready = true;
 	log_init("test", LOG_LVL_ERROR);
 	assert_int_equal(config_new(&c->config), 0);

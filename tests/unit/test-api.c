@@ -343,7 +343,7 @@ explain_names_the_set_that_decides(void **state)
 	assert_int_equal(edge_decide(f->c->edges, e, EDGE_APPROVED, NULL), 0);
 	assert_int_equal(edge_decide(f->c->edges, cidr, EDGE_APPROVED, NULL), 0);
 	m.workload = workload_find(f->c, "api");
-	assert_int_equal(segment_set_modes(f->c, &m, 1, "r", &who, &d), 0);
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "r", &who, &d), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const char *answer;
 

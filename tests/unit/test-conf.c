@@ -197,9 +197,9 @@ static void
 the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
-		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "reviewerGroups",
-		"adminGroups", "identity", "idleExpiry", "maxEdges", "eventBuffer",
-		"conntrackAlert", "logLevel" };
+		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "rollbackDenials",
+		"reviewerGroups", "adminGroups", "identity", "idleExpiry", "maxEdges",
+		"eventBuffer", "conntrackAlert", "logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;

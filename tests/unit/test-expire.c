@@ -108,7 +108,7 @@ what_runs_or_was_decided_stays(void **state)
 	ctl_instance(c, 7, "runs", "10.0.0.7");
 	workload_find(c, "enforced")->mode = MODE_ENFORCE;
 	change.workload = workload_find(c, "observed");
-	assert_int_equal(segment_set_modes(c, &change, 1, "left alone", &root, &f->d), 0);
+	assert_int_equal(segment_set_modes(c, &change, 1, 0, "left alone", &root, &f->d), 0);
 	e = ctl_add_edge(c, "approved", "host", 1);
 	assert_int_equal(edge_decide(c->edges, e, EDGE_APPROVED, &given), 0);
 	ctl_add_edge(c, "withdrawn", "host", 1)->flags = EDGE_FLAG_WITHDRAWN;

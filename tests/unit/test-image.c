@@ -80,7 +80,7 @@ set_mode(struct fixture *f, const char *name, enum wl_mode mode)
 {
 	const struct mode_change change = { workload_find(f->c, name), mode, WL_BOTH };
 
-	assert_int_equal(segment_set_modes(f->c, &change, 1, "because", &root, &f->d), 0);
+	assert_int_equal(segment_set_modes(f->c, &change, 1, 0, "because", &root, &f->d), 0);
 }
 
 static int
@@ -306,13 +306,13 @@ a_policy_file_may_say_which_images(void **state)
 	start(f->c, 1, "web", "nginx", "10.0.0.1");
 	i = start(f->c, 2, "web", "caddy", "10.0.0.2");
 	assert_int_equal(policy_parse(text, strlen(text), &f->d, &p), 0);
-	assert_int_equal(segment_apply_policy(f->c, p, 0, "because", &root, &f->d), 0);
+	assert_int_equal(segment_apply_policy(f->c, p, 0, 0, "because", &root, &f->d), 0);
 	policy_free(p);
 	assert_true(instance_is_refused(i));
 	assert_int_equal(i->workload->n_images, 2);
 	/* What is shown can be applied, and changes nothing. */
 	assert_int_equal(segment_show_policy(f->c, false, &p), 0);
-	assert_int_equal(segment_apply_policy(f->c, p, 0, "because", &root, &f->d), 0);
+	assert_int_equal(segment_apply_policy(f->c, p, 0, 0, "because", &root, &f->d), 0);
 	policy_free(p);
 	assert_int_equal(i->workload->n_images, 2);
 	assert_string_equal(i->workload->images[1], "nginx");

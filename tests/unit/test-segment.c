@@ -182,12 +182,12 @@ a_mode_that_is_not_stored_is_not_set_and_its_reason_stands(void **state)
 	struct mode_change m[2] = { { w, MODE_AUDIT, WL_INGRESS }, { w, MODE_ENFORCE, WL_BOTH } };
 	uint64_t since;
 
-	assert_int_equal(segment_set_modes(f->c, m, 1, "a person", &root, &f->d), 0);
+	assert_int_equal(segment_set_modes(f->c, m, 1, 0, "a person", &root, &f->d), 0);
 	since = w->mode_since_ns;
 	w->auto_promoted = true;
 	ctl_wait(NSEC_PER_SEC);
 	break_store(f);
-	assert_true(segment_set_modes(f->c, m, 2, "other", &root, &f->d) < 0);
+	assert_true(segment_set_modes(f->c, m, 2, 0, "other", &root, &f->d) < 0);
 	mend_store(f);
 	assert_int_equal(w->mode, MODE_AUDIT);
 	assert_int_equal(w->direction, WL_INGRESS);
@@ -212,7 +212,7 @@ static int
 apply(struct fixture *f, const char *text, uint64_t expected, const struct actor *who)
 {
 	struct policy *p = parse(text);
-	int r = segment_apply_policy(f->c, p, expected, "apply", who, &f->d);
+	int r = segment_apply_policy(f->c, p, expected, 0, "apply", who, &f->d);
 
 	policy_free(p);
 	return r;
@@ -443,13 +443,13 @@ promotion_is_off_by_default_and_leaves_persons_choices(void **state)
 	assert_int_equal(f->c->revision, 0);
 	f->c->config->promote = PROMOTE_AUDIT;
 	m.workload = workload_find(f->c, "web");
-	assert_int_equal(segment_set_modes(f->c, &m, 1, "leave it", &root, &f->d), 0);
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "leave it", &root, &f->d), 0);
 	observe_for(f->c, 2);
 	assert_int_equal(workload_find(f->c, "web")->mode, MODE_OBSERVE);
 	assert_int_equal(workload_find(f->c, "api")->mode, MODE_AUDIT);
 	/* And once back from it, it is not promoted again. */
 	m.workload = workload_find(f->c, "api");
-	assert_int_equal(segment_set_modes(f->c, &m, 1, "roll back", &root, &f->d), 0);
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "roll back", &root, &f->d), 0);
 	observe_for(f->c, 200);
 	assert_int_equal(workload_find(f->c, "api")->mode, MODE_OBSERVE);
 }

@@ -580,7 +580,7 @@ a_change_that_finds_the_disk_full_leaves_all_as_it_was(void **state)
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	assert_true(segment_decide(c, ids, 1, EDGE_APPROVED, &given, &who, &d, &changed) < 0);
 	assert_non_null(strstr(d.msg, "nothing is changed"));
-	assert_true(segment_set_modes(c, &change, 1, "r", &who, &d) < 0);
+	assert_true(segment_set_modes(c, &change, 1, 0, "r", &who, &d) < 0);
 	e->dirty = true;
 	assert_true(flush_evidence(c) < 0);
 	assert_true(e->dirty);
@@ -593,7 +593,7 @@ a_change_that_finds_the_disk_full_leaves_all_as_it_was(void **state)
 	assert_int_equal(change.workload->mode, MODE_OBSERVE);
 	assert_null(change.workload->mode_reason);
 	/* With room again, the next change goes through, and is alone in the store. */
-	assert_int_equal(segment_set_modes(c, &change, 1, "r", &who, &d), 0);
+	assert_int_equal(segment_set_modes(c, &change, 1, 0, "r", &who, &d), 0);
 	ctl_free(c);
 	c = ctl_new(*state);
 	assert_int_equal(c->revision, 1);
@@ -623,7 +623,7 @@ what_was_acknowledged_survives_a_kill(void **state)
 				struct mode_change m = { workload_get(c, "web"),
 					(enum wl_mode)((c->revision + 1) % 3), WL_BOTH };
 
-				if (segment_set_modes(c, &m, 1, "r", &who, &d) < 0 ||
+				if (segment_set_modes(c, &m, 1, 0, "r", &who, &d) < 0 ||
 				    write(pipes[1], &c->revision, 8) != 8)
 					_exit(1);
 			}

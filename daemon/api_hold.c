@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Taking changes back: confirm and rollback. */
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <string.h>
+
+/* {revision?, reason?}; the revision is -1 if it is not given. NULL after filling r. */
+static json_t *
+read_revision(const struct api_request *q, struct api_reply *r, json_int_t *ret_revision,
+    const char **ret_reason)
+{
+	static const char *const keys[] = { "revision", "reason", NULL };
+	json_t *o = api_read_body(q, r, keys);
+	const json_t *revision = json_object_get(o, "revision");
+
+	if (o == NULL)
+		return NULL;
+	*ret_revision = revision != NULL ? json_integer_value(revision) : -1;
+	if (revision != NULL && (!json_is_integer(revision) || *ret_revision < 0))
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "revision: expected a whole number");
+	else if (api_read_string(o, "reason", EDGE_REASON_MAX, r, ret_reason))
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
+static void
+post_confirm(const struct api_request *q, struct api_reply *r)
+{
+	const char *reason = NULL;
+	struct diag d = { 0 };
+	json_int_t revision;
+	json_t *o = read_revision(q, r, &revision, &reason);
+	int ret;
+
+	if (o == NULL)
+		return;
+	ret = confirm_accept(q->c, revision > 0 ? (uint64_t)revision : 0, reason, &q->who, &d);
+	json_decref(o);
+	if (ret < 0)
+		api_fail_change(r, ret, &d);
+	else
+		r->json = json_pack("{s:I}", "revision", (json_int_t)q->c->revision);
+}
+
+static void
+post_rollback(const struct api_request *q, struct api_reply *r)
+{
+	struct controller *c = q->c;
+	const char *reason = NULL;
+	struct diag d = { 0 };
+	json_int_t revision;
+	json_t *o = read_revision(q, r, &revision, &reason);
+	int ret;
+
+	if (o == NULL)
+		return;
+	if (revision < 0)
+		revision = (json_int_t)(c->confirm.pending ? c->confirm.previous : c->revision - 1);
+	if (c->revision == 0) {
+		api_fail(r, MHD_HTTP_CONFLICT, NULL, "there is nothing to roll back yet");
+	} else {
+		ret = confirm_roll_back(c, (uint64_t)revision, reason, &q->who, &d);
+		if (ret < 0)
+			api_fail_change(r, ret, &d);
+		else
+			r->json = json_pack(
+			    "{s:I, s:I}", "revision", (json_int_t)c->revision, "as", revision);
+	}
+	json_decref(o);
+}
+
+const struct api_route api_hold_routes[] = {
+	{ "POST", "/v1/confirm", API_ADMIN, post_confirm },
+	{ "POST", "/v1/rollback", API_ADMIN, post_rollback },
+	{ NULL, NULL, API_VIEWER, NULL },
+};
