@@ -216,7 +216,11 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 static bool
 has_waited(const struct instance *i)
 {
-	return now_mono() - i->announced_ns >= i->ctl->config->identify_timeout_ns;
+	uint64_t since = MAX(i->announced_ns, i->ns.began_ns);
+
+	/* While its program has not begun there is time. */
+	return !(i->ns.flags & NETNS_F_WAITS) &&
+	       now_mono() - MIN(since, now_mono()) >= i->ctl->config->identify_timeout_ns;
 }
 
 static bool

@@ -5,8 +5,8 @@
  * runtime's until it becomes the container's, and has the runtime's name until then.
  *
  * What is told is a lower bound, never more than the truth: the last look at which it was still
- * the runtime's, or the start of the process, whichever is later. The names are looked at for some
- * milliseconds alone, and only a container that takes one at once could make itself look younger.
+ * the runtime's, or the start of the process, whichever is later. Only a container that takes a
+ * runtime's name at once could make itself look younger, and wait longer for its identity.
  */
 #include "daemon/l0.h"
 #include "daemon/warden.h"
@@ -68,6 +68,10 @@ look(struct warden *w, struct ns *n, uint64_t now)
 		return over;
 	}
 	n->not_before_ns = MAX(n->not_before_ns, runtime ? now : born);
+	if (runtime && !(n->info.flags & NETNS_F_WAITS)) {
+		n->info.flags |= NETNS_F_WAITS;
+		warden_announce(w, n);
+	}
 	return over || !runtime;
 }
 
@@ -86,6 +90,7 @@ look_at_one(void *arg, struct ns *n)
 		return;
 	if (look(l->w, n, l->now)) {
 		n->beginning = false;
+		n->info.flags &= ~NETNS_F_WAITS;
 		n->info.began_ns = n->not_before_ns;
 		if (n->info.began_ns != 0)
 			warden_announce(l->w, n);

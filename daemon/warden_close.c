@@ -89,11 +89,28 @@ struct due {
 	uint64_t now, next;
 };
 
+/*
+ * Until when it has time to be identified: a start that the engine takes long over is none that
+ * keeps a program off the network.
+ */
+static uint64_t
+deadline(const struct ns *n, uint64_t now)
+{
+	uint64_t since = MAX(n->info.closed_ns, n->info.began_ns);
+
+	return (n->info.flags & NETNS_F_WAITS) ? now + MARK_STEP_NS
+					       : since + mark_timeout_ns(n->att->mark);
+}
+
 static void
 open_by_time(struct warden *w, struct ns *n)
 {
+	uint64_t now = mono_ns();
 	int r;
 
+	n->att->due_ns = w->posture.close ? deadline(n, now) : 0;
+	if (n->att->due_ns > now)
+		return;
 	n->att->due_ns = 0;
 	if (n->att->mark & MARK_QUARANTINE) {
 		log_warn(

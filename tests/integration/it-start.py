@@ -104,7 +104,7 @@ class Starts(threading.Thread):
     def of(self, netns, real_ms):
         """The start that is nearest in time."""
         near = [(abs(ms(at) - real_ms), s) for (n, at), s in list(self.seen.items()) if n == netns]
-        return min(near, key=lambda x: x[0])[1] if near and min(near, key=lambda x: x[0])[0] < 10000 else None
+        return min(near, key=lambda x: x[0])[1] if near and min(near, key=lambda x: x[0])[0] < 60000 else None
 
 
 def ms(text):

@@ -4,6 +4,7 @@
 is approved works, and nobody stays closed without a reason. it-start.py measures it. On a machine of its
 own: a daemon without --only closes all that is new."""
 import os
+import shutil
 import signal
 import socket
 import statistics
@@ -28,7 +29,7 @@ lab = Lab(real_host=True)
 ownlib.start_docker(lab)
 docker = Docker(lab)
 HOST = "172.17.0.1"
-PORT, OPEN_PORT = 7001, 7002
+PORT, OPEN_PORT = 7001, 7012
 seen = []
 
 
@@ -71,11 +72,12 @@ class Unknown:
     sends a datagram every 10 ms."""
     n = 0
 
-    def __init__(self):
+    def __init__(self, program=("sleep", "600")):
         Unknown.n += 1
         k = self.k = Unknown.n
         self.addr, self.gw = "10.99.%d.2" % k, "10.99.%d.1" % k
-        self.p = subprocess.Popen(["unshare", "--net", "sleep", "600"], stdin=subprocess.DEVNULL)
+        self.made = time.monotonic()
+        self.p = subprocess.Popen(["unshare", "--net", *program], stdin=subprocess.DEVNULL)
         here = os.readlink("/proc/self/ns/net")
         wait(lambda: os.readlink("/proc/%d/ns/net" % self.p.pid) != here, 2)
         run("ip", "link", "add", "u%d" % k, "type", "veth", "peer", "name", "eth0", "netns", str(self.p.pid))
@@ -322,6 +324,14 @@ def unknown(name, opens, during=None, until=0.35):
 
 
 unknown("not identified in time: opened (onUnknown: allow)", True).end()
+# A runtime's process, by its name, until it becomes the program.
+runtime = lab.dir + "/runc:[2:INIT]"
+shutil.copy("/bin/bash", runtime)
+u = Unknown((runtime, "-c", "exec 3<> <(:); read -t 2 -u 3; exec sleep 600")).appear()
+wait(lambda: u.passed() is not None, 6)
+t.ok(u.passed() is not None and u.born + u.passed() - u.made > 2 + TIMEOUT_S - 0.2,
+     "the time of a slow start counts from its program's begin", u.passed(), d.text()[-1500:])
+u.end()
 controller = d.roles()["controller"]
 os.kill(controller, signal.SIGSTOP)
 unknown("the controller stopped: the warden opens it by itself", True).end()
