@@ -19,6 +19,7 @@
 #include <sys/utsname.h>
 
 #define SETTLE_MS 1000
+#define WARDEN_NICE (-10)
 /* Per attached namespace: owner, NFLOG, dump, request. */
 #define WANTED_FDS (4u * SCAN_MAX_NETNS + 256)
 
@@ -318,6 +319,8 @@ on_msg(void *arg, enum role peer, struct msg *m)
 {
 	struct warden *w = arg;
 
+	/* Dozens of requests may be queued, and some take long. */
+	scan_poll(w->scan);
 	if (peer == ROLE_CONTROLLER) {
 		on_controller_msg(w, m);
 	} else if (peer == ROLE_KEEPER) {
@@ -476,6 +479,9 @@ main(int argc, char **argv)
 	if (r < 0)
 		log_error("cannot find out what this kernel's nftables can do: %s", strerror(-r));
 	raise_fd_limit();
+	/* Closing a namespace races with an engine. Without it that is only likelier to be lost. */
+	if (setpriority(PRIO_PROCESS, 0, WARDEN_NICE) < 0)
+		log_debug("no higher priority: %s", strerror(errno));
 	priv_drop(ROLE_WARDEN, w.args.uid, w.args.gid);
 	priv_seccomp(ROLE_WARDEN);
 	r = start(&w);

@@ -325,12 +325,18 @@ files_watch_mounts(struct scan *s)
 	return s->mounts_epoll;
 }
 
-void
-files_on_mount(struct scan *s)
+bool
+files_mounts_changed(struct scan *s)
 {
 	struct epoll_event ev;
 
-	while (epoll_wait(s->mounts_epoll, &ev, 1, 0) > 0)
+	return epoll_wait(s->mounts_epoll, &ev, 1, 0) > 0;
+}
+
+void
+files_on_mount(struct scan *s)
+{
+	while (files_mounts_changed(s))
 		;
 	/* They come in groups. */
 	if (s->check_due_ns == 0)

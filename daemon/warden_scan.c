@@ -332,6 +332,17 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 }
 
 void
+scan_poll(struct scan *s)
+{
+	if (!s->done_once)
+		return;
+	files_on_inotify(s);
+	if (files_mounts_changed(s))
+		files_on_mount(s);
+	work(s);
+}
+
+void
 scan_kick(struct scan *s, struct ns *n)
 {
 	const struct timeval at_once = { 0, 0 };

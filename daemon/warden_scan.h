@@ -68,6 +68,11 @@ void scan_each(struct scan *s, void (*fn)(void *arg, struct ns *n), void *arg);
  * process's cgroup names none. -EAGAIN before the first scan.
  */
 int scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret);
+/*
+ * Sees at once what has appeared, in the midst of other work: a new namespace does not wait for it.
+ * May end namespaces.
+ */
+void scan_poll(struct scan *s);
 /* Its process has ended: another one is looked for soon. */
 void scan_kick(struct scan *s, struct ns *n);
 /*

@@ -102,6 +102,8 @@ uint64_t claim_facts_due(const struct ns *n);
 void dir_refresh(struct scan *s, unsigned i);
 /* An fd that is readable once per change of the mount table, or a negative errno. */
 int files_watch_mounts(struct scan *s);
+/* Has it; forgets that it has. */
+bool files_mounts_changed(struct scan *s);
 /* The mount table has changed. */
 void files_on_mount(struct scan *s);
 /* Handles what inotify has to say. */
