@@ -316,7 +316,7 @@ def unknown(name, opens, during=None, until=0.35):
         during(u)
     time.sleep(max(0, TIMEOUT_S + until - (time.monotonic() - u.born)))
     p = u.passed()
-    good = p is not None and TIMEOUT_S - 0.12 < p < TIMEOUT_S + until if opens else p is None
+    good = p is not None and TIMEOUT_S - 0.2 < p < TIMEOUT_S + until if opens else p is None
     t.ok(good, name, p, u.rules(d.table()), d.text()[-1500:])
     if opens and p:
         t.note("open after %.0f ms of identifyTimeout %.0f" % (p * 1000, TIMEOUT_S * 1000))
