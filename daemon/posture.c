@@ -19,6 +19,8 @@ posture_update(struct controller *c, bool again)
 		.quarantine = f->on_unknown == ON_UNKNOWN_QUARANTINE,
 		.timeout_ms = (uint32_t)MIN(
 		    MAX(f->identify_timeout_ns / NSEC_PER_MSEC, 1u), POSTURE_TIMEOUT_MAX_MS),
+		/* What it may do is not known yet. */
+		.guard = f->host_guard != HOST_GUARD_OFF,
 	};
 
 	if (!again && memcmp(&p, &c->posture, sizeof(p)) == 0)

@@ -168,6 +168,7 @@ struct w_posture {
 	uint32_t close_named; /* 1: and, if close, those in /run/netns */
 	uint32_t quarantine;  /* 1: what is not identified stays closed */
 	uint32_t timeout_ms;  /* 1..POSTURE_TIMEOUT_MAX_MS */
+	uint32_t guard;	      /* 1: at the host's end of its links as well */
 };
 
 struct w_cookie {

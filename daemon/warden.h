@@ -133,6 +133,12 @@ void guard_apply(struct warden *w, struct ns *n, const struct ruleset *rs);
 /* They are loaded: may take *rs. Or they were refused. */
 void guard_keep(struct ns *n, struct ruleset **rs);
 void guard_revert(struct warden *w, struct ns *n);
+/* Its namespace is closed by rs, which has no elements, until the next guard_apply(). */
+void guard_close(struct warden *w, struct ns *n, const struct ruleset *rs);
+/* It is opened without an order of the controller. */
+void guard_open(struct ns *n);
+/* There are guards of an earlier life. */
+bool guard_has_left(struct warden *w);
 /* Reads back, repairs, tells. */
 void guard_check(struct warden *w, struct ns *n);
 /* Deletes its tables. */

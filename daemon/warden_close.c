@@ -124,6 +124,7 @@ open_by_time(struct warden *w, struct ns *n)
 		    strerror(-r));
 		return;
 	}
+	guard_open(n);
 	set_mark(w, n, 0);
 	close_opened(n);
 	log_warn("netns %" PRIu64 ": not identified in time: it is opened", n->info.cookie);
@@ -230,6 +231,8 @@ close_consider(struct warden *w, struct ns *n)
 		    n->info.cookie, strerror(-r));
 		return;
 	}
+	if (w->posture.guard)
+		guard_close(w, n, &closed_rules);
 	closed_since(w, n, mono_ns());
 }
 
@@ -249,6 +252,8 @@ resume_one(void *arg, struct ns *n)
 		    n->info.cookie, strerror(-r));
 		return;
 	}
+	if (guard_has_left(w))
+		guard_close(w, n, &closed_rules);
 	closed_since(w, n, mark_closed_ns(mark));
 	warden_announce(w, n);
 }
@@ -281,8 +286,8 @@ close_opened(struct ns *n)
 bool
 close_is_posture(const struct w_posture *p)
 {
-	return p->close <= 1 && p->close_named <= 1 && p->quarantine <= 1 && p->timeout_ms > 0 &&
-	       p->timeout_ms <= POSTURE_TIMEOUT_MAX_MS;
+	return p->close <= 1 && p->close_named <= 1 && p->quarantine <= 1 && p->guard <= 1 &&
+	       p->timeout_ms > 0 && p->timeout_ms <= POSTURE_TIMEOUT_MAX_MS;
 }
 
 static void

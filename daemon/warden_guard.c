@@ -45,6 +45,7 @@ struct guard {
 
 struct guards {
 	bool want, follow;
+	bool closing; /* nobody has asked for it: its namespace is closed */
 	struct w_guard_addr addrs[GUARD_MAX_ADDRS];
 	size_t n_addrs;
 	struct ruleset *rules; /* in force, as far as we know */
@@ -259,7 +260,7 @@ guards_free(struct guards *s)
 }
 
 static int
-guard_open(struct warden *w, struct guard *g)
+guard_handle(struct warden *w, struct guard *g)
 {
 	char name[NFT_TABLE_NAME_MAX];
 
@@ -483,7 +484,7 @@ guard_load(struct warden *w, struct guard *g, const struct ruleset *rs, struct n
 	memcpy(pin->mac, g->mac, sizeof(pin->mac));
 	/* A second time from nothing: somebody has changed it. */
 	for (unsigned i = 0; i < 2 && r == -ESTALE; i++) {
-		r = g->table == NULL || i > 0 ? guard_open(w, g) : 0;
+		r = g->table == NULL || i > 0 ? guard_handle(w, g) : 0;
 		if (r == 0)
 			r = nft_guard_apply(g->table, rs, pin, &owned);
 		if (r == 0)
@@ -569,6 +570,7 @@ guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
 			return -ENOMEM;
 		s->nsid = -1;
 	}
+	s->closing = false;
 	s->want = req->want;
 	s->follow = req->follow;
 	memcpy(s->addrs, addrs, n_addrs * sizeof(*addrs));
@@ -577,7 +579,7 @@ guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
 	/* One of an earlier life, which nobody wants any more. */
 	if (!s->want && w->guards_left && open_all(w) == 0 && guards_discover(w, n, s) == 0)
 		for (struct guard *g = s->list; g != NULL; g = g->next)
-			guard_open(w, g);
+			guard_handle(w, g);
 	guards_load(w, n, s, s->rules);
 	return 0;
 }
@@ -587,8 +589,48 @@ guard_apply(struct warden *w, struct ns *n, const struct ruleset *rs)
 {
 	struct guards *s = n->att->guards;
 
-	if (s != NULL)
-		guards_load(w, n, s, rs);
+	if (s == NULL)
+		return;
+	s->want &= !s->closing;
+	guards_load(w, n, s, rs);
+}
+
+void
+guard_close(struct warden *w, struct ns *n, const struct ruleset *rs)
+{
+	struct guards *s;
+
+	if (!(w->features & NFT_CAN_INGRESS) || n->att->guards != NULL)
+		return;
+	s = calloc(1, sizeof(*s));
+	if (s == NULL)
+		return;
+	s->nsid = -1;
+	s->want = s->follow = s->closing = true;
+	s->rules = calloc(1, sizeof(*s->rules));
+	if (s->rules != NULL)
+		*s->rules = *rs;
+	n->att->guards = s;
+	guards_load(w, n, s, s->rules);
+}
+
+bool
+guard_has_left(struct warden *w)
+{
+	return open_all(w) == 0 && w->guards_left;
+}
+
+void
+guard_open(struct ns *n)
+{
+	struct guards *s = n->att->guards;
+
+	if (s == NULL)
+		return;
+	guards_unload(s);
+	ruleset_free(s->rules);
+	s->rules = NULL;
+	s->want &= !s->closing;
 }
 
 void

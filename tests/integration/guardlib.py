@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Frames of every kind a raw sender could want, and an oracle that counts those that arrive."""
+import json
 import select
 import socket
 import struct
@@ -13,6 +14,11 @@ BROADCAST = b"\xff" * 6
 
 def mac(text):
     return bytes.fromhex(text.replace(":", ""))
+
+
+def link_mac(links, dev):
+    """Out of what `ip -j link` says."""
+    return mac(next(l["address"] for l in json.loads(links) if l["ifname"] == dev))
 
 
 def ip(text):

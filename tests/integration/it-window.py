@@ -14,6 +14,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+import guardlib
 import nslab
 import ownlib
 import rolelib
@@ -29,7 +30,7 @@ lab = Lab(real_host=True)
 ownlib.start_docker(lab)
 docker = Docker(lab)
 HOST = "172.17.0.1"
-PORT, OPEN_PORT = 7001, 7012
+PORT, OPEN_PORT, RAW_PORT = 7001, 7012, 7013
 seen = []
 
 
@@ -57,6 +58,7 @@ def listener(port):
 
 listener(PORT)
 listener(OPEN_PORT)
+listener(RAW_PORT)
 
 
 def run_first(name, *words, rm=True, more=()):
@@ -69,7 +71,7 @@ def run_first(name, *words, rm=True, more=()):
 
 class Unknown:
     """A namespace in Docker's folder that no engine knows: a veth to the host, and who is inside
-    sends a datagram every 10 ms."""
+    sends a datagram every 10 ms, and one by a raw socket, past its rules."""
     n = 0
 
     def __init__(self, program=("sleep", "600")):
@@ -104,8 +106,16 @@ class Unknown:
 
     def send(self):
         u = self.place.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        raw = self.place.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        raw.bind(("eth0", 0))
+        body = guardlib.udp(self.addr, self.gw, 4000, RAW_PORT, b"unknown")
+        inside = run("nsenter", "-t", str(self.p.pid), "-n", "ip", "-j", "link").out
+        frame = guardlib.ether(guardlib.link_mac(inside, "eth0"),
+                               guardlib.link_mac(run("ip", "-j", "link").out, "u%d" % self.k), 0x800,
+                               guardlib.packet(self.addr, self.gw, 17, body))
         while not self.stop.is_set():
             try:
+                raw.send(frame)
                 u.sendto(b"unknown", (self.gw, PORT))
             except OSError:
                 pass
@@ -114,7 +124,10 @@ class Unknown:
 
     def passed(self):
         """How long after its birth the first datagram arrived, or None."""
-        times = [x[3] for x in seen if x[2] == self.addr]
+        return self.arrived(PORT)
+
+    def arrived(self, port):
+        times = [x[3] for x in seen if x[2] == self.addr and x[1] == port]
         return times[0] - self.born if times else None
 
     def rules(self, table):
@@ -175,9 +188,10 @@ t.ok(a.get("match") == 1 and o and wait(lambda: u.passed() is not None, 1),
      "the first rules open it, and it is announced since when", a, w.seen)
 time.sleep(0.8)
 a = w.ask("W_APPLIED", "apply", m["cookie"], "enforce", "enforce")
-count = len(seen)
+count = sum(x[1] == PORT for x in seen)
 time.sleep(0.7)
-t.ok(a.get("match") == 1 and len(seen) == count, "what has had rules is not opened by the time", len(seen) - count)
+more = sum(x[1] == PORT for x in seen) - count
+t.ok(a.get("match") == 1 and more == 0, "what has had rules is not opened by the time", more)
 u.end()
 ns = rolelib.Netns("named")
 m = w.wait(2, "W_NETNS", name=ns.name)
@@ -315,9 +329,10 @@ def unknown(name, opens, during=None, until=0.35):
     if during:
         during(u)
     time.sleep(max(0, TIMEOUT_S + until - (time.monotonic() - u.born)))
-    p = u.passed()
-    good = p is not None and TIMEOUT_S - 0.2 < p < TIMEOUT_S + until if opens else p is None
-    t.ok(good, name, p, u.rules(d.table()), d.text()[-1500:])
+    p, raw = u.passed(), u.arrived(RAW_PORT)
+    good = all(x is not None and TIMEOUT_S - 0.2 < x < TIMEOUT_S + until if opens else x is None
+               for x in (p, raw))
+    t.ok(good, name, p, raw, u.rules(d.table()), run("nft", "list", "tables").out, d.text()[-1500:])
     if opens and p:
         t.note("open after %.0f ms of identifyTimeout %.0f" % (p * 1000, TIMEOUT_S * 1000))
     return u
@@ -379,5 +394,7 @@ q3 = Unknown().appear(0.03)
 t.ok(wait(lambda: q3.passed() is not None, 0.5), "and nothing new is closed")
 for x in (q, q2, q3):
     x.end()
+t.ok(wait(lambda: "netdev" not in run("nft", "list", "tables").out, 3), "and no guard is left",
+     run("nft", "list", "tables").out)
 d.stop()
 t.done()
