@@ -35,7 +35,9 @@ add_mode(struct table *t, const json_t *w)
 	const char *mode = show_text(w, "mode", "?"),
 		   *direction = show_text(w, "direction", "both");
 
-	if (strcmp(mode, "observe") == 0 || strcmp(direction, "both") == 0)
+	if (json_is_object(json_object_get(w, "quarantine")))
+		table_cell(t, "quarantined", COLOUR_RED);
+	else if (strcmp(mode, "observe") == 0 || strcmp(direction, "both") == 0)
 		table_cell(t, mode, show_mode_colour(mode));
 	else
 		table_cellf(t, show_mode_colour(mode), "%.20s/%.20s", mode, direction);

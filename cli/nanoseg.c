@@ -93,6 +93,16 @@ const struct cli_command cli_commands[] = {
 	    "Makes a new revision that is as that one was: modes, decisions, networks. Without\n"
 	    "REVISION: the one before. A quarantine stays.\n"
 	    "  --reason TEXT      why\n" },
+	{ "quarantine", cmd_quarantine, "[WORKLOAD|CONTAINER --reason TEXT [--allow-from PEERS]]",
+	    "hold a workload or a container: nothing passes",
+	    "Its connections are cut, every replica to come is held as well. Without arguments: "
+	    "who\n"
+	    "is held. CONTAINER is 12 digits of its id or more.\n"
+	    "  --reason TEXT      why; needed\n"
+	    "  --allow-from PEERS  who may still ask it, to look into it: "
+	    "db,10.0.0.5,192.0.2.0/24\n" },
+	{ "release", cmd_release, "WORKLOAD|CONTAINER --reason TEXT", "end a quarantine",
+	    "  --reason TEXT      why; needed\n" },
 	{ "audit-log", cmd_audit_log, "[show|verify]", "who decided what, when and why",
 	    "audit-log show        the records; --since, --until, --event, --actor, --workload, "
 	    "--last\n"

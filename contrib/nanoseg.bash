@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials approve deny mode policy explain doctor gate confirm rollback audit-log learn completion"
+	local commands="status graph edges flows denials approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log learn completion"
 	local global="--socket --timeout --output --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -121,6 +121,10 @@ _nanoseg()
 		[[ -n $verb ]] || words="install remove status"
 		;;
 	confirm | rollback) words="--reason $global" ;;
+	quarantine | release)
+		words="--reason --allow-from $global"
+		[[ $cur == -* ]] || words=$(_nanoseg_workloads)
+		;;
 	audit-log)
 		words="--since --until --event --actor --workload --last --head --dir $global"
 		[[ -n $verb || $cur == -* ]] || words="show verify"

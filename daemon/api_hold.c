@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Taking changes back: confirm and rollback. */
+/* Taking changes back: confirm and rollback. Holding and releasing. */
 #include "daemon/api.h"
 
 #include <errno.h>
@@ -72,7 +72,84 @@ post_rollback(const struct api_request *q, struct api_reply *r)
 	json_decref(o);
 }
 
+static void
+get_quarantine(const struct api_request *q, struct api_reply *r)
+{
+	r->json = json_quarantines(q->c);
+}
+
+/* target and reason; NULL after filling r. */
+static json_t *
+read_target(const struct api_request *q, struct api_reply *r, const char **ret_target,
+    const char **ret_reason)
+{
+	static const char *const keys[] = { "target", "reason", "allowFrom", NULL };
+	json_t *o = api_read_body(q, r, keys);
+
+	if (o == NULL)
+		return NULL;
+	if (!api_read_string(o, "target", PEER_STRLEN, r, ret_target) ||
+	    !api_read_string(o, "reason", EDGE_REASON_MAX, r, ret_reason)) {
+		json_decref(o);
+		return NULL;
+	}
+	if (*ret_target == NULL || *ret_reason == NULL || **ret_reason == '\0') {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "expected a target and a reason");
+		json_decref(o);
+		return NULL;
+	}
+	return o;
+}
+
+static void
+post_quarantine(const struct api_request *q, struct api_reply *r)
+{
+	const char *target = NULL, *reason = NULL, *allow[QUARANTINE_MAX_ALLOW];
+	json_t *o = read_target(q, r, &target, &reason);
+	const json_t *list = json_object_get(o, "allowFrom");
+	size_t n = json_array_size(list);
+	struct diag d = { 0 };
+	int ret;
+
+	if (o == NULL)
+		return;
+	if ((list != NULL && !json_is_array(list)) || n > ARRAY_SIZE(allow)) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "allowFrom: expected at most %zu peers",
+		    ARRAY_SIZE(allow));
+	} else {
+		for (size_t i = 0; i < n; i++)
+			allow[i] = json_string_value(json_array_get(list, i));
+		ret = quarantine_add(q->c, target, reason, allow, n, &q->who, &d);
+		if (ret < 0)
+			api_fail_change(r, ret, &d);
+		else
+			r->json = json_pack("{s:b}", "quarantined", 1);
+	}
+	json_decref(o);
+}
+
+static void
+post_release(const struct api_request *q, struct api_reply *r)
+{
+	const char *target = NULL, *reason = NULL;
+	json_t *o = read_target(q, r, &target, &reason);
+	struct diag d = { 0 };
+	int ret;
+
+	if (o == NULL)
+		return;
+	ret = quarantine_release(q->c, target, reason, &q->who, &d);
+	if (ret < 0)
+		api_fail_change(r, ret, &d);
+	else
+		r->json = json_pack("{s:b}", "released", 1);
+	json_decref(o);
+}
+
 const struct api_route api_hold_routes[] = {
+	{ "GET", "/v1/quarantine", API_VIEWER, get_quarantine },
+	{ "POST", "/v1/quarantine", API_ADMIN, post_quarantine },
+	{ "POST", "/v1/release", API_ADMIN, post_release },
 	{ "POST", "/v1/confirm", API_ADMIN, post_confirm },
 	{ "POST", "/v1/rollback", API_ADMIN, post_rollback },
 	{ NULL, NULL, API_VIEWER, NULL },

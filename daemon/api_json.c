@@ -176,7 +176,9 @@ json_instance(const struct instance *i)
 	    i->container != NULL ? json_boolean(!instance_has_other_image(i)) : json_null());
 	json_object_set_new(o, "nested", json_integer((json_int_t)nested_count(i, &many)));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
-	json_object_set_new(o, "quarantined", json_boolean(instance_is_quarantined(i)));
+	json_object_set_new(o, "quarantined",
+	    json_boolean(instance_is_quarantined(i) || quarantine_of(i) != NULL));
+	json_object_set_new(o, "quarantine", json_quarantine(quarantine_of(i)));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
 	json_object_set_new(o, "guard", hostguard_to_json(i));
@@ -299,6 +301,7 @@ json_workload(struct controller *c, const struct workload *w, const struct count
 	else if (s.why != NULL)
 		json_object_set_new(o, "why", json_string(s.why));
 	json_object_set_new(o, "images", json_repositories(w));
+	json_object_set_new(o, "quarantine", json_quarantine(quarantine_of_workload(c, w)));
 	json_object_set_new(o, "instances", instances);
 	json_object_set_new(o, "edges",
 	    json_pack("{s:I, s:I, s:I}", "approved", k->approved, "pending", k->pending, "denied",

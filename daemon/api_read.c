@@ -295,6 +295,25 @@ explain_edge(const struct api_request *q, const struct evaluation *ev, const str
 		   : edge_table_find(q->c->edges, &key);
 }
 
+/* Whatever the policy says. */
+static void
+explain_quarantine(
+    const struct api_request *q, json_t *o, const struct asked *src, const struct asked *dst)
+{
+	const char *const ends[] = { src->workload, dst->workload };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		const struct workload *w = ends[i] != NULL ? workload_find(q->c, ends[i]) : NULL;
+
+		if (quarantine_of_workload(q->c, w) == NULL)
+			continue;
+		json_object_set_new(o, "verdict", json_string("deny"));
+		json_object_set_new(o, "reason",
+		    json_string(i == 0 ? "the source is in quarantine"
+				       : "the destination is in quarantine"));
+	}
+}
+
 static void
 explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *src,
     struct asked *dst, struct tuple *t)
@@ -329,6 +348,7 @@ explain_tuple(const struct api_request *q, struct api_reply *r, struct asked *sr
 	json_object_set_new(o, "edge", e != NULL ? json_string(e->id) : json_null());
 	explain_rule(q, o, inv, &ev, t, src->workload, dst->workload);
 	json_object_set_new(o, "reason", json_string(explain_reason(&ev, e)));
+	explain_quarantine(q, o, src, dst);
 	json_object_set_new(
 	    o, "approvedBy", e != NULL ? json_text(e->decision.approved_by) : json_null());
 	json_object_set_new(o, "evidence", e != NULL ? json_edge_behind(q->c, e) : json_null());

@@ -63,6 +63,7 @@ status_of(int error)
 		return MHD_HTTP_NOT_FOUND;
 	case -ESTALE:
 	case -EBUSY:
+	case -EEXIST:
 		return MHD_HTTP_CONFLICT;
 	case -EINVAL:
 		return MHD_HTTP_BAD_REQUEST;

@@ -307,6 +307,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	attempt_tick(c);
 	enforce_tick(c);
 	confirm_tick(c);
+	quarantine_tick(c);
 	promote_tick(c);
 	gate_tick(c);
 	audit_tick(c->audit);
@@ -486,6 +487,8 @@ start(struct controller *c)
 		usable = segment_load(c, &d);
 	if (usable == 0)
 		usable = confirm_load(c, &d);
+	if (usable == 0)
+		usable = quarantine_load(c, &d);
 	start_loop(c);
 	c->loop.unready = usable < 0;
 	if (usable == 0)

@@ -16,6 +16,7 @@
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
  *   confirm.c      changes that are taken back unless confirmed; rollback
+ *   quarantine*.c  who is held, whatever the policy says
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
  *   gate.c         the start gate: who may start, the marker
@@ -37,6 +38,7 @@
 #include "daemon/confirm.h"
 #include "daemon/grade.h"
 #include "daemon/proto.h"
+#include "daemon/quarantine.h"
 #include "daemon/role.h"
 #include "netlink/ct.h"
 #include "netlink/rtnl.h"
@@ -146,6 +148,8 @@ struct instance {
 	int apply_error;
 	unsigned apply_failures;
 	uint64_t retry_at_ns; /* CLOCK_MONOTONIC */
+	bool asked_held;      /* the rules asked for are those of its quarantine */
+	bool cut;	      /* and the connections from before it are cut */
 	bool gated;	      /* it passed the start gate, its rules in force */
 	int64_t gate_lead_ns; /* and they were so long before the answer */
 	uint64_t held_ns;     /* CLOCK_REALTIME: gated or closed since */
@@ -235,6 +239,7 @@ struct controller {
 	bool held;
 	struct audit *audit;
 	struct confirm confirm;
+	struct quarantine *quarantines;
 	struct api *api;
 	struct gate *gate;
 	struct peer_table *peers;
@@ -498,7 +503,8 @@ struct denial {
 };
 int denial_table_new(size_t max, uint64_t seed, struct denial_table **ret);
 void denial_table_free(struct denial_table *t);
-void denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key);
+/* Valid until the next call. */
+const struct denial *denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key);
 /* What was refused in the minutes before now is not the fault of the change made now. */
 void denial_mark_steady(struct denial_table *t, uint64_t now_ns);
 /* By its own id, or by that of the edge it would need. */
@@ -558,6 +564,8 @@ int segment_load(struct controller *c, struct diag *d); /* from the store */
 
 /* enforce.c */
 void enforce_schedule(struct controller *c);
+/* The same without the pause that keeps reconciliation from taking all of our time. */
+void enforce_now(struct controller *c);
 void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_on_applied(struct controller *c, const struct w_applied *a);
 void enforce_on_state(struct controller *c, const struct w_nft_state *s);

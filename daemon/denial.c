@@ -142,7 +142,7 @@ denial_new(struct controller *c, uint8_t kind, const struct edge_key *key)
 	return d;
 }
 
-void
+const struct denial *
 denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key)
 {
 	struct denial_table *t = c->denials;
@@ -156,8 +156,7 @@ denial_record(struct controller *c, const struct flow_event *ev, const struct ed
 	d->dir = ev->dir;
 	d->last = ev->tuple;
 	d->seq = ++t->seq;
-	if (ev->kind == FLOW_DENIED)
-		confirm_on_refused(c, key, ev->count, d->steady);
+	return d;
 }
 
 void

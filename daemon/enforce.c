@@ -37,6 +37,17 @@ enforce_schedule(struct controller *c)
 	evtimer_add(c->ev_reconcile, &delay);
 }
 
+void
+enforce_now(struct controller *c)
+{
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		i->retry_at_ns = 0;
+	c->reconcile_after_ns = 0;
+	if (c->ev_reconcile != NULL)
+		evtimer_del(c->ev_reconcile);
+	enforce_schedule(c);
+}
+
 struct insert_arg {
 	struct controller *c;
 	struct instance *i;
@@ -97,6 +108,7 @@ send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory
 	_cleanup_free_ uint8_t *bytes = NULL, *body = NULL;
 	struct insert_arg insert = { .c = c, .i = i, .inv = inv };
 	struct w_cookie head = { .cookie = i->ns.cookie };
+	bool held = quarantine_of(i) != NULL;
 	size_t len;
 	int ret;
 
@@ -108,7 +120,7 @@ send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory
 		return -ENOMEM;
 	memcpy(body, &head, sizeof(head));
 	memcpy(body + sizeof(head), bytes, len);
-	if (enforces(r) && !i->enforced_before && !instance_is_refused(i))
+	if (enforces(r) && !i->enforced_before && !instance_is_refused(i) && !held)
 		observe_established(i, insert_allowed, &insert);
 	if (++c->next_seq == 0)
 		c->next_seq = 1;
@@ -118,8 +130,20 @@ send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory
 		return ret;
 	i->apply_seq = c->next_seq;
 	i->asked_revision = c->revision;
+	i->asked_held = held;
 	memcpy(i->asked, digest, sizeof(i->asked));
 	return 0;
+}
+
+/* Its rules let nothing new through: now what was there before them goes. */
+static void
+cut_held(struct instance *i)
+{
+	struct w_cookie body = { .cookie = i->ns.cookie };
+
+	if (!i->cut)
+		i->cut = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_FLUSH, 0, &body,
+			     sizeof(body)) == 0;
 }
 
 static void
@@ -141,6 +165,8 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 	same = i->has_applied && i->match && memcmp(i->applied, digest, sizeof(i->applied)) == 0;
 	if (same) {
 		i->applied_revision = i->ctl->revision;
+		if (quarantine_of(i) != NULL)
+			cut_held(i);
 		return;
 	}
 	/* A fresh table holds the observe rules already. */
@@ -170,6 +196,29 @@ reconcile_closed(struct instance *i, const struct inventory *inv)
 		reconcile_instance(i, &closed, inv, digest);
 }
 
+/* Refusals are not even answered: who asks learns nothing of it. */
+static void
+reconcile_held(struct instance *i, const struct inventory *inv)
+{
+	const char *name = i->workload != NULL ? i->workload->name : "?";
+	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
+	_cleanup_(policy_freep) struct policy *p = NULL;
+	uint8_t digest[RULESET_DIGEST_LEN];
+	int ret = quarantine_policy(quarantine_of(i), name, &p);
+
+	if (ret == 0)
+		ret = ruleset_compile(p, inv, name, now_real(), &r);
+	if (ret == 0) {
+		r->n_local = 0;
+		ret = ruleset_digest(r, digest);
+	}
+	if (ret == 0)
+		reconcile_instance(i, r, inv, digest);
+	else
+		log_error("instance %s: no ruleset for its quarantine, trying again: %s",
+		    instance_log_id(i), strerror(-ret));
+}
+
 static void
 reconcile_workload(struct controller *c, struct workload *w, const struct inventory *inv)
 {
@@ -189,7 +238,10 @@ reconcile_workload(struct controller *c, struct workload *w, const struct invent
 		    "workload %s: no ruleset, the rules in force stay: %s", safe, strerror(-ret));
 	}
 	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
-		if (instance_is_refused(i))
+		i->cut = i->cut && quarantine_of(i) != NULL;
+		if (quarantine_of(i) != NULL)
+			reconcile_held(i, inv);
+		else if (instance_is_refused(i))
 			reconcile_closed(i, inv);
 		else if (ret == 0)
 			reconcile_instance(i, r, inv, digest);
@@ -200,7 +252,9 @@ reconcile_workload(struct controller *c, struct workload *w, const struct invent
 static void
 reconcile_nameless(struct instance *i, const struct inventory *inv)
 {
-	if (i->workload == NULL && i->enforced_before)
+	if (i->workload == NULL && quarantine_of(i) != NULL)
+		reconcile_held(i, inv);
+	else if (i->workload == NULL && i->enforced_before)
 		reconcile_closed(i, inv);
 }
 
@@ -292,6 +346,8 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	i->enforced_before |= in_force;
 	if (in_force)
 		start_on_ruled(i);
+	if (i->asked_held && quarantine_of(i) != NULL)
+		cut_held(i);
 	/* What changed meanwhile. */
 	enforce_schedule(c);
 }

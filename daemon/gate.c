@@ -74,7 +74,7 @@ gate_enforces(const struct controller *c)
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->mode == MODE_ENFORCE && workload_selected(c, w->name))
 			return true;
-	return false;
+	return quarantine_any(c);
 }
 
 /* The marker */
@@ -240,7 +240,7 @@ check_one(struct gate_wait *g, uint64_t now)
 {
 	struct controller *c = g->c;
 	struct instance *i = g->cookie != 0 ? instance_find(c, g->cookie) : NULL;
-	bool known, governed, ready;
+	bool known, governed, held, ready;
 	struct workload *w;
 
 	if (!gate_enforces(c)) {
@@ -253,6 +253,8 @@ check_one(struct gate_wait *g, uint64_t now)
 	}
 	known = identify(g, i, &w);
 	governed = known && is_governed(c, w);
+	held = known && (quarantine_of(i) != NULL || quarantine_of_workload(c, w) != NULL ||
+			    quarantine_of_container(c, g->id) != NULL);
 	if (w != NULL)
 		text_escape(w->name, strlen(w->name), g->workload, sizeof(g->workload));
 	if (governed && has_other_image(g, i, w)) {
@@ -260,6 +262,7 @@ check_one(struct gate_wait *g, uint64_t now)
 		    "its image is not accepted under this name (nanoseg approve --image)");
 		return;
 	}
+	governed |= held;
 	ready = known && (!governed || in_force(c, i));
 	if (!ready)
 		g->ready_ns = 0;

@@ -260,6 +260,12 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	peer_id behind;
 	int r;
 
+	/* What somebody does to look into it is not what it does. */
+	if (quarantine_of(e->src) != NULL || quarantine_of(e->dst) != NULL) {
+		attempt_answered(c, &ev->tuple, ev->time_ns);
+		record_flow(c, ev, e, 0, PEER_ID_NONE);
+		return;
+	}
 	if (seen_in == NULL || (e->src != seen_in && e->dst != seen_in)) {
 		c->unresolved++;
 		return;
@@ -312,6 +318,7 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 	struct edge_key key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto };
 	const struct instance *seen_in = instance_find(c, ev->netns);
 	const struct instance *local = ev->dir == DIR_EGRESS ? e->src : e->dst;
+	const struct denial *d;
 	struct edge *edge;
 
 	/* A sender that took the address of another one. */
@@ -324,7 +331,12 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 	key.port_lo = key.port_hi = ev->tuple.dport;
 	edge = edge_table_find(c->edges, &key);
 	attempt_answered(c, &ev->tuple, ev->time_ns);
-	denial_record(c, ev, &key);
+	d = denial_record(c, ev, &key);
+	if (quarantine_of(e->src) != NULL || quarantine_of(e->dst) != NULL)
+		quarantine_on_refused(
+		    quarantine_of(e->src) != NULL ? e->src : e->dst, ev->time_ns, ev->count);
+	else if (ev->kind == FLOW_DENIED)
+		confirm_on_refused(c, &key, ev->count, d->steady);
 	if (ev->kind == FLOW_AUDITED)
 		record_audited(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
 	else

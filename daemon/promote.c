@@ -23,7 +23,7 @@ is_due(const struct controller *c, const struct workload *w)
 	/* To agree to another image is a person's. */
 	if (workload_has_other_image(w))
 		return false;
-	if (w->instances == NULL || !workload_selected(c, w->name))
+	if (w->instances == NULL || quarantine_of_workload(c, w) != NULL || !workload_selected(c, w->name))
 		return false;
 	return w->observed_ns >= period;
 }

@@ -63,6 +63,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_NFT_APPLY] = { "W_NFT_APPLY", sizeof(struct w_cookie) + 1, MSG_MAX_BODY, 0, 0, 0,
 	    R(CONTROLLER), R(WARDEN) },
 	[MSG_W_NFT_READ] = { "W_NFT_READ", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_CT_FLUSH] = { "W_CT_FLUSH", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_GUARD] = { "W_GUARD", sizeof(struct w_guard),
 	    sizeof(struct w_guard) + GUARD_MAX_ADDRS * sizeof(struct w_guard_addr),
 	    sizeof(struct w_guard_addr), 0, 0, R(CONTROLLER), R(WARDEN) },

@@ -72,6 +72,7 @@ enum msg_type {
 	MSG_W_NFT_READ,	    /* w_cookie */
 	MSG_W_LOOK,	    /* w_look: this process's namespace, now */
 	MSG_W_POSTURE,	    /* w_posture: after every HELLO, and when it changes */
+	MSG_W_CT_FLUSH,	    /* w_cookie: every entry, so that what lives is cut */
 	MSG_W_GUARD,	    /* w_guard, then w_guard_addr[]: takes effect with the next NFT_APPLY */
 
 	/* warden -> capture */

@@ -168,6 +168,12 @@ verb_ct_delete(struct warden *w, struct ns *n, struct msg *m)
 }
 
 static void
+verb_ct_flush(struct warden *w, struct ns *n, struct msg *m)
+{
+	done(w, m, n == NULL ? -ENOENT : netns_ct_flush(n));
+}
+
+static void
 verb_ct_insert(struct warden *w, struct ns *n, struct msg *m)
 {
 	const struct w_ct_tuple *req = (const void *)m->body;
@@ -283,6 +289,7 @@ static const struct verb {
 	{ MSG_W_CT_DUMP, verb_ct_dump },
 	{ MSG_W_CT_GET, verb_ct_get },
 	{ MSG_W_CT_DELETE, verb_ct_delete },
+	{ MSG_W_CT_FLUSH, verb_ct_flush },
 	{ MSG_W_CT_INSERT, verb_ct_insert },
 	{ MSG_W_GET_CT_STATS, verb_ct_stats },
 	{ MSG_W_NFT_APPLY, verb_apply },

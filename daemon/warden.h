@@ -103,6 +103,7 @@ int netns_read(struct ns *n, struct w_nft_state *ret);
 int netns_ct_dump(struct ns *n, uint32_t seq);
 int netns_ct_get(struct ns *n, const struct tuple *t, struct w_ct_entry *ret);
 int netns_ct_delete(struct ns *n, const struct tuple *t);
+int netns_ct_flush(struct ns *n);
 int netns_ct_insert(struct ns *n, const struct tuple *t, uint32_t timeout_s);
 int netns_ct_stats(struct ns *n, struct w_ct_stats *ret);
 

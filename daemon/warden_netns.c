@@ -481,6 +481,14 @@ netns_ct_delete(struct ns *n, const struct tuple *t)
 }
 
 int
+netns_ct_flush(struct ns *n)
+{
+	int r = guarded(n);
+
+	return r < 0 ? r : ct_flush(n->att->request);
+}
+
+int
 netns_ct_insert(struct ns *n, const struct tuple *t, uint32_t timeout_s)
 {
 	int r = guarded(n);

@@ -103,6 +103,8 @@ int ct_request_dump(int sock, uint32_t seq);
  */
 int ct_get(int sock, const struct tuple *orig, struct ct_entry *ret);
 int ct_delete(int sock, const struct tuple *orig);
+/* Every entry of the namespace. */
+int ct_flush(int sock);
 /*
  * Inserts an established TCP connection (state ESTABLISHED, SEEN_REPLY|ASSURED, liberal window
  * tracking in both directions, timeout_s). -EEXIST: it is there already.

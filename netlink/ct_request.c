@@ -251,6 +251,15 @@ ct_delete(int sock, const struct tuple *orig)
 	return request_acked(sock, nlh);
 }
 
+int
+ct_flush(int sock)
+{
+	uint8_t buf[REQUEST_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+
+	return request_acked(
+	    sock, request_start(buf, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, AF_UNSPEC, next_seq()));
+}
+
 static void
 put_tcp_info(struct nlmsghdr *nlh)
 {

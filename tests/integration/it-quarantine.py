@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Quarantine: at once, whatever the policy says, over deaths and replicas, and out again."""
+import json
+import os
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from nslab import BUILD, Lab, Tap, run, wait
+
+t = Tap()
+lab = Lab()
+a, b, c = lab.ns("a"), lab.ns("b"), lab.ns("c")
+b.serve(8000)
+b.serve_udp(8020)
+a.serve(8100)
+c.serve(8200)
+d = lab.daemon(expect=[a.name, b.name, c.name])
+api = d.api
+
+
+def cli(*args):
+    return run(BUILD + "/cli/nanoseg", "--socket", d.sock, *args, check=False)
+
+
+def echo(s, timeout=0.6):
+    try:
+        s.settimeout(timeout)
+        s.sendall(b"alive?")
+        return bool(s.recv(16))
+    except OSError:
+        return False
+
+
+def passed():
+    """What gets in or out. The kernel tells a sender of UDP that its own rules dropped it."""
+    got = {"in": a.tcp(b.v4, 8000, 0.25), "in udp": a.udp(b.v4, 8020, 0.2),
+           "in v6": a.tcp(b.v6, 8000, 0.25), "ping": a.ping(b.v4, 7, timeout=0.2) or "timeout",
+           "out": b.tcp(a.v4, 8100, 0.25), "out udp": b.udp(a.v4, 53, 0.2)}
+    return {k: v for k, v in got.items() if v not in ("timeout", "error 1")}
+
+
+def blocked(tries=1):
+    """Nothing in, nothing out."""
+    for _ in range(tries):
+        got = passed()
+        if got:
+            t.note("passed: %s" % got)
+            return False
+    return True
+
+
+a.tcp(b.v4, 8000)
+e = wait(lambda: api.edge(port=8000), 3)
+api.approve(e["id"])
+live, live6, back = a.connect(b.v4, 8000), a.connect(b.v6, 8000), b.connect(c.v4, 8200)
+udp = a.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.connect((b.v4, 8020))
+other = c.connect(a.v4, 8100)
+t.ok(echo(live) and echo(live6) and echo(back) and echo(udp) and echo(other), "connections live")
+
+t.ok(cli("quarantine", b.name).returncode == 2, "it needs a reason")
+began = time.monotonic()
+api.post("/v1/quarantine", {"target": b.name, "reason": "looks odd"})
+answered = time.monotonic()
+cut = wait(lambda: not echo(live, 0.05), 3, step=0.001)
+t.note("answered after %.1f ms, the live connection was cut by %.0f ms" % (
+    (answered - began) * 1e3, (time.monotonic() - began) * 1e3))
+t.ok(cut and not echo(live6, 0.2) and not echo(back, 0.2) and not echo(udp, 0.2),
+     "live connections are cut, in both directions, IPv4 and IPv6, TCP and UDP")
+t.ok(echo(other), "and no other")
+t.ok(blocked(), "nothing passes, approved or not, observed or not")
+lo = b.connect("127.0.0.1", 8000)
+t.ok(echo(lo), "but loopback")
+w = api.workload(b.name)
+t.ok(w["mode"] == "observe" and w["quarantine"]["reason"] == "looks odd" and
+     w["quarantine"]["by"] == "uid:0" and w["instances"][0]["quarantined"], "status says so", w)
+r = cli("status")
+t.ok("quarantined" in r.out, "in its table too", r.out)
+r = cli("explain", a.name, b.name + ":8000", "-o", "json")
+x = json.loads(r.out)
+t.ok(x["verdict"] == "deny" and "quarantine" in x["reason"], "and explain", r.out)
+t.ok(cli("quarantine", b.name, "--reason", "again").returncode == 1, "twice is refused")
+
+# The policy goes on without it.
+edges = len(api.edges())
+api.mode("enforce", b.name)
+api.mode("observe", b.name)
+r = cli("rollback", "1")
+t.ok(r.returncode == 0 and api.workload(b.name)["quarantine"] and blocked(),
+     "neither a mode nor a rollback releases it", r.err)
+
+# Deaths.
+for role in ("controller", "warden", "capture", "keeper"):
+    d.kill(role)
+    if not blocked():
+        t.ok(False, "held while %s dies" % role)
+wait(d.ready, 5)
+t.ok(blocked(2), "the death of each role releases nothing")
+d.kill_all()
+t.ok(blocked(), "nor that of all of them")
+d.start(expect=[a.name, b.name, c.name])
+t.ok(wait(lambda: api.workload(b.name)["quarantine"], 3) and blocked(2), "nor a restart")
+d.stop()
+d.start(expect=[a.name, b.name, c.name])
+t.ok(blocked(), "nor an end in order")
+t.ok(len(api.edges()) == edges, "nothing was learned meanwhile", api.edges())
+x = [q for q in api.get("/v1/quarantine") if q["workload"] == b.name][0]
+t.ok(wait(lambda: sum(h["refused"] for h in api.get("/v1/quarantine")[0]["denials"]) > 0, 3),
+     "what was refused is counted by the hour", x)
+
+# A namespace of its name that comes anew, as after a reboot or with the next replica.
+b.delete()
+wait(lambda: not api.workload(b.name)["instances"], 5)
+b = lab.space(b.name)
+lab.join(b)
+b.serve(8000)
+b.serve_udp(8020)
+d.watched(b.name)
+api.settle()
+t.ok(wait(blocked, 5), "the next instance of the workload is held as well")
+
+r = cli("quarantine")
+t.ok(r.returncode == 0 and b.name in r.out and "looks odd" in r.out, "who is held is listed", r.out)
+r = cli("release", b.name, "--reason", "false alarm")
+t.ok(r.returncode == 0 and wait(lambda: a.tcp(b.v4, 8000) == "open", 3) and
+     not api.workload(b.name)["quarantine"], "released it talks again", r.err)
+t.ok(cli("release", b.name, "--reason", "x").returncode == 2, "and cannot be released twice")
+
+# To look into it.
+r = cli("quarantine", b.name, "--reason", "forensics", "--allow-from", "%s,%s/32" % (c.name, lab.gw4))
+api.settle()
+t.ok(r.returncode == 0 and wait(lambda: c.tcp(b.v4, 8000) == "open", 3) and
+     c.udp(b.v4, 8020) == "answer" and lab.host.tcp(b.v4, 8000) == "open",
+     "who is let in gets in", r.err)
+t.ok(b.tcp(c.v4, 8200, 0.3) == "timeout" and blocked(), "it gets out to nobody, and nobody else in")
+t.ok(not [x for x in api.edges() if x["from"] == "workload:" + c.name and x["to"] == "workload:" + b.name],
+     "and that is not learned", api.edges())
+bad = [cli(*x).returncode for x in (
+    ("quarantine", "nobody", "--reason", "x"), ("quarantine", "0123456789ab", "--reason", "x"),
+    ("quarantine", c.name, "--reason", "x", "--allow-from", "internet"),
+    ("quarantine", c.name, "--reason", "x", "--allow-from", ""), ("release", "nobody", "--reason", "x"))]
+t.ok(set(bad) == {2} and not api.workload(c.name)["quarantine"], "nonsense is refused", bad)
+cli("release", b.name, "--reason", "done")
+events = json.loads(cli("audit-log", "show", "--workload", b.name, "-o", "json").out)
+t.ok([x["event"] for x in events if x["event"] in ("quarantine", "release")] ==
+     ["quarantine", "release"] * 2 and cli("audit-log", "verify").returncode == 0,
+     "all of it is on record", events)
+with open(d.state + "/quarantine.json", "w") as f:
+    f.write('{"version":1,"quarantines":[{}]}')
+d.stop()
+d.start(wait_for=False)
+t.ok(d.says("quarantine.json cannot be read"),
+     "a damaged file is not passed over")
+os.unlink(d.state + "/quarantine.json")
+t.done()
