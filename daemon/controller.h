@@ -117,7 +117,9 @@ struct instance {
 	bool refusal_logged;
 
 	enum attach_state attach;
-	int attach_error;
+	int attach_error;	  /* of the last try, 0: it succeeded */
+	unsigned attach_failures; /* in a row */
+	uint64_t attach_retry_ns; /* CLOCK_MONOTONIC */
 	struct w_attached attached;
 	int dump_fd, diag_fd;
 	bool dump_running, dump_wanted;

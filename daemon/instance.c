@@ -145,8 +145,22 @@ instance_attach_again(struct instance *i)
 	if (i->attach != ATTACH_FAILED)
 		return;
 	i->attach = ATTACH_NONE;
-	i->attach_error = 0;
 	instance_attach(i);
+}
+
+/* It may pass, and without the sockets there are no rules. */
+static void
+attach_failed(struct instance *i, int error)
+{
+	uint64_t wait_s = MIN(1ULL << MIN(i->attach_failures, 6u), 60ULL);
+
+	if (i->attach_error != error)
+		log_warn("instance %s: not observed, trying again: %s", instance_log_id(i),
+		    strerror(-error));
+	i->attach = ATTACH_FAILED;
+	i->attach_error = error;
+	i->attach_failures++;
+	i->attach_retry_ns = now_mono() + wait_s * NSEC_PER_SEC;
 }
 
 /* Of a workload that the daemon has nothing to do with. */
@@ -359,7 +373,7 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	struct instance *i;
 	struct workload *before = NULL;
 	uint64_t renamed_ns = 0;
-	bool asked_before = false;
+	bool asked_before = false, other_way;
 
 	if (memchr(n->basename, 0, sizeof(n->basename)) == NULL ||
 	    memchr(n->container_id, 0, sizeof(n->container_id)) == NULL || !is_watched(n) ||
@@ -380,7 +394,11 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	/* What it may do decides about its host guard. */
 	if (i->ns.facts != n->facts)
 		enforce_schedule(c);
+	/* The process it was known by may have ended before it could be entered by that. */
+	other_way = i->ns.pid != n->pid || i->ns.flags != n->flags;
 	i->ns = *n;
+	if (other_way)
+		instance_attach_again(i);
 	start_on_netns(i);
 	nested_sort_out(c, n);
 	if (i->is_host || c->only == NULL)
@@ -469,10 +487,7 @@ instance_on_attached(struct controller *c, struct msg *m)
 	i->attached = a;
 	set_settling(i, false);
 	if (a.error < 0 || m->n_fds != 4) {
-		i->attach = ATTACH_FAILED;
-		i->attach_error = a.error < 0 ? a.error : -EPROTO;
-		log_warn("instance %s: not observed: %s", instance_log_id(i),
-		    strerror(-i->attach_error));
+		attach_failed(i, a.error < 0 ? a.error : -EPROTO);
 		return;
 	}
 	i->attach = ATTACH_DONE;
@@ -482,10 +497,11 @@ instance_on_attached(struct controller *c, struct msg *m)
 	    (struct w_ct_stats){ .cookie = a.cookie, .count = a.ct_count, .max = a.ct_max };
 	r = observe_start(i, m);
 	if (r < 0) {
-		log_warn("instance %s: not observed: %s", instance_log_id(i), strerror(-r));
 		observe_stop(i);
-		i->attach = ATTACH_FAILED;
-		i->attach_error = r;
+		attach_failed(i, r);
+	} else {
+		i->attach_error = 0;
+		i->attach_failures = 0;
 	}
 	enforce_schedule(c);
 }
@@ -545,6 +561,8 @@ instance_tick(struct controller *c)
 		if (has_waited(i))
 			start_count(i);
 		give_up_identity(i);
+		if (i->attach == ATTACH_FAILED && now_mono() >= i->attach_retry_ns)
+			instance_attach_again(i);
 		observe_tick(i);
 		check_shared(i);
 		if (i->workload != NULL)

@@ -346,7 +346,7 @@ files_on_mount(struct scan *s)
 static void
 check_all(struct scan *s)
 {
-	uint64_t start = now_ns(), end;
+	uint64_t start = cpu_ns();
 
 	for (unsigned i = 0; i < s->n_dirs; i++) {
 		_cleanup_close_ int fd = l0_open_dir(s->dirs[i].dir.path);
@@ -356,9 +356,8 @@ check_all(struct scan *s)
 				if (f->dir == i)
 					file_try(s, fd, f);
 	}
-	end = now_ns();
 	s->check_due_ns = 0;
-	s->check_after_ns = end + 10 * (end - start);
+	s->check_after_ns = now_ns() + 10 * (cpu_ns() - start);
 }
 
 void

@@ -263,8 +263,11 @@ netns_attach(struct warden *w, struct ns *n, const struct w_attach *req, struct 
 	if (req->host > 1 || (req->host == 1) != ((n->info.flags & NETNS_F_HOST) != 0))
 		return -EINVAL;
 	nsfd = scan_open(w->scan, n);
-	if (nsfd < 0)
+	if (nsfd < 0) {
+		/* Its process has ended: another one may be in it. */
+		scan_kick(w->scan, n);
 		return nsfd;
+	}
 	r = attach_sockets(w, n, req, nsfd, &answer, fds);
 	if (r < 0) {
 		for (size_t i = 0; i < ARRAY_SIZE(fds); i++)

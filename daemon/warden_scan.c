@@ -5,8 +5,8 @@
  * Whose a namespace is, is said by warden_claim.c.
  *
  * A process is found by walking /proc: one readlink a process. Walks serve all namespaces that wait
- * for one, and are spaced by ten times what the last one took, so that churn cannot make them a
- * load.
+ * for one, and are spaced by ten times what the last one took of the processor, so that churn
+ * cannot make them a load, and the load of others does not delay them.
  *
  * A namespace ends when it has no file and two walks in a row met no process: one walk can miss a
  * process that forks and exits behind the reader's back.
@@ -212,7 +212,7 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 static void
 walk_processes(struct scan *s)
 {
-	uint64_t start = now_ns(), end;
+	uint64_t start = cpu_ns();
 	bool complete;
 
 	s->walk++;
@@ -226,8 +226,7 @@ walk_processes(struct scan *s)
 				ns_end(s, n);
 		}
 	}
-	end = now_ns();
-	s->walk_after_ns = end + 10 * (end - start);
+	s->walk_after_ns = now_ns() + 10 * (cpu_ns() - start);
 }
 
 /* Timers */

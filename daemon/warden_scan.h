@@ -73,7 +73,7 @@ int scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **r
  * May end namespaces.
  */
 void scan_poll(struct scan *s);
-/* Its process has ended: another one is looked for soon. */
+/* Its process has ended, or so it seems: it is looked for soon. */
 void scan_kick(struct scan *s, struct ns *n);
 /*
  * An fd on the namespace, which is proven to be the one with that cookie; -ESTALE if what stands

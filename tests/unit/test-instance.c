@@ -75,6 +75,53 @@ an_engine_without_files_is_watched_by_its_processes(void **state)
 	assert_null(instance_find(c, 2));
 }
 
+static void
+attach_fails(struct controller *c, uint64_t cookie, int error)
+{
+	struct w_attached a = { .cookie = cookie, .error = error };
+	struct msg m = { .h = { .type = MSG_W_ATTACHED, .body_len = sizeof(a) },
+		.body = (uint8_t *)&a };
+
+	instance_on_attached(c, &m);
+}
+
+static void
+one_that_could_not_be_entered_is_tried_when_it_is_known_by_another_process(void **state)
+{
+	struct controller *c = *state;
+	struct w_netns n = { .cookie = 1, .ino = 2, .flags = NETNS_F_PROC, .pid = 10 };
+
+	memcpy(n.container_id, ID, sizeof(n.container_id));
+	instance_on_netns(c, &n);
+	assert_int_equal(sent[MSG_W_ATTACH], 1);
+	attach_fails(c, 1, -ENOENT);
+	instance_on_netns(c, &n);
+	assert_int_equal(sent[MSG_W_ATTACH], 1);
+	n.pid = 11;
+	instance_on_netns(c, &n);
+	assert_int_equal(sent[MSG_W_ATTACH], 2);
+	attach_fails(c, 1, -ENOENT);
+	n.flags = NETNS_F_ENGINE;
+	instance_on_netns(c, &n);
+	assert_int_equal(sent[MSG_W_ATTACH], 3);
+}
+
+static void
+and_now_and_then(void **state)
+{
+	struct controller *c = *state;
+
+	announce(c, 1, NETNS_F_PROC, ID);
+	for (unsigned k = 1; k < 10; k++) {
+		attach_fails(c, 1, -ENOMEM);
+		instance_tick(c);
+		assert_int_equal(sent[MSG_W_ATTACH], k);
+		fake_mono += 61 * NSEC_PER_SEC;
+		instance_tick(c);
+		assert_int_equal(sent[MSG_W_ATTACH], k + 1);
+	}
+}
+
 int
 main(void)
 {
@@ -85,6 +132,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(one_whose_file_shows_later_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    an_engine_without_files_is_watched_by_its_processes, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    one_that_could_not_be_entered_is_tried_when_it_is_known_by_another_process,
+		    setup, teardown),
+		cmocka_unit_test_setup_teardown(and_now_and_then, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
