@@ -3,6 +3,7 @@
 #include "cli/client.h"
 #include "cli/confirm.h"
 #include "cli/file.h"
+#include "cli/policy.h"
 #include "cli/show.h"
 
 #include "rules/policy.h"
@@ -11,8 +12,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-static int
-read_policy(const char *path, char **ret_text, size_t *ret_len, struct policy **ret)
+int
+policy_file_read(const char *path, char **ret_text, size_t *ret_len, struct policy **ret)
 {
 	struct diag d = { 0 };
 	int r = file_read(path, ret_text, ret_len);
@@ -57,7 +58,7 @@ validate(struct cli *cli, const char *path)
 	_cleanup_free_ char *text = NULL, *file = NULL;
 	json_t *counts;
 	size_t len;
-	int r = read_policy(path, &text, &len, &p);
+	int r = policy_file_read(path, &text, &len, &p);
 
 	if (r != CLI_OK)
 		return r;
@@ -95,7 +96,7 @@ apply(
 		return cli_usage(cli, "%s", d.msg);
 	r = confirm_arg(cli, confirm, &seconds);
 	if (r == CLI_OK)
-		r = read_policy(file, &text, &len, &p);
+		r = policy_file_read(file, &text, &len, &p);
 	if (r != CLI_OK)
 		return r;
 	snprintf(number, sizeof(number), "%" PRIu64, seconds);
@@ -123,32 +124,98 @@ apply(
 }
 
 int
+policy_get(const struct cli *cli, const char *revision, bool pending, struct policy **ret)
+{
+	_cleanup_free_ char *path = client_path(
+	    "/v1/policy", "revision", revision, "decided", pending ? NULL : "1", (char *)NULL);
+	_cleanup_free_ char *text = NULL;
+	struct diag d = { 0 };
+	size_t len;
+	int r = path != NULL ? client_get_bytes(cli, path, &text, &len) : cli_no_memory();
+
+	if (r != CLI_OK)
+		return r;
+	r = policy_parse(text, len, &d, ret);
+	if (r == 0)
+		return CLI_OK;
+	if (r == -ENOMEM)
+		return cli_no_memory();
+	cli_error("the daemon's policy cannot be read: %s", d.msg);
+	return CLI_ERROR;
+}
+
+struct verb {
+	const char *name;
+	int min, max; /* arguments behind it */
+	const char *what;
+	unsigned takes; /* of the options below */
+};
+
+enum {
+	TAKES_DECIDED = 1,
+	TAKES_REASON = 2,
+	TAKES_EXPECT = 4, /* and --confirm */
+	TAKES_THEIRS = 8, /* and --dry-run */
+};
+
+static const struct verb verbs[] = {
+	{ "show", 0, 0, "no file", TAKES_DECIDED },
+	{ "validate", 1, 1, "one file", 0 },
+	{ "apply", 1, 1, "one file", TAKES_EXPECT | TAKES_REASON },
+	{ "diff", 1, 2, "one or two files or revisions", 0 },
+	{ "import", 1, 1, "one file", TAKES_THEIRS | TAKES_REASON },
+};
+
+static const struct verb *
+find_verb(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+int
 cmd_policy(struct cli *cli, int argc, char **argv)
 {
 	const char *expect = NULL, *reason = NULL, *confirm = NULL;
-	bool decided = false;
+	bool decided = false, theirs = false, dry_run = false;
 	const struct arg_option own[] = {
 		{ "expect", 0, NULL, &expect },
 		{ "confirm", 0, NULL, &confirm },
 		{ "reason", 'r', NULL, &reason },
 		{ "decided", 0, &decided, NULL },
+		{ "theirs", 0, &theirs, NULL },
+		{ "dry-run", 0, &dry_run, NULL },
 	};
 	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
-	const char *verb = n > 0 ? argv[0] : "";
-	bool is_show = strcmp(verb, "show") == 0, is_apply = strcmp(verb, "apply") == 0;
+	const struct verb *v;
 
 	if (n < 0)
 		return code;
-	if (!is_show && !is_apply && strcmp(verb, "validate") != 0)
-		return cli_usage(cli, "expected show, validate FILE or apply FILE");
-	if (n != (is_show ? 1 : 2))
-		return cli_usage(
-		    cli, is_show ? "policy show takes no file" : "policy %s takes one file", verb);
-	if (decided && !is_show)
+	v = find_verb(n > 0 ? argv[0] : "");
+	if (v == NULL)
+		return cli_usage(cli, "expected show, validate, diff, apply or import, and files");
+	if (n - 1 < v->min || n - 1 > v->max)
+		return cli_usage(cli, "policy %s takes %s", v->name, v->what);
+	if (decided && (v->takes & TAKES_DECIDED) == 0)
 		return cli_usage(cli, "--decided goes with show");
-	if ((expect != NULL || reason != NULL || confirm != NULL) && !is_apply)
-		return cli_usage(cli, "--expect, --confirm and --reason go with apply");
-	return is_show	  ? show(cli, decided)
-	       : is_apply ? apply(cli, argv[1], expect, reason, confirm)
-			  : validate(cli, argv[1]);
+	if ((expect != NULL || confirm != NULL) && (v->takes & TAKES_EXPECT) == 0)
+		return cli_usage(cli, "--expect and --confirm go with apply");
+	if (reason != NULL && (v->takes & TAKES_REASON) == 0)
+		return cli_usage(cli, "--reason goes with apply and import");
+	if ((theirs || dry_run) && (v->takes & TAKES_THEIRS) == 0)
+		return cli_usage(cli, "--theirs and --dry-run go with import");
+	switch (v - verbs) {
+	case 0:
+		return show(cli, decided);
+	case 1:
+		return validate(cli, argv[1]);
+	case 2:
+		return apply(cli, argv[1], expect, reason, confirm);
+	case 3:
+		return policy_diff_run(cli, argv[1], n > 2 ? argv[2] : NULL);
+	default:
+		return policy_import_run(cli, argv[1], theirs, dry_run, reason);
+	}
 }

@@ -53,14 +53,23 @@ const struct cli_command cli_commands[] = {
 	    "  --confirm TIME     take it back unless nanoseg confirm comes in time (5m)\n"
 	    "  --reason TEXT      why\n"
 	    "'nanoseg mode --all observe' opens everything again.\n" },
-	{ "policy", cmd_policy, "show|validate|apply [FILE]", "the policy as a file",
+	{ "policy", cmd_policy, "show|validate|diff|apply|import [FILE]", "the policy as a file",
 	    "policy show [--decided]                 print it, --decided without pending edges\n"
 	    "policy validate FILE                    check a file; needs no daemon\n"
+	    "policy diff FILE|REVISION [FILE|REVISION]\n"
+	    "                                        what changes, from one to the other; one "
+	    "file: from\n"
+	    "                                        the policy in force to it; one revision: "
+	    "since then\n"
 	    "policy apply FILE [--expect REVISION] [--confirm TIME] [--reason TEXT]\n"
 	    "                                        make it the policy in force\n"
+	    "policy import FILE [--theirs] [--dry-run] [--reason TEXT]\n"
+	    "                                        add its decided edges, labels and networks\n"
 	    "  --expect REVISION  only if that is the revision now\n"
 	    "  --confirm TIME     take it back unless nanoseg confirm comes in time (5m)\n"
 	    "  --reason TEXT      why\n"
+	    "  --theirs           take the file's word where the two say something else\n"
+	    "  --dry-run          only the report\n"
 	    "FILE is YAML or JSON, - is standard input.\n" },
 	{ "explain", cmd_explain, "SOURCE DESTINATION:PORT[/PROTOCOL]",
 	    "would this connection pass, and why",

@@ -100,10 +100,11 @@ _nanoseg()
 		;;
 	policy)
 		case $verb in
-		'') words="show validate apply $global" ;;
+		'') words="show validate diff apply import $global" ;;
 		show) words="--decided $global" ;;
 		*)
 			words="--expect --confirm --reason $global"
+			[[ $verb != import ]] || words="--theirs --dry-run --reason $global"
 			if [[ $cur != -* ]]; then
 				COMPREPLY=($(compgen -f -- "$cur"))
 				return

@@ -3,6 +3,7 @@
 #include "daemon/api.h"
 #include "netlink/nft.h"
 
+#include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -98,16 +99,39 @@ get_denials(const struct api_request *q, struct api_reply *r)
 			json_array_append_new(r->json, json_denial(q->c, d));
 }
 
+/* A policy that was, or the one that is. */
+static int
+find_policy(const struct api_request *q, struct api_reply *r, struct policy **ret)
+{
+	const char *revision = api_arg(q, "revision"), *decided = api_arg(q, "decided");
+	struct diag d = { 0 };
+	unsigned long long number;
+	char *end;
+	int error;
+
+	if (revision == NULL)
+		error = segment_show_policy(q->c, decided == NULL, ret);
+	else {
+		number = strtoull(revision, &end, 10);
+		if (*revision < '0' || *revision > '9' || *end != '\0') {
+			diag_set(&d, 0, 0, "revision: expected a whole number");
+			error = -EINVAL;
+		} else
+			error = confirm_get_revision(q->c, number, ret, &d);
+	}
+	if (error < 0)
+		api_fail_change(r, error, &d);
+	return error;
+}
+
 static void
 get_policy(const struct api_request *q, struct api_reply *r)
 {
 	_cleanup_(policy_freep) struct policy *p = NULL;
-	const char *format = api_arg(q, "format"), *decided = api_arg(q, "decided");
+	const char *format = api_arg(q, "format");
 
-	if (segment_show_policy(q->c, decided == NULL, &p) < 0) {
-		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "out of memory");
+	if (find_policy(q, r, &p) < 0)
 		return;
-	}
 	if (format == NULL || strcmp(format, "yaml") != 0) {
 		r->json = policy_to_json(p);
 		return;

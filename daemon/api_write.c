@@ -374,6 +374,13 @@ post_apply(const struct api_request *q, struct api_reply *r)
 			    "expectedRevision: expected a whole number");
 			return;
 		}
+		/* What was made from nothing is not for something that came to be since. */
+		if (number == 0 && q->c->revision != 0) {
+			api_fail(r, MHD_HTTP_CONFLICT, NULL,
+			    "the policy was made from revision 0, but revision %llu is in force",
+			    (unsigned long long)q->c->revision);
+			return;
+		}
 	}
 	if (confirm != NULL) {
 		seconds = strtoull(confirm, &end, 10);

@@ -132,8 +132,8 @@ confirm_load(struct controller *c, struct diag *d)
 	return 0;
 }
 
-static int
-policy_of_revision(struct controller *c, uint64_t revision, struct policy **ret, struct diag *d)
+int
+confirm_get_revision(struct controller *c, uint64_t revision, struct policy **ret, struct diag *d)
 {
 	_cleanup_free_ char *text = NULL;
 	int r;
@@ -164,7 +164,7 @@ confirm_roll_back(struct controller *c, uint64_t revision, const char *reason,
 		    revision);
 		return -EINVAL;
 	}
-	r = policy_of_revision(c, revision, &p, d);
+	r = confirm_get_revision(c, revision, &p, d);
 	if (r < 0)
 		return r;
 	snprintf(text, sizeof(text), "rolled back to revision %" PRIu64, revision);

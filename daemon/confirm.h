@@ -25,6 +25,7 @@
 
 struct controller;
 struct actor;
+struct policy;
 
 struct confirm {
 	bool pending, spiked;
@@ -55,8 +56,14 @@ void confirm_on_refused(
 int confirm_accept(struct controller *c, uint64_t revision, const char *reason,
     const struct actor *who, struct diag *d);
 /*
+ * The policy of a revision, as it was decided; 0 is the state before the first. -ENOENT with *d if
+ * its text is no longer kept.
+ */
+int confirm_get_revision(
+    struct controller *c, uint64_t revision, struct policy **ret, struct diag *d);
+/*
  * A new revision that is as that one was: modes, decided edges, networks. Quarantine is no part of
- * it. 0 is the state before the first; -ENOENT if its text is no longer kept, -EINVAL.
+ * it. -ENOENT as above, -EINVAL.
  */
 int confirm_roll_back(struct controller *c, uint64_t revision, const char *reason,
     const struct actor *who, struct diag *d);

@@ -437,6 +437,70 @@ def test_policy_files():
     daemon.reset()
 
 
+def test_policy_diff():
+    none, folder = os.path.join(DIR, "no-socket"), os.path.join(DIR, "diff")
+    os.mkdir(folder)
+
+    def write(name, *edges, rest=""):
+        path = os.path.join(folder, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("apiVersion: nanoseg/v1\nkind: SegmentPolicy\n%sedges:\n" % rest)
+            for e in edges:
+                f.write("  - {from: %s, to: %s, proto: tcp, port: %s, state: %s}\n" % e)
+        return path
+
+    a = write("a", ("a", "b", 80, "approved"), ("a", "c", 80, "approved"))
+    b = write("b", ("a", "b", "80-90", "approved"), ("a", "c", 80, "denied"), ("a", "d", 1, "approved"),
+              rest="workloads: [{name: a, mode: audit}]\nnetworks: {n: [10.0.0.0/8]}\n")
+    expect("policy diff: two files need no daemon", run("policy", "diff", a, b, socket_path=none), 3,
+           ["~ a: observe becomes audit", "+ network n: new", "> widened approved a -> b tcp/80-90",
+            "    was a -> b tcp/80\n", "! reversed denied a -> c tcp/80", "+ gained approved a -> d tcp/1",
+            "1 gained, 0 lost, 1 widened, 0 narrowed, 1 reversed, 0 expiry; 1 mode, 1 network"])
+    expect("policy diff: the other way", run("policy", "diff", b, a, socket_path=none), 3,
+           ["< narrowed approved a -> b tcp/80", "- lost approved a -> d tcp/1"])
+    expect("policy diff: none", run("policy", "diff", a, a, socket_path=none), 0, "no difference\n")
+    r = run("policy", "diff", a, b, "-o", "json", socket_path=none)
+    changes = sorted(e["change"] for e in json.loads(r.out)["edges"])
+    check("policy diff -o json", None if r.code == 3 and changes == ["gained", "reversed", "widened"]
+          else str(r))
+    expect("policy diff: a bad file", run("policy", "diff", a, "/nonexistent", socket_path=none), 2, err=": ")
+    with open(a, encoding="utf-8") as f:
+        daemon.replies["/v1/policy"] = (200, f.read().replace(
+            "edges:", "metadata: {revision: 12}\nedges:").encode())
+    daemon.requests.clear()
+    expect("policy diff: one file, against the policy in force", run("policy", "diff", b), 3, "gained approved")
+    sent("policy diff: asks for what was decided", "/v1/policy", None, {"decided": ["1"]}, "GET")
+    expect("policy diff: one revision, to the policy in force", run("policy", "diff", "7"), 0)
+    check("policy diff: asks for the revision", None if daemon.requests[0][1] ==
+          "/v1/policy?revision=7&decided=1" and "revision" not in daemon.requests[1][1] else daemon.requests)
+    daemon.replies["/v1/policy/apply"] = {"revision": 13}
+    daemon.requests.clear()
+    r = run("policy", "import", b)
+    expect("policy import: says what was taken and what not", r, 3,
+           ["+ network n\n", "+ approved a -> b tcp/80-90", "+ approved a -> d tcp/1", "+ workload a\n",
+            "! denied a -> c tcp/80: approved here, denied there (ours stays)", "1 mode of the file not taken",
+            "4 added, 1 conflict, 0 of them taken; revision 13"])
+    body = json.loads(daemon.requests[-1][2])
+    states = {(e["to"], e["port"]): e["state"] for e in body["edges"]}
+    check("policy import: sends both, ours where they conflict",
+          None if states == {("b", 80): "approved", ("b", "80-90"): "approved", ("c", 80): "approved",
+                             ("d", 1): "approved"} and body["workloads"][0]["mode"] == "observe" else body)
+    check("policy import: only onto the revision it was made from",
+          None if "expectedRevision=12" in daemon.requests[-1][1] else daemon.requests[-1][1])
+    expect("policy import --theirs", run("policy", "import", b, "--theirs"), 0, "(theirs taken)")
+    check("policy import --theirs: the file's word", None if '"state":"denied"' in
+          daemon.requests[-1][2].decode() else daemon.requests[-1])
+    daemon.requests.clear()
+    expect("policy import --dry-run", run("policy", "import", b, "--dry-run"), 3, "nothing was changed")
+    expect("policy import: nothing new", run("policy", "import", a), 0, "0 added, 0 conflicts")
+    check("policy import: and nothing is sent", [x for x in daemon.requests if x[0] != "GET"])
+    daemon.replies["/v1/policy/apply"] = fail_with(409, "revision 13 is in force")
+    expect("policy import: somebody else was faster", run("policy", "import", b), 1, err="revision 13 is in")
+    daemon.replies["/v1/policy"] = (200, b"apiVersion: x\x1b[31m\n")
+    expect("policy diff: an answer that is no policy", run("policy", "diff", b), 1, err="cannot be read")
+    daemon.reset()
+
+
 def test_usage():
     e1 = "e-00000000000000a1"
     daemon.requests.clear()
@@ -453,7 +517,8 @@ def test_usage():
         ["mode", "--all", "web", "enforce"], ["mode", "host", "enforce"],
         ["mode", "10.0.0.1", "enforce"], ["mode", b"\xff\xfe", "enforce"],
         ["mode", "web", "enforce", "--direction", "up"],
-        ["policy"], ["policy", "nonsense"], ["policy", "apply"], ["policy", "show", "x"],
+        ["policy"], ["policy", "nonsense"], ["policy", "diff"], ["policy", "diff", "a", "b", "c"],
+        ["policy", "import"], ["policy", "show", "--theirs"], ["policy", "diff", "a", "--reason", "x"], ["policy", "apply"], ["policy", "show", "x"],
         ["policy", "validate", "a", "--expect", "1"], ["policy", "apply", "a", "--expect", "x"],
         ["explain", "web"], ["explain", "web", "db"], ["explain", "web", "db:0"],
         ["explain", "web", "db:65536"], ["explain", "web", "db:80/xyz"], ["explain", "web", ":80"],
@@ -770,7 +835,8 @@ def main():
     global daemon
     daemon = Daemon(DIR)
     try:
-        for test in (test_shown, test_documents, test_requests, test_policy_files, test_usage,
+        for test in (test_shown, test_documents, test_requests, test_policy_files,
+                     test_policy_diff, test_usage,
                      test_exit_codes, test_nonsense, test_follow, test_stdout, test_terminal):
             test()
     finally:
