@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg graph: who talks to whom as a picture in text, grouped by source. */
-#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/graph.h"
 #include "cli/show.h"
 
 #include <errno.h>
@@ -15,40 +16,12 @@ static const struct table_col cols[] = {
 	{ NULL, COL_WIDE, 0, 0 },  /* id */
 };
 
-/* Workloads first, then the others; each by name. */
-static int
-compare_peers(const char *a, const char *b)
-{
-	bool wa = strncmp(a, "workload:", 9) == 0, wb = strncmp(b, "workload:", 9) == 0;
-
-	return wa != wb ? (wa ? -1 : 1) : strcmp(a, b);
-}
-
-static int
-compare_edges(const void *a, const void *b)
-{
-	const json_t *x = *(json_t *const *)a, *y = *(json_t *const *)b;
-	int r = compare_peers(show_text(x, "from", "?"), show_text(y, "from", "?"));
-
-	if (r == 0)
-		r = compare_peers(show_text(x, "to", "?"), show_text(y, "to", "?"));
-	if (r == 0)
-		r = strcmp(show_text(x, "proto", "?"), show_text(y, "proto", "?"));
-	if (r == 0) {
-		int64_t p = show_int(x, "port", -1), q = show_int(y, "port", -1);
-
-		r = (p > q) - (p < q);
-	}
-	return r != 0 ? r : strcmp(show_text(x, "id", ""), show_text(y, "id", ""));
-}
-
 static void
 add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
 {
 	const char *state = show_text(e, "state", "?");
 	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
 	int64_t conn = show_int(e, "connections", 0);
-	size_t n = strlen(letters);
 
 	/* What a table keeps is bounded; a peer is shorter than this. */
 	table_cellf(t, COLOUR_NONE, "  %s %.500s", strcmp(state, "denied") == 0 ? "-x" : "->",
@@ -58,11 +31,7 @@ add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
 	table_cellf(t, COLOUR_NONE, "%s conn", show_number(conn, number));
 	table_cell(t, show_flags(show_in(e, "flags"), flags), COLOUR_DIM);
 	table_cell(t, show_text(e, "id", "?"), COLOUR_DIM);
-	for (const char *p = flags; *p != '\0' && n + 1 < SHOW_FLAGS_LEN; p++)
-		if (strchr(letters, *p) == NULL) {
-			letters[n++] = *p;
-			letters[n] = '\0';
-		}
+	show_flags_collect(flags, letters);
 }
 
 /* Workloads that no edge touches, each on a line of its own. */
@@ -95,22 +64,35 @@ add_silent(struct table *t, const json_t *nodes, json_t *const *edges, size_t n)
 	json_decref(seen);
 }
 
-static int
-draw(const struct cli *cli, const json_t *graph, FILE *f, void *arg)
+/* The edges in their order; free the array, not what is in it. */
+static json_t **
+sorted_edges(const json_t *graph, size_t *ret_n)
 {
 	const json_t *list = show_in(graph, "edges");
 	size_t n = json_array_size(list);
-	_cleanup_free_ json_t **edges = calloc(n + 1, sizeof(*edges));
+	json_t **edges = calloc(n + 1, sizeof(*edges));
+
+	if (edges == NULL)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		edges[i] = json_array_get(list, i);
+	qsort(edges, n, sizeof(*edges), graph_edge_compare);
+	*ret_n = n;
+	return edges;
+}
+
+static int
+draw(const struct cli *cli, const json_t *graph, FILE *f, void *arg)
+{
 	_cleanup_(table_freep) struct table *t = NULL;
 	char letters[SHOW_FLAGS_LEN] = "", legend[SHOW_LEGEND_LEN];
 	const char *group = NULL;
+	size_t n = 0;
+	_cleanup_free_ json_t **edges = sorted_edges(graph, &n);
 	int r = edges != NULL ? table_new(cols, ARRAY_SIZE(cols), &t) : -ENOMEM;
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n; i++)
-		edges[i] = json_array_get(list, i);
-	qsort(edges, n, sizeof(*edges), compare_edges);
 	for (size_t i = 0; i < n; i++) {
 		const char *from = show_text(edges[i], "from", "?");
 
@@ -130,14 +112,51 @@ draw(const struct cli *cli, const json_t *graph, FILE *f, void *arg)
 	return r;
 }
 
+typedef int (*graph_print_fn)(const json_t *graph, json_t *const *edges, size_t n, FILE *f);
+
+/* A form that only the graph has. */
+static int
+print_drawn(const struct cli *cli, graph_print_fn print)
+{
+	_cleanup_free_ json_t **edges = NULL;
+	json_t *graph = NULL;
+	size_t n = 0;
+	int r = client_get(cli, "/v1/graph", &graph);
+
+	if (r != CLI_OK)
+		return r;
+	edges = sorted_edges(graph, &n);
+	r = cli_printed(edges != NULL ? print(graph, edges, n, stdout) : -ENOMEM);
+	json_decref(graph);
+	return r;
+}
+
 int
 cmd_graph(struct cli *cli, int argc, char **argv)
 {
+	static const struct {
+		const char *form;
+		graph_print_fn print;
+	} drawn[] = { { "dot", graph_print_dot }, { "mermaid", graph_print_mermaid } };
+	const char *form = NULL;
 	bool watch = false;
-	const struct arg_option own[] = { { "watch", 'w', &watch, NULL } };
+	const struct arg_option own[] = {
+		{ "watch", 'w', &watch, NULL },
+		{ "output", 'o', NULL, &form }, /* two forms more than other commands have */
+	};
 	int code;
 
 	if (!cli_options_only(cli, own, ARRAY_SIZE(own), argc, argv, &code))
 		return code;
+	for (size_t i = 0; form != NULL && i < ARRAY_SIZE(drawn); i++) {
+		if (strcmp(form, drawn[i].form) != 0)
+			continue;
+		if (watch)
+			return cli_usage(cli, "--watch draws tables only");
+		return print_drawn(cli, drawn[i].print);
+	}
+	if (form != NULL && out_form_parse(form, &cli->out.form) < 0)
+		return cli_usage(
+		    cli, "-o: expected table, wide, json, yaml, dot or mermaid, not '%s'", form);
 	return cli_show(cli, "/v1/graph", watch, draw, NULL);
 }

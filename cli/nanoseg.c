@@ -21,7 +21,8 @@ const struct cli_command cli_commands[] = {
 	    "  --watch            redraw each second (needs a terminal)\n"
 	    "  --why              why a workload cannot be enforced in full\n" },
 	{ "graph", cmd_graph, "[--watch]", "who talks to whom",
-	    "  --watch            redraw each second (needs a terminal)\n" },
+	    "  --watch            redraw each second (needs a terminal)\n"
+	    "  -o dot, -o mermaid  for Graphviz' dot, and for Mermaid\n" },
 	{ "edges", cmd_edges, "[--state STATE] [--workload NAME]", "the edges, with their ids",
 	    "  --state STATE      pending, approved or denied\n"
 	    "  --workload NAME    only edges that touch this workload\n" },

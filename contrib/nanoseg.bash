@@ -59,6 +59,7 @@ _nanoseg()
 	-o | --output)
 		words="table wide json yaml"
 		[[ $command != learn ]] || words+=" policy"
+		[[ $command != graph ]] || words+=" dot mermaid"
 		COMPREPLY=($(compgen -W "$words" -- "$cur"))
 		return
 		;;

@@ -342,6 +342,36 @@ def test_documents():
     daemon.reset()
 
 
+def test_drawn():
+    ends = {e[end] for e in EDGES for end in ("from", "to")} | {n["id"] for n in GRAPH["nodes"]}
+    r = run("graph", "-o", "dot")
+    expect("graph -o dot", r, 0, ["digraph nanoseg {", "style=dashed", "arrowhead=tee"])
+    if shutil.which("dot") is None:
+        print("# without Graphviz its own reading of it is not tested")
+    else:
+        p = subprocess.run(["dot", "-Tdot_json"], input=r.raw, capture_output=True, check=False)
+        got = json.loads(p.stdout or b"{}")
+        objects = [o for o in got.get("objects", []) if "nodes" not in o]
+        labels = [o.get("label") for o in objects]
+        check("graph -o dot: Graphviz reads every node and edge, and complains of nothing",
+              None if p.returncode == 0 and not p.stderr and len(objects) == len(ends) and
+              len(got["edges"]) == len(EDGES) else (p.stderr, len(objects), len(ends)))
+        check("graph -o dot: a hostile name is a label and nothing else",
+              None if any("evil" in x and "owned" in x for x in labels) else labels)
+        groups = [o.get("label") for o in got.get("objects", []) if "nodes" in o]
+        check("graph -o dot: projects are groups", None if "shop" in groups else groups)
+    r = run("graph", "-o", "mermaid")
+    lines = r.out.splitlines()
+    expect("graph -o mermaid", r, 0, ["flowchart LR", '["web"]'])
+    nodes = [x for x in lines if x.strip().startswith("n") and "[" in x]
+    check("graph -o mermaid: every node and edge on its line",
+          None if len(nodes) == len(ends) and sum("| n" in x for x in lines) == len(EDGES) else r.out)
+    check("graph -o mermaid: nothing but labels in quotes",
+          [x for x in nodes if x.count('"') != 2 or "<" in x or "`" in x])
+    expect("graph -o csv", run("graph", "-o", "csv"), 2, err="mermaid")
+    expect("graph -o dot --watch", run("graph", "-o", "dot", "--watch"), 2, err="tables")
+
+
 def sent(name, path, body=None, query=None, method="POST"):
     why = None
     if len(daemon.requests) != 1:
@@ -835,7 +865,7 @@ def main():
     global daemon
     daemon = Daemon(DIR)
     try:
-        for test in (test_shown, test_documents, test_requests, test_policy_files,
+        for test in (test_shown, test_documents, test_drawn, test_requests, test_policy_files,
                      test_policy_diff, test_usage,
                      test_exit_codes, test_nonsense, test_follow, test_stdout, test_terminal):
             test()
