@@ -7,6 +7,7 @@
 #include "daemon/log.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <grp.h>
 #include <microhttpd.h>
 #include <pwd.h>
@@ -26,6 +27,7 @@
 #define MAX_FOLLOWERS 32
 #define MAX_UPLOADS (4u * API_MAX_BODY)
 /* ASCII: a bidirectional override in a name shows as \u202e, also on a bare terminal. */
+#define LARGE_ANSWER (256u << 10)
 #define JSON_FORM (JSON_COMPACT | JSON_ENSURE_ASCII)
 
 struct follower {
@@ -298,6 +300,10 @@ answer(struct api *a, struct MHD_Connection *conn, struct api_reply *r)
 		if (text == NULL)
 			text = json_dumps(r->json, JSON_FORM);
 		json_decref(r->json);
+		a->c->memory_used = true;
+		/* The tree it was made of took ten times as much. */
+		if (text != NULL && strlen(text) >= LARGE_ANSWER)
+			malloc_trim(0);
 		if (text == NULL)
 			return MHD_NO;
 		resp = MHD_create_response_from_buffer(

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define MEMORY_EVERY_S 5
 #define EVIDENCE_EVERY_S 5
 #define CT_STATS_EVERY_S 10
 #define FLOW_RING_SIZE 4096
@@ -296,6 +297,19 @@ save_evidence(struct controller *c)
 	failing = r < 0;
 }
 
+/*
+ * Answers, policies and evidence are many small pieces: freed, they lie among what stays, and
+ * malloc gives none of them back by itself. At rest there is nothing to give.
+ */
+static void
+give_memory_back(struct controller *c)
+{
+	if (!c->memory_used)
+		return;
+	c->memory_used = false;
+	malloc_trim(0);
+}
+
 static void
 on_second(evutil_socket_t fd, short what, void *arg)
 {
@@ -315,6 +329,8 @@ on_second(evutil_socket_t fd, short what, void *arg)
 		save_evidence(c);
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
 		role_send(&c->loop, ROLE_WARDEN, MSG_W_GET_CT_STATS, 0, NULL, 0);
+	if (seconds % MEMORY_EVERY_S == 0)
+		give_memory_back(c);
 	api_wake(c->api);
 }
 

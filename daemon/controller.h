@@ -264,6 +264,7 @@ struct controller {
 	struct workload *workloads, **workloads_tail;
 	size_t n_workloads;
 	uint64_t workloads_refused; /* times that one found no place */
+	bool memory_used;	    /* by much that is free again */
 	bool policy_outdated;	    /* `policy` lacks or has too many workloads */
 	uint64_t expired_ns, refused_ns, refused_logged_ns; /* CLOCK_MONOTONIC, of the last time */
 
@@ -506,7 +507,8 @@ struct denial {
 int denial_table_new(size_t max, uint64_t seed, struct denial_table **ret);
 void denial_table_free(struct denial_table *t);
 /* Valid until the next call. */
-const struct denial *denial_record(struct controller *c, const struct flow_event *ev, const struct edge_key *key);
+const struct denial *denial_record(
+    struct controller *c, const struct flow_event *ev, const struct edge_key *key);
 /* What was refused in the minutes before now is not the fault of the change made now. */
 void denial_mark_steady(struct denial_table *t, uint64_t now_ns);
 /* By its own id, or by that of the edge it would need. */

@@ -298,6 +298,7 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		reconcile_nameless(i, inv);
 	/* A container that changes its addresses all the time gets a fifth of our time, not all. */
+	c->memory_used = true;
 	took = now_mono() - began;
 	c->reconcile_after_ns = began + took + MIN(4 * took, RECONCILE_PAUSE_MAX_NS);
 	gate_check(c);
