@@ -67,6 +67,17 @@ warn_pending(const char *mode, const json_t *answer)
 		    show_number(n, text), one ? "" : "s");
 }
 
+static void
+warn_hosted(const char *mode, const json_t *answer)
+{
+	int64_t n = show_int(answer, "hostNetwork", 0);
+	char text[SHOW_NUMBER_LEN];
+
+	if (n > 0 && strcmp(mode, "observe") != 0)
+		cli_warn("%s of them use%s the host's network: no rule holds what is there",
+		    show_number(n, text), n == 1 ? "s" : "");
+}
+
 static int
 print_done(const struct cli *cli, const char *mode, const json_t *answer)
 {
@@ -124,6 +135,7 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 		return code;
 	code = cli_printed(print_done(cli, mode, answer));
 	warn_pending(mode, answer);
+	warn_hosted(mode, answer);
 	if (strcmp(mode, "enforce") == 0 && show_int(answer, "changed", 0) > 0 &&
 	    !gate_is_installed())
 		cli_warn("no start gate is installed: a container that starts can send before its "

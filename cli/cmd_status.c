@@ -75,13 +75,23 @@ add_loss(struct table *t, const json_t *w)
 	table_cellf(t, lost > 0 ? COLOUR_RED : COLOUR_NONE, "%" PRIu64, lost);
 }
 
+/* In the host's network, where there is nothing to have rules in. */
+static bool
+all_hosted(const json_t *instances)
+{
+	for (size_t i = 0; i < json_array_size(instances); i++)
+		if (!json_is_true(show_in(json_array_get(instances, i), "hostNetwork")))
+			return false;
+	return true;
+}
+
 /* The revision in the kernel: "12", or "11 of 12" while it is behind. */
 static void
 add_revision(struct table *t, const json_t *w)
 {
 	int64_t want = show_int(w, "revision", -1), have = show_int(w, "appliedRevision", -1);
 
-	if (want < 0 || have < 0 || json_array_size(show_in(w, "instances")) == 0)
+	if (want < 0 || have < 0 || all_hosted(show_in(w, "instances")))
 		table_cell(t, "-", COLOUR_NONE);
 	else if (have >= want)
 		table_cellf(t, COLOUR_NONE, "%" PRId64, have);

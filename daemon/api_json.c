@@ -176,6 +176,7 @@ json_instance(const struct instance *i)
 	    i->container != NULL ? json_boolean(!instance_has_other_image(i)) : json_null());
 	json_object_set_new(o, "nested", json_integer((json_int_t)nested_count(i, &many)));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
+	json_object_set_new(o, "hostNetwork", json_false());
 	json_object_set_new(o, "quarantined",
 	    json_boolean(instance_is_quarantined(i) || quarantine_of(i) != NULL));
 	json_object_set_new(o, "quarantine", json_quarantine(quarantine_of(i)));
@@ -183,6 +184,24 @@ json_instance(const struct instance *i)
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
 	json_object_set_new(o, "guard", hostguard_to_json(i));
 	return o;
+}
+
+/* In the host's network there is nothing to attach to, and no address of its own. */
+static void
+add_hosted(void *arg, const struct container *k)
+{
+	char id[13];
+
+	snprintf(id, sizeof(id), "%.12s", k->id);
+	json_array_append_new(arg,
+	    json_pack(
+		"{s:s, s:s, s:n, s:[], s:{s:s, s:n, s:n}, s:[{s:s, s:o, s:s}], s:o, s:o, s:b, "
+		"s:b}",
+		"id", id, "runtime", runtime_name(k->runtime), "netns", "addresses", "start",
+		"kind", start_kind_name(k->existing ? START_EXISTING : START_LATE), "leadMs", "at",
+		"members", "id", k->id, "name", json_text(k->name != NULL ? k->name : ""),
+		"runtime", runtime_name(k->runtime), "image", json_text(k->image), "imageId",
+		json_text(k->image_id), "attached", 0, "hostNetwork", 1));
 }
 
 struct counts {
@@ -291,9 +310,15 @@ json_repositories(const struct workload *w)
 static json_t *
 json_workload(struct controller *c, const struct workload *w, const struct counts *k)
 {
-	json_t *instances = json_array();
+	json_t *instances = json_array(), *o;
 	struct sums s = sum_instances(w, instances);
-	json_t *o = json_pack("{s:o, s:s, s:s, s:s}", "name", json_text(w->name), "mode",
+
+	hosted_each(c, w, add_hosted, instances);
+	if (w->n_hosted > 0) {
+		s.grade = "no";
+		s.why = HOSTED_WHY;
+	}
+	o = json_pack("{s:o, s:s, s:s, s:s}", "name", json_text(w->name), "mode",
 	    mode_name(w->mode), "direction", direction_name(w->direction), "enforceable", s.grade);
 
 	if (s.other_image != NULL)
@@ -319,8 +344,8 @@ json_workload(struct controller *c, const struct workload *w, const struct count
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)s.applied));
 	json_object_set_new(o, "drift", json_integer((json_int_t)s.drift));
 	json_object_set_new(o, "firstSeen", json_time(w->first_seen_ns));
-	json_object_set_new(
-	    o, "idleSince", w->instances == NULL ? json_time(w->last_seen_ns) : json_null());
+	json_object_set_new(o, "idleSince",
+	    w->instances == NULL && w->n_hosted == 0 ? json_time(w->last_seen_ns) : json_null());
 	json_object_set_new(o, "modeSince", json_time(w->mode_since_ns));
 	return o;
 }

@@ -119,8 +119,9 @@ add_instance(struct sums *s, const struct instance *i)
 static void
 write_instances(FILE *f, const struct sums *s)
 {
-	family(
-	    f, "instances", "gauge", "Namespaces of containers, by how far they can be enforced.");
+	family(f, "instances", "gauge",
+	    "Namespaces of containers, and containers in the host's, by how far they can be "
+	    "enforced.");
 	labelled(f, "instances", "enforceable", "full", s->full);
 	labelled(f, "instances", "enforceable", "partial", s->partial);
 	labelled(f, "instances", "enforceable", "no", s->no);
@@ -219,6 +220,7 @@ metrics_text(struct controller *c)
 		add_instance(&s, i);
 	family(f, "build", "info", "The version that runs.");
 	fprintf(f, "nanoseg_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
+	s.no += c->n_hosted;
 	write_instances(f, &s);
 	write_policy(f, c);
 	write_events(f, c, &s);

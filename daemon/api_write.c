@@ -222,6 +222,17 @@ count_pending(struct controller *c, const struct mode_change *changes, size_t n)
 	return pending;
 }
 
+/* Of these workloads, those with a container in the host's network. */
+static json_int_t
+count_hosted(const struct mode_change *changes, size_t n)
+{
+	json_int_t hosted = 0;
+
+	for (size_t i = 0; i < n; i++)
+		hosted += changes[i].workload->n_hosted > 0;
+	return hosted;
+}
+
 /* How long a change waits to be confirmed. False after filling r. */
 static bool
 check_confirm(json_int_t seconds, struct api_reply *r)
@@ -278,8 +289,9 @@ post_mode(const struct api_request *q, struct api_reply *r)
 	if (ret < 0)
 		api_fail_change(r, ret, &d);
 	else
-		r->json = json_pack("{s:I, s:I, s:I, s:o}", "changed", (json_int_t)n, "revision",
-		    (json_int_t)q->c->revision, "pendingEdges",
+		r->json = json_pack("{s:I, s:I, s:I, s:I, s:o}", "changed", (json_int_t)n,
+		    "revision", (json_int_t)q->c->revision, "hostNetwork", count_hosted(changes, n),
+		    "pendingEdges",
 		    m == MODE_OBSERVE ? (json_int_t)0 : count_pending(q->c, changes, n), "confirm",
 		    json_confirm(q->c));
 out:

@@ -153,7 +153,7 @@ instance_grade(const struct instance *i, const char **ret_why)
 
 	*ret_why = NULL;
 	if (grade & GRADE_HOST_NETWORK) {
-		*ret_why = "it uses the host's network";
+		*ret_why = HOSTED_WHY;
 		return "no";
 	}
 	if (i->attach == ATTACH_FAILED) {

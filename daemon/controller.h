@@ -6,6 +6,7 @@
  *   clock.c        time
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
  *   nested.c       namespaces that containers made inside
+ *   hosted.c       containers in the host's own network
  *   container.c    what the engines said of containers, and how far they can be held
  *   image.c        whose image may run under a workload's name
  *   roster.c       the workloads
@@ -185,6 +186,7 @@ struct workload {
 	bool dirty;
 	bool auto_promoted;
 	struct instance *instances;
+	size_t n_hosted; /* containers in the host's network, which are no instances */
 	uint64_t lost_events, lost_packets; /* of instances that are gone */
 	uint64_t incomplete_windows, last_incomplete_hour;
 };
@@ -259,6 +261,7 @@ struct controller {
 	struct container *containers[1024];
 	struct nested *nested;
 	size_t n_nested;
+	size_t n_hosted; /* containers in the host's network */
 	struct container *publishers; /* those with ports */
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
@@ -395,6 +398,14 @@ void nested_forget(struct controller *c, uint64_t cookie);
 void nested_clear(struct controller *c);
 /* How many of them the instance has; *ret_many: there may be more. */
 size_t nested_count(const struct instance *i, bool *ret_many);
+
+/* hosted.c */
+#define HOSTED_WHY                                                                                 \
+	"it uses the host's network: it has no namespace of its own, what it does counts as the "  \
+	"host's, and no rule holds it"
+void hosted_tick(struct controller *c); /* once a second */
+void hosted_each(struct controller *c, const struct workload *w,
+    void (*fn)(void *arg, const struct container *k), void *arg);
 
 /* resolve.c */
 int addr_map_new(uint64_t seed, struct addr_map **ret);

@@ -568,6 +568,7 @@ instance_tick(struct controller *c)
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;
 	}
+	hosted_tick(c);
 	workload_count_observed(c);
 	workload_expire_tick(c);
 	learn_retry_waiting(c, true);

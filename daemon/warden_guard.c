@@ -380,16 +380,27 @@ static int
 guards_number(struct warden *w, struct ns *n, struct guards *s)
 {
 	_cleanup_close_ int nsfd = -1;
-	int r;
 
 	if (s->nsid >= 0)
 		return 0;
 	nsfd = scan_open(w->scan, n);
 	if (nsfd < 0)
 		return nsfd;
-	r = link_nsid(w->link_sock, nsfd, &s->nsid);
-	/* No link of the host leads there. */
-	return r == -ENOENT ? 0 : r;
+	return link_nsid(w->link_sock, nsfd, &s->nsid);
+}
+
+/* Ways out that no guard stands at. */
+static void
+count_open(struct guards *s, const struct links *inner)
+{
+	s->open = 0;
+	for (size_t i = 0; i < inner->n; i++) {
+		struct guard *g = s->list;
+
+		while (g != NULL && g->inner != inner->v[i].ifindex)
+			g = g->next;
+		s->open += inner->v[i].leaves && g == NULL;
+	}
 }
 
 static int
@@ -401,7 +412,7 @@ guards_discover(struct warden *w, struct ns *n, struct guards *s)
 	r = links_read(w, -1, &host);
 	if (r == 0)
 		r = guards_number(w, n, s);
-	if (r == 0 && s->nsid >= 0)
+	if (r == 0)
 		r = links_read(w, s->nsid, &inner);
 	if (r < 0)
 		return r;
@@ -415,14 +426,7 @@ guards_discover(struct warden *w, struct ns *n, struct guards *s)
 			r = guard_see(w, s, &host.v[i], other);
 	}
 	guards_prune(w, s, &host);
-	s->open = 0;
-	for (size_t i = 0; i < inner.n; i++) {
-		struct guard *g = s->list;
-
-		while (g != NULL && g->inner != inner.v[i].ifindex)
-			g = g->next;
-		s->open += inner.v[i].leaves && g == NULL;
-	}
+	count_open(s, &inner);
 	return r;
 }
 
@@ -656,6 +660,7 @@ guard_revert(struct warden *w, struct ns *n)
 void
 guard_check(struct warden *w, struct ns *n)
 {
+	_cleanup_(links_done) struct links inner = { 0 };
 	struct guards *s = n->att->guards;
 	bool stale = false;
 
@@ -663,10 +668,14 @@ guard_check(struct warden *w, struct ns *n)
 		return;
 	for (struct guard *g = s->list; g != NULL; g = g->next)
 		stale |= g->table != NULL && guard_read_back(g) < 0;
-	if (stale || s->error < 0)
+	if (stale || s->error < 0) {
 		guards_load(w, n, s, s->rules);
-	else
-		tell(w, n, s);
+		return;
+	}
+	/* A macvlan that has come in shows at no device of the host's. */
+	if (s->nsid >= 0 && links_read(w, s->nsid, &inner) == 0)
+		count_open(s, &inner);
+	tell(w, n, s);
 }
 
 void

@@ -73,8 +73,21 @@ struct answer {
 	int32_t nsid;
 };
 
+/* Kinds that lead to wherever a process or a socket of another namespace is. */
+static bool
+leaves_unseen(const struct nlattr *kind)
+{
+	static const char *const kinds[] = { "tun", "wireguard" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (nl_attr_len(kind) >= strlen(kinds[i]) &&
+		    memcmp(nl_attr_data(kind), kinds[i], strlen(kinds[i])) == 0)
+			return true;
+	return false;
+}
+
 static void
-link_kind(const struct nlattr *info, bool *ret_any, bool *ret_veth)
+link_kind(const struct nlattr *info, bool *ret_inside, bool *ret_veth)
 {
 	const struct nlattr *a;
 
@@ -82,13 +95,13 @@ link_kind(const struct nlattr *info, bool *ret_any, bool *ret_veth)
 	{
 		if (nl_attr_type(a) != IFLA_INFO_KIND)
 			continue;
-		*ret_any = true;
+		*ret_inside = !leaves_unseen(a);
 		*ret_veth = nl_attr_len(a) >= 4 && memcmp(nl_attr_data(a), "veth", 4) == 0;
 	}
 }
 
 static void
-link_attr(struct link_info *l, const struct nlattr *a, bool *ret_kind, bool *ret_away)
+link_attr(struct link_info *l, const struct nlattr *a, bool *ret_inside, bool *ret_away)
 {
 	size_t len = nl_attr_len(a);
 
@@ -111,25 +124,37 @@ link_attr(struct link_info *l, const struct nlattr *a, bool *ret_kind, bool *ret
 		memcpy(l->name, nl_attr_data(a), MIN(len, sizeof(l->name) - 1));
 		break;
 	case IFLA_LINKINFO:
-		link_kind(a, ret_kind, &l->veth);
+		link_kind(a, ret_inside, &l->veth);
 		break;
 	}
 }
 
-static int
-on_link(struct answer *w, const struct nlmsghdr *nlh)
+int
+link_parse(const struct nlmsghdr *nlh, struct link_info *ret)
 {
 	struct link_info l = { .nsid = -1 };
 	const struct ifinfomsg *ifi;
 	const struct nlattr *a;
-	bool kind = false, away = false;
+	bool inside = false, away = false;
 
 	if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(*ifi))
 		return -EBADMSG;
 	ifi = mnl_nlmsg_get_payload(nlh);
 	l.ifindex = (uint32_t)ifi->ifi_index;
-	nl_for_each_attr(a, nlh, sizeof(*ifi)) link_attr(&l, a, &kind, &away);
-	l.leaves = away || (!kind && ifi->ifi_type != ARPHRD_LOOPBACK);
+	nl_for_each_attr(a, nlh, sizeof(*ifi)) link_attr(&l, a, &inside, &away);
+	l.leaves = away || (!inside && ifi->ifi_type != ARPHRD_LOOPBACK);
+	*ret = l;
+	return 0;
+}
+
+static int
+on_link(struct answer *w, const struct nlmsghdr *nlh)
+{
+	struct link_info l;
+	int r = link_parse(nlh, &l);
+
+	if (r < 0)
+		return r;
 	if (w->n == LINKS_MAX)
 		return -E2BIG;
 	if (w->n == w->cap) {
@@ -231,23 +256,41 @@ link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n)
 	return 0;
 }
 
-int
-link_nsid(int sock, int nsfd, int32_t *ret)
+static int
+nsid_request(int sock, uint16_t type, int nsfd, int32_t *ret)
 {
 	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct answer w = { .nsid = -1 };
 	int r;
 
-	nlh->nlmsg_type = RTM_GETNSID;
-	nlh->nlmsg_flags = NLM_F_REQUEST;
+	nlh->nlmsg_type = type;
+	nlh->nlmsg_flags = NLM_F_REQUEST | (type == RTM_NEWNSID ? NLM_F_ACK : 0);
 	mnl_nlmsg_put_extra_header(nlh, sizeof(struct rtgenmsg));
 	mnl_attr_put_u32(nlh, NETNSA_FD, (uint32_t)nsfd);
+	if (type == RTM_NEWNSID)
+		mnl_attr_put_u32(nlh, NETNSA_NSID, (uint32_t)-1);
 	r = ask(sock, nlh, &w);
+	if (r == 0)
+		*ret = w.nsid;
+	return r;
+}
+
+int
+link_nsid(int sock, int nsfd, int32_t *ret)
+{
+	int32_t nsid = -1;
+	int r = nsid_request(sock, RTM_GETNSID, nsfd, &nsid);
+
+	if (r == 0 && nsid < 0) {
+		r = nsid_request(sock, RTM_NEWNSID, nsfd, &nsid);
+		if (r == 0 || r == -EEXIST)
+			r = nsid_request(sock, RTM_GETNSID, nsfd, &nsid);
+	}
 	if (r < 0)
 		return r;
-	if (w.nsid < 0)
+	if (nsid < 0)
 		return -ENOENT;
-	*ret = w.nsid;
+	*ret = nsid;
 	return 0;
 }

@@ -17,12 +17,17 @@ struct link_info {
 	uint32_t ifindex;
 	uint32_t peer; /* ifindex of the link that this one leads to, 0: none */
 	int32_t nsid;  /* of the peer's namespace, as the asking one numbers it; -1: the same */
-	bool leaves;   /* that peer is in another namespace, or it is a device of the machine */
+	bool leaves; /* that peer is in another namespace, or not known: a device, a tunnel */
 	bool veth;
 	bool has_mac;
 	uint8_t mac[LINK_MAC_LEN];
 	char name[LINK_NAME_MAX];
 };
+
+struct nlmsghdr;
+
+/* A complete RTM_NEWLINK message. 0 or -EBADMSG. */
+int link_parse(const struct nlmsghdr *nlh, struct link_info *ret);
 
 /* A NETLINK_ROUTE socket of the caller's namespace; joined to the group of link changes. */
 int link_open(void);
@@ -34,7 +39,10 @@ int link_events_read(int sock);
  * or a negative errno (-EINTR: they changed meanwhile).
  */
 int link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n);
-/* The number that the socket's namespace has for another. -ENOENT: none. */
+/*
+ * The number that the socket's namespace has for another; it is given one if it has none, which is
+ * so where no veth leads there.
+ */
 int link_nsid(int sock, int nsfd, int32_t *ret);
 
 #endif

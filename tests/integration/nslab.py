@@ -351,7 +351,8 @@ class Api:
         """Workloads whose rules are not yet those of the newest revision."""
         s = self.get("/v1/status")
         return [w["name"] for w in s["workloads"]
-                if w["instances"] and w["appliedRevision"] != s["revision"]]
+                if not all(i.get("hostNetwork") for i in w["instances"]) and
+                w["appliedRevision"] != s["revision"]]
 
     def settle(self, seconds=3):
         wait(lambda: not self.behind(), seconds)
@@ -702,6 +703,10 @@ class Docker:
         nets = list(info["NetworkSettings"]["Networks"].values())
         place.v4, place.gateway = (nets[0]["IPAddress"], nets[0]["Gateway"]) if nets else ("", "")
         return place
+
+    def rm(self, place):
+        run("docker", "rm", "-f", place.id)
+        self.containers.remove(place.id)
 
     def remove(self):
         if self.containers:

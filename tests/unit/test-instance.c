@@ -122,6 +122,65 @@ and_now_and_then(void **state)
 	}
 }
 
+static void
+tell(struct controller *c, const char *id, const char *name, const char *mode, const char *grade)
+{
+	char json[1024];
+
+	snprintf(json, sizeof(json),
+	    "{\"id\":\"%s\",\"name\":\"%s\",\"runtime\":\"docker\",\"image\":\"img\",\"labels\":{},"
+	    "\"imageLabels\":{},\"networkMode\":\"%s\",\"grade\":%s,\"started\":\"new\",\"ports\":["
+	    "]}",
+	    id, name, mode, grade);
+	instance_on_container(c, json, strlen(json));
+}
+
+static void
+count_hosted(void *arg, const struct container *k)
+{
+	(*(unsigned *)arg)++;
+}
+
+static void
+a_container_in_the_hosts_network_is_listed_and_not_forgotten(void **state)
+{
+	struct controller *c = *state;
+	struct d_id gone = { .id = ID };
+	struct workload *w;
+	unsigned n = 0;
+
+	tell(c, ID, "proxy", "host", "[\"netRaw\"]");
+	hosted_tick(c);
+	w = workload_find(c, "proxy");
+	assert_non_null(w);
+	hosted_each(c, w, count_hosted, &n);
+	assert_int_equal(n, 1);
+	assert_int_equal(c->n_hosted, 1);
+	workload_expire_tick(c);
+	ctl_wait(60 * 86400 * NSEC_PER_SEC);
+	workload_expire_tick(c);
+	assert_ptr_equal(workload_find(c, "proxy"), w);
+	instance_on_container_gone(c, &gone);
+	hosted_tick(c);
+	assert_int_equal(w->n_hosted, 0);
+	assert_int_equal(c->n_hosted, 0);
+	workload_expire_tick(c);
+	ctl_wait(60 * 86400 * NSEC_PER_SEC);
+	workload_expire_tick(c);
+	assert_null(workload_find(c, "proxy"));
+}
+
+static void
+one_on_a_bridge_is_not(void **state)
+{
+	struct controller *c = *state;
+
+	tell(c, ID, "web", "bridge", "[]");
+	hosted_tick(c);
+	assert_int_equal(c->n_hosted, 0);
+	assert_null(workload_find(c, "web"));
+}
+
 int
 main(void)
 {
@@ -136,6 +195,9 @@ main(void)
 		    one_that_could_not_be_entered_is_tried_when_it_is_known_by_another_process,
 		    setup, teardown),
 		cmocka_unit_test_setup_teardown(and_now_and_then, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_container_in_the_hosts_network_is_listed_and_not_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_on_a_bridge_is_not, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
