@@ -190,6 +190,8 @@ write_enforcement(FILE *f, const struct metrics *m)
 	counter(
 	    f, "ruleset_apply_failures", "Rulesets that could not be loaded.", m->apply_failures);
 	counter(f, "ruleset_drift", "Rulesets that were found changed from outside.", m->drift);
+	counter(f, "cut_connections",
+	    "Live connections cut because the policy allows them no more.", m->cut);
 	family(f, "ruleset_apply_seconds", "histogram", "Time to load a ruleset and read it back.");
 	histogram(f, "ruleset_apply_seconds", "", &m->apply);
 	family(f, "starts", "counter", "Instances, by how they were started.");

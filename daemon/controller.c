@@ -88,7 +88,10 @@ on_done(struct controller *c, struct msg *m)
 	struct w_done d;
 
 	memcpy(&d, m->body, sizeof(d));
-	observe_on_dump_asked(c, &d);
+	if (m->h.seq == OBSERVE_DUMP_SEQ)
+		observe_on_dump_asked(c, &d);
+	else
+		cut_on_done(c, &d, m->h.seq);
 }
 
 static void
@@ -384,7 +387,9 @@ make_events(struct controller *c)
 	c->ev_drain = evtimer_new(base, observe_drain_cb, c);
 	c->ev_reconcile = evtimer_new(base, enforce_reconcile_cb, c);
 	c->ev_second = event_new(base, -1, EV_PERSIST, on_second, c);
-	if (c->ev_drain == NULL || c->ev_reconcile == NULL || c->ev_second == NULL)
+	c->ev_expire = evtimer_new(base, enforce_expire_cb, c);
+	if (c->ev_drain == NULL || c->ev_reconcile == NULL || c->ev_second == NULL ||
+	    c->ev_expire == NULL)
 		return -ENOMEM;
 	return 0;
 }
@@ -478,7 +483,7 @@ start_work(struct controller *c)
 		    c->state_dir);
 	if ((r = gate_new(c)) < 0)
 		refuse("gate", &d, r, EXIT_FAILURE);
-	if (evtimer_add(c->ev_second, &second) < 0)
+	if (evtimer_add(c->ev_second, &second) < 0 || evtimer_add(c->ev_expire, &second) < 0)
 		refuse("event loop", &d, -ENOMEM, EXIT_FAILURE);
 	c->loop.on_msg = on_msg;
 	c->loop.on_peer = on_peer;

@@ -20,6 +20,7 @@
  *   quarantine*.c  who is held, whatever the policy says
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
+ *   cut.c          live connections that rules allow no more
  *   gate.c         the start gate: who may start, the marker
  *   hostguard.c    who has a host guard, and what it means for the grade
  *   posture.c      whether the warden closes new namespaces
@@ -69,6 +70,7 @@ struct denial_table;
 struct attempt_table;
 struct flow_ring;
 struct controller;
+struct match;
 
 /* What the controller knows about a container from an engine (MSG_D_CONTAINER). */
 struct container {
@@ -124,6 +126,7 @@ struct instance {
 	struct w_attached attached;
 	int dump_fd, diag_fd;
 	bool dump_running, dump_wanted;
+	bool dump_learns;   /* the one that runs is for learning, and not only for cut.c */
 	bool dump_unread;   /* a part of a dump has come, nothing of it is used yet */
 	uint64_t dumped_ns; /* CLOCK_MONOTONIC: the last dump after an overrun */
 	struct event *ev_ct, *ev_dump, *ev_rtnl;
@@ -142,6 +145,8 @@ struct instance {
 	/* enforce.c */
 	bool enforced_before; /* some direction has been in enforce since attach */
 	uint32_t apply_seq;   /* of the outstanding NFT_APPLY, 0: none */
+	uint8_t *asked_rules; /* what it holds, encoded */
+	size_t asked_rules_len;
 	uint64_t asked_revision, applied_revision;
 	uint8_t asked[RULESET_DIGEST_LEN], applied[RULESET_DIGEST_LEN];
 	bool has_applied, match;
@@ -152,13 +157,16 @@ struct instance {
 	unsigned apply_failures;
 	uint64_t retry_at_ns; /* CLOCK_MONOTONIC */
 	bool asked_held;      /* the rules asked for are those of its quarantine */
-	bool cut;	      /* and the connections from before it are cut */
+	bool held_cut;	      /* and the connections from before it are cut */
 	bool gated;	      /* it passed the start gate, its rules in force */
 	int64_t gate_lead_ns; /* and they were so long before the answer */
 	uint64_t held_ns;     /* CLOCK_REALTIME: gated or closed since */
 	uint64_t ruled_ns;    /* CLOCK_MONOTONIC: governed from the start, its first rules; or 0 */
 	bool start_counted;   /* in the metrics */
 	uint64_t drift;	      /* read-backs that differed */
+
+	struct cut *cut;	  /* cut.c; NULL: there is nothing to cut */
+	uint64_t cut_connections; /* in all */
 
 	/* hostguard.c */
 	void *guard_asked; /* the MSG_W_GUARD that was sent last */
@@ -222,7 +230,7 @@ struct histogram {
 
 struct metrics {
 	uint64_t flow_events[FLOW_AUDITED + 1]; /* by enum flow_kind */
-	uint64_t applies, apply_failures, drift;
+	uint64_t applies, apply_failures, drift, cut;
 	uint64_t starts[START_KINDS];
 	struct histogram lead[START_CLOSED + 1], late, apply;
 };
@@ -286,7 +294,7 @@ struct controller {
 	size_t n_engines;
 	struct cap_stats capture;
 
-	struct event *ev_drain, *ev_second, *ev_reconcile;
+	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_expire;
 	bool drain_armed;
 	uint64_t reconcile_after_ns; /* CLOCK_MONOTONIC */
 	uint64_t
@@ -448,6 +456,10 @@ void observe_addrs_changed(struct instance *i, const struct addr *before, size_t
 void observe_stop(struct instance *i);
 void observe_drain_cb(evutil_socket_t fd, short what, void *arg);
 int observe_dump(struct instance *i);
+/* For cut.c alone: begins one, unless one runs. And reads on once cut.c is no longer busy. */
+void observe_dump_to_cut(struct instance *i);
+void observe_dump_go_on(struct instance *i);
+#define OBSERVE_DUMP_SEQ 1u
 void observe_tick(struct instance *i); /* once a second */
 void observe_on_dump_asked(struct controller *c, const struct w_done *d);
 /* The established TCP connections of the instance, from the local end: not oriented. */
@@ -457,6 +469,7 @@ int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
 void observe_host(struct controller *c);
 /* Settles the direction of a connection seen in i, by who listens. True if it could be told. */
 bool observe_orient(struct instance *i, struct tuple *t);
+struct tuple observe_tuple_of(const struct ct_entry *e);
 
 /* published.c */
 /* Takes the container's `ports` (see discovery.h). */
@@ -579,12 +592,30 @@ int segment_load(struct controller *c, struct diag *d); /* from the store */
 
 /* enforce.c */
 void enforce_schedule(struct controller *c);
-/* The same without the pause that keeps reconciliation from taking all of our time. */
+/* The same at once: somebody has decided, and waits. */
 void enforce_now(struct controller *c);
 void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);
+void enforce_expire_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_on_applied(struct controller *c, const struct w_applied *a);
 void enforce_on_state(struct controller *c, const struct w_nft_state *s);
 void enforce_tick(struct controller *c);
+
+/* cut.c */
+/*
+ * These rules, encoded, are in force; narrowed: they may refuse what passed before. Connections
+ * that are established and that they refuse are cut from here on.
+ */
+int cut_begin(struct instance *i, const uint8_t *ruleset, size_t len, bool narrowed);
+void cut_stop(struct instance *i);
+/* Do these rules refuse the connection at this end? */
+bool cut_refuses(const struct instance *i, const struct match *rules, const struct tuple *t);
+/* From observe.c, of the dump that runs. No more of it is to be read while it is busy. */
+void cut_on_dump_begun(struct instance *i);
+void cut_entry(struct instance *i, const struct ct_entry *e);
+bool cut_is_busy(const struct instance *i);
+void cut_on_dump_ended(struct instance *i, bool complete);
+void cut_on_done(struct controller *c, const struct w_done *d, uint32_t seq);
+void cut_tick(struct instance *i);
 
 /* hostguard.c */
 /* Tells the warden what has changed. True if the rules have to be loaded again for it. */

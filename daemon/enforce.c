@@ -5,12 +5,14 @@
  * instances that have another one. What the kernel has then comes back with the answer. A failure
  * leaves the old rules standing and is tried again with back-off.
  *
- * Before an instance's first enforcement, the established connections that the policy allows and
- * that conntrack has never seen (idle since before the attach) are inserted, so that they live on.
- * The warden handles messages in order: they are in the table before the rules are.
+ * Before an instance's first enforcement, the established connections that its rules do not refuse
+ * and that conntrack has never seen (idle since before the attach) are inserted, so that they live
+ * on. The warden handles messages in order: they are in the table before the rules are. What is
+ * live and refused is cut once the rules are in force (cut.c).
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "rules/match.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,40 +42,22 @@ enforce_schedule(struct controller *c)
 void
 enforce_now(struct controller *c)
 {
+	const struct timeval now = { 0 };
+
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		i->retry_at_ns = 0;
 	c->reconcile_after_ns = 0;
 	if (c->ev_reconcile != NULL)
 		evtimer_del(c->ev_reconcile);
 	enforce_schedule(c);
+	if (c->ev_expire != NULL)
+		evtimer_add(c->ev_expire, &now);
 }
 
 struct insert_arg {
-	struct controller *c;
 	struct instance *i;
-	const struct inventory *inv;
-	unsigned sent;
+	const struct match *rules;
 };
-
-static const char *
-workload_of_addr(struct controller *c, const struct addr *a)
-{
-	bool ambiguous;
-	const struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
-	const struct workload *w = i != NULL ? instance_counts_as(i) : NULL;
-
-	return w != NULL ? w->name : NULL;
-}
-
-static bool
-is_allowed(const struct insert_arg *a, const struct tuple *t)
-{
-	struct evaluation ev;
-
-	policy_evaluate(a->c->policy, a->inv, t, workload_of_addr(a->c, &t->src),
-	    workload_of_addr(a->c, &t->dst), now_real(), &ev);
-	return ev.verdict == VERDICT_ALLOW;
-}
 
 static void
 insert_allowed(void *arg, const struct tuple *t)
@@ -84,14 +68,27 @@ insert_allowed(void *arg, const struct tuple *t)
 	};
 	bool oriented = observe_orient(a->i, &body.tuple);
 
-	if (!is_allowed(a, &body.tuple)) {
+	if (cut_refuses(a->i, a->rules, &body.tuple)) {
 		/* Who called whom cannot be told: either way will do. */
 		body.tuple = tuple_reverse(&body.tuple);
-		if (oriented || !is_allowed(a, &body.tuple))
+		if (oriented || cut_refuses(a->i, a->rules, &body.tuple))
 			return;
 	}
-	if (role_send(&a->c->loop, ROLE_WARDEN, MSG_W_CT_INSERT, 0, &body, sizeof(body)) == 0)
-		a->sent++;
+	role_send(&a->i->ctl->loop, ROLE_WARDEN, MSG_W_CT_INSERT, 0, &body, sizeof(body));
+}
+
+static int
+insert_established(struct instance *i, const struct ruleset *r)
+{
+	_cleanup_(match_freep) struct match *rules = NULL;
+	struct insert_arg arg = { .i = i };
+	int ret = match_new(r, &rules);
+
+	if (ret < 0)
+		return ret;
+	arg.rules = rules;
+	observe_established(i, insert_allowed, &arg);
+	return 0;
 }
 
 static bool
@@ -101,12 +98,11 @@ enforces(const struct ruleset *r)
 }
 
 static int
-send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory *inv,
-    const uint8_t digest[static RULESET_DIGEST_LEN])
+send_ruleset(
+    struct instance *i, const struct ruleset *r, const uint8_t digest[static RULESET_DIGEST_LEN])
 {
 	struct controller *c = i->ctl;
 	_cleanup_free_ uint8_t *bytes = NULL, *body = NULL;
-	struct insert_arg insert = { .c = c, .i = i, .inv = inv };
 	struct w_cookie head = { .cookie = i->ns.cookie };
 	bool held = quarantine_of(i) != NULL;
 	size_t len;
@@ -121,7 +117,9 @@ send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory
 	memcpy(body, &head, sizeof(head));
 	memcpy(body + sizeof(head), bytes, len);
 	if (enforces(r) && !i->enforced_before && !instance_is_refused(i) && !held)
-		observe_established(i, insert_allowed, &insert);
+		ret = insert_established(i, r);
+	if (ret < 0)
+		return ret;
 	if (++c->next_seq == 0)
 		c->next_seq = 1;
 	ret = role_send(
@@ -132,6 +130,9 @@ send_ruleset(struct instance *i, const struct ruleset *r, const struct inventory
 	i->asked_revision = c->revision;
 	i->asked_held = held;
 	memcpy(i->asked, digest, sizeof(i->asked));
+	free(i->asked_rules);
+	i->asked_rules = steal_ptr(bytes);
+	i->asked_rules_len = len;
 	return 0;
 }
 
@@ -141,14 +142,14 @@ cut_held(struct instance *i)
 {
 	struct w_cookie body = { .cookie = i->ns.cookie };
 
-	if (!i->cut)
-		i->cut = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_FLUSH, 0, &body,
-			     sizeof(body)) == 0;
+	if (!i->held_cut)
+		i->held_cut = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_FLUSH, 0, &body,
+				  sizeof(body)) == 0;
 }
 
 static void
-reconcile_instance(struct instance *i, const struct ruleset *r, const struct inventory *inv,
-    const uint8_t digest[static RULESET_DIGEST_LEN])
+reconcile_instance(
+    struct instance *i, const struct ruleset *r, const uint8_t digest[static RULESET_DIGEST_LEN])
 {
 	bool same;
 	int ret;
@@ -177,7 +178,7 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 	}
 	if (i->retry_at_ns != 0 && now_mono() < i->retry_at_ns)
 		return;
-	ret = send_ruleset(i, r, inv, digest);
+	ret = send_ruleset(i, r, digest);
 	if (ret < 0)
 		log_warn("instance %s: rules could not be sent, trying again: %s",
 		    instance_log_id(i), strerror(-ret));
@@ -185,7 +186,7 @@ reconcile_instance(struct instance *i, const struct ruleset *r, const struct inv
 
 /* Rules that let nothing through. */
 static void
-reconcile_closed(struct instance *i, const struct inventory *inv)
+reconcile_closed(struct instance *i)
 {
 	const struct ruleset closed = { .in_mode = MODE_ENFORCE,
 		.out_mode = MODE_ENFORCE,
@@ -193,7 +194,7 @@ reconcile_closed(struct instance *i, const struct inventory *inv)
 	uint8_t digest[RULESET_DIGEST_LEN];
 
 	if (ruleset_digest(&closed, digest) == 0)
-		reconcile_instance(i, &closed, inv, digest);
+		reconcile_instance(i, &closed, digest);
 }
 
 /* Refusals are not even answered: who asks learns nothing of it. */
@@ -213,7 +214,7 @@ reconcile_held(struct instance *i, const struct inventory *inv)
 		ret = ruleset_digest(r, digest);
 	}
 	if (ret == 0)
-		reconcile_instance(i, r, inv, digest);
+		reconcile_instance(i, r, digest);
 	else
 		log_error("instance %s: no ruleset for its quarantine, trying again: %s",
 		    instance_log_id(i), strerror(-ret));
@@ -238,13 +239,13 @@ reconcile_workload(struct controller *c, struct workload *w, const struct invent
 		    "workload %s: no ruleset, the rules in force stay: %s", safe, strerror(-ret));
 	}
 	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
-		i->cut = i->cut && quarantine_of(i) != NULL;
+		i->held_cut = i->held_cut && quarantine_of(i) != NULL;
 		if (quarantine_of(i) != NULL)
 			reconcile_held(i, inv);
 		else if (instance_is_refused(i))
-			reconcile_closed(i, inv);
+			reconcile_closed(i);
 		else if (ret == 0)
-			reconcile_instance(i, r, inv, digest);
+			reconcile_instance(i, r, digest);
 	}
 }
 
@@ -255,7 +256,7 @@ reconcile_nameless(struct instance *i, const struct inventory *inv)
 	if (i->workload == NULL && quarantine_of(i) != NULL)
 		reconcile_held(i, inv);
 	else if (i->workload == NULL && i->enforced_before)
-		reconcile_closed(i, inv);
+		reconcile_closed(i);
 }
 
 /* The policy value has to name every workload, also those that appeared since it was built. */
@@ -304,6 +305,20 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 	gate_check(c);
 }
 
+/* Of rules that are in force: what they no longer let pass may be live. */
+static void
+cut_live(struct instance *i, const struct w_applied *a)
+{
+	_cleanup_free_ uint8_t *rules = steal_ptr(i->asked_rules);
+	/* What was in force before our first ones, and whether all was cut, is not known. */
+	bool narrowed = (a->narrowed != 0 || !i->has_applied) && a->ct_count > 0;
+	int r = cut_begin(i, rules, i->asked_rules_len, narrowed);
+
+	if (r < 0)
+		log_error("instance %s: connections that its rules no longer allow are not cut: %s",
+		    instance_log_id(i), strerror(-r));
+}
+
 static void
 apply_failed(struct instance *i, int error)
 {
@@ -336,6 +351,7 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	histogram_add(&c->metrics.apply, a->usec * 1000ull);
 	i->apply_failures = 0;
 	i->retry_at_ns = 0;
+	cut_live(i, a);
 	i->has_applied = true;
 	i->applied_ns = now_real();
 	i->apply_usec = a->usec;
@@ -371,22 +387,37 @@ enforce_on_state(struct controller *c, const struct w_nft_state *s)
 	enforce_schedule(c);
 }
 
-/* Approvals that have run out since the last look leave the rulesets. */
+/* Approvals that have run out since the last look leave the rulesets, the next one in time. */
 static void
 expire_approvals(struct controller *c)
 {
 	static uint64_t looked_ns;
-	uint64_t now = now_real();
+	uint64_t now = now_real(), next_ns = EXPIRE_EVERY_S * NSEC_PER_SEC;
+	struct timeval delay;
 	size_t pos = 0;
 	struct edge *e;
 
 	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
-		if (e->decision.expires_ns <= looked_ns || e->decision.expires_ns > now)
+		if (e->decision.expires_ns <= looked_ns)
 			continue;
+		if (e->decision.expires_ns > now) {
+			next_ns = MIN(next_ns, e->decision.expires_ns - now);
+			continue;
+		}
 		log_info("edge %s: its approval has expired", e->id);
-		enforce_schedule(c);
+		enforce_now(c);
 	}
 	looked_ns = now;
+	/* Again after every decision, and after some seconds, as the clock may be set. */
+	delay.tv_sec = (time_t)(next_ns / NSEC_PER_SEC);
+	delay.tv_usec = (suseconds_t)(next_ns % NSEC_PER_SEC / 1000 + 1);
+	evtimer_add(c->ev_expire, &delay);
+}
+
+void
+enforce_expire_cb(evutil_socket_t fd, short what, void *arg)
+{
+	expire_approvals(arg);
 }
 
 void
@@ -395,9 +426,6 @@ enforce_tick(struct controller *c)
 	static unsigned seconds;
 	bool read_back = ++seconds % READ_BACK_EVERY_S == 0;
 	uint64_t now = now_mono();
-
-	if (seconds % EXPIRE_EVERY_S == 0)
-		expire_approvals(c);
 
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
 		struct w_cookie body = { .cookie = i->ns.cookie };

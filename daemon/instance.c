@@ -434,6 +434,7 @@ instance_free(struct instance *i)
 	set_settling(i, false);
 	container_forget_files(c, i->ns.container_id);
 	free(i->guard_asked);
+	free(i->asked_rules);
 	free(i);
 }
 

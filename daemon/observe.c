@@ -149,8 +149,8 @@ observe_orient(struct instance *i, struct tuple *t)
  * What the rules of this namespace see: its own NAT is done with before a packet meets them, so
  * who dials a virtual address that is translated right here talks to the address behind it.
  */
-static struct tuple
-tuple_of(const struct ct_entry *e)
+struct tuple
+observe_tuple_of(const struct ct_entry *e)
 {
 	struct tuple t = e->orig;
 
@@ -167,7 +167,7 @@ learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 	struct flow_event ev = {
 		.netns = i->ns.cookie,
 		.time_ns = i->ctl->drained_ns,
-		.tuple = tuple_of(e),
+		.tuple = observe_tuple_of(e),
 		.kind = FLOW_ANSWERED,
 		.flags = flags,
 		.tcp_state = e->tcp_state,
@@ -272,7 +272,8 @@ on_dumped(void *arg, const struct ct_entry *e)
 			nat_cache_add(i->ctl->nat, e);
 		return 0;
 	}
-	if ((e->status & CT_SEEN_REPLY) == 0)
+	cut_entry(i, e);
+	if ((e->status & CT_SEEN_REPLY) == 0 || !i->dump_learns)
 		return 0;
 	/* Its own event may be on its way: that one counts it, and then this one does not. */
 	if (i->dump_unread) {
@@ -341,6 +342,13 @@ ct_readable(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+dump_ended(struct instance *i, bool complete)
+{
+	i->dump_running = false;
+	cut_on_dump_ended(i, complete);
+}
+
+static void
 dump_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct instance *i = arg;
@@ -348,14 +356,23 @@ dump_readable(evutil_socket_t fd, short what, void *arg)
 	int error = 0, r = 1;
 
 	i->ctl->drained_ns = now_real();
-	for (int k = 0; k < DUMP_MAX_MESSAGES && r > 0 && !done; k++) {
+	for (int k = 0; k < DUMP_MAX_MESSAGES && r > 0 && !done && !cut_is_busy(i); k++) {
 		i->dump_unread = true;
 		r = ct_recv(i->dump_fd, dump_buf, sizeof(dump_buf), 1, on_dumped, i, &i->ct_stats,
 		    &done, &error);
 	}
 	if (done || r < 0)
-		i->dump_running = false;
+		dump_ended(i, done && error == 0);
+	else if (cut_is_busy(i))
+		event_del(i->ev_dump);
 	api_wake(i->ctl->api);
+}
+
+void
+observe_dump_go_on(struct instance *i)
+{
+	if (i->ev_dump != NULL && !cut_is_busy(i))
+		event_add(i->ev_dump, NULL);
 }
 
 static void addrs_readable(evutil_socket_t fd, short what, void *arg);
@@ -477,24 +494,45 @@ learn_socket(void *arg, const struct tuple *t)
 	learn_flow(i->ctl, &ev);
 }
 
-int
-observe_dump(struct instance *i)
+static int
+dump_begin(struct instance *i, bool learns)
 {
 	struct w_cookie body = { .cookie = i->ns.cookie };
 	int r;
 
-	/* What is lost while one runs may be behind it: another has to follow. */
-	i->dump_wanted |= i->dump_running;
 	if (i->dump_running || i->dump_fd < 0)
 		return 0;
 	/* What is dumped has to be held against listeners that are as new. */
 	i->listeners_read_ns = 0;
-	r = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_DUMP, 0, &body, sizeof(body));
-	if (r == 0) {
-		i->dump_running = true;
+	r = role_send(
+	    &i->ctl->loop, ROLE_WARDEN, MSG_W_CT_DUMP, OBSERVE_DUMP_SEQ, &body, sizeof(body));
+	if (r < 0)
+		return r;
+	i->dump_running = true;
+	i->dump_learns = learns;
+	cut_on_dump_begun(i);
+	return 0;
+}
+
+int
+observe_dump(struct instance *i)
+{
+	int r;
+
+	/* What is lost while one runs may be behind it: another has to follow. */
+	i->dump_wanted |= i->dump_running;
+	if (i->dump_running)
+		return 0;
+	r = dump_begin(i, true);
+	if (r == 0)
 		i->dump_wanted = false;
-	}
 	return r;
+}
+
+void
+observe_dump_to_cut(struct instance *i)
+{
+	dump_begin(i, false);
 }
 
 void
@@ -505,6 +543,7 @@ observe_tick(struct instance *i)
 	if (i->ct_stats.overruns > 0)
 		ct_count_lost(i->ct_fd, &i->ct_stats);
 	dump_again(i);
+	cut_tick(i);
 }
 
 void
@@ -513,7 +552,7 @@ observe_on_dump_asked(struct controller *c, const struct w_done *d)
 	struct instance *i = instance_find(c, d->cookie);
 
 	if (i != NULL && d->error < 0)
-		i->dump_running = false;
+		dump_ended(i, false);
 }
 
 static struct event *
@@ -573,6 +612,7 @@ observe_stop(struct instance *i)
 {
 	if (i->ct_fd >= 0 && !i->is_host && i->ev_ct != NULL)
 		drain_one(i);
+	cut_stop(i);
 	free_event(&i->ev_ct);
 	free_event(&i->ev_dump);
 	free_event(&i->ev_rtnl);

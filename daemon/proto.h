@@ -52,7 +52,7 @@ enum msg_type {
 	MSG_W_NETNS_GONE, /* w_cookie */
 	MSG_W_ATTACHED,	  /* w_attached + fds, see there */
 	MSG_W_APPLIED,	  /* w_applied */
-	MSG_W_DONE,	  /* w_done: answer to CT_DUMP, CT_DELETE, CT_INSERT, RELEASE */
+	MSG_W_DONE,	  /* w_done: answer to CT_DUMP, CT_DELETE, CT_CUT, CT_INSERT, RELEASE */
 	MSG_W_CT_ENTRY,	  /* w_ct_entry: answer to CT_GET */
 	MSG_W_CT_STATS,	  /* w_ct_stats[] */
 	MSG_W_NFT_STATE,  /* w_nft_state: answer to NFT_READ */
@@ -74,6 +74,7 @@ enum msg_type {
 	MSG_W_POSTURE,	    /* w_posture: after every HELLO, and when it changes */
 	MSG_W_CT_FLUSH,	    /* w_cookie: every entry, so that what lives is cut */
 	MSG_W_GUARD,	    /* w_guard, then w_guard_addr[]: takes effect with the next NFT_APPLY */
+	MSG_W_CT_CUT,	    /* w_cookie, then tuple[]: deletes those that are there */
 
 	/* warden -> capture */
 	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
@@ -203,13 +204,20 @@ struct w_applied {
 	uint32_t match;			     /* read back and equal to what was meant */
 	uint8_t ruleset[RULESET_DIGEST_LEN]; /* of the ruleset asked for */
 	uint8_t kernel[RULESET_DIGEST_LEN];  /* of what the kernel has */
+	/*
+	 * Connections that passed before may not be allowed any more; and how many entries
+	 * conntrack had after that, of any kind.
+	 */
+	uint32_t narrowed, ct_count;
 };
 
 struct w_done {
 	uint64_t cookie;
 	int32_t error;
-	uint32_t zero;
+	uint32_t count; /* CT_CUT: how many were there */
 };
+
+#define CT_CUT_MAX 512
 
 struct w_ct_tuple {
 	uint64_t cookie;

@@ -155,7 +155,7 @@ finish_change(struct controller *c, const struct change *ch, struct diag *d)
 	log_info(
 	    "revision %llu: %s by %s", (unsigned long long)c->revision, ch->action, ch->who->name);
 	gate_tick(c);
-	enforce_schedule(c);
+	enforce_now(c);
 	return 0;
 }
 

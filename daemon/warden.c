@@ -174,6 +174,18 @@ verb_ct_flush(struct warden *w, struct ns *n, struct msg *m)
 }
 
 static void
+verb_ct_cut(struct warden *w, struct ns *n, struct msg *m)
+{
+	struct w_done ret = { 0 };
+	size_t skip = sizeof(ret.cookie);
+
+	memcpy(&ret.cookie, m->body, skip);
+	ret.error =
+	    n == NULL ? -ENOENT : netns_ct_cut(n, m->body + skip, m->h.body_len - skip, &ret.count);
+	answer(w, MSG_W_DONE, m->h.seq, &ret, sizeof(ret), NULL, 0);
+}
+
+static void
 verb_ct_insert(struct warden *w, struct ns *n, struct msg *m)
 {
 	const struct w_ct_tuple *req = (const void *)m->body;
@@ -290,6 +302,7 @@ static const struct verb {
 	{ MSG_W_CT_GET, verb_ct_get },
 	{ MSG_W_CT_DELETE, verb_ct_delete },
 	{ MSG_W_CT_FLUSH, verb_ct_flush },
+	{ MSG_W_CT_CUT, verb_ct_cut },
 	{ MSG_W_CT_INSERT, verb_ct_insert },
 	{ MSG_W_GET_CT_STATS, verb_ct_stats },
 	{ MSG_W_NFT_APPLY, verb_apply },

@@ -380,6 +380,7 @@ netns_apply(
 {
 	_cleanup_(ruleset_freep) struct ruleset *rs = NULL;
 	uint64_t start = now_usec();
+	uint32_t max;
 	int r;
 
 	r = guarded(n);
@@ -402,6 +403,12 @@ netns_apply(
 		guard_revert(w, n);
 	if (r == 0)
 		r = read_back(n->att, ret);
+	if (r == 0) {
+		ret->narrowed = nft_table_narrowed(n->att->table);
+		/* Not known is any number. */
+		if (n->att->request < 0 || ct_stats(n->att->request, &ret->ct_count, &max) < 0)
+			ret->ct_count = UINT32_MAX;
+	}
 	ret->usec = (uint32_t)(now_usec() - start);
 	return r;
 }
@@ -436,7 +443,7 @@ tuple_sane(const struct tuple *t)
 	static const uint8_t zero[16];
 	uint8_t f = t->src.family;
 
-	if ((f != 4 && f != 6) || t->dst.family != f || proto_name(t->proto) == NULL)
+	if ((f != 4 && f != 6) || t->dst.family != f || t->proto == 0)
 		return false;
 	if (f == 4 &&
 	    (memcmp(t->src.bytes + 4, zero, 12) != 0 || memcmp(t->dst.bytes + 4, zero, 12) != 0))
@@ -489,6 +496,26 @@ netns_ct_flush(struct ns *n)
 	int r = guarded(n);
 
 	return r < 0 ? r : ct_flush(n->att->request);
+}
+
+int
+netns_ct_cut(struct ns *n, const uint8_t *tuples, size_t len, uint32_t *ret_count)
+{
+	struct tuple t;
+	uint32_t count = 0;
+	int r = guarded(n);
+
+	if (r < 0)
+		return r;
+	for (size_t at = 0; at + sizeof(t) <= len; at += sizeof(t)) {
+		memcpy(&t, tuples + at, sizeof(t));
+		r = tuple_sane(&t) ? ct_delete(n->att->request, &t) : -EINVAL;
+		if (r < 0 && r != -ENOENT)
+			return r;
+		count += r == 0;
+	}
+	*ret_count = count;
+	return 0;
 }
 
 int

@@ -39,6 +39,11 @@ struct ct_entry {
 	 * event of a handshake says SYN_RECV (2), of a connection met in the middle nothing (0).
 	 */
 	uint8_t tcp_state;
+	/*
+	 * TCP whose windows are not checked: met in its middle, or inserted. Its direction is that
+	 * of the first packet seen. Not in every event.
+	 */
+	bool liberal;
 	uint16_t zone;
 	uint64_t packets[2], bytes[2]; /* original, reply; UINT64_MAX if accounting is off */
 };

@@ -13,6 +13,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/sock_diag.h>
@@ -232,26 +233,37 @@ parse_counters(const struct nlattr *nest, uint64_t *packets, uint64_t *bytes)
 }
 
 static bool
-parse_tcp(const struct nlattr *nest, uint8_t *state)
+parse_tcp(const struct nlattr *nest, struct ct_entry *e)
 {
 	const struct nlattr *a;
+	struct nf_ct_tcp_flags flags;
+	bool ok = true;
 
 	nl_for_each_nested(a, nest)
 	{
-		if (nl_attr_type(a) == CTA_PROTOINFO_TCP_STATE && !attr_u8(a, state))
+		switch (nl_attr_type(a)) {
+		case CTA_PROTOINFO_TCP_STATE:
+			ok = attr_u8(a, &e->tcp_state);
+			break;
+		case CTA_PROTOINFO_TCP_FLAGS_ORIGINAL:
+			ok = attr_copy(a, &flags, sizeof(flags));
+			e->liberal = ok && (flags.flags & IP_CT_TCP_FLAG_BE_LIBERAL) != 0;
+			break;
+		}
+		if (!ok)
 			return false;
 	}
 	return nest_ended(a, nest);
 }
 
 static bool
-parse_protoinfo(const struct nlattr *nest, uint8_t *state)
+parse_protoinfo(const struct nlattr *nest, struct ct_entry *e)
 {
 	const struct nlattr *a;
 
 	nl_for_each_nested(a, nest)
 	{
-		if (nl_attr_type(a) == CTA_PROTOINFO_TCP && !parse_tcp(a, state))
+		if (nl_attr_type(a) == CTA_PROTOINFO_TCP && !parse_tcp(a, e))
 			return false;
 	}
 	return nest_ended(a, nest);
@@ -274,7 +286,7 @@ parse_attr(const struct nlattr *a, uint8_t family, struct ct_entry *e)
 	case CTA_ZONE:
 		return attr_be16(a, &e->zone);
 	case CTA_PROTOINFO:
-		return parse_protoinfo(a, &e->tcp_state);
+		return parse_protoinfo(a, e);
 	case CTA_COUNTERS_ORIG:
 		return parse_counters(a, &e->packets[0], &e->bytes[0]);
 	case CTA_COUNTERS_REPLY:

@@ -36,6 +36,9 @@ void nft_table_free(struct nft_table *t);
  */
 int nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned);
 
+/* Did the last apply, or may it have, refuse what passed before it? */
+bool nft_table_narrowed(const struct nft_table *t);
+
 /* What the kernel has now, canonical: digest over chains, rules and elements (counters left out).
  */
 struct nft_state {

@@ -35,6 +35,13 @@ nft_set_id(bool egress, bool allow, bool range, bool v6)
 	return (unsigned)egress << 3 | (unsigned)allow << 2 | (unsigned)range << 1 | (unsigned)v6;
 }
 
+/* Is it a set of what is approved, or (not allow) of what is denied? */
+static inline bool
+nft_set_is_verdict(unsigned set, bool allow)
+{
+	return set < NFT_SET_LOCAL4 && ((set & 1u << 2) != 0) == allow;
+}
+
 struct nft_set_shape {
 	const char *name;
 	uint32_t key_len;

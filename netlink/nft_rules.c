@@ -3,7 +3,8 @@
  * The rules of the table, as libnftnl objects, a function of the modes alone: elements never change
  * a rule. What a chain holds, in order:
  *
- * observe (input, output): loopback; the event mark, a report of new UDP.
+ * observe (input, output): loopback; the event mark, a report of new UDP. Where the other direction
+ *   enforces, new TCP without SYN is dropped. A last accept.
  * audit, enforce (input, output): loopback; the event mark; established and related; invalid and
  *   new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements go to the
  *   refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in enforce to
@@ -51,7 +52,8 @@ struct side {
 	enum nft_chain_id chain, refuse;
 	bool egress;
 	enum wl_mode mode;
-	char where; /* in a report's prefix */
+	bool other_enforces; /* the other direction is */
+	char where;	     /* in a report's prefix */
 };
 
 static void
@@ -158,7 +160,9 @@ rule_invalid(struct builder *b, const struct side *s)
 
 /*
  * A cut connection must not come back from the middle (conntrack would take the wrong end for the
- * opener). In audit such a packet passes without a report for the same reason.
+ * opener), nor by the direction that is not enforced: what its other end sends would make it one
+ * that is established. Elsewhere, in audit, such a packet passes without a report for the same
+ * reason.
  */
 static void
 rule_tcp_syn(struct builder *b, const struct side *s)
@@ -166,11 +170,14 @@ rule_tcp_syn(struct builder *b, const struct side *s)
 	const uint8_t mask = TCP_FIN_SYN_RST_ACK;
 
 	rule_begin(b, s->chain);
+	/* What was established or is invalid has been told apart, but where all passes. */
+	if (s->mode == MODE_OBSERVE)
+		match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
 	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
 	expr_mask(b, &mask, sizeof(mask));
 	expr_cmp_u8(b, NFT_CMP_NEQ, TCP_SYN);
-	if (s->mode == MODE_ENFORCE) {
+	if (s->mode == MODE_ENFORCE || s->other_enforces) {
 		expr_count(b, s->egress);
 		expr_verdict(b, NF_DROP, NULL);
 	} else {
@@ -302,13 +309,24 @@ rules_refuse(struct builder *b, const struct side *s, uint32_t rate)
 	expr_verdict(b, NF_DROP, NULL);
 }
 
+/* At the end, as a policy that was drop is accept only a moment after the new rules are there. */
+static void
+rule_pass(struct builder *b, enum nft_chain_id chain)
+{
+	rule_begin(b, chain);
+	expr_verdict(b, NF_ACCEPT, NULL);
+}
+
 static void
 rules_side(struct builder *b, const struct side *s, uint32_t rate)
 {
 	rules_loopback(b, s);
 	rule_event_mark(b, s->chain);
 	if (s->mode == MODE_OBSERVE) {
+		if (s->other_enforces)
+			rule_tcp_syn(b, s);
 		rule_new_udp(b, s);
+		rule_pass(b, s->chain);
 		return;
 	}
 	rule_established(b, s);
@@ -333,11 +351,12 @@ rules_forward(struct builder *b, const struct nft_modes *m)
 	bool enforce = m->in == MODE_ENFORCE || m->out == MODE_ENFORCE;
 
 	rule_event_mark(b, NFT_CHAIN_FORWARD);
-	if (m->in == MODE_OBSERVE && m->out == MODE_OBSERVE)
+	if (m->in != MODE_OBSERVE || m->out != MODE_OBSERVE)
+		rule_report(b, NFT_CHAIN_FORWARD, m->rate, enforce ? 'd' : 'a', 'f');
+	if (!enforce) {
+		rule_pass(b, NFT_CHAIN_FORWARD);
 		return;
-	rule_report(b, NFT_CHAIN_FORWARD, m->rate, enforce ? 'd' : 'a', 'f');
-	if (!enforce)
-		return;
+	}
 	rule_begin(b, NFT_CHAIN_FORWARD);
 	expr_count(b, 2);
 	expr_verdict(b, NF_DROP, NULL);
@@ -348,8 +367,10 @@ nft_rules_inet(const struct nft_target *t, const struct nft_modes *m, struct nft
 {
 	_cleanup_(nft_rules_done) struct nft_rules rules = { 0 };
 	struct builder b = { .target = t, .rules = &rules };
-	const struct side in = { NFT_CHAIN_INPUT, NFT_CHAIN_REFUSE_IN, false, m->in, 'i' };
-	const struct side out = { NFT_CHAIN_OUTPUT, NFT_CHAIN_REFUSE_OUT, true, m->out, 'o' };
+	const struct side in = { NFT_CHAIN_INPUT, NFT_CHAIN_REFUSE_IN, false, m->in,
+		m->out == MODE_ENFORCE, 'i' };
+	const struct side out = { NFT_CHAIN_OUTPUT, NFT_CHAIN_REFUSE_OUT, true, m->out,
+		m->in == MODE_ENFORCE, 'o' };
 
 	rules_side(&b, &in, m->rate);
 	rules_side(&b, &out, m->rate);

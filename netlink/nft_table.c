@@ -51,6 +51,7 @@ struct nft_table {
 	struct nft_modes modes;
 	struct nft_elems elems;
 	uint32_t size[NFT_N_SETS];
+	bool narrowed;
 };
 
 static void
@@ -140,7 +141,7 @@ struct plan {
 	struct nft_modes modes;
 	struct nft_elems elems;
 	uint32_t count[NFT_N_SETS], size[NFT_N_SETS];
-	bool owned;
+	bool owned, narrows;
 };
 
 static void
@@ -206,9 +207,22 @@ elems_diff(const struct nft_elems *old, const struct nft_elems *want, struct nft
 	}
 }
 
+/* What is approved no more, or denied anew. A range that is only cut up differently counts too. */
+static bool
+elems_narrow(const struct nft_elems *del, const struct nft_elems *add)
+{
+	for (size_t i = 0; i < del->n; i++)
+		if (nft_set_is_verdict(del->v[i].set, true))
+			return true;
+	for (size_t i = 0; i < add->n; i++)
+		if (nft_set_is_verdict(add->v[i].set, false))
+			return true;
+	return false;
+}
+
 static int
 batch_diff(struct nft_batch *b, const struct nft_target *t, const struct nft_elems *old,
-    const struct nft_elems *want)
+    const struct nft_elems *want, bool *ret_narrows)
 {
 	_cleanup_(nft_elems_done) struct nft_elems del = { 0 }, add = { 0 };
 
@@ -220,11 +234,19 @@ batch_diff(struct nft_batch *b, const struct nft_target *t, const struct nft_ele
 	/* Ranges that a cut replaces must be gone before their successors come. */
 	nft_batch_elems(b, t, false, del.v, del.n);
 	nft_batch_elems(b, t, true, add.v, add.n);
+	*ret_narrows = elems_narrow(&del, &add);
 	return del.n + add.n > 0;
 }
 
+static bool
+modes_narrow(const struct nft_modes *old, const struct nft_modes *want)
+{
+	return (old->in != MODE_ENFORCE && want->in == MODE_ENFORCE) ||
+	       (old->out != MODE_ENFORCE && want->out == MODE_ENFORCE);
+}
+
 static int
-apply_delta(struct nft_table *t, const struct plan *p)
+apply_delta(struct nft_table *t, struct plan *p)
 {
 	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
 	bool rules = !nft_modes_eq(&t->modes, &p->modes);
@@ -239,7 +261,8 @@ apply_delta(struct nft_table *t, const struct plan *p)
 		for (i = 0; i < t->target.kind->n_base; i++)
 			batch_chain(&b, &t->target, i, &p->modes);
 	}
-	r = batch_diff(&b, &t->target, &t->elems, &p->elems);
+	r = batch_diff(&b, &t->target, &t->elems, &p->elems, &p->narrows);
+	p->narrows |= modes_narrow(&t->modes, &p->modes);
 	if (r < 0 || (r == 0 && !rules))
 		return r;
 	if (rules)
@@ -354,9 +377,11 @@ apply_whole(
 	for (i = 0; i < t->target.kind->n_sets; i++)
 		if (!keep[i])
 			batch_set(&b, &t->target, i, size[i]);
-	r = batch_diff(&b, &t->target, &kept, &p->elems);
+	r = batch_diff(&b, &t->target, &kept, &p->elems, &p->narrows);
 	if (r < 0)
 		return r;
+	/* What passed under the rules that were there is not known. */
+	p->narrows = p->modes.in == MODE_ENFORCE || p->modes.out == MODE_ENFORCE;
 	batch_rules(&b, &t->target, &p->modes);
 	r = nft_batch_send(&b, t->sock);
 	if (r == 0)
@@ -512,6 +537,7 @@ table_apply(
 	memcpy(t->size, p.size, sizeof(t->size));
 	t->owned = p.owned;
 	t->known = true;
+	t->narrowed = p.narrows;
 	*ret_owned = t->owned;
 	return 0;
 }
@@ -527,6 +553,12 @@ nft_guard_apply(
     struct nft_table *t, const struct ruleset *r, const struct nft_pin *pin, bool *ret_owned)
 {
 	return table_apply(t, r, pin, ret_owned);
+}
+
+bool
+nft_table_narrowed(const struct nft_table *t)
+{
+	return t->narrowed;
 }
 
 int

@@ -26,6 +26,7 @@ c.serve(8200)
 lab.host.serve(8300)
 # Pools that are idle since before anything is observed: one to be approved, one not.
 pool, other_pool, late_pool = a.connect(b.v4, 8000), a.connect(b.v4, 8005), c.connect(b.v6, 8000)
+own_pool = b.connect(c.v4, 8200)
 
 d = lab.daemon(expect=[a.name, b.name, c.name])
 api = d.api
@@ -87,6 +88,7 @@ t.ok(r["pendingEdges"] >= 3, "the mode says how many edges it would drop", r)
 t.ok(echo(pool), "a pooled connection idle since before the attach survives the first enforcement")
 t.ok(echo(late_pool), "so does one over IPv6")
 t.ok(not echo(other_pool, 0.5), "one that no approved edge allows does not")
+t.ok(echo(own_pool), "one of its own does: egress is not enforced")
 t.ok([a.tcp(b.v4, 8000), a.tcp(b.v6, 8000), c.tcp(b.v4, 8000), a.udp(b.v4, 8020)] ==
      ["open"] * 3 + ["answer"] and a.ping(b.v4, 78) == 1, "approved edges pass, IPv4 and IPv6")
 t.ok(a.tcp(b.v4, 8001) in ("refused", "timeout") and a.tcp(b.v6, 8001) in ("refused", "timeout"),
