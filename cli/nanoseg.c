@@ -83,7 +83,7 @@ const struct cli_command cli_commands[] = {
 	{ "gate", cmd_gate, "install|remove|status [--engine ENGINE]",
 	    "hold containers back until their rules are loaded",
 	    "  --engine ENGINE    docker, podman (CRI-O as well) or containerd\n"
-	    "  --wait TIME        how long a start may wait for the daemon (2s)\n"
+	    "  --wait TIME        how long a start may wait for the daemon (10s)\n"
 	    "  --fail-open        start containers all the same when the daemon does not answer\n"
 	    "  --runtime PATH     docker: the runtime behind the gate (what it was so far)\n"
 	    "  --force            remove: even if containers need the entry\n"

@@ -298,7 +298,10 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 	k->from_files = engine != NULL && strcmp(engine, "files") == 0;
 	if (shares != NULL && strlen(shares) < sizeof(k->shares))
 		memcpy(k->shares, shares, strlen(shares));
-	k->nameless = f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0');
+	/* Files may lack a name, or what would tell an image's labels from its own. */
+	k->nameless =
+	    k->from_files && ((f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0')) ||
+				 (k->identity.labels_refused && !f.image_labels_known));
 	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
 	k->existing = started != NULL && strcmp(started, "existing") == 0;
 	return published_read(k, json_object_get(o, "ports"));
@@ -345,6 +348,9 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 	memcpy(k->id, id, 65);
 	slot = container_slot(c, id);
 	if (container_read(k, o, *slot, &c->config->identity) < 0)
+		goto out;
+	/* An engine knows more, and keeps us informed. */
+	if (k->from_files && *slot != NULL && !(*slot)->from_files)
 		goto out;
 	if (*slot == NULL && c->n_containers >= CTL_MAX_CONTAINERS) {
 		log_warn("more than %d containers: one more is not identified", CTL_MAX_CONTAINERS);

@@ -83,7 +83,7 @@ struct container {
 	enum runtime runtime;
 	bool existing; /* it ran before we asked for the first time */
 	bool host_network;
-	bool nameless;
+	bool nameless;	 /* from files that do not say enough for a name that lasts */
 	bool from_files; /* no engine keeps us informed: forgotten with its instance */
 	char shares[65]; /* the container whose network namespace it uses, or "" */
 	unsigned grade;	 /* GRADE_* */

@@ -19,21 +19,19 @@
  *   pid            integer  first process as the host sees it, 0 while unknown
  *   sandbox        string   basename of the namespace's file, "" while unknown
  *   shares         string   id of the container whose network namespace it uses, or ""
- *   ports          array    published: {proto, address ("": any of the host's), port, last, to}: the
- *                           host's ports from port to last lead to the container's from `to` on
- *   portsLeftOut   integer  published ranges beyond 256, or malformed
- *   podLabels      bool     from files of "cri" only: the pod's labels are among labels
- *   pod            string   name of the Podman pod with shared namespaces, or ""
- *   grade          array    words of daemon/grade.h; null while unknown
- *   started        string   "existing": from the first list after (re)connecting; "new": by event
- *   altered        bool     a text was cut ("~" and a hash at its end) or had bytes replaced by
- *                           U+FFFD, here or by the engine
+ *   ports          array    published: {proto, address ("": any of the host's), port, last, to}:
+ * the host's ports from port to last lead to the container's from `to` on portsLeftOut   integer
+ * published ranges beyond 256, or malformed podLabels      bool     from files of "cri" only: the
+ * pod's labels are among labels pod            string   name of the Podman pod with shared
+ * namespaces, or "" grade          array    words of daemon/grade.h; null while unknown started
+ * string   "existing": from the first list after (re)connecting; "new": by event altered bool     a
+ * text was cut ("~" and a hash at its end) or had bytes replaced by U+FFFD, here or by the engine
  *   labelsLeftOut  integer  labels beyond 256 or 64 KB, not strings, or with a key over 1,024
  *                           bytes; labels that identity is decided by are never among the former
  *
  * The same container comes again when something about it changes: first as soon as its labels are
  * known, then with pid and sandbox once its start is over. From files it comes once, with neither,
- * and never goes.
+ * and never goes; an engine's word comes after it and replaces it.
  */
 #ifndef NANOSEG_DAEMON_DISCOVERY_H
 #define NANOSEG_DAEMON_DISCOVERY_H
@@ -73,6 +71,16 @@ struct container {
 	unsigned want;
 	uint64_t generation; /* of the list that had it last */
 	bool queued, existing, sent, in_first, looked_up, image_failed;
+};
+
+/* What the controller is told of a container that speaks Docker's language. Borrowed. */
+struct container_told {
+	const char *engine, *runtime;
+	const struct docker_container *c;
+	const struct docker_inspect *inspect;
+	json_t *image_labels; /* NULL: not known */
+	json_t *pod;	      /* or NULL */
+	bool existing;
 };
 
 struct image {
@@ -116,8 +124,8 @@ struct discovery {
 	unsigned n_lookups, files_out;
 };
 
-/* discovery_files.c: what no engine knows, from files. */
-/* Waits for as many answers of engines first. */
+/* discovery_files.c: what no engine knows (yet), from files. */
+/* Docker's own at once; others after as many answers of engines. */
 void files_lookup(struct discovery *d, const char *id, unsigned engines);
 /* An engine has been asked: one that knows the container ends the lookup. */
 void files_engine_answered(struct discovery *d, const char *id, bool known);
@@ -148,6 +156,8 @@ void container_update(struct container *c, struct docker_container *facts);
 /* Gone: the controller is told if it knew. */
 void container_remove(struct container *c);
 void container_work(struct engine *e);
+/* MSG_D_CONTAINER's text, to be freed; NULL: no memory. */
+char *container_text(const struct container_told *t);
 typedef void (*container_fn)(struct container *c);
 /* fn may remove the container it is given. */
 void container_for_each(struct engine *e, container_fn fn);

@@ -169,22 +169,21 @@ container_update(struct container *c, struct docker_container *facts)
 
 /* Once a tag means another image, the list shows an id; what was asked for stands elsewhere. */
 static bool
-set_image(const struct container *c, json_t *o)
+set_image(const struct docker_inspect *inspect, json_t *o)
 {
 	const char *listed = json_string_value(json_object_get(o, "image"));
 	char repository[256];
 
 	image_repository(listed != NULL ? listed : "", repository, sizeof(repository));
-	if (repository[0] != '\0' || c->inspect.image[0] == '\0')
+	if (repository[0] != '\0' || inspect->image[0] == '\0')
 		return true;
-	return json_object_set_new(o, "image", json_string(c->inspect.image)) == 0;
+	return json_object_set_new(o, "image", json_string(inspect->image)) == 0;
 }
 
-static char *
-container_json(struct container *c)
+char *
+container_text(const struct container_told *t)
 {
-	struct image *image = image_find(c->engine, c->c.image_id);
-	json_t *o = json_copy(c->c.facts);
+	json_t *o = json_copy(t->c->facts);
 	char *text = NULL, shares[DOCKER_ID_LEN + 1];
 	const char *mode;
 
@@ -192,21 +191,40 @@ container_json(struct container *c)
 		return NULL;
 	mode = json_string_value(json_object_get(o, "networkMode"));
 	docker_network_owner(mode != NULL ? mode : "", shares);
-	if (json_object_set_new(o, "engine", json_string(c->engine->state.engine)) == 0 &&
-	    json_object_set_new(o, "runtime", json_string(c->engine->runtime)) == 0 &&
-	    json_object_set(o, "imageLabels", image != NULL ? image->labels : json_null()) == 0 &&
-	    set_image(c, o) && json_object_set_new(o, "pid", json_integer(c->inspect.pid)) == 0 &&
-	    json_object_set_new(o, "sandbox", json_string(c->inspect.sandbox)) == 0 &&
+	if (json_object_set_new(o, "engine", json_string(t->engine)) == 0 &&
+	    json_object_set_new(o, "runtime", json_string(t->runtime)) == 0 &&
+	    json_object_set(
+		o, "imageLabels", t->image_labels != NULL ? t->image_labels : json_null()) == 0 &&
+	    set_image(t->inspect, o) &&
+	    json_object_set_new(o, "pid", json_integer(t->inspect->pid)) == 0 &&
+	    json_object_set_new(o, "sandbox", json_string(t->inspect->sandbox)) == 0 &&
 	    json_object_set_new(
-		o, "shares", json_string(shares[0] != '\0' ? shares : c->inspect.shares)) == 0 &&
-	    json_object_set_new(o, "pod", c->pod != NULL ? json_incref(c->pod) : json_string("")) ==
+		o, "shares", json_string(shares[0] != '\0' ? shares : t->inspect->shares)) == 0 &&
+	    json_object_set_new(o, "pod", t->pod != NULL ? json_incref(t->pod) : json_string("")) ==
 		0 &&
 	    json_object_set_new(o, "grade",
-		c->inspect.known ? grade_to_json(c->inspect.grade) : json_null()) == 0 &&
-	    json_object_set_new(o, "started", json_string(c->existing ? "existing" : "new")) == 0)
+		t->inspect->known ? grade_to_json(t->inspect->grade) : json_null()) == 0 &&
+	    json_object_set_new(o, "started", json_string(t->existing ? "existing" : "new")) == 0)
 		text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
 	return text;
+}
+
+static char *
+container_json(struct container *c)
+{
+	const struct image *image = image_find(c->engine, c->c.image_id);
+	const struct container_told t = {
+		.engine = c->engine->state.engine,
+		.runtime = c->engine->runtime,
+		.c = &c->c,
+		.inspect = &c->inspect,
+		.image_labels = image != NULL ? image->labels : NULL,
+		.pod = c->pod,
+		.existing = c->existing,
+	};
+
+	return container_text(&t);
 }
 
 static void

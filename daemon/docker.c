@@ -301,18 +301,12 @@ docker_container_done(struct docker_container *c)
 }
 
 int
-docker_parse_container(const char *buf, size_t len, struct docker_container *ret)
+docker_read_container(const json_t *o, struct docker_container *ret)
 {
-	_cleanup_json_ json_t *o = NULL;
 	struct docker_container c = { .running = false };
-	const char *id, *image_id;
+	const char *id = string_of(o, "Id"), *image_id = string_of(o, "ImageID");
 	int r;
 
-	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
-	if (o == NULL)
-		return r;
-	id = string_of(o, "Id");
-	image_id = string_of(o, "ImageID");
 	if (!docker_id_valid(id))
 		return -EBADMSG;
 	memcpy(c.id, id, sizeof(c.id));
@@ -328,18 +322,22 @@ docker_parse_container(const char *buf, size_t len, struct docker_container *ret
 }
 
 int
-docker_parse_image(const char *buf, size_t len, json_t **ret_labels)
+docker_parse_container(const char *buf, size_t len, struct docker_container *ret)
 {
 	_cleanup_json_ json_t *o = NULL;
-	json_t *config, *labels;
-	struct label_sink s = { .labels = NULL };
 	int r;
 
 	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
-	if (o == NULL)
-		return r;
-	config = json_object_get(o, "Config");
-	labels = json_object_get(config, "Labels");
+	return o != NULL ? docker_read_container(o, ret) : r;
+}
+
+int
+docker_read_image(const json_t *config, json_t **ret_labels)
+{
+	json_t *labels = json_object_get(config, "Labels");
+	struct label_sink s = { .labels = NULL };
+	int r;
+
 	/* Labels in a form we do not know are not the same as no labels. */
 	if (!json_is_object(config) ||
 	    (labels != NULL && !json_is_null(labels) && !json_is_object(labels)))
@@ -351,6 +349,16 @@ docker_parse_image(const char *buf, size_t len, json_t **ret_labels)
 	}
 	*ret_labels = s.labels;
 	return 0;
+}
+
+int
+docker_parse_image(const char *buf, size_t len, json_t **ret_labels)
+{
+	_cleanup_json_ json_t *o = NULL;
+	int r;
+
+	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	return o != NULL ? docker_read_image(json_object_get(o, "Config"), ret_labels) : r;
 }
 
 void
@@ -450,19 +458,13 @@ docker_parse_pods(const char *buf, size_t len, json_t **ret)
 	return 0;
 }
 
-int
-docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
+void
+docker_read_inspect(const json_t *o, struct docker_inspect *ret)
 {
-	_cleanup_json_ json_t *o = NULL;
 	struct docker_inspect i = { .pid = 0 };
-	json_int_t pid;
+	json_int_t pid = json_integer_value(json_object_get(json_object_get(o, "State"), "Pid"));
 	const char *key, *base, *image;
-	int r;
 
-	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
-	if (o == NULL)
-		return r;
-	pid = json_integer_value(json_object_get(json_object_get(o, "State"), "Pid"));
 	if (pid > 0 && pid <= INT32_MAX)
 		i.pid = (int)pid;
 	key = string_of(json_object_get(o, "NetworkSettings"), "SandboxKey");
@@ -476,6 +478,18 @@ docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
 		memcpy(i.image, image, strlen(image));
 	i.known = true;
 	*ret = i;
+}
+
+int
+docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
+{
+	_cleanup_json_ json_t *o = NULL;
+	int r;
+
+	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	if (o == NULL)
+		return r;
+	docker_read_inspect(o, ret);
 	return 0;
 }
 

@@ -52,6 +52,8 @@ void docker_container_done(struct docker_container *c);
 
 /* An element of /containers/json. 0, -EBADMSG, -E2BIG (over DOCKER_MAX_ELEMENT) or -ENOMEM. */
 int docker_parse_container(const char *buf, size_t len, struct docker_container *ret);
+/* The same of one that is parsed already. */
+int docker_read_container(const json_t *o, struct docker_container *ret);
 
 /*
  * What of "Ports" is published, as ranges in the form of discovery.h; a malformed entry, and what
@@ -61,6 +63,8 @@ int docker_ports(const json_t *ports, json_t **ret, json_int_t *ret_left_out);
 
 /* The labels of /images/ID/json, bounded as those of a container; an empty object if none. */
 int docker_parse_image(const char *buf, size_t len, json_t **ret_labels);
+/* The same of its configuration, by the key that this has there. */
+int docker_read_image(const json_t *config, json_t **ret_labels);
 
 struct docker_inspect {
 	int pid;			/* 0: does not run */
@@ -82,6 +86,8 @@ int docker_parse_pods(const char *buf, size_t len, json_t **ret);
 
 /* What only /containers/ID/json tells. */
 int docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret);
+/* The same of one that is parsed already. */
+void docker_read_inspect(const json_t *o, struct docker_inspect *ret);
 
 enum docker_event_kind {
 	DOCKER_EVENT_OTHER,

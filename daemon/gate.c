@@ -2,7 +2,7 @@
 /*
  * The start gate, seen from the controller: nanoseg-oci-hook asks before a container's first
  * instruction, and the answer comes when its rules are in force. The request waits for that,
- * suspended, at most as long as the hook and identifyTimeout allow.
+ * suspended, at most as long as the hook allows.
  *
  * A start passes at once while nothing is enforced. Otherwise the namespace of the hook's process
  * is looked at by the warden, the engine is asked for the container's name, and what is then known
@@ -128,23 +128,32 @@ decide(struct gate_wait *g, enum gate_answer answer, const char *reason)
 		api_resume(g->c->api, steal_ptr(g->conn));
 }
 
+static const struct container *
+container_of(const struct gate_wait *g, const struct instance *i)
+{
+	if (i != NULL && i->container != NULL)
+		return i->container;
+	return g->id[0] != '\0' ? container_find(g->c, g->id) : NULL;
+}
+
 /* The workload whose rules count for it; NULL: none. False: not known yet. */
 static bool
 identify(const struct gate_wait *g, const struct instance *i, struct workload **ret)
 {
-	const struct container *k = g->id[0] != '\0' ? container_find(g->c, g->id) : NULL;
+	const struct container *k = container_of(g, i);
 
 	*ret = NULL;
 	if ((i != NULL && i->is_host) || (k != NULL && k->host_network))
 		return true;
-	/* One that is shown by its id, for want of a name, is not known. */
-	if (i != NULL && i->workload != NULL &&
-	    (i->container != NULL || i->ns.container_id[0] == '\0')) {
+	/* What stands in for a name that is not known yet is nobody's. */
+	if (k != NULL ? k->nameless : i == NULL || i->ns.container_id[0] != '\0')
+		return false;
+	if (i != NULL && i->workload != NULL) {
 		*ret = i->workload;
 		return true;
 	}
-	/* Its engine may still give it a name; it may come under another one's rules. */
-	if (k == NULL || (k->from_files && k->nameless) || k->shares[0] != '\0')
+	/* It may come under another one's rules. */
+	if (k == NULL || k->shares[0] != '\0')
 		return false;
 	*ret = workload_find(g->c, k->identity.name);
 	return true;
@@ -154,8 +163,7 @@ identify(const struct gate_wait *g, const struct instance *i, struct workload **
 static bool
 has_other_image(const struct gate_wait *g, const struct instance *i, const struct workload *w)
 {
-	const struct container *k =
-	    i != NULL && i->container != NULL ? i->container : container_find(g->c, g->id);
+	const struct container *k = container_of(g, i);
 
 	return k != NULL && workload_refuses(w, k);
 }
@@ -205,7 +213,10 @@ start(struct gate_wait *g, struct instance *i, bool governed)
 static void
 time_out(struct gate_wait *g, const struct instance *i, bool known)
 {
-	if (!known && g->c->config->on_unknown == ON_UNKNOWN_ALLOW) {
+	if (!known && g->id[0] != '\0') {
+		decide(g, GATE_REFUSE,
+		    "no engine and no file said in time what it is, and workloads are enforced");
+	} else if (!known && g->c->config->on_unknown == ON_UNKNOWN_ALLOW) {
 		log_warn("container %s: not identified in time: it starts unenforced (onUnknown: "
 			 "allow)",
 		    g->name);
@@ -333,7 +344,6 @@ gate_post(const struct api_request *q, struct api_reply *r)
 	struct d_id ask = { .id = "" };
 	int pid = 0, timeout_ms = 0;
 	struct gate_wait *g;
-	uint64_t limit;
 
 	if (json_unpack(o, "{s:s, s:i, s?s, s?i !}", "id", &id, "pid", &pid, "bundle", &bundle,
 		"timeoutMs", &timeout_ms) < 0 ||
@@ -361,11 +371,13 @@ gate_post(const struct api_request *q, struct api_reply *r)
 		q->c->gate->seq = 1;
 	g->seq = q->c->gate->seq;
 	g->asked_ns = now_mono();
-	limit = q->c->config->identify_timeout_ns;
-	/* The hook is to hear the answer before it gives up. */
-	if (timeout_ms != 0)
-		limit = MIN(limit, (uint64_t)timeout_ms * NSEC_PER_MSEC / 4 * 3);
-	g->deadline_ns = g->asked_ns + limit;
+	/*
+	 * The hook is to hear the answer before it gives up. It waits longer than identifyTimeout:
+	 * a start that is refused may be the only one, and nothing leaks meanwhile.
+	 */
+	g->deadline_ns =
+	    g->asked_ns + (timeout_ms != 0 ? (uint64_t)timeout_ms * NSEC_PER_MSEC / 4 * 3
+					   : q->c->config->identify_timeout_ns);
 	g->next = q->c->gate->waits;
 	q->c->gate->waits = g;
 	r->wait = g;
@@ -385,10 +397,13 @@ gate_wait_answered(struct gate_wait *g, struct MHD_Connection *conn)
 void
 gate_wait_reply(const struct gate_wait *g, struct api_reply *r)
 {
-	if (g->answer != GATE_START) {
-		api_fail(r, MHD_HTTP_CONFLICT, NULL, "%s%s%s",
-		    g->workload[0] != '\0' ? g->workload : "", g->workload[0] != '\0' ? ": " : "",
-		    g->answer == GATE_REFUSE ? g->reason : "nanosegd is ending");
+	if (g->answer == GATE_WAIT) {
+		api_fail(r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "nanosegd is ending");
+		return;
+	}
+	if (g->answer == GATE_REFUSE) {
+		api_fail(r, MHD_HTTP_CONFLICT, NULL, "%s%s%s", g->workload,
+		    g->workload[0] != '\0' ? ": " : "", g->reason);
 		return;
 	}
 	r->json = json_pack("{s:b, s:s, s:o, s:o, s:I}", "start", 1, "reason", g->reason,

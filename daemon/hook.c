@@ -29,12 +29,13 @@
 
 #define DEFAULT_SOCKET RUNSTATEDIR "/nanoseg/nanosegd.sock"
 #define DEFAULT_MARKER LOCALSTATEDIR "/lib/nanoseg/enforced"
-#define DEFAULT_TIMEOUT_MS 2000
+#define DEFAULT_TIMEOUT_MS 10000
 #define MAX_TIMEOUT_MS 600000
 /* Nothing is enforced, as far as the marker says: the daemon may say otherwise, but soon. */
 #define UNENFORCED_TIMEOUT_MS 300
 #define MAX_ANSWER 65536
 #define CONNECT_STEP_MS 10
+#define RETURN_STEP_MS 50
 
 static struct {
 	const char *socket, *marker;
@@ -243,8 +244,9 @@ read_sentence(const char *body, char *ret, size_t size)
 		snprintf(ret, size, "the daemon refuses it");
 }
 
+/* 0 or 1: the answer. -EAGAIN: the daemon is away, or ending. -EIO: no answer to go by. */
 static int
-ask(const struct oci_state *st, char *why, size_t size)
+ask_once(const struct oci_state *st, char *why, size_t size)
 {
 	static char answer[MAX_ANSWER + 1];
 	_cleanup_close_ int fd = -1;
@@ -258,14 +260,18 @@ ask(const struct oci_state *st, char *why, size_t size)
 	if (r < 0) {
 		snprintf(
 		    why, size, "nanosegd does not answer at %s (%s)", opt.socket, strerror(-r));
-		return -EIO;
+		return r == -ENOENT || r == -ECONNREFUSED ? -EAGAIN : -EIO;
 	}
 	r = send_request(fd, st);
 	if (r == 0)
 		r = read_all(fd, answer, MAX_ANSWER, &len);
 	if (r < 0) {
 		snprintf(why, size, "nanosegd gave no answer: %s", strerror(-r));
-		return -EIO;
+		return r == -ECONNRESET || r == -EPIPE ? -EAGAIN : -EIO;
+	}
+	if (len == 0) {
+		snprintf(why, size, "nanosegd ended while it was asked");
+		return -EAGAIN;
 	}
 	answer[len] = '\0';
 	switch (answer_status(answer, &body)) {
@@ -279,9 +285,29 @@ ask(const struct oci_state *st, char *why, size_t size)
 		read_sentence(body, sentence, sizeof(sentence));
 		say("nanoseg: start refused: %s", sentence);
 		return 1;
+	case 503:
+		snprintf(why, size, "nanosegd is ending");
+		return -EAGAIN;
 	}
 	snprintf(why, size, "what answers at %s is not nanosegd's gate", opt.socket);
 	return -EIO;
+}
+
+/*
+ * Where something is enforced, a daemon that is away is given its time to come: it may be about to
+ * start, or be started again, and an engine that starts its containers with the machine tries each
+ * one once.
+ */
+static int
+ask(const struct oci_state *st, char *why, size_t size)
+{
+	const struct timespec step = { 0, RETURN_STEP_MS * 1000000L };
+	int r;
+
+	while ((r = ask_once(st, why, size)) == -EAGAIN && !opt.fail_open && is_enforced() &&
+	       left_ms() > RETURN_STEP_MS)
+		nanosleep(&step, NULL);
+	return r;
 }
 
 /* "2", "2s", "500ms". */
@@ -312,7 +338,7 @@ static const char usage[] =
     "An OCI createRuntime hook: exits 0 if nanosegd lets the container start, 1 if not.\n"
     "  --socket PATH   the daemon's socket (" DEFAULT_SOCKET ")\n"
     "  --marker PATH   there while workloads are enforced (" DEFAULT_MARKER ")\n"
-    "  --timeout TIME  how long to wait for the daemon: 2s, 500ms (2s)\n"
+    "  --timeout TIME  how long to wait for the daemon: 2s, 500ms (10s)\n"
     "  --fail-open     start the container when the daemon does not answer\n"
     "  --help, --version\n";
 

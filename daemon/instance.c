@@ -261,7 +261,7 @@ instance_identify(struct instance *i)
 		i->container = k;
 		i->unknown &= k == NULL;
 		/* A bundle may not know a name that its engine would give in a moment. */
-		if (k != NULL && (!k->from_files || !k->nameless || has_waited(i)))
+		if (k != NULL && (!k->nameless || has_waited(i)))
 			instance_join_workload(i, k->identity.name, k->identity.project);
 		return;
 	}

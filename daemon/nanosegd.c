@@ -32,7 +32,8 @@ enum action { RUN, CHECK, CLEANUP, SET_ASIDE };
 struct options {
 	enum action action;
 	bool all, foreground, config_given;
-	const char *config, *state_dir, *socket, *only, *log, *docker_socket, *podman_socket;
+	const char *config, *state_dir, *socket, *only, *log, *docker_socket, *podman_socket,
+	    *docker_root;
 };
 
 /* Everything that stays open while the supervisor runs. */
@@ -50,6 +51,7 @@ static const char help[] =
     "  --state-dir DIR       state (/var/lib/nanoseg)\n"
     "  --socket PATH         socket of the API (/run/nanoseg/nanosegd.sock)\n"
     "  --docker-socket PATH  socket of Docker (/run/docker.sock)\n"
+    "  --docker-root DIR     Docker's data (/var/lib/docker)\n"
     "  --podman-socket PATH  socket of Podman's service (/run/podman/podman.sock)\n"
     "  --only GLOB           touch only workloads whose name matches\n"
     "  --foreground          stay in the foreground, log to standard error\n"
@@ -89,6 +91,7 @@ options_parse(int argc, char **argv, struct options *o)
 		{ "state-dir", required_argument, NULL, 'd' },
 		{ "socket", required_argument, NULL, 's' },
 		{ "docker-socket", required_argument, NULL, 'D' },
+		{ "docker-root", required_argument, NULL, 'R' },
 		{ "podman-socket", required_argument, NULL, 'P' },
 		{ "only", required_argument, NULL, 'o' },
 		{ "log", required_argument, NULL, 'l' },
@@ -117,6 +120,9 @@ options_parse(int argc, char **argv, struct options *o)
 			break;
 		case 'D':
 			o->docker_socket = optarg;
+			break;
+		case 'R':
+			o->docker_root = optarg;
 			break;
 		case 'P':
 			o->podman_socket = optarg;
@@ -159,6 +165,8 @@ options_parse(int argc, char **argv, struct options *o)
 		usage_error("--all goes with --cleanup", "");
 	if (o->only != NULL && o->only[0] == '\0')
 		usage_error("--only takes a pattern, not an empty one", "");
+	if (o->docker_root[0] != '/')
+		usage_error("--docker-root takes an absolute path, not ", o->docker_root);
 }
 
 /* The daemon changes to /, so relative names end here. */
@@ -526,6 +534,7 @@ main(int argc, char **argv)
 		.state_dir = LOCALSTATEDIR "/lib/nanoseg",
 		.socket = RUNSTATEDIR "/nanoseg/nanosegd.sock",
 		.docker_socket = RUNSTATEDIR "/docker.sock",
+		.docker_root = "/var/lib/docker",
 		.podman_socket = RUNSTATEDIR "/podman/podman.sock",
 		.log = "info",
 	};
@@ -564,6 +573,7 @@ main(int argc, char **argv)
 	cfg.only = o.only;
 	cfg.log = o.log;
 	cfg.docker_socket = o.docker_socket;
+	cfg.docker_root = o.docker_root;
 	cfg.podman_socket = o.podman_socket;
 	cfg.role_dir = h.role_dir;
 	if (o.action == SET_ASIDE)

@@ -320,8 +320,21 @@ enum relay_request {
 	RELAY_IMAGE,	      /* GET /images/ID/json */
 	RELAY_PODS,	      /* GET /libpod/pods/json, Podman's own */
 	/* Files, answered as an engine would: */
-	RELAY_BUNDLE, /* config.json of an OCI bundle; r_get.engine is an enum relay_place */
-	RELAY_NAMES,  /* containers.json of Podman's storage; r_get.engine is 0 */
+	RELAY_BUNDLE,	     /* config.json of an OCI bundle; r_get.engine is an enum relay_place */
+	RELAY_NAMES,	     /* containers.json of Podman's storage; r_get.engine is 0 */
+	RELAY_DOCKER_CONFIG, /* config.v2.json of a container in Docker's data; r_get.engine is 0 */
+	RELAY_DOCKER_HOST,   /* its hostconfig.json */
+	RELAY_DOCKER_IMAGE,  /* an image's configuration; r_get.engine is an enum relay_driver */
+};
+
+/* Docker keeps its images by storage driver, "image/DRIVER" in its data. */
+enum relay_driver {
+	RELAY_DRIVER_OVERLAY2,
+	RELAY_DRIVER_FUSE_OVERLAYFS,
+	RELAY_DRIVER_BTRFS,
+	RELAY_DRIVER_ZFS,
+	RELAY_DRIVER_VFS,
+	RELAY_DRIVERS,
 };
 
 /* Where bundles are, by who alone can have put them there. In the order of the search. */

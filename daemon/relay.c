@@ -398,19 +398,24 @@ static void
 usage(void)
 {
 	fprintf(stderr,
-	    "usage: nanoseg-relay ... --engine NAME=/PATH (at most %d)\n"
+	    "usage: nanoseg-relay ... --engine NAME=/PATH (at most %d) [--docker-root /PATH]\n"
 	    "This program is started by nanosegd.\n",
 	    MAX_ENGINES);
 	exit(2);
 }
 
 static void
-parse_engines(struct relay *r, int argc, char **argv)
+parse_args(struct relay *r, int argc, char **argv)
 {
 	struct sockaddr_un *a;
 	const char *path;
 
 	for (int i = 1; i < argc; i += 2) {
+		if (i + 1 < argc && strcmp(argv[i], "--docker-root") == 0 &&
+		    argv[i + 1][0] == '/') {
+			relay_file_set_docker_root(argv[i + 1]);
+			continue;
+		}
 		path = i + 1 < argc ? strchr(argv[i + 1], '=') : NULL;
 		if (strcmp(argv[i], "--engine") != 0 || path == NULL || path[1] != '/' ||
 		    strlen(path + 1) >= sizeof(a->sun_path) || r->n_engines == MAX_ENGINES)
@@ -429,7 +434,7 @@ main(int argc, char **argv)
 	int error;
 
 	role_parse_args(ROLE_RELAY, &argc, argv, &args);
-	parse_engines(&r, argc, argv);
+	parse_args(&r, argc, argv);
 	priv_drop(ROLE_RELAY, args.uid, args.gid);
 	error = role_loop_init(&r.loop, ROLE_RELAY);
 	if (error < 0) {

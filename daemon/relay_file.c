@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@ static const struct relay_file {
 	uint32_t request, engine;
 	enum id_kind id;
 	off_t max;
-	const char *before, *after;
+	const char *before, *after; /* without a slash first: in Docker's data */
 } files[] = {
 #define TASKS "io.containerd.runtime.v2.task"
 #define STORAGE "containers/storage/overlay-containers/"
@@ -31,7 +32,25 @@ static const struct relay_file {
 	{ BUNDLE(CRIO), "/run/" STORAGE, "/userdata/config.json" },
 	{ BUNDLE(PODMAN), "/var/lib/" STORAGE, "/userdata/config.json" },
 	{ RELAY_NAMES, 0, ID_NONE, 4 << 20, "/var/lib/" STORAGE "containers.json", "" },
+	{ RELAY_DOCKER_CONFIG, 0, ID_CONTAINER, 1 << 20, "containers/", "/config.v2.json" },
+	{ RELAY_DOCKER_HOST, 0, ID_CONTAINER, 1 << 20, "containers/", "/hostconfig.json" },
+#define IMAGE(driver, name)                                               \
+	RELAY_DOCKER_IMAGE, RELAY_DRIVER_##driver, ID_CONTAINER, 1 << 20, \
+	    "image/" name "/imagedb/content/sha256/", ""
+	{ IMAGE(OVERLAY2, "overlay2") },
+	{ IMAGE(FUSE_OVERLAYFS, "fuse-overlayfs") },
+	{ IMAGE(BTRFS, "btrfs") },
+	{ IMAGE(ZFS, "zfs") },
+	{ IMAGE(VFS, "vfs") },
 };
+
+static const char *docker_root = "/var/lib/docker";
+
+void
+relay_file_set_docker_root(const char *path)
+{
+	docker_root = path;
+}
 
 bool
 relay_id_is(const char id[static 80], enum id_kind kind)
@@ -70,11 +89,13 @@ static int
 file_open(const struct relay_file *f, const char *id, size_t *ret_size)
 {
 	_cleanup_close_ int fd = -1;
-	char path[256];
+	bool data = f->before[0] != '/';
+	char path[PATH_MAX];
 	struct stat st;
 	int n;
 
-	n = snprintf(path, sizeof(path), "%s%s%s", f->before, id, f->after);
+	n = snprintf(path, sizeof(path), "%s%s%s%s%s", data ? docker_root : "", data ? "/" : "",
+	    f->before, id, f->after);
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return -EINVAL;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);

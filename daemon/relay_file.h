@@ -19,6 +19,9 @@ enum id_kind {
 
 struct relay_file;
 
+/* Where Docker keeps its data, /var/lib/docker unless said; borrowed. */
+void relay_file_set_docker_root(const char *path);
+
 /* Terminated, nothing behind the terminator, and of the kind's exact form. */
 bool relay_id_is(const char id[static 80], enum id_kind kind);
 /* NULL: asked for what is not on the list. */

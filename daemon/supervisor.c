@@ -100,6 +100,10 @@ child_exec(const struct supervisor *s, enum role r, int control)
 		argv[n++] = "--engine";
 		argv[n++] = podman;
 	}
+	if (r == ROLE_RELAY) {
+		argv[n++] = "--docker-root";
+		argv[n++] = c->docker_root;
+	}
 	if (control == ROLE_CONTROL_FD)
 		(void)fcntl(control, F_SETFD, 0);
 	else if (dup2(control, ROLE_CONTROL_FD) < 0)
