@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The reference evaluator: what the words of a policy say about one connection. It shares nothing
- * with compile: no element, no range, only "who is at each end" and "is he that peer".
+ * with compile: no element, no range, only "who is at each end" and "is he that peer". Of the rest
+ * of the library it calls the comparison of addresses alone, and a test holds it to that: what the
+ * two would share, neither could prove wrong.
  *
  * Whoever holds an address is asked by name: with a workload's name given, `workload` peers go by
  * that name; without one, by whose address it is.
  */
 #include "rules/compile.h"
 
+#include <netinet/in.h>
 #include <string.h>
 
 /* Who is at one end of a connection. */
@@ -53,13 +56,17 @@ party_identify(const struct inventory *inv, const struct addr *a, const char *wo
 static bool
 network_has_addr(const struct policy *p, const char *name, const struct addr *a)
 {
-	const struct policy_network *network = policy_find_network(p, name);
+	const struct policy_network *network;
+	size_t i, j;
 
-	if (network == NULL)
-		return false;
-	for (size_t i = 0; i < network->n_prefixes; i++)
-		if (prefix_contains(&network->prefixes[i], a))
-			return true;
+	for (i = 0; i < p->n_networks; i++) {
+		network = &p->networks[i];
+		if (strcmp(network->name, name) != 0)
+			continue;
+		for (j = 0; j < network->n_prefixes; j++)
+			if (prefix_contains(&network->prefixes[j], a))
+				return true;
+	}
 	return false;
 }
 
@@ -104,15 +111,33 @@ peer_contains(const struct policy *p, const struct inventory *inv, const struct 
 	return party_is_peer(p, &party, peer);
 }
 
+/* How a party's connections are governed in that direction. Nobody's are observed. */
 static enum wl_mode
-party_mode(const struct policy *p, const struct party *party, enum flow_dir dir)
+party_mode(const struct policy *p, const struct party *party, enum wl_direction dir)
 {
 	const struct policy_workload *w;
 
-	if (party->workload == NULL)
-		return MODE_OBSERVE;
-	w = policy_find_workload(p, party->workload);
-	return w == NULL ? MODE_OBSERVE : mode_in(w->mode, w->direction, dir);
+	for (size_t i = 0; party->workload != NULL && i < p->n_workloads; i++) {
+		w = &p->workloads[i];
+		if (strcmp(w->name, party->workload) == 0)
+			return w->direction == WL_BOTH || w->direction == dir ? w->mode
+									      : MODE_OBSERVE;
+	}
+	return MODE_OBSERVE;
+}
+
+/* An edge for a protocol says nothing of packets that carry its number in the wrong family. */
+static bool
+proto_is_of_family(uint8_t proto, uint8_t family)
+{
+	switch (proto) {
+	case IPPROTO_ICMP:
+		return family == 4;
+	case IPPROTO_ICMPV6:
+		return family == 6;
+	default:
+		return true;
+	}
 }
 
 static bool
@@ -128,6 +153,8 @@ edge_find(const struct policy *p, enum edge_state state, const struct tuple *t,
 {
 	const struct policy_edge *e;
 
+	if (!proto_is_of_family(t->proto, t->dst.family))
+		return NULL;
 	for (size_t i = 0; i < p->n_edges; i++) {
 		e = &p->edges[i];
 		if (e->state != state || e->proto != t->proto)
@@ -148,8 +175,8 @@ policy_evaluate(const struct policy *p, const struct inventory *inv, const struc
 {
 	struct party src = party_identify(inv, &t->src, src_workload);
 	struct party dst = party_identify(inv, &t->dst, dst_workload);
-	enum wl_mode src_mode = party_mode(p, &src, DIR_EGRESS);
-	enum wl_mode dst_mode = party_mode(p, &dst, DIR_INGRESS);
+	enum wl_mode src_mode = party_mode(p, &src, WL_EGRESS);
+	enum wl_mode dst_mode = party_mode(p, &dst, WL_INGRESS);
 	struct evaluation ev = { 0 };
 
 	ev.edge = edge_find(p, EDGE_DENIED, t, &src, &dst, now_ns);

@@ -100,6 +100,34 @@ def bad_symbols(archive, also_defined=()):
     return bad, len(undefined), len(defined)
 
 
+# The reference evaluator and compile may have in common how addresses compare, and no more.
+EVALUATE_SYMBOLS = {"addr_eq", "addr_scope", "prefix_contains",
+                    "strcmp", "memcmp", "bcmp", "memcpy", "memset"}
+EVALUATE_INCLUDES = {"rules/compile.h", "netinet/in.h", "string.h"}
+
+
+def foreign_symbols(name):
+    """The undefined symbols of an object of the rules library that evaluate may not have."""
+    path = os.path.join(BUILD, f"rules/librules_a-{name}.o")
+    out = subprocess.run(["nm", "-u", path], capture_output=True, text=True, check=True).stdout
+    undefined = {line.split()[-1].split("@")[0] for line in out.splitlines() if line.strip()}
+    # The compiler's and the sanitizers' own.
+    return sorted(u for u in undefined - EVALUATE_SYMBOLS if not u.startswith(("__", "_GLOBAL")))
+
+
+def test_evaluate_stands_alone():
+    bad = [f"calls {s}" for s in foreign_symbols("evaluate")]
+    with open(os.path.join(SRC, "rules/evaluate.c"), encoding="utf-8") as f:
+        for line in f:
+            m = INCLUDE.match(line)
+            if m and m.group(2) not in EVALUATE_INCLUDES:
+                bad.append(f"includes {m.group(2)}")
+    if not {"range_subtract", "ruleset_disjoin", "policy_find_workload"} <= set(
+            foreign_symbols("compile")):
+        bad.append("the check does not see what compile calls")
+    return bad
+
+
 def test_includes(folder):
     if not os.path.isdir(os.path.join(SRC, folder)):
         return [f"no folder {folder}"]
@@ -162,6 +190,8 @@ def main():
              for folder in LAYERS]
     tests += [
         ("rules/ needs only what is listed", test_rules_symbols),
+        ("evaluate shares nothing with compile but the comparison of addresses",
+         test_evaluate_stands_alone),
         ("an object that opens, asks the time or prints is refused", test_bad_object_is_seen),
         ("includes that point the wrong way are refused", test_bad_includes_are_seen),
     ]

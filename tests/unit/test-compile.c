@@ -203,6 +203,21 @@ observe_and_unknown_workloads_give_an_empty_ruleset(void **state)
 }
 
 static void
+a_protocol_of_the_other_family_matches_no_edge(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("api"), W("web"), IPPROTO_ICMPV6, 0, 65535, EDGE_APPROVED),
+		EDGE(W("web"), W("api"), IPPROTO_ICMP, 0, 65535, EDGE_DENIED),
+	};
+	struct policy p = POLICY(edges);
+
+	IN_WEB(&p, "10.0.0.10", 90, LOOKUP_NONE);
+	expect(&p, "web", DIR_INGRESS, "10.0.0.2", "10.0.0.10", IPPROTO_ICMPV6, 128 << 8,
+	    LOOKUP_NONE);
+	expect(&p, "web", DIR_EGRESS, "10.0.0.2", "10.0.0.10", IPPROTO_ICMP, 8 << 8, LOOKUP_DENY);
+}
+
+static void
 audit_has_the_elements_and_refuses_nothing(void **state)
 {
 	struct policy_edge edges[] = {
@@ -582,6 +597,7 @@ main(void)
 		cmocka_unit_test(both_ends_must_allow_when_both_enforce),
 		cmocka_unit_test(only_the_governed_direction_has_elements),
 		cmocka_unit_test(observe_and_unknown_workloads_give_an_empty_ruleset),
+		cmocka_unit_test(a_protocol_of_the_other_family_matches_no_edge),
 		cmocka_unit_test(audit_has_the_elements_and_refuses_nothing),
 		cmocka_unit_test(host_is_every_address_of_the_host),
 		cmocka_unit_test(a_workload_without_addresses_gives_no_element_yet),

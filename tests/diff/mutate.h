@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Tables broken on purpose. A mutant is caught if some packet of the world's grid meets another
+ * fate than the policy says. One that is not caught is held against the original in every cell of
+ * the packets that the two tables can tell apart: if none differs, it is the same table.
+ */
+#ifndef NANOSEG_TESTS_MUTATE_H
+#define NANOSEG_TESTS_MUTATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MUTATION_KINDS 11
+extern const char *const mutation_names[MUTATION_KINDS];
+
+struct kills {
+	size_t made, killed, equivalent, survived;
+};
+
+/* Every mutant of every table of one world, added to kills[kind]. */
+void mutate_world(uint64_t seed, struct kills kills[static MUTATION_KINDS]);
+
+#endif
