@@ -17,13 +17,6 @@
 
 #define NOBODY 65534
 
-/* Everything else kills. mmap and mprotect are malloc's. */
-static const char *const calls[] = { "read", "readv", "write", "writev", "lseek", "_llseek",
-	"fstat", "fstat64", "newfstatat", "mmap", "mmap2", "munmap", "mremap", "mprotect",
-	"madvise", "brk", "futex", "futex_time64", "clock_gettime", "clock_gettime64",
-	"gettimeofday", "time", "getrandom", "rt_sigreturn", "sigreturn", "rt_sigprocmask",
-	"rt_sigaction", "getpid", "gettid", "tgkill", "exit", "exit_group", "restart_syscall" };
-
 static int
 drop_root(void)
 {
@@ -35,12 +28,23 @@ drop_root(void)
 	return 0;
 }
 
+#ifdef WITH_SANITIZERS
 static int
 filter_calls(void)
 {
-#ifdef WITH_SANITIZERS
 	return 0;
+}
 #else
+/* Everything else kills. mmap and mprotect are malloc's. */
+static const char *const calls[] = { "read", "readv", "write", "writev", "lseek", "_llseek",
+	"fstat", "fstat64", "newfstatat", "mmap", "mmap2", "munmap", "mremap", "mprotect",
+	"madvise", "brk", "futex", "futex_time64", "clock_gettime", "clock_gettime64",
+	"gettimeofday", "time", "getrandom", "rt_sigreturn", "sigreturn", "rt_sigprocmask",
+	"rt_sigaction", "getpid", "gettid", "tgkill", "exit", "exit_group", "restart_syscall" };
+
+static int
+filter_calls(void)
+{
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int r = ctx != NULL ? 0 : -ENOMEM;
 
@@ -61,8 +65,8 @@ filter_calls(void)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);
 	return r;
-#endif
 }
+#endif
 
 static int
 confine(void)

@@ -35,8 +35,8 @@ static int
 read_workload(const struct reader *r, const struct slot *s, struct offline *o)
 {
 	struct slot f[ARRAY_SIZE(workload_keys)];
-	const char *name;
-	size_t n;
+	const char *name = NULL;
+	size_t n = 0;
 	int rc = read_object(r, s, "a workload", workload_keys, ARRAY_SIZE(workload_keys), f);
 
 	if (rc == 0)

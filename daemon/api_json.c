@@ -177,8 +177,8 @@ json_instance(const struct instance *i)
 	json_object_set_new(o, "nested", json_integer((json_int_t)nested_count(i, &many)));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
 	json_object_set_new(o, "hostNetwork", json_false());
-	json_object_set_new(o, "quarantined",
-	    json_boolean(instance_is_quarantined(i) || quarantine_of(i) != NULL));
+	json_object_set_new(
+	    o, "quarantined", json_boolean(instance_is_quarantined(i) || quarantine_of(i) != NULL));
 	json_object_set_new(o, "quarantine", json_quarantine(quarantine_of(i)));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));

@@ -43,8 +43,10 @@ histogram_add(struct histogram *h, uint64_t ns)
 static void
 family(FILE *f, const char *name, const char *type, const char *help)
 {
+	const char *unit = strstr(name, "_seconds");
+
 	fprintf(f, "# TYPE nanoseg_%s %s\n# HELP nanoseg_%s %s\n", name, type, name, help);
-	if (strlen(name) > 8 && strcmp(name + strlen(name) - 8, "_seconds") == 0)
+	if (unit != NULL && strcmp(unit, "_seconds") == 0)
 		fprintf(f, "# UNIT nanoseg_%s seconds\n", name);
 }
 

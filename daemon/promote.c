@@ -23,7 +23,8 @@ is_due(const struct controller *c, const struct workload *w)
 	/* To agree to another image is a person's. */
 	if (workload_has_other_image(w))
 		return false;
-	if (w->instances == NULL || quarantine_of_workload(c, w) != NULL || !workload_selected(c, w->name))
+	if (w->instances == NULL || quarantine_of_workload(c, w) != NULL ||
+	    !workload_selected(c, w->name))
 		return false;
 	return w->observed_ns >= period;
 }
@@ -43,7 +44,8 @@ promote_tick(struct controller *c)
 	enum wl_mode mode = c->config->promote == PROMOTE_ENFORCE ? MODE_ENFORCE : MODE_AUDIT;
 	struct diag d = { 0 };
 
-	if (c->config->promote == PROMOTE_OFF || !c->scanned || c->confirm.pending || now_mono() < c->promote_retry_ns)
+	if (c->config->promote == PROMOTE_OFF || !c->scanned || c->confirm.pending ||
+	    now_mono() < c->promote_retry_ns)
 		return;
 	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
 		char safe[PEER_STRLEN];

@@ -193,7 +193,7 @@ published_admits(struct controller *c, const char *workload, uint8_t proto, uint
 			if (p->addr.family != 0)
 				addr_format(&p->addr, addr);
 			len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%u%s%s",
-			    shown++ > 0 ? ", " : "", p->lo + (port - p->to),
+			    shown++ > 0 ? ", " : "", (unsigned)(p->lo + (port - p->to)),
 			    p->addr.family != 0 ? " at " : "", p->addr.family != 0 ? addr : "");
 		}
 	if (shown == 0)

@@ -284,7 +284,7 @@ find_slot(struct controller *c, const char *workload, const char *container)
 	while (
 	    *q != NULL &&
 	    !(workload != NULL ? (*q)->workload != NULL && strcmp((*q)->workload, workload) == 0
-			       : (*q)->container[0] != '\0' &&
+			       : container != NULL && (*q)->container[0] != '\0' &&
 				     strncmp((*q)->container, container, strlen(container)) == 0))
 		q = &(*q)->next;
 	return q;

@@ -36,7 +36,8 @@ struct inventory {
  * ruleset. Edges whose peers have no address yet give no element. Denied edges give deny elements
  * on the same terms. FQDN peers give none (they are reported by compile_unsupported()). An edge
  * whose expires_ns is not 0 and <= now_ns gives none if approved (a denied edge never expires
- * away). "internet" covers SCOPE_INTERNET less every address that the inventory has. In each direction that is not governed there are no elements. Reports 50 per second. The result is
+ * away). "internet" covers SCOPE_INTERNET less every address that the inventory has. In each
+ * direction that is not governed there are no elements. Reports 50 per second. The result is
  * disjoint (ruleset_disjoin). 0, -ENOMEM, or -E2BIG when bounds are exceeded.
  *
  * The workload is an edge's near end by name, or as a member of a prefix, network or address. Where

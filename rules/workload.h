@@ -40,7 +40,7 @@ struct container_facts {
 	bool pod_labels_unknown; /* Kubernetes: the pod's name and namespace are all there is */
 	/* A container of this user, who is not root, and whose word all the rest is. 0: root's. */
 	uint32_t user;
-	bool name_generated;	 /* the engine made the name up (see workload_name_is_generated) */
+	bool name_generated; /* the engine made the name up (see workload_name_is_generated) */
 };
 
 enum identity_kind {
