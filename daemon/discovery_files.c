@@ -91,7 +91,6 @@ static void
 lookup_send(struct lookup *l, char *text, const char *shares)
 {
 	struct discovery *d = l->d;
-	_cleanup_free_ char *owned = text;
 	bool ask = !l->sandbox && docker_id_valid(shares);
 	char owner[DOCKER_ID_LEN + 1] = "";
 	struct lookup *next;
@@ -100,6 +99,7 @@ lookup_send(struct lookup *l, char *text, const char *shares)
 		memcpy(owner, shares, sizeof(owner));
 	if (text != NULL)
 		(void)role_send(&d->loop, ROLE_CONTROLLER, MSG_D_CONTAINER, 0, text, strlen(text));
+	free(text);
 	lookup_free(l);
 	next = ask ? lookup_new(d, owner, 0) : NULL;
 	if (next != NULL)
