@@ -82,7 +82,7 @@ bench_expect(const struct bench *b, const struct probe *p, enum flow_dir dir,
 		*ret_split = whole.verdict != ev.verdict;
 		ev = whole;
 	}
-	probe_expect(&b->w, p, dir, &ev, ret);
+	probe_expect(&b->w, own, p, dir, &ev, ret);
 }
 
 static const struct addr *
@@ -215,7 +215,7 @@ check_end(
 	const struct inventory_entry *own =
 	    world_owner(&b->w, dir == DIR_INGRESS ? &p->t.dst : &p->t.src);
 	struct sim_result want, got;
-	struct sim_packet packet;
+	struct sim_packet packet = { 0 };
 	bool split;
 
 	if (own == NULL)

@@ -163,7 +163,7 @@ frills_equal(
 		NF_CT_STATE_INVALID_BIT, NF_CT_STATE_UNTRACKED_BIT };
 	static const uint8_t flags[] = { 0x02, 0x0a, 0x00, 0x10 }, hops[] = { 1, 64, 255 };
 	const bool tcp = p->t.proto == IPPROTO_TCP, icmp6 = p->t.proto == IPPROTO_ICMPV6;
-	struct sim_packet packet;
+	struct sim_packet packet = { 0 };
 	size_t i, j, k;
 
 	for (i = 0; i < ARRAY_SIZE(states); i++) {

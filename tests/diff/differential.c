@@ -56,7 +56,7 @@ check_forward(struct bench *b, size_t k, struct probe *p, struct tally *tally)
 {
 	const struct policy_workload *wl = &b->w.workloads[k];
 	struct sim_result want, got;
-	struct sim_packet packet;
+	struct sim_packet packet = { 0 };
 
 	p->loopback = false;
 	probe_bytes(p, DIR_INGRESS, &packet);

@@ -322,7 +322,10 @@ mutate_rules(struct lab *lab)
 		if (chain->base) {
 			chain->policy = chain->policy == NF_DROP ? NF_ACCEPT : NF_DROP;
 			lab_judge(lab, POLICY_TURNED, false, -1, NULL, chain->name, 0);
-			chain->policy = lab->table->chains[c].policy;
+			/* The last rule stands in for the policy: without both nothing does. */
+			chain->rules[chain->n - 1].n = 0;
+			lab_judge(lab, POLICY_TURNED, false, -1, NULL, chain->name, 1);
+			*chain = lab->table->chains[c];
 		}
 		for (unsigned r = 0; r < lab->table->chains[c].n; r++)
 			mutate_rule(lab, c, r);

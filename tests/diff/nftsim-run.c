@@ -26,10 +26,11 @@ enum step {
 bool
 sim_set_has(const struct sim_set *set, const uint8_t *key)
 {
-	const struct sim_elem *e, *end = set->elems + set->n;
+	const struct sim_elem *e;
 	unsigned f, at;
 
-	for (e = set->elems; e < end; e++) {
+	for (size_t i = 0; i < set->n; i++) {
+		e = &set->elems[i];
 		if (!set->interval) {
 			if (memcmp(e->key, key, set->key_len) == 0)
 				return true;

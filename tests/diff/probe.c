@@ -107,13 +107,23 @@ expect_refusal(const struct world *w, const struct probe *p, enum flow_dir dir, 
 		ret->verdict = p->t.proto == IPPROTO_TCP ? SIM_REJECT_RST : SIM_REJECT_ADMIN;
 }
 
-void
-probe_expect(const struct world *w, const struct probe *p, enum flow_dir dir,
-    const struct evaluation *ev, struct sim_result *ret)
+/* The workload's own other direction. */
+static bool
+other_enforces(const struct world *w, const struct inventory_entry *own, enum flow_dir dir)
 {
+	const struct policy_workload *wl = &w->workloads[own - w->entries];
+
+	return wl->mode == MODE_ENFORCE &&
+	       (wl->direction & (dir == DIR_INGRESS ? WL_EGRESS : WL_INGRESS)) != 0;
+}
+
+void
+probe_expect(const struct world *w, const struct inventory_entry *own, const struct probe *p,
+    enum flow_dir dir, const struct evaluation *ev, struct sim_result *ret)
+{
+	const bool middle = p->t.proto == IPPROTO_TCP && !p->cut && (p->tcp_flags & 0x17) != SYN;
 	const bool enforces = dir == DIR_INGRESS ? ev->destination_enforces : ev->source_enforces;
 	const bool audits = dir == DIR_INGRESS ? ev->destination_audits : ev->source_audits;
-	const bool tcp = p->t.proto == IPPROTO_TCP;
 
 	memset(ret, 0, sizeof(*ret));
 	if (p->ct_state == STATE_NEW)
@@ -121,6 +131,11 @@ probe_expect(const struct world *w, const struct probe *p, enum flow_dir dir,
 	if (p->loopback)
 		return;
 	if (!enforces && !audits) {
+		/* A cut connection comes back neither way. */
+		if (middle && p->ct_state == STATE_NEW && other_enforces(w, own, dir)) {
+			ret->counted = dir == DIR_INGRESS ? 1 : 2;
+			ret->verdict = SIM_DROP;
+		}
 		if (p->t.proto == IPPROTO_UDP && p->ct_state == STATE_NEW)
 			expect_log(p, 'n', dir == DIR_INGRESS ? 'i' : 'o', ret);
 		return;
@@ -134,7 +149,7 @@ probe_expect(const struct world *w, const struct probe *p, enum flow_dir dir,
 	}
 	if (is_link_talk(p, dir))
 		return;
-	if (tcp && !p->cut && (p->tcp_flags & 0x17) != SYN) {
+	if (middle) {
 		ret->counted = enforces ? (dir == DIR_INGRESS ? 1 : 2) : 0;
 		ret->verdict = enforces ? SIM_DROP : SIM_ACCEPT;
 		return;

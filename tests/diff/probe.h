@@ -21,9 +21,9 @@ struct probe {
 };
 
 void probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret);
-/* What the table of the end in that direction must say: evaluation ev of its connection. */
-void probe_expect(const struct world *w, const struct probe *p, enum flow_dir dir,
-    const struct evaluation *ev, struct sim_result *ret);
+/* What the table of `own`, the end in that direction, must say: evaluation ev of its connection. */
+void probe_expect(const struct world *w, const struct inventory_entry *own, const struct probe *p,
+    enum flow_dir dir, const struct evaluation *ev, struct sim_result *ret);
 /* What a packet that is forwarded meets in the namespace of the workload with these modes. */
 void probe_expect_forward(
     const struct probe *p, enum wl_mode in, enum wl_mode out, struct sim_result *ret);
