@@ -32,6 +32,20 @@ const struct cli_command cli_commands[] = {
 	    "refused connections, and what each would need",
 	    "  --follow           go on with new ones\n"
 	    "  --attempts         connections that nobody answered as well\n" },
+	{ "review", cmd_review, "[WORKLOAD] [--all] [--from FILE] | --stale [DAYS]",
+	    "go through what waits for a decision, most important first",
+	    "  --all              what was left in an earlier review as well\n"
+	    "  --label KEY=VALUE  edges of workloads with this label\n"
+	    "  --project NAME     edges of workloads of this project (NAME/...)\n"
+	    "  --network NAME     edges with addresses of this network of the policy\n"
+	    "  --reason TEXT      for every decision; else asked once for each group\n"
+	    "  --ticket TEXT      the number of a change\n"
+	    "  --expires WHEN     a duration (30d) or a time (2027-12-31T12:00:00Z)\n"
+	    "  --from FILE        decisions, one on a line: y, x or n, an edge's id, the reason\n"
+	    "  --stale [DAYS]     approved edges not used for so long (30), never seen, or about\n"
+	    "                     to expire\n"
+	    "Answers: y approve, n leave, x deny, a all of the group, e edit, s split, q quit, ?\n"
+	    "help. Without a terminal the groups are listed.\n" },
 	{ "approve", cmd_approve,
 	    "ID...|--image W=IMAGE --reason TEXT [--ticket TEXT] [--expires WHEN]",
 	    "approve edges by their own or a denial's id, or the image of a workload",

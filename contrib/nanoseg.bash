@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log learn completion"
+	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log learn completion"
 	local global="--socket --timeout --output --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -52,7 +52,7 @@ _nanoseg()
 
 	COMPREPLY=()
 	case $prev in
-	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec | --pcap | --map)
+	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec | --pcap | --map | --from)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
@@ -79,7 +79,7 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
 		return
 		;;
-	--image | --reason | --ticket | --expires | --expect | --confirm | --timeout | --wait)
+	--image | --label | --project | --network | --reason | --ticket | --expires | --expect | --confirm | --timeout | --wait)
 		return
 		;;
 	esac
@@ -91,6 +91,10 @@ _nanoseg()
 	edges) words="--state --workload $global" ;;
 	flows) words="--follow $global" ;;
 	denials) words="--follow --attempts $global" ;;
+	review)
+		words="--all --label --project --network --reason --ticket --expires --from --stale $global"
+		[[ $cur == -* ]] || words=$(_nanoseg_workloads)
+		;;
 	approve | deny)
 		words="--image --reason --ticket --expires $global"
 		[[ $cur == -* ]] || words=$(_nanoseg_ids)

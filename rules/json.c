@@ -97,6 +97,18 @@ json_images(const uint64_t images[static EDGE_IMAGES])
 	return list;
 }
 
+/* 42 hex digits, a byte for 8 hours of the week from Monday 00h UTC, the first in its lowest bit.
+ */
+static json_t *
+json_hours(const uint8_t bits[static 21])
+{
+	char text[2 * 21 + 1];
+
+	for (size_t i = 0; i < 21; i++)
+		snprintf(text + 2 * i, 3, "%02x", bits[i]);
+	return json_string(text);
+}
+
 json_t *
 json_edge(const struct peer_table *peers, const struct edge *e)
 {
@@ -117,6 +129,11 @@ json_edge(const struct peer_table *peers, const struct edge *e)
 	json_object_set_new(o, "images",
 	    json_pack("{s:o, s:o}", "from", json_images(e->evidence.images[0]), "to",
 		json_images(e->evidence.images[1])));
+	json_object_set_new(
+	    o, "instances", json_integer((json_int_t)edge_instances_estimate(&e->evidence)));
+	json_object_set_new(
+	    o, "clients", json_integer((json_int_t)edge_clients_estimate(&e->evidence)));
+	json_object_set_new(o, "hours", json_hours(e->evidence.hour_bits));
 	if (e->state != EDGE_PENDING) {
 		json_object_set_new(o, "reason", json_text(e->decision.reason));
 		json_object_set_new(o, "ticket", json_text(e->decision.ticket));
