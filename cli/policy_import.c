@@ -177,6 +177,10 @@ policy_import_run(
 		if (r != CLI_OK)
 			return r;
 		revision = (uint64_t)show_int(answer, "revision", 0);
+		if (show_int(answer, "ignored", 0) > 0)
+			cli_warn("%" PRId64 " workloads or edges outside the daemon's --only are "
+				 "not taken",
+			    show_int(answer, "ignored", 0));
 		json_decref(answer);
 	}
 	if (out_is_table(&cli->out)) {
