@@ -386,10 +386,11 @@ make_events(struct controller *c)
 
 	c->ev_drain = evtimer_new(base, observe_drain_cb, c);
 	c->ev_reconcile = evtimer_new(base, enforce_reconcile_cb, c);
+	c->ev_first = evtimer_new(base, enforce_first_cb, c);
 	c->ev_second = event_new(base, -1, EV_PERSIST, on_second, c);
 	c->ev_expire = evtimer_new(base, enforce_expire_cb, c);
 	if (c->ev_drain == NULL || c->ev_reconcile == NULL || c->ev_second == NULL ||
-	    c->ev_expire == NULL)
+	    c->ev_first == NULL || c->ev_expire == NULL)
 		return -ENOMEM;
 	return 0;
 }

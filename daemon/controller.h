@@ -150,6 +150,7 @@ struct instance {
 	uint64_t asked_revision, applied_revision;
 	uint8_t asked[RULESET_DIGEST_LEN], applied[RULESET_DIGEST_LEN];
 	bool has_applied, match;
+	bool is_first; /* waits for its first rules */
 	uint8_t kernel[RULESET_DIGEST_LEN];
 	uint32_t apply_usec;
 	uint64_t applied_ns; /* CLOCK_REALTIME */
@@ -269,7 +270,7 @@ struct controller {
 	struct container *containers[1024];
 	struct nested *nested;
 	size_t n_nested;
-	size_t n_hosted; /* containers in the host's network */
+	size_t n_hosted;	      /* containers in the host's network */
 	struct container *publishers; /* those with ports */
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
@@ -294,9 +295,9 @@ struct controller {
 	size_t n_engines;
 	struct cap_stats capture;
 
-	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_expire;
+	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_first, *ev_expire;
 	bool drain_armed;
-	uint64_t reconcile_after_ns; /* CLOCK_MONOTONIC */
+	uint64_t reconcile_after_ns, first_after_ns; /* CLOCK_MONOTONIC */
 	uint64_t
 	    drained_ns; /* CLOCK_REALTIME of the drain under way: one read for all its events */
 	uint32_t next_seq;
@@ -408,8 +409,8 @@ void nested_clear(struct controller *c);
 size_t nested_count(const struct instance *i, bool *ret_many);
 
 /* hosted.c */
-#define HOSTED_WHY                                                                                 \
-	"it uses the host's network: it has no namespace of its own, what it does counts as the "  \
+#define HOSTED_WHY                                                                                \
+	"it uses the host's network: it has no namespace of its own, what it does counts as the " \
 	"host's, and no rule holds it"
 void hosted_tick(struct controller *c); /* once a second */
 void hosted_each(struct controller *c, const struct workload *w,
@@ -595,6 +596,9 @@ void enforce_schedule(struct controller *c);
 /* The same at once: somebody has decided, and waits. */
 void enforce_now(struct controller *c);
 void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);
+/* Rules for a new instance before everybody else's turn: it is closed until they are there. */
+void enforce_first(struct instance *i);
+void enforce_first_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_expire_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_on_applied(struct controller *c, const struct w_applied *a);
 void enforce_on_state(struct controller *c, const struct w_nft_state *s);

@@ -24,19 +24,34 @@
 #define RECONCILE_DELAY_US 1000
 #define RECONCILE_PAUSE_MAX_NS NSEC_PER_SEC
 
-void
-enforce_schedule(struct controller *c)
+static void
+plan(struct event *ev, uint64_t after_ns)
 {
 	uint64_t now = now_mono(), wait_us = RECONCILE_DELAY_US;
 	struct timeval delay;
 
-	if (c->ev_reconcile == NULL || evtimer_pending(c->ev_reconcile, NULL))
+	if (ev == NULL || evtimer_pending(ev, NULL))
 		return;
-	if (c->reconcile_after_ns > now)
-		wait_us = MAX(wait_us, (c->reconcile_after_ns - now) / 1000);
+	if (after_ns > now)
+		wait_us = MAX(wait_us, (after_ns - now) / 1000);
 	delay.tv_sec = (time_t)(wait_us / 1000000);
 	delay.tv_usec = (suseconds_t)(wait_us % 1000000);
-	evtimer_add(c->ev_reconcile, &delay);
+	evtimer_add(ev, &delay);
+}
+
+void
+enforce_schedule(struct controller *c)
+{
+	plan(c->ev_reconcile, c->reconcile_after_ns);
+}
+
+void
+enforce_first(struct instance *i)
+{
+	if (i->workload == NULL || i->attach != ATTACH_DONE || i->has_applied)
+		return;
+	i->is_first = true;
+	plan(i->ctl->ev_first, i->ctl->first_after_ns);
 }
 
 void
@@ -277,12 +292,21 @@ refresh_policy(struct controller *c)
 	return 0;
 }
 
+/* A container that changes its addresses all the time gets a fifth of our time, not all. */
+static uint64_t
+next_after(uint64_t began_ns)
+{
+	uint64_t now = now_mono();
+
+	return now + MIN(4 * (now - began_ns), RECONCILE_PAUSE_MAX_NS);
+}
+
 void
 enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 {
 	struct controller *c = arg;
 	_cleanup_(inventory_freep) struct inventory *inv = NULL;
-	uint64_t began = now_mono(), took;
+	uint64_t began = now_mono();
 
 	if (!c->warden_ready)
 		return;
@@ -298,11 +322,40 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 			reconcile_workload(c, w, inv);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		reconcile_nameless(i, inv);
-	/* A container that changes its addresses all the time gets a fifth of our time, not all. */
 	c->memory_used = true;
-	took = now_mono() - began;
-	c->reconcile_after_ns = began + took + MIN(4 * took, RECONCILE_PAUSE_MAX_NS);
+	c->reconcile_after_ns = next_after(began);
 	gate_check(c);
+}
+
+static bool
+take_first(struct workload *w)
+{
+	bool any = false;
+
+	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
+		any |= i->is_first;
+		i->is_first = false;
+	}
+	return any;
+}
+
+void
+enforce_first_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct controller *c = arg;
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+	uint64_t began = now_mono();
+
+	if (!c->warden_ready)
+		return;
+	inv = inventory_build(c);
+	/* What is left out here is done with all others. */
+	if (inv == NULL || refresh_policy(c) < 0)
+		return;
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		if (take_first(w))
+			reconcile_workload(c, w, inv);
+	c->first_after_ns = next_after(began);
 }
 
 /* Of rules that are in force: what they no longer let pass may be live. */
@@ -424,7 +477,7 @@ void
 enforce_tick(struct controller *c)
 {
 	static unsigned seconds;
-	bool read_back = ++seconds % READ_BACK_EVERY_S == 0;
+	unsigned turn = ++seconds % READ_BACK_EVERY_S;
 	uint64_t now = now_mono();
 
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
@@ -432,7 +485,8 @@ enforce_tick(struct controller *c)
 
 		if (i->retry_at_ns != 0 && now >= i->retry_at_ns)
 			enforce_schedule(c);
-		if (read_back && i->has_applied && i->apply_seq == 0)
+		/* Not all at once: what a new instance needs would wait behind them. */
+		if (i->hash % READ_BACK_EVERY_S == turn && i->has_applied && i->apply_seq == 0)
 			role_send(&c->loop, ROLE_WARDEN, MSG_W_NFT_READ, 0, &body, sizeof(body));
 	}
 }

@@ -224,6 +224,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	if (i->attach != ATTACH_ASKED)
 		set_settling(i, false);
 	learn_retry_waiting(c, false);
+	enforce_first(i);
 	enforce_schedule(c);
 }
 
@@ -504,6 +505,7 @@ instance_on_attached(struct controller *c, struct msg *m)
 		i->attach_error = 0;
 		i->attach_failures = 0;
 	}
+	enforce_first(i);
 	enforce_schedule(c);
 }
 
