@@ -3,8 +3,7 @@
 """Many namespaces at once, many one after the other, many rules: nothing is missed, nothing grows.
 
 On a machine of its own, with a nanosegd without --only. With --long the numbers are those that the
-documentation promises, and there is a Docker daemon with many containers; without, it is a shorter run
-with namespaces alone.
+documentation promises; without, it is a shorter run.
 """
 import ctypes
 import os
@@ -25,12 +24,13 @@ LONG = "--long" in sys.argv
 MANY = 1000 if LONG else 200
 RULED, EDGES = 200, 10000
 CHURN = 10000 if LONG else 500
-NAMES = 12000 if LONG else 300
+NAMES = 12000 if LONG else 2000
 PARALLEL = 50
 DOCKER_CHURN = 300
 REST_S = 60 if LONG else 5
 MAX_PSS_MB = 40.0
 GROWTH_MB = 1.5
+GIVE_BACK_S = 6  # until freed memory is the machine's again
 
 LIBC.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 t = nslab.Tap()
@@ -247,6 +247,7 @@ def bare_edge():
 
 churn(CHURN // 10)
 settled(base_fds)
+time.sleep(GIVE_BACK_S)
 _, before = memory("after %d namespaces come and gone" % (CHURN // 10))
 began = time.monotonic()
 done = churn(CHURN)
@@ -254,8 +255,8 @@ took = time.monotonic() - began
 back = settled(base_fds)
 t.ok(done and back, "%d namespaces come and gone: no fd is left" % CHURN, base_fds, fd_counts())
 t.note("%.1f s, %.0f a second; fds back %.1f s later" % (took, CHURN / took, time.monotonic() - began - took))
-_, after = memory("after %d namespaces come and gone" % (CHURN + CHURN // 10))
-t.ok(after - before <= GROWTH_MB, "memory does not grow", before, after)
+t.ok(wait(lambda: memory("after %d namespaces come and gone" % (CHURN + CHURN // 10))[1] - before <= GROWTH_MB, 20, 3),
+     "memory does not grow", before)
 left = wait(lambda: (dead_namespaces() or 0) - (base_ns or 0) <= RULED + 60, 60, 0.5)
 t.note("network namespaces in the kernel: %s before, %s now, with %d alive" % (base_ns, dead_namespaces(), RULED))
 t.ok(left, "and none is kept alive", base_ns, dead_namespaces())
@@ -276,17 +277,20 @@ ns_del("observed")
 done = churn(NAMES, "x%d")
 make((60002, "last"))
 t.ok(done and have(["last"], 20) is not None, "after %d names the next one is still known" % NAMES)
-memory("after %d names" % NAMES)
 ns_del("last")
+settled(base_fds)
+small = wait(lambda: memory("after %d names" % NAMES)[0] <= MAX_PSS_MB, 20, 5)
+t.ok(small, "all roles together still take at most %d MB" % MAX_PSS_MB)
 kept = [w["name"] for w in api.get("/v1/status")["workloads"] if w["name"] in names and w["mode"] == "enforce"]
 t.ok(wait(lambda: not behind(names), 20) and len(kept) == RULED, "and the enforced ones are there", len(kept))
 
 # ---- containers
-if not LONG:
-    t.done()
 if not have_docker():
     t.skip("containers", "needs dockerd")
     t.done()
+if not LONG:  # by themselves; with --long, beside all those
+    in_children(2, ns_del, names)
+    wait(lambda: not attached(), 30, 0.1)
 dockerd = Dockerd(lab)
 if not dockerd.start(wait):
     t.skip("containers", "a Docker daemon of its own does not start here")
@@ -339,29 +343,30 @@ def ruled():
                for w in ("shop/web", "shop/db") for i in instances(w))
 
 
-good = wait(known, 30, 0.1)
+good = wait(known, 60, 0.1)
 identified = time.monotonic() - began
-good = good and wait(ruled, 30, 0.1)
+good = good and wait(ruled, 60, 0.1)
 t.ok(good, "%d containers started at once: all identified, all with their rules" % PARALLEL,
      len(instances("shop/web")), len(instances("shop/db")), len(IDS),
      [i for w in ("shop/web", "shop/db") for i in instances(w)][:3], api.get("/v1/status")["revision"])
 t.note("started in %.1f s, identified %.1f s and ruled %.1f s after the first" % (
     started, identified, time.monotonic() - began))
-wrong = []
+wrong, every = [], {w: instances(w) for w in ("shop/web", "shop/db")}
 for k in range(PARALLEL):
     name = "%s-p%d" % (nslab.PREFIX, k)
     want = "shop/web" if k % 2 else "shop/db"
-    i = [i for i in instances(want) if IDS.get(name, "?").startswith(i["id"])] if k < 6 or k % 10 == 9 else [None]
+    i = [i for i in every[want] if IDS.get(name, "?").startswith(i["id"])]
     if len(i) != 1:
         wrong.append((name, want, i))
-t.ok(not wrong, "each under its own workload", wrong)
+t.ok(not wrong, "each once, under its own workload", wrong)
 grades = {w: api.workload(w)["enforceable"] for w in ("shop/web", "shop/db")}
 t.ok(grades == {"shop/web": "partial", "shop/db": "full"} or grades["shop/web"] != "full",
      "each with its grade", grades, api.workload("shop/web").get("why"))
-lead = sorted(i["start"].get("closedMs") or 0 for w in ("shop/web", "shop/db") for i in instances(w)
+lead = sorted(i["start"].get("closedMs") or 0 for w in every for i in every[w]
               if i["start"]["kind"] == "closed")
-t.note("closed from their first moment: %d, for %s ms at the median, %s at most" % (
+t.note("held before they began: %d; closed for %s ms at the median, %s at most" % (
     len(lead), lead[len(lead) // 2] if lead else "-", lead[-1] if lead else "-"))
+t.note("opened by time, not by their rules: %d" % d.text().count("not identified in time"))
 cid = IDS.get("%s-p1" % nslab.PREFIX)
 pid = dockerd.ask("GET", "/containers/%s/json" % cid)[1]["State"]["Pid"]
 text = run("nsenter", "-t", str(pid), "-n", "nft", "-s", "list", "table", "inet", d.table()).out
@@ -369,6 +374,8 @@ t.ok("policy drop" in text, "and the rules are in the namespace", text[:300])
 in_threads(8, lambda x: dockerd.remove(x), list(IDS.values()))
 IDS.clear()
 t.ok(wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 20, 0.1), "and gone when removed")
+if not LONG:
+    t.done()
 
 
 def start_and_end(k):
@@ -379,18 +386,18 @@ def start_and_end(k):
 
 
 in_threads(4, start_and_end, range(DOCKER_CHURN // 10))
-quiet = wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 20, 0.1)
-time.sleep(3)
+wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 20, 0.1)
 docker_fds = fd_counts()
+time.sleep(GIVE_BACK_S)
 _, before = memory("after %d containers" % (DOCKER_CHURN // 10))
 began = time.monotonic()
 in_threads(4, start_and_end, range(DOCKER_CHURN))
 took = time.monotonic() - began
 quiet = wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 20, 0.1)
 back = settled(docker_fds)
-_, after = memory("after %d containers" % (DOCKER_CHURN + DOCKER_CHURN // 10))
 t.ok(quiet and back, "%d containers come and gone: no fd is left" % DOCKER_CHURN, docker_fds, fd_counts())
-t.ok(after - before <= GROWTH_MB, "memory does not grow", before, after)
+t.ok(wait(lambda: memory("after %d containers" % (DOCKER_CHURN + DOCKER_CHURN // 10))[1] - before <= GROWTH_MB, 20, 3),
+     "memory does not grow", before)
 t.note("%.1f s" % took)
 errors = [line for line in d.text().splitlines() if " error: " in line or " error " in line]
 t.ok(not errors, "nothing in the log asks for a person", errors[:10])
