@@ -174,6 +174,7 @@ json_instance(const struct instance *i)
 	    o, "imageId", json_text(i->container != NULL ? i->container->image_id : NULL));
 	json_object_set_new(o, "imageAccepted",
 	    i->container != NULL ? json_boolean(!instance_has_other_image(i)) : json_null());
+	json_object_set_new(o, "facts", grade_to_json(instance_grade_bits(i)));
 	json_object_set_new(o, "nested", json_integer((json_int_t)nested_count(i, &many)));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
 	json_object_set_new(o, "hostNetwork", json_false());

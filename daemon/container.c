@@ -110,7 +110,7 @@ static const struct {
 	{ GRADE_USER_OWNED, "its namespace is its user's: he can change all in it but the rules" },
 };
 
-/* What the warden read in /proc, of a container that no engine and no bundle describes. */
+/* What the warden read in /proc: it adds to what an engine or a bundle says, never the reverse. */
 static unsigned
 grade_of_task(const struct w_netns *n)
 {
@@ -135,7 +135,7 @@ unsigned
 instance_grade_bits(const struct instance *i)
 {
 	const struct container *k;
-	unsigned grade = i->container == NULL ? grade_of_task(&i->ns) : 0;
+	unsigned grade = grade_of_task(&i->ns);
 	size_t pos = 0;
 	bool many;
 

@@ -19,7 +19,10 @@ static const struct {
 	{ "userns", GRADE_USERNS },
 };
 
-/* The sockets, and the folders that hold them. /var/run is a link to /run on the hosts we know. */
+/*
+ * The sockets, and the folders that hold them, in /run or a user's folder there. /var/run is a link
+ * to /run on the hosts we know.
+ */
 static const char *const sockets[] = { "docker.sock", "docker", "containerd",
 	"containerd/containerd.sock", "docker/containerd", "docker/containerd/containerd.sock",
 	"podman", "podman/podman.sock", "crio", "crio/crio.sock" };
@@ -46,6 +49,26 @@ grade_of_caps(const json_t *names)
 	return grade;
 }
 
+/* What follows a user's folder: "user", "user/1000", "user/1000/podman/podman.sock". */
+static bool
+skip_user(const char **path, size_t *len)
+{
+	const char *p = *path, *end = *path + *len;
+
+	if (*len < 4 || memcmp(p, "user", 4) != 0)
+		return false;
+	p += 4;
+	if (p < end && *p == '/')
+		for (p++; p < end && *p >= '0' && *p <= '9'; p++)
+			;
+	if (p < end && (*p != '/' || p[-1] == 'r'))
+		return false;
+	p += p < end;
+	*path = p;
+	*len = (size_t)(end - p);
+	return true;
+}
+
 bool
 grade_is_engine_socket(const char *source)
 {
@@ -61,8 +84,12 @@ grade_is_engine_socket(const char *source)
 		return true;
 	if (strncmp(source, "/run/", 5) != 0)
 		return false;
+	source += 5;
+	len -= 5;
+	if (skip_user(&source, &len) && len == 0)
+		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
-		if (strlen(sockets[i]) == len - 5 && memcmp(source + 5, sockets[i], len - 5) == 0)
+		if (strlen(sockets[i]) == len && memcmp(source, sockets[i], len) == 0)
 			return true;
 	return false;
 }

@@ -56,6 +56,8 @@ int l0_each_process(l0_process_fn fn, void *arg);
  */
 bool l0_claim_parse(const char *text, size_t len, struct l0_claim *ret);
 
+/* Does it have the name of a runtime that is about to become a container's first program? */
+bool l0_task_is_runtime(int taskfd);
 /* What a process may do that rules in its network namespace cannot hold: TASK_F_*. */
 int l0_task_facts(int taskfd, uint8_t *ret);
 /* From the text of /proc/PID/status: the capabilities that the process or a child may have. */

@@ -62,6 +62,20 @@ l0_status_caps(const char *text, size_t len, uint64_t *ret)
 	return status_number(text, len, "CapBnd:\t", 16, ret);
 }
 
+bool
+l0_task_is_runtime(int taskfd)
+{
+	char text[1024];
+	ssize_t n = read_at(taskfd, "stat", text, sizeof(text) - 1);
+	bool runtime = false;
+	uint64_t ticks;
+
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	return l0_parse_stat(text, &runtime, &ticks) && runtime;
+}
+
 static bool
 shares_with_us(int taskfd, const char *name)
 {

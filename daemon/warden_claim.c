@@ -24,8 +24,8 @@
 #define ID_READS_PER_WALK 64u
 #define USER_READS_PER_WALK 4u /* any user can make any number of them */
 #define FACTS_EVERY_NS (8 * NSEC_PER_SEC)
-/* An engine's own process goes first, with all its capabilities. */
 #define FACTS_AGAIN_NS NSEC_PER_SEC
+#define FACTS_HURRIES 8u
 #define FACTS_TRIES 8u
 #define CROWD_LOG_NS (60 * NSEC_PER_SEC)
 
@@ -219,43 +219,73 @@ claim_check(struct scan *s, struct ns *n)
 }
 
 /*
- * What the first process in it may do. Only what two readings agree on counts: the first may be of
- * the engine's own process, before it becomes the container's.
+ * The container's own, and no longer its runtime's, which goes first with all capabilities. Others
+ * of the host may be in the namespace as well.
+ */
+static bool
+is_containers(const struct ns *n, int task)
+{
+	struct l0_claim c = { .place = 0 };
+
+	if (l0_task_is_runtime(task))
+		return false;
+	return n->place == 0 || (l0_task_claim(task, &c) == 0 && c.place == n->place);
+}
+
+void
+claim_begin_facts(struct ns *n)
+{
+	uint64_t now = now_ns();
+
+	n->facts_tries = 0;
+	if (!claim_is_known(n) || now < n->facts_due_ns)
+		return;
+	n->facts_tries = FACTS_TRIES;
+	n->facts_due_ns = now + FACTS_AGAIN_NS;
+	n->facts_hurries++;
+}
+
+static void
+facts_settle(struct ns *n)
+{
+	n->facts_hurries = 0;
+	n->facts_due_ns = now_ns() + FACTS_EVERY_NS;
+	n->dirty |= n->info.facts != n->facts_seen;
+	n->info.facts = n->facts_seen;
+}
+
+/*
+ * What the first process of the container may do. Only what two readings agree on counts: not every
+ * runtime's process is known by its name.
  */
 void
 claim_read_facts(struct ns *n, int procfd, pid_t pid)
 {
 	_cleanup_close_ int task = -1;
-	uint64_t now = now_ns();
 	uint8_t facts;
 	bool again;
 
-	if (!claim_is_known(n) ||
-	    now - n->facts_ns < (n->facts_unsettled == 0 ? FACTS_EVERY_NS : FACTS_AGAIN_NS))
+	if (n->facts_tries == 0)
 		return;
-	again = n->facts_ns != 0;
-	n->facts_ns = now;
+	n->facts_tries--;
 	task = l0_open_task(procfd, pid);
-	if (task < 0 || l0_task_facts(task, &facts) < 0) {
-		n->facts_unsettled = 0;
+	if (task < 0 || !is_containers(n, task) || l0_task_facts(task, &facts) < 0)
 		return;
-	}
-	again &= facts == n->facts_seen;
+	n->facts_tries = 0;
+	again = n->facts_read && facts == n->facts_seen;
+	n->facts_read = true;
 	n->facts_seen = facts;
-	n->facts_unsettled = again ? 0 : MIN(n->facts_unsettled + 1, FACTS_TRIES);
-	if (!again && n->facts_unsettled < FACTS_TRIES)
-		return;
-	n->facts_unsettled = 0;
-	if (n->info.facts == facts)
-		return;
-	n->info.facts = facts;
-	n->dirty = true;
+	if (again || n->facts_hurries >= FACTS_HURRIES)
+		facts_settle(n);
 }
 
+/* With those that cannot be read there is no hurry any more after a while. */
 uint64_t
 claim_facts_due(const struct ns *n)
 {
-	if (!claim_is_known(n) || (n->facts_ns != 0 && n->facts_unsettled == 0))
+	bool settled = n->facts_read && n->facts_hurries == 0;
+
+	if (!claim_is_known(n) || settled || n->facts_hurries >= FACTS_HURRIES)
 		return 0;
-	return MAX(now_ns(), n->facts_ns + FACTS_AGAIN_NS) + NSEC_PER_MSEC;
+	return MAX(now_ns(), n->facts_due_ns) + NSEC_PER_MSEC;
 }

@@ -159,8 +159,9 @@ on_process(void *arg, int procfd, pid_t pid, uint64_t ino)
 		n->walk_pid = pid;
 		n->id_reads = 0;
 		n->next_pid = 0;
-		claim_read_facts(n, procfd, pid);
+		claim_begin_facts(n);
 	}
+	claim_read_facts(n, procfd, pid);
 	if (pid == n->info.pid)
 		n->pid_walk = s->walk;
 	claim_read(s, n, procfd, pid);

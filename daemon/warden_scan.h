@@ -46,8 +46,10 @@ struct ns {
 	uid_t owner;
 	bool owner_known;
 	uint8_t facts_seen;
-	unsigned facts_unsettled; /* readings in a row that differed */
-	uint64_t facts_ns;	  /* when they were last read, 0: never */
+	bool facts_read;
+	unsigned facts_tries;	/* processes still to be looked at for them in this walk */
+	unsigned facts_hurries; /* walks made for them, without two that agree */
+	uint64_t facts_due_ns;
 };
 
 struct scan_ops {

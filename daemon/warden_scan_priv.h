@@ -103,6 +103,7 @@ bool claim_is_crowded(struct scan *s, const struct l0_claim *c);
 /* A process with that claim is in a namespace not seen before. */
 void claim_found(struct scan *s, struct ns *n, const struct l0_claim *c);
 void claim_forget(struct scan *s, struct ns *n);
+void claim_begin_facts(struct ns *n); /* in each walk, before its first process */
 void claim_read_facts(struct ns *n, int procfd, pid_t pid);
 /* When they have to be read again to count, or 0. */
 uint64_t claim_facts_due(const struct ns *n);

@@ -414,9 +414,13 @@ a_mount_that_brings_an_engine_along_is_known(void **state)
 {
 	static const char *const yes[] = { "/", "/run", "/run/", "/var/run", "/run/docker.sock",
 		"/var/run/docker.sock", "/run/podman", "/run/podman/podman.sock", "/run/docker/",
-		"/run/containerd/containerd.sock", "/run/crio/crio.sock" };
+		"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/user",
+		"/run/user/1000", "/run/user/1000/", "/run/user/1000/podman",
+		"/var/run/user/0/podman/podman.sock", "/run/user/1000/docker.sock" };
 	static const char *const no[] = { "", "/var", "/runs", "/ru", "/run/docker.sock2",
-		"/run/dock", "/run/user", "/home/run/docker.sock", "run/docker.sock" };
+		"/run/dock", "/run/users", "/run/user/1000x", "/run/user/x/docker.sock",
+		"/run/user/1000/bus", "/run/user1000/docker.sock", "/home/run/docker.sock",
+		"run/docker.sock" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
 		if (!grade_is_engine_socket(yes[i]))

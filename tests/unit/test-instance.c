@@ -181,6 +181,51 @@ one_on_a_bridge_is_not(void **state)
 	assert_null(workload_find(c, "web"));
 }
 
+static struct instance *
+contained(struct controller *c, uint8_t facts)
+{
+	struct w_netns n = { .cookie = 1, .ino = 2, .flags = NETNS_F_ENGINE, .facts = facts };
+	struct instance *i;
+
+	memcpy(n.container_id, ID, sizeof(n.container_id));
+	instance_on_netns(c, &n);
+	i = instance_find(c, 1);
+	assert_non_null(i);
+	i->attach = ATTACH_DONE;
+	i->attached.owned = 1;
+	return i;
+}
+
+static void
+what_is_read_in_proc_adds_to_the_engines_word_and_takes_nothing_from_it(void **state)
+{
+	struct controller *c = *state;
+	struct instance *i;
+
+	tell(c, ID, "web", "bridge", "[\"netAdmin\"]");
+	i = contained(c, 0);
+	assert_int_equal(instance_grade_bits(i), GRADE_NET_ADMIN);
+	i = contained(c, TASK_F_HOST_PID);
+	assert_int_equal(instance_grade_bits(i), GRADE_NET_ADMIN | GRADE_HOST_PID);
+	tell(c, ID, "web", "bridge", "null");
+	assert_int_equal(instance_grade_bits(i), GRADE_HOST_PID);
+}
+
+static void
+a_table_that_the_kernel_does_not_protect_lowers_the_grade(void **state)
+{
+	struct controller *c = *state;
+	struct instance *i;
+	const char *why;
+
+	tell(c, ID, "web", "bridge", "[]");
+	i = contained(c, 0);
+	assert_string_equal(instance_grade(i, &why), "full");
+	i->attached.owned = 0;
+	assert_string_equal(instance_grade(i, &why), "partial");
+	assert_non_null(strstr(why, "cannot protect the table"));
+}
+
 int
 main(void)
 {
@@ -198,6 +243,11 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_container_in_the_hosts_network_is_listed_and_not_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_on_a_bridge_is_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    what_is_read_in_proc_adds_to_the_engines_word_and_takes_nothing_from_it, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(
+		    a_table_that_the_kernel_does_not_protect_lowers_the_grade, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
