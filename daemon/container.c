@@ -161,7 +161,9 @@ instance_grade(const struct instance *i, const char **ret_why)
 		return "no";
 	}
 	if (i->attach == ATTACH_DONE && !i->attached.owned) {
-		*ret_why = "this kernel cannot protect the table from the container's root";
+		*ret_why =
+		    "its table has no owner on this kernel: root inside can change it, until the "
+		    "daemon repairs it; it outlives the daemon and the keeper";
 		return "partial";
 	}
 	for (size_t k = 0; k < ARRAY_SIZE(partial); k++)

@@ -104,6 +104,16 @@ on_nft_state(struct controller *c, struct msg *m)
 }
 
 static void
+on_drift(struct controller *c, struct msg *m)
+{
+	struct w_drift d;
+
+	memcpy(&d, m->body, sizeof(d));
+	d.program[sizeof(d.program) - 1] = '\0';
+	enforce_on_drift(c, &d);
+}
+
+static void
 on_ct_stats(struct controller *c, struct msg *m)
 {
 	struct w_ct_stats s;
@@ -237,6 +247,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_APPLIED, ROLE_WARDEN, on_applied },
 	{ MSG_W_DONE, ROLE_WARDEN, on_done },
 	{ MSG_W_NFT_STATE, ROLE_WARDEN, on_nft_state },
+	{ MSG_W_DRIFT, ROLE_WARDEN, on_drift },
 	{ MSG_W_CT_STATS, ROLE_WARDEN, on_ct_stats },
 	{ MSG_W_SCANNED, ROLE_WARDEN, on_scanned },
 	{ MSG_W_LOOKED, ROLE_WARDEN, on_looked },

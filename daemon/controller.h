@@ -164,7 +164,9 @@ struct instance {
 	uint64_t held_ns;     /* CLOCK_REALTIME: gated or closed since */
 	uint64_t ruled_ns;    /* CLOCK_MONOTONIC: governed from the start, its first rules; or 0 */
 	bool start_counted;   /* in the metrics */
-	uint64_t drift;	      /* read-backs that differed */
+	uint64_t drift;	      /* times that its rules were found changed */
+	uint64_t drift_said;  /* how many of them have been said */
+	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
 
 	struct cut *cut;	  /* cut.c; NULL: there is nothing to cut */
 	uint64_t cut_connections; /* in all */
@@ -602,6 +604,7 @@ void enforce_first_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_expire_cb(evutil_socket_t fd, short what, void *arg);
 void enforce_on_applied(struct controller *c, const struct w_applied *a);
 void enforce_on_state(struct controller *c, const struct w_nft_state *s);
+void enforce_on_drift(struct controller *c, const struct w_drift *d);
 void enforce_tick(struct controller *c);
 
 /* cut.c */

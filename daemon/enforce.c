@@ -12,15 +12,18 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "rules/json.h"
 #include "rules/match.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #define INSERT_TIMEOUT_S 432000 /* the kernel's default for established TCP */
 #define READ_BACK_EVERY_S 30
 #define REPORTS_PER_SECOND 50
 #define EXPIRE_EVERY_S 5
+#define DRIFT_SAY_NS (5 * NSEC_PER_SEC)
 #define RECONCILE_DELAY_US 1000
 #define RECONCILE_PAUSE_MAX_NS NSEC_PER_SEC
 
@@ -422,6 +425,33 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	enforce_schedule(c);
 }
 
+/* Counted each time; said and recorded not all the time, as whoever is root inside can do it. */
+static void
+drifted(struct instance *i, const char *program, uint32_t pid, bool still)
+{
+	struct controller *c = i->ctl;
+	struct audit_record r = { .event = "drift", .result = still ? "failed" : "repaired" };
+	uint64_t now = now_mono(), times;
+	char safe[4 * sizeof(((struct w_drift *)0)->program)];
+
+	i->drift++;
+	c->metrics.drift++;
+	if (i->drift_said_ns != 0 && now - i->drift_said_ns < DRIFT_SAY_NS)
+		return;
+	times = i->drift - i->drift_said;
+	i->drift_said = i->drift;
+	i->drift_said_ns = now;
+	text_escape(program, strlen(program), safe, sizeof(safe));
+	log_error("instance %s: its rules were changed from outside, %" PRIu64
+		  " times, last by %s (process %" PRIu32 "): %s",
+	    instance_log_id(i), times, *safe != '\0' ? safe : "somebody", pid,
+	    still ? "loading them again" : "repaired");
+	r.subject = json_pack("{s:o, s:o, s:I, s:I, s:o}", "instance", json_text(instance_id(i)),
+	    "workload", json_text(i->workload != NULL ? i->workload->name : NULL), "times",
+	    (json_int_t)times, "pid", (json_int_t)pid, "program", json_text(program));
+	audit_note(c->audit, &r);
+}
+
 void
 enforce_on_state(struct controller *c, const struct w_nft_state *s)
 {
@@ -432,11 +462,22 @@ enforce_on_state(struct controller *c, const struct w_nft_state *s)
 	i->dropped = s->dropped;
 	if (s->match != 0 || i->apply_seq != 0)
 		return;
-	i->drift++;
-	c->metrics.drift++;
+	drifted(i, "", 0, true);
 	i->match = false;
-	log_error("instance %s: its rules were changed from outside: loading them again",
-	    instance_log_id(i));
+	enforce_schedule(c);
+}
+
+void
+enforce_on_drift(struct controller *c, const struct w_drift *d)
+{
+	struct instance *i = instance_find(c, d->cookie);
+
+	if (i == NULL)
+		return;
+	drifted(i, d->program, d->pid, d->error != 0);
+	if (d->error == 0)
+		return;
+	i->match = false;
 	enforce_schedule(c);
 }
 

@@ -31,7 +31,7 @@ enum action { RUN, CHECK, CLEANUP, SET_ASIDE };
 
 struct options {
 	enum action action;
-	bool all, foreground, config_given;
+	bool all, foreground, config_given, without_owner;
 	const char *config, *state_dir, *socket, *only, *log, *docker_socket, *podman_socket,
 	    *docker_root;
 };
@@ -54,6 +54,7 @@ static const char help[] =
     "  --docker-root DIR     Docker's data (/var/lib/docker)\n"
     "  --podman-socket PATH  socket of Podman's service (/run/podman/podman.sock)\n"
     "  --only GLOB           touch only workloads whose name matches\n"
+    "  --without-owner       do as on a kernel whose tables have no owner\n"
     "  --foreground          stay in the foreground, log to standard error\n"
     "  --log LEVEL           error, warn, info or debug (info)\n"
     "  --check               check the configuration and end\n"
@@ -99,6 +100,7 @@ options_parse(int argc, char **argv, struct options *o)
 		{ "check", no_argument, NULL, 'C' },
 		{ "cleanup", no_argument, NULL, 'X' },
 		{ "all", no_argument, NULL, 'a' },
+		{ "without-owner", no_argument, NULL, 'O' },
 		{ "set-aside-store", no_argument, NULL, 'S' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
@@ -144,6 +146,9 @@ options_parse(int argc, char **argv, struct options *o)
 			break;
 		case 'a':
 			o->all = true;
+			break;
+		case 'O':
+			o->without_owner = true;
 			break;
 		case 'S':
 			o->action = SET_ASIDE;
@@ -571,6 +576,7 @@ main(int argc, char **argv)
 	cfg.state_dir = h.state_dir;
 	cfg.socket = h.socket;
 	cfg.only = o.only;
+	cfg.without_owner = o.without_owner;
 	cfg.log = o.log;
 	cfg.docker_socket = o.docker_socket;
 	cfg.docker_root = o.docker_root;

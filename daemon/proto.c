@@ -50,6 +50,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_NFT_STATE] = { "W_NFT_STATE", ONE(w_nft_state), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_SCANNED] = { "W_SCANNED", EMPTY, 0, 0, R(WARDEN), R(CONTROLLER) },
 
+	[MSG_W_DRIFT] = { "W_DRIFT", ONE(w_drift), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_GUARDED] = { "W_GUARDED", ONE(w_guarded), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_LOOKED] = { "W_LOOKED", ONE(w_looked), 0, 0, R(WARDEN), R(CONTROLLER) },
 

@@ -58,6 +58,7 @@ enum msg_type {
 	MSG_W_NFT_STATE,  /* w_nft_state: answer to NFT_READ */
 	MSG_W_SCANNED,	  /* the first full scan has been announced */
 	MSG_W_LOOKED,	  /* w_looked: answer to LOOK; its NETNS came before */
+	MSG_W_DRIFT,	  /* w_drift: a table was changed by somebody else */
 	MSG_W_GUARDED,	  /* w_guarded: after GUARD, NFT_APPLY, NFT_READ, and when it changes */
 
 	/* controller -> warden */
@@ -246,6 +247,14 @@ struct w_nft_state {
 	uint32_t zero;
 	uint64_t dropped;
 	uint8_t kernel[RULESET_DIGEST_LEN];
+};
+
+/* What a repaired table has become is as it was asked for; error: it is not repaired. */
+struct w_drift {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t pid;	  /* of whoever did it, 0: not known */
+	char program[16]; /* its name, which it chooses, or "" */
 };
 
 /*

@@ -91,6 +91,8 @@ child_exec(const struct supervisor *s, enum role r, int control)
 			argv[n++] = c->only;
 		}
 	}
+	if (r == ROLE_WARDEN && c->without_owner)
+		argv[n++] = "--without-owner";
 	/* The same list in the same order: the two speak of engines by index. */
 	if (r == ROLE_RELAY || r == ROLE_DISCOVERY) {
 		snprintf(docker, sizeof(docker), "docker=%s", c->docker_socket);

@@ -12,6 +12,7 @@
 struct sup_config {
 	const char *config, *state_dir, *socket, *only, *log, *docker_socket, *podman_socket;
 	const char *docker_root;
+	bool without_owner;   /* as if the kernel had no owners of tables */
 	const char *role_dir; /* where the programs of the roles are */
 	char instance[16];
 	char keeper_path[128]; /* the keeper's socket */

@@ -20,8 +20,8 @@
 
 #define SETTLE_MS 1000
 #define WARDEN_NICE (-10)
-/* Per attached namespace: owner, NFLOG, dump, request. */
-#define WANTED_FDS (4u * SCAN_MAX_NETNS + 256)
+/* Per attached namespace: owner, NFLOG, dump, request, and a watch if nothing can be owned. */
+#define WANTED_FDS (5u * SCAN_MAX_NETNS + 256)
 
 static void
 answer(struct warden *w, uint16_t type, uint32_t seq, const void *body, size_t len, const int *fds,
@@ -489,6 +489,10 @@ main(int argc, char **argv)
 	if (wants_cleanup(argc, argv))
 		return cleanup_main(argc, argv);
 	role_parse_args(ROLE_WARDEN, &argc, argv, &w.args);
+	if (argc > 1 && strcmp(argv[1], "--without-owner") == 0) {
+		w.without_owner = true;
+		argc--;
+	}
 	if (argc > 1) {
 		log_error("argument %s is not known", argv[1]);
 		return 2;
@@ -498,6 +502,8 @@ main(int argc, char **argv)
 	r = nft_probe(&w.features);
 	if (r < 0)
 		log_error("cannot find out what this kernel's nftables can do: %s", strerror(-r));
+	if (w.without_owner)
+		w.features &= ~(uint32_t)(NFT_CAN_OWNER | NFT_CAN_PERSIST);
 	raise_fd_limit();
 	/* Closing a namespace races with an engine. Without it that is only likelier to be lost. */
 	if (setpriority(PRIO_PROCESS, 0, WARDEN_NICE) < 0)

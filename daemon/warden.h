@@ -31,6 +31,7 @@ struct attachment {
 	uint64_t due_ns; /* when it is to be opened, 0: not by us */
 	struct nft_table *table;
 	struct guards *guards; /* warden_guard.c */
+	struct drift *drift;   /* warden_drift.c */
 };
 
 /* Sockets of an earlier life, from the keeper, until their namespace is found and attached. */
@@ -51,7 +52,8 @@ struct warden {
 
 	struct kept *kept;
 	size_t n_kept;
-	bool settled; /* the keeper has told what it holds, or was not there in time */
+	bool without_owner; /* as if the kernel had no owners of tables */
+	bool settled;	    /* the keeper has told what it holds, or was not there in time */
 	struct event *settle_timer;
 
 	struct w_posture posture;
@@ -65,6 +67,7 @@ struct warden {
 	struct event *begin_timer;
 };
 
+uint64_t warden_now_us(void); /* CLOCK_MONOTONIC */
 /* warden.c: tells the controller what is known about the namespace now. */
 void warden_announce(struct warden *w, struct ns *n);
 
@@ -147,6 +150,10 @@ void guard_check(struct warden *w, struct ns *n);
 /* Deletes its tables. */
 void guard_remove(struct ns *n);
 void guards_free(struct guards *s);
+
+/* warden_drift.c: watches the table, if it can be changed by others. */
+void drift_watch(struct warden *w, struct ns *n);
+void drift_free(struct drift *d);
 
 /* warden_begin.c: when a new namespace's first program began. */
 int begin_init(struct warden *w);

@@ -38,6 +38,7 @@ attachment_free(struct attachment *a)
 {
 	if (a == NULL)
 		return;
+	drift_free(a->drift);
 	nft_table_free(a->table);
 	guards_free(a->guards);
 	close_fd(&a->owner);
@@ -150,12 +151,22 @@ undo_owner(struct warden *w, uint64_t cookie, struct attachment *a)
 }
 
 static int
+new_table(struct warden *w, struct attachment *a)
+{
+	int r = nft_table_new(a->owner, w->table, a->group, &a->table);
+
+	if (r == 0 && w->without_owner)
+		nft_table_forgo_owner(a->table);
+	return r;
+}
+
+static int
 open_table(struct warden *w, uint64_t cookie, struct attachment *a, bool *ret_adopted)
 {
 	struct nft_state st;
 	int r;
 
-	r = nft_table_new(a->owner, w->table, a->group, &a->table);
+	r = new_table(w, a);
 	if (r < 0)
 		return r;
 	r = nft_table_read(a->table, &st);
@@ -274,6 +285,7 @@ netns_attach(struct warden *w, struct ns *n, const struct w_attach *req, struct 
 			close_fd(&fds[i]);
 		return r;
 	}
+	drift_watch(w, n);
 	memcpy(ret_fds, fds, sizeof(fds));
 	*ret = answer;
 	return 0;
@@ -295,7 +307,7 @@ netns_close(struct warden *w, struct ns *n, const struct ruleset *rs, uint32_t m
 	r = open_owner(w, n->info.cookie, nsfd, a);
 	kept = a->owned;
 	if (r == 0)
-		r = nft_table_new(a->owner, w->table, a->group, &a->table);
+		r = new_table(w, a);
 	if (r == 0 && !kept)
 		r = nft_table_apply(a->table, rs, &a->owned);
 	if (r < 0) {
@@ -305,6 +317,7 @@ netns_close(struct warden *w, struct ns *n, const struct ruleset *rs, uint32_t m
 	}
 	a->ruled = true;
 	n->att = steal_ptr(a);
+	drift_watch(w, n);
 	return 0;
 }
 
@@ -347,8 +360,8 @@ guarded(const struct ns *n)
 	return n->att == NULL ? -ENOENT : 0;
 }
 
-static uint64_t
-now_usec(void)
+uint64_t
+warden_now_us(void)
 {
 	struct timespec ts;
 
@@ -379,7 +392,7 @@ netns_apply(
     struct warden *w, struct ns *n, const uint8_t *ruleset, size_t len, struct w_applied *ret)
 {
 	_cleanup_(ruleset_freep) struct ruleset *rs = NULL;
-	uint64_t start = now_usec();
+	uint64_t start = warden_now_us();
 	uint32_t max;
 	int r;
 
@@ -397,6 +410,7 @@ netns_apply(
 	r = nft_table_apply(n->att->table, rs, &n->att->owned);
 	ret->owned = n->att->owned;
 	n->att->ruled |= r == 0;
+	drift_watch(w, n);
 	if (r == 0)
 		guard_keep(n, &rs);
 	else
@@ -409,7 +423,7 @@ netns_apply(
 		if (n->att->request < 0 || ct_stats(n->att->request, &ret->ct_count, &max) < 0)
 			ret->ct_count = UINT32_MAX;
 	}
-	ret->usec = (uint32_t)(now_usec() - start);
+	ret->usec = (uint32_t)(warden_now_us() - start);
 	return r;
 }
 

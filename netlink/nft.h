@@ -36,6 +36,13 @@ void nft_table_free(struct nft_table *t);
  */
 int nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owned);
 
+/*
+ * Reads the table back, and if it is not as it was left makes it so again, in one transaction, and
+ * reads it once more: -EBUSY if that was of no use either. *ret_owned is set if it was changed.
+ */
+int nft_table_repair(struct nft_table *t, bool *ret_owned, bool *ret_changed);
+/* As on a kernel whose tables have no owner. Before the first apply. */
+void nft_table_forgo_owner(struct nft_table *t);
 /* Did the last apply, or may it have, refuse what passed before it? */
 bool nft_table_narrowed(const struct nft_table *t);
 

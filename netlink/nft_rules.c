@@ -5,14 +5,13 @@
  *
  * observe (input, output): loopback; the event mark, a report of new UDP. Where the other direction
  *   enforces, new TCP without SYN is dropped. A last accept.
- * audit, enforce (input, output): loopback; the event mark; established and related; invalid and
- *   new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements go to the
- *   refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in enforce to
- *   a last drop.
- * refuse_in, refuse_out: a report, then audit accepts; enforce counts, rejects towards local
- *   workloads and drops towards everyone else.
- * forward: the event mark; once a direction enforces, all is reported and dropped: what a nested
- *   namespace sends has no identity of its own here. Audit reports it.
+ * audit, enforce (input, output): loopback; the event mark; established; ICMP errors about that;
+ * invalid and new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements
+ * go to the refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in
+ * enforce to a last drop. refuse_in, refuse_out: a report, then audit accepts; enforce counts,
+ * rejects towards local workloads and drops towards everyone else. forward: the event mark; once a
+ * direction enforces, all is reported and dropped: what a nested namespace sends has no identity of
+ * its own here. Audit reports it.
  *
  * The event mark comes before every other accept: a connection gets exactly one event, its first
  * reply, and what stays on loopback gives none.
@@ -141,12 +140,21 @@ rules_loopback(struct builder *b, const struct side *s)
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
 
+/* Related are errors about what is established, and nothing that a helper expects. */
 static void
-rule_established(struct builder *b, const struct side *s)
+rules_established(struct builder *b, const struct side *s)
 {
+	static const uint8_t errors[] = { IPPROTO_ICMP, IPPROTO_ICMPV6 };
+
 	rule_begin(b, s->chain);
-	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED));
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
 	expr_verdict(b, NF_ACCEPT, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		rule_begin(b, s->chain);
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, errors[i]);
+		match_ct_state(b, NF_CT_STATE_BIT(IP_CT_RELATED));
+		expr_verdict(b, NF_ACCEPT, NULL);
+	}
 }
 
 static void
@@ -329,7 +337,7 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 		rule_pass(b, s->chain);
 		return;
 	}
-	rule_established(b, s);
+	rules_established(b, s);
 	if (s->mode == MODE_ENFORCE)
 		rule_invalid(b, s);
 	rules_neighbours(b, s);

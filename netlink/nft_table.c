@@ -150,12 +150,22 @@ plan_done(struct plan *p)
 	nft_elems_done(&p->elems);
 }
 
+static void
+plan_size(struct plan *p)
+{
+	for (size_t i = 0; i < p->elems.n; i++)
+		p->count[p->elems.v[i].set]++;
+	for (unsigned set = 0; set < NFT_N_SETS; set++) {
+		p->size[set] = nft_set_shape(set)->range ? RANGE_SIZE : HASH_SIZE_MIN;
+		while (p->size[set] < HASH_SIZE_MAX && p->size[set] < 2 * p->count[set])
+			p->size[set] *= 2;
+	}
+}
+
 static int
 plan_make(const struct ruleset *r, const struct nft_pin *pin, struct plan *ret)
 {
 	_cleanup_(plan_done) struct plan p = { .modes = nft_modes_of(r) };
-	unsigned set;
-	size_t i;
 	int err;
 
 	if (r != NULL) {
@@ -171,13 +181,7 @@ plan_make(const struct ruleset *r, const struct nft_pin *pin, struct plan *ret)
 		if (err < 0)
 			return err;
 	}
-	for (i = 0; i < p.elems.n; i++)
-		p.count[p.elems.v[i].set]++;
-	for (set = 0; set < NFT_N_SETS; set++) {
-		p.size[set] = nft_set_shape(set)->range ? RANGE_SIZE : HASH_SIZE_MIN;
-		while (p.size[set] < HASH_SIZE_MAX && p.size[set] < 2 * p.count[set])
-			p.size[set] *= 2;
-	}
+	plan_size(&p);
 	*ret = p;
 	p.elems = (struct nft_elems){ 0 };
 	return 0;
@@ -501,6 +505,19 @@ plan_fits(const struct nft_table *t, const struct plan *p)
 	return true;
 }
 
+static void
+table_became(struct nft_table *t, struct plan *p)
+{
+	nft_elems_done(&t->elems);
+	t->elems = p->elems;
+	p->elems = (struct nft_elems){ 0 };
+	t->modes = p->modes;
+	memcpy(t->size, p->size, sizeof(t->size));
+	t->owned = p->owned;
+	t->known = true;
+	t->narrowed = p->narrows;
+}
+
 static int
 table_apply(
     struct nft_table *t, const struct ruleset *r, const struct nft_pin *pin, bool *ret_owned)
@@ -530,14 +547,7 @@ table_apply(
 			t->known = false;
 		return err;
 	}
-	nft_elems_done(&t->elems);
-	t->elems = p.elems;
-	p.elems = (struct nft_elems){ 0 };
-	t->modes = p.modes;
-	memcpy(t->size, p.size, sizeof(t->size));
-	t->owned = p.owned;
-	t->known = true;
-	t->narrowed = p.narrows;
+	table_became(t, &p);
 	*ret_owned = t->owned;
 	return 0;
 }
@@ -553,6 +563,60 @@ nft_guard_apply(
     struct nft_table *t, const struct ruleset *r, const struct nft_pin *pin, bool *ret_owned)
 {
 	return table_apply(t, r, pin, ret_owned);
+}
+
+static int
+table_is_intact(struct nft_table *t, bool *ret)
+{
+	uint8_t expected[RULESET_DIGEST_LEN];
+	struct nft_state st;
+	int r = nft_table_read(t, &st);
+
+	if (r == 0)
+		r = nft_table_expected(t, expected);
+	if (r == 0)
+		*ret = st.present && memcmp(expected, st.digest, sizeof(expected)) == 0;
+	return r;
+}
+
+int
+nft_table_repair(struct nft_table *t, bool *ret_owned, bool *ret_changed)
+{
+	_cleanup_(plan_done) struct plan p = { .modes = t->modes };
+	bool intact;
+	int r = t->known ? table_is_intact(t, &intact) : -ENODATA;
+
+	/* Too much to read is a change as well. */
+	if (r == -E2BIG)
+		intact = false;
+	else if (r < 0)
+		return r;
+	if (!intact) {
+		p.elems = t->elems;
+		t->elems = (struct nft_elems){ 0 };
+		plan_size(&p);
+		r = apply_rebuild(t, &p);
+		if (r < 0) {
+			t->elems = p.elems;
+			p.elems = (struct nft_elems){ 0 };
+			return r;
+		}
+		table_became(t, &p);
+		r = table_is_intact(t, &intact);
+		if (r < 0 || !intact)
+			return r < 0 ? r : -EBUSY;
+		*ret_owned = t->owned;
+		*ret_changed = true;
+		return 0;
+	}
+	*ret_changed = false;
+	return 0;
+}
+
+void
+nft_table_forgo_owner(struct nft_table *t)
+{
+	t->no_owner = true;
 }
 
 bool

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Tables without an owner: any process with CAP_NET_ADMIN in their namespace can change them, so
+ * they are watched, read back at once, and made again as they were. Tables of others are not our
+ * concern, and a change that was none is not told.
+ *
+ * Whoever changes a table all the time gets a fifth of our time, not all: after SPEND_US of a
+ * second the next look waits for its end. Until then his change stands, and is found.
+ */
+#include "daemon/log.h"
+#include "daemon/warden.h"
+#include "netlink/nft_watch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define WINDOW_US 1000000u
+#define SPEND_US 200000u
+
+struct drift {
+	struct warden *w;
+	struct ns *n;
+	int sock;
+	uint32_t port; /* of the socket that we change the table on */
+	struct event *readable, *rest;
+	uint64_t window_us, spent_us; /* since when, CLOCK_MONOTONIC; in it */
+};
+
+static void
+rest_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct drift *d = arg;
+
+	event_add(d->readable, NULL);
+}
+
+static void
+spend(struct drift *d, uint64_t began_us)
+{
+	uint64_t now = warden_now_us();
+	struct timeval tv = { 0 };
+
+	if (began_us - d->window_us >= WINDOW_US) {
+		d->window_us = began_us;
+		d->spent_us = 0;
+	}
+	d->spent_us += now - began_us;
+	if (d->spent_us < SPEND_US)
+		return;
+	event_del(d->readable);
+	tv.tv_usec = (suseconds_t)(WINDOW_US - MIN(now - d->window_us, (uint64_t)WINDOW_US - 1));
+	tv.tv_sec = tv.tv_usec / 1000000;
+	tv.tv_usec %= 1000000;
+	evtimer_add(d->rest, &tv);
+}
+
+static void
+look(struct drift *d, const struct nft_change *who)
+{
+	struct w_drift told = { .cookie = d->n->info.cookie, .pid = who->pid };
+	struct attachment *a = d->n->att;
+	bool changed;
+	int r = nft_table_repair(a->table, &a->owned, &changed);
+
+	if (r == 0 && !changed)
+		return;
+	told.error = r;
+	memcpy(told.program, who->program, sizeof(told.program) - 1);
+	role_send(&d->w->loop, ROLE_CONTROLLER, MSG_W_DRIFT, 0, &told, sizeof(told));
+}
+
+static void
+watch_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct drift *d = arg;
+	struct nft_change who = { 0 };
+	uint64_t began = warden_now_us();
+	int r = nft_watch_read(d->sock, d->w->table, d->port, &who);
+
+	if (r < 0) {
+		log_error("netns %" PRIu64 ": its table cannot be watched any more: %s",
+		    d->n->info.cookie, strerror(-r));
+		event_del(d->readable);
+		return;
+	}
+	if (r > 0)
+		look(d, &who);
+	spend(d, began);
+}
+
+void
+drift_free(struct drift *d)
+{
+	if (d == NULL)
+		return;
+	if (d->readable != NULL)
+		event_free(d->readable);
+	if (d->rest != NULL)
+		event_free(d->rest);
+	close_fd(&d->sock);
+	free(d);
+}
+
+static int
+drift_new(struct warden *w, struct ns *n, struct drift **ret)
+{
+	struct sockaddr_nl sa = { 0 };
+	socklen_t len = sizeof(sa);
+	_cleanup_close_ int nsfd = scan_open(w->scan, n);
+	struct drift *d;
+
+	if (nsfd < 0)
+		return nsfd;
+	if (getsockname(n->att->owner, (struct sockaddr *)&sa, &len) < 0)
+		return -errno;
+	d = calloc(1, sizeof(*d));
+	if (d == NULL)
+		return -ENOMEM;
+	*d = (struct drift){ .w = w, .n = n, .port = sa.nl_pid, .sock = nft_watch_open(nsfd) };
+	if (d->sock < 0) {
+		int r = d->sock;
+
+		drift_free(d);
+		return r;
+	}
+	d->readable = event_new(w->loop.base, d->sock, EV_READ | EV_PERSIST, watch_readable, d);
+	d->rest = evtimer_new(w->loop.base, rest_over, d);
+	if (d->readable == NULL || d->rest == NULL || event_add(d->readable, NULL) < 0) {
+		drift_free(d);
+		return -ENOMEM;
+	}
+	*ret = d;
+	return 0;
+}
+
+void
+drift_watch(struct warden *w, struct ns *n)
+{
+	int r;
+
+	if (n->att == NULL || n->att->host || n->att->owned || n->att->drift != NULL)
+		return;
+	r = drift_new(w, n, &n->att->drift);
+	if (r < 0)
+		log_error("netns %" PRIu64 ": its table is not watched, changes of it are found "
+			  "within half a minute: %s",
+		    n->info.cookie, strerror(-r));
+}

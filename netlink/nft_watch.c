@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See nft_watch.h. A transaction is told object by object, each with the port of the socket that
+ * made it, and ends with the new generation and who that was (net/netfilter/nf_tables_api.c). In
+ * every message but that one the first attribute is the table's name.
+ */
+#include "netlink/nft_watch.h"
+
+#include "netlink/drain.h"
+#include "netlink/netns.h"
+#include "rules/util.h"
+
+#include <errno.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <endian.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define RCVBUF (256 << 10)
+#define MAX_DATAGRAMS 256
+#define TABLE_NAME 1 /* NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE and so on */
+
+struct reading {
+	const char *table;
+	uint32_t port;
+	bool changed, named;
+	struct nft_change who;
+};
+
+int
+nft_watch_open(int nsfd)
+{
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_nl sa = { .nl_family = AF_NETLINK,
+		.nl_groups = 1u << (NFNLGRP_NFTABLES - 1) };
+	int r;
+
+	fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	if (fd < 0)
+		return fd;
+	r = sock_rcvbuf(fd, RCVBUF);
+	if (r < 0)
+		return r;
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return -errno;
+	r = sock_kernel_only(fd);
+	return r < 0 ? r : steal_fd(&fd);
+}
+
+static void
+read_generation(const struct nlmsghdr *nlh, struct reading *r)
+{
+	const struct nlattr *a;
+	size_t len;
+
+	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
+	{
+		len = nl_attr_len(a);
+		if (nl_attr_type(a) == NFTA_GEN_PROC_PID && len == sizeof(uint32_t)) {
+			memcpy(&r->who.pid, nl_attr_data(a), sizeof(r->who.pid));
+			r->who.pid = be32toh(r->who.pid);
+		} else if (nl_attr_type(a) == NFTA_GEN_PROC_NAME && len <= NFT_WATCH_PROGRAM) {
+			memset(r->who.program, 0, sizeof(r->who.program));
+			memcpy(r->who.program, nl_attr_data(a), len);
+			r->who.program[NFT_WATCH_PROGRAM - 1] = '\0';
+		}
+	}
+}
+
+static bool
+is_of_table(const struct nlmsghdr *nlh, const char *table)
+{
+	const struct nlattr *a;
+	size_t len = strlen(table) + 1;
+
+	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
+	{
+		if (nl_attr_type(a) == TABLE_NAME)
+			return nl_attr_len(a) == len && memcmp(nl_attr_data(a), table, len) == 0;
+	}
+	return false;
+}
+
+static int
+on_message(void *arg, const struct nlmsghdr *nlh)
+{
+	struct reading *r = arg;
+
+	if (NFNL_SUBSYS_ID(nlh->nlmsg_type) != NFNL_SUBSYS_NFTABLES || nlh->nlmsg_pid == r->port)
+		return 0;
+	if (NFNL_MSG_TYPE(nlh->nlmsg_type) != NFT_MSG_NEWGEN) {
+		r->changed |= is_of_table(nlh, r->table);
+	} else if (r->changed && !r->named) {
+		r->named = true;
+		read_generation(nlh, r);
+	}
+	return 0;
+}
+
+int
+nft_watch_read(int sock, const char *table, uint32_t port, struct nft_change *ret)
+{
+	static uint8_t buf[65536] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct reading r = { .table = table, .port = port };
+	uint64_t malformed = 0;
+	int n = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_message, &r, &malformed);
+
+	if (n < 0 && n != -ENOBUFS)
+		return n;
+	*ret = r.who;
+	return r.changed || n == -ENOBUFS || malformed > 0;
+}
