@@ -426,13 +426,12 @@ builder_copy_local(struct builder *b)
 static int
 builder_run(struct builder *b, uint64_t now_ns)
 {
+	struct policy_walk walk = policy_walk_edges(b->policy, b->workload);
 	const struct policy_edge *e;
-	size_t i;
 	int rc;
 
 	rc = builder_copy_local(b);
-	for (i = 0; rc == 0 && i < b->policy->n_edges; i++) {
-		e = &b->policy->edges[i];
+	while (rc == 0 && (e = policy_walk_next(&walk)) != NULL) {
 		if (!edge_is_in_force(e, now_ns))
 			continue;
 		if (b->r->in_mode != MODE_OBSERVE)
@@ -476,11 +475,10 @@ ruleset_compile(const struct policy *p, const struct inventory *inv, const char 
 bool
 compile_unsupported(const struct policy *p, const char *workload, const struct policy_edge **ret)
 {
+	struct policy_walk walk = policy_walk_edges(p, workload);
 	const struct policy_edge *e;
-	size_t i;
 
-	for (i = 0; i < p->n_edges; i++) {
-		e = &p->edges[i];
+	while ((e = policy_walk_next(&walk)) != NULL) {
 		if (e->state != EDGE_APPROVED && e->state != EDGE_DENIED)
 			continue;
 		if (!(e->from.kind == PEER_WORKLOAD && strcmp(e->from.name, workload) == 0) &&

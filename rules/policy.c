@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A policy as a value: its memory, its lookups and the names of modes and directions. */
-#include "rules/policy.h"
+#include "rules/policy_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -54,6 +54,7 @@ policy_free(struct policy *p)
 		free(e->reason);
 		free(e->ticket);
 	}
+	policy_index_free(p->index);
 	free(p->networks);
 	free(p->workloads);
 	free(p->edges);

@@ -71,6 +71,7 @@ struct policy {
 	struct policy_workload *workloads;
 	struct policy_edge *edges;
 	size_t n_networks, n_workloads, n_edges;
+	struct policy_index *index; /* of policy_index(), or NULL */
 };
 
 void policy_free(struct policy *p);
@@ -79,6 +80,25 @@ policy_freep(struct policy **p)
 {
 	policy_free(*p);
 }
+
+/*
+ * Remembers which edges concern which workload, for a policy that is compiled for many and not
+ * changed any more. 0 or -ENOMEM, then all is as before, and slower.
+ */
+int policy_index(struct policy *p);
+
+/*
+ * The edges that may concern a workload, by their order in the policy: those that name it, and
+ * those with a set of addresses that may hold one of its own. Without an index, all.
+ */
+struct policy_walk {
+	const struct policy *policy;
+	const char *workload;
+	size_t named, edge;
+};
+
+struct policy_walk policy_walk_edges(const struct policy *p, const char *workload);
+const struct policy_edge *policy_walk_next(struct policy_walk *w);
 
 /*
  * Parses a whole file. YAML and JSON alike (JSON is read as YAML's subset, by libyaml's events into

@@ -19,6 +19,7 @@ int policy_peer_read(
 /* One edge of the list. On failure ret is half-built and still policy_free()'s to free. */
 int policy_edge_read(
     const struct reader *r, const struct slot *s, const struct policy *p, struct policy_edge *ret);
+void policy_index_free(struct policy_index *x);
 /* Letters, digits, '.', '_', '-'; begins with a letter or digit. */
 bool policy_network_name_valid(const char *name);
 

@@ -7,6 +7,7 @@
  *	bench-compile [WORKLOADS EDGES]
  */
 #include "rules/compile.h"
+#include "rules/policy_internal.h"
 #include "rules/util.h"
 
 #include <errno.h>
@@ -95,6 +96,7 @@ world_make(struct world *w, size_t n_workloads, size_t n_edges)
 static void
 world_done(struct world *w)
 {
+	policy_index_free(w->policy.index);
 	free(w->policy.workloads);
 	free(w->policy.edges);
 	free(w->entries);
@@ -114,6 +116,9 @@ bench(size_t n_workloads, size_t n_edges)
 	if (rc < 0)
 		return rc;
 	start = now_s();
+	rc = policy_index(&w.policy);
+	if (rc < 0)
+		return rc;
 	for (i = 0; i < n_workloads; i++) {
 		_cleanup_(ruleset_freep) struct ruleset *r = NULL;
 		uint8_t digest[RULESET_DIGEST_LEN];
