@@ -273,6 +273,28 @@ trouble_lines(const json_t *status, FILE *f)
 	    engine_line(engine, json_equal(engine, main), f);
 }
 
+/* Each, if they are asked for. */
+static void
+exposure_lines(const json_t *status, FILE *f)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(show_in(status, "exposure"), i, e)
+	{
+		_cleanup_free_ char *name = text_safe(show_text(e, "workload", "?"));
+		_cleanup_free_ char *id = text_safe(show_text(e, "instance", "?"));
+		_cleanup_free_ char *from = text_safe(show_text(e, "from", "?"));
+		_cleanup_free_ char *to = text_safe(show_text(e, "to", "?"));
+
+		if (name != NULL && id != NULL && from != NULL && to != NULL)
+			fprintf(f,
+			    "%s: container %s ran without rules from %s to %s, nanosegd being "
+			    "away\n",
+			    name, id, from, to);
+	}
+}
+
 static void
 losses_line(const json_t *status, FILE *f)
 {
@@ -321,6 +343,10 @@ draw(const struct cli *cli, const json_t *status, FILE *f, void *arg)
 	if (r == 0 && *why && table_rows(reasons) > 0) {
 		fputs("\n", f);
 		r = out_table(&cli->out, reasons, f);
+	}
+	if (r == 0 && *why && json_array_size(show_in(status, "exposure")) > 0) {
+		fputs("\n", f);
+		exposure_lines(status, f);
 	}
 	return r;
 }

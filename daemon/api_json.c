@@ -386,6 +386,23 @@ json_engines(const struct controller *c)
 	return list;
 }
 
+static json_t *
+json_exposures(const struct controller *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->n_exposures; i++) {
+		const struct exposure *e = &c->exposures[i];
+
+		if (workload_selected(c, e->workload))
+			json_array_append_new(
+			    list, json_pack("{s:o, s:o, s:o, s:o}", "workload",
+				      json_text(e->workload), "instance", json_text(e->instance),
+				      "from", json_time(e->from_ns), "to", json_time(e->to_ns)));
+	}
+	return list;
+}
+
 json_t *
 json_status(struct controller *c)
 {
@@ -408,6 +425,7 @@ json_status(struct controller *c)
 	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));
 	json_object_set_new(o, "engine", json_engine(engine_main(c)));
 	json_object_set_new(o, "engines", json_engines(c));
+	json_object_set_new(o, "exposure", json_exposures(c));
 	json_object_set_new(o, "losses",
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",

@@ -2,6 +2,7 @@
 /* What anyone in the socket's group may ask: nothing here changes anything. */
 #include "daemon/api.h"
 #include "netlink/nft.h"
+#include "rules/timefmt.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #define FLOWS_DEFAULT 200
+#define EXPOSURE_RECENT_NS (7 * 24 * 3600 * NSEC_PER_SEC)
 
 static void
 get_status(const struct api_request *q, struct api_reply *r)
@@ -488,6 +490,25 @@ doctor_policy(struct controller *c, json_t *list)
 	}
 }
 
+/* What has run without its rules lately, and what would have kept it from that. */
+static void
+doctor_exposure(struct controller *c, json_t *list)
+{
+	uint64_t now = now_real();
+	char detail[256], time[TIME_STRLEN];
+	size_t recent = 0;
+
+	for (size_t i = 0; i < c->n_exposures; i++)
+		recent += now - MIN(now, c->exposures[i].to_ns) < EXPOSURE_RECENT_NS;
+	if (recent == 0)
+		return;
+	snprintf(detail, sizeof(detail),
+	    "%zu containers ran without their rules while nanosegd was away, until %s the last: "
+	    "the start gate prevents it (nanoseg gate install)",
+	    recent, time_format(c->exposures[c->n_exposures - 1].to_ns, time));
+	add_check(list, "exposure, 7 days", "warn", detail);
+}
+
 json_t *
 json_doctor(struct controller *c)
 {
@@ -507,6 +528,7 @@ json_doctor(struct controller *c)
 	add_check(list, "namespaces", failed != 0 ? "warn" : "ok", detail);
 	doctor_conntrack(c, list);
 	doctor_policy(c, list);
+	doctor_exposure(c, list);
 	snprintf(detail, sizeof(detail), "revision %llu", (unsigned long long)c->revision);
 	add_check(list, "store", "ok", detail);
 	return list;

@@ -351,7 +351,12 @@ on_second(evutil_socket_t fd, short what, void *arg)
 static void
 on_stop(void *arg)
 {
-	save_evidence(arg);
+	struct controller *c = arg;
+
+	/* Until when they were looked after. */
+	for (struct workload *w = c->workloads; w != NULL; w = w->next)
+		w->dirty |= w->instances != NULL;
+	save_evidence(c);
 	record_stop(arg);
 }
 

@@ -22,6 +22,7 @@
  *   enforce.c      reconciles what is to be with what the warden says is
  *   cut.c          live connections that rules allow no more
  *   gate.c         the start gate: who may start, the marker
+ *   exposure.c     what ran without its rules while the daemon was away
  *   hostguard.c    who has a host guard, and what it means for the grade
  *   posture.c      whether the warden closes new namespaces
  *   start.c        how long before its program an instance was held
@@ -59,6 +60,7 @@
 #define CTL_MAX_ENGINES 8
 #define CTL_MAX_ADDRS 64 /* per instance; the host may have RTNL_MAX_ADDRS */
 #define CTL_MAX_WAITING 16384
+#define CTL_MAX_EXPOSURES 256 /* the newest are kept */
 
 struct store;
 struct api;
@@ -167,6 +169,7 @@ struct instance {
 	uint64_t drift;	      /* times that its rules were found changed */
 	uint64_t drift_said;  /* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
+	bool exposure_judged; /* its first rules are there: exposure.c has seen them */
 
 	struct cut *cut;	  /* cut.c; NULL: there is nothing to cut */
 	uint64_t cut_connections; /* in all */
@@ -191,6 +194,7 @@ struct workload {
 	size_t n_images;
 	char project[256];
 	uint64_t first_seen_ns, last_seen_ns; /* CLOCK_REALTIME: an instance was there */
+	uint64_t away_ns; /* last_seen_ns as the daemon before had it; 0: never */
 	uint64_t mode_since_ns;
 	uint64_t observed_ns; /* how long, in all, with every instance attached */
 	char *mode_reason;    /* NULL: nobody has chosen the mode */
@@ -222,6 +226,13 @@ struct start {
 	bool known;	 /* lead_ns is */
 	int64_t lead_ns; /* at least so long before its program began; negative: at most so late */
 	uint64_t held_real_ns; /* since when, CLOCK_REALTIME; 0: not known */
+};
+
+/* A container of an enforced workload ran without its rules; CLOCK_REALTIME. */
+struct exposure {
+	char *workload;
+	char instance[65];
+	uint64_t from_ns, to_ns;
 };
 
 /* Counters for /metrics, since the start of the controller. */
@@ -288,6 +299,9 @@ struct controller {
 	struct policy *policy; /* of `revision`, built from the tables; never NULL */
 	char policy_digest[AUDIT_HASH_STRLEN]; /* of its stored text; "": not known */
 	peer_id peer_host, peer_internet, peer_multicast;
+
+	struct exposure exposures[CTL_MAX_EXPOSURES]; /* oldest first */
+	size_t n_exposures, exposures_unsaved;
 
 	struct metrics metrics;
 	struct w_hello warden;
@@ -664,6 +678,12 @@ bool gate_enforces(const struct controller *c);
 /* Writes or removes STATE/enforced, durably; logged. */
 int gate_mark(struct controller *c, bool there);
 
+/* exposure.c */
+void exposure_on_ruled(struct instance *i); /* the first time that it is enforced */
+int exposure_restore(struct controller *c, const struct exposure *e); /* from the store; copied */
+int exposure_save(struct controller *c); /* those that are not stored yet; within a transaction */
+void exposure_free_all(struct controller *c);
+
 /* promote.c */
 void promote_tick(struct controller *c);
 
@@ -693,6 +713,8 @@ int store_put_networks(struct store *s, const struct policy_network *n, size_t c
 int store_put_revision(struct store *s, const struct store_revision *r);
 int store_put_denial(struct store *s, const struct peer_table *peers, const struct denial *d);
 int store_clear_denials(struct store *s);
+/* Of the oldest none is kept beyond CTL_MAX_EXPOSURES. */
+int store_put_exposure(struct store *s, const struct exposure *e);
 /* Loading: callbacks with borrowed values; a negative return stops. */
 struct stored_edge {
 	struct peer from, to;
@@ -726,6 +748,7 @@ struct store_loader {
 	int (*workload)(void *arg, const struct stored_workload *w);
 	int (*network)(void *arg, const struct policy_network *n);
 	int (*denial)(void *arg, const struct stored_denial *d);
+	int (*exposure)(void *arg, const struct exposure *e);
 	int (*revision)(void *arg, uint64_t newest);
 };
 int store_load(struct store *s, const struct store_loader *l, struct diag *d);

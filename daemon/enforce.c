@@ -417,8 +417,10 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	memcpy(i->kernel, a->kernel, sizeof(i->kernel));
 	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
 	i->enforced_before |= in_force;
-	if (in_force)
+	if (in_force) {
 		start_on_ruled(i);
+		exposure_on_ruled(i);
+	}
 	if (i->asked_held && quarantine_of(i) != NULL)
 		cut_held(i);
 	/* What changed meanwhile. */

@@ -11,7 +11,7 @@ has_unsaved(struct controller *c)
 	size_t pos = 0;
 	struct edge *e;
 
-	if (denial_unsaved(c->denials))
+	if (denial_unsaved(c->denials) || c->exposures_unsaved > 0)
 		return true;
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->dirty)
@@ -35,6 +35,8 @@ write_all(struct controller *c)
 	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
 		if (w->dirty)
 			r = store_put_workload(c->store, w);
+	if (r == 0)
+		r = exposure_save(c);
 	return r == 0 ? denial_save(c) : r;
 }
 
@@ -61,5 +63,6 @@ flush_evidence(struct controller *c)
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		w->dirty = false;
 	denial_saved(c->denials);
+	c->exposures_unsaved = 0;
 	return 0;
 }

@@ -159,6 +159,8 @@ struct w_netns {
 	uint64_t closed_ns, opened_ns;
 	/* CLOCK_MONOTONIC, 0: not known (yet). The program in it began no earlier than this. */
 	uint64_t began_ns;
+	/* The same, of what was there before the warden: its first known process is that old. */
+	uint64_t born_ns;
 };
 
 /*

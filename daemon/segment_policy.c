@@ -316,7 +316,7 @@ load_workload(void *arg, const struct stored_workload *s)
 	w->direction = s->direction;
 	snprintf(w->project, sizeof(w->project), "%s", s->project != NULL ? s->project : "");
 	w->first_seen_ns = s->first_seen_ns;
-	w->last_seen_ns = s->last_seen_ns;
+	w->last_seen_ns = w->away_ns = s->last_seen_ns;
 	w->mode_since_ns = s->mode_since_ns;
 	w->observed_ns = s->observed_ns;
 	w->auto_promoted = s->auto_promoted;
@@ -355,6 +355,12 @@ load_denial(void *arg, const struct stored_denial *s)
 }
 
 static int
+load_exposure(void *arg, const struct exposure *e)
+{
+	return exposure_restore(arg, e);
+}
+
+static int
 load_revision(void *arg, uint64_t newest)
 {
 	struct controller *c = arg;
@@ -372,6 +378,7 @@ segment_load(struct controller *c, struct diag *d)
 		.workload = load_workload,
 		.network = load_network,
 		.denial = load_denial,
+		.exposure = load_exposure,
 		.revision = load_revision,
 	};
 	_cleanup_free_ char *text = NULL;

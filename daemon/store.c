@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_VERSION 2
+#define STORE_VERSION 3
 #define STORE_FILE "nanoseg.db"
 #define BUSY_MS 3000 /* a controller that is still ending has the file */
 
@@ -50,7 +50,10 @@ static const char schema[] =
     " to_peer BLOB NOT NULL, proto INTEGER NOT NULL, port_lo INTEGER NOT NULL,"
     " port_hi INTEGER NOT NULL, src TEXT NOT NULL, dst TEXT NOT NULL, sport INTEGER NOT NULL,"
     " dport INTEGER NOT NULL, count INTEGER NOT NULL, first_seen INTEGER, last_seen INTEGER)"
-    " WITHOUT ROWID;";
+    " WITHOUT ROWID;"
+    "CREATE TABLE exposure ("
+    " number INTEGER PRIMARY KEY, workload BLOB NOT NULL, instance TEXT NOT NULL,"
+    " begin INTEGER NOT NULL, end INTEGER NOT NULL);";
 
 int
 store_error(int rc)
@@ -134,6 +137,9 @@ prepare_all(struct store *s)
 		{ &s->put_network, "INSERT INTO network VALUES (?,?)" },
 		{ &s->put_denial,
 		    "INSERT OR REPLACE INTO denial VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+		{ &s->put_exposure, "INSERT INTO exposure VALUES (NULL,?,?,?,?)" },
+		{ &s->trim_exposures, "DELETE FROM exposure WHERE number <= "
+				      "(SELECT max(number) FROM exposure) - ?" },
 		{ &s->trim_texts,
 		    "UPDATE revision SET policy = NULL WHERE policy IS NOT NULL AND number <= "
 		    "(SELECT ifnull(max(number), 0) FROM (SELECT number, row_number() OVER w AS n, "
@@ -351,6 +357,8 @@ store_close(struct store *s)
 	sqlite3_finalize(s->put_revision);
 	sqlite3_finalize(s->put_network);
 	sqlite3_finalize(s->put_denial);
+	sqlite3_finalize(s->put_exposure);
+	sqlite3_finalize(s->trim_exposures);
 	sqlite3_finalize(s->trim_texts);
 	sqlite3_finalize(s->trim_revisions);
 	sqlite3_close(s->db);
@@ -572,4 +580,18 @@ int
 store_clear_denials(struct store *s)
 {
 	return sql_exec(s, "DELETE FROM denial");
+}
+
+int
+store_put_exposure(struct store *s, const struct exposure *e)
+{
+	int r;
+
+	bind_text(s->put_exposure, 1, e->workload);
+	sqlite3_bind_text(s->put_exposure, 2, e->instance, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_int64(s->put_exposure, 3, (sqlite3_int64)e->from_ns);
+	sqlite3_bind_int64(s->put_exposure, 4, (sqlite3_int64)e->to_ns);
+	r = run(s, s->put_exposure);
+	sqlite3_bind_int(s->trim_exposures, 1, CTL_MAX_EXPOSURES);
+	return r == 0 ? run(s, s->trim_exposures) : r;
 }

@@ -10,7 +10,7 @@
 struct store {
 	sqlite3 *db;
 	sqlite3_stmt *put_edge, *delete_edge, *put_workload, *delete_workload, *put_revision,
-	    *put_network, *put_denial, *trim_texts, *trim_revisions;
+	    *put_network, *put_denial, *put_exposure, *trim_exposures, *trim_texts, *trim_revisions;
 };
 
 /*

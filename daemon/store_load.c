@@ -185,6 +185,22 @@ load_denial_row(sqlite3_stmt *st, const struct store_loader *l)
 	return l->denial(l->arg, &d);
 }
 
+static int
+load_exposure_row(sqlite3_stmt *st, const struct store_loader *l)
+{
+	_cleanup_free_ char *workload = column_dup(st, 1), *instance = column_dup(st, 2);
+	struct exposure e = {
+		.workload = workload,
+		.from_ns = (uint64_t)sqlite3_column_int64(st, 3),
+		.to_ns = (uint64_t)sqlite3_column_int64(st, 4),
+	};
+
+	if (workload == NULL || instance == NULL || strlen(instance) >= sizeof(e.instance))
+		return -EBADMSG;
+	memcpy(e.instance, instance, strlen(instance) + 1);
+	return l->exposure(l->arg, &e);
+}
+
 int
 store_load(struct store *s, const struct store_loader *l, struct diag *d)
 {
@@ -197,6 +213,7 @@ store_load(struct store *s, const struct store_loader *l, struct diag *d)
 		    load_workload_row },
 		{ "edges", "SELECT * FROM edge ORDER BY first_seen, id", load_edge_row },
 		{ "denials", "SELECT * FROM denial ORDER BY first_seen, id", load_denial_row },
+		{ "exposures", "SELECT * FROM exposure ORDER BY number", load_exposure_row },
 		{ "revisions", "SELECT ifnull(max(number), 0) FROM revision", load_revision_row },
 	};
 

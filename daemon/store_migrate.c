@@ -19,6 +19,9 @@
 static const char *const steps[] = {
 	[1] = "ALTER TABLE workload ADD COLUMN images TEXT;"
 	      "ALTER TABLE edge ADD COLUMN images BLOB;",
+	[2] = "CREATE TABLE exposure ("
+	      " number INTEGER PRIMARY KEY, workload BLOB NOT NULL, instance TEXT NOT NULL,"
+	      " begin INTEGER NOT NULL, end INTEGER NOT NULL);",
 };
 
 static int

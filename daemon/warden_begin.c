@@ -118,8 +118,12 @@ begin_consider(struct warden *w, struct ns *n)
 {
 	const struct timeval at_once = { 0, 0 };
 	/* What the first scan finds was there before us. */
-	bool existing = !scan_done_once(w->scan);
+	bool existing = !scan_done_once(w->scan), runtime;
+	uint64_t born;
 
+	if (existing && n->info.pid > 0 && n->info.born_ns == 0 &&
+	    read_process(n->info.pid, &runtime, &born))
+		n->info.born_ns = born;
 	if (n->begin_considered || (n->info.pid <= 0 && !existing))
 		return;
 	n->begin_considered = true;

@@ -173,6 +173,7 @@ ctl_free(struct controller *c)
 		free(c->networks[i].prefixes);
 	}
 	free(c->networks);
+	exposure_free_all(c);
 	store_close(c->store);
 	policy_free(c->policy);
 	edge_table_free(c->edges);
