@@ -113,10 +113,10 @@ class Machine:
         with open(self.root + path, "w") as f:
             f.write(text)
 
-    def enable(self, unit):
+    def enable(self, unit, folder="/lib/systemd/system/"):
         wants = self.root + "/etc/systemd/system/multi-user.target.wants"
         os.makedirs(wants, exist_ok=True)
-        os.symlink("/lib/systemd/system/" + unit, wants + "/" + unit)
+        os.symlink(folder + unit, wants + "/" + unit)
 
     def boot(self, seconds=60):
         """Waits until systemd has started what it starts, or failed to."""
@@ -163,7 +163,7 @@ class Machine:
                 *map(str, cmd)]
 
     def exec(self, *cmd, check=True, **kw):
-        return run(*self.argv(*cmd), check=check, **kw)
+        return run(*self.argv(*cmd), check=check, timeout=kw.pop("timeout", 150), **kw)
 
     def sh(self, text, check=False, **kw):
         return self.exec("sh", "-c", text, check=check, **kw)
