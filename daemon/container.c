@@ -264,6 +264,7 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 {
 	_cleanup_free_ struct label *labels = NULL, *image_labels = NULL;
 	const json_t *image = json_object_get(o, "imageLabels");
+	const json_t *grade = json_object_get(o, "grade");
 	struct container_facts f = { .id = k->id };
 	const char *shares = json_string_value(json_object_get(o, "shares"));
 	const char *engine = json_string_value(json_object_get(o, "engine"));
@@ -296,7 +297,7 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 	workload_identify(&f, &k->identity);
 	identity_rules_apply(rules, &f, &k->identity);
 	k->runtime = f.runtime;
-	k->grade = grade_from_json(json_object_get(o, "grade"));
+	k->grade = json_is_array(grade) ? grade_from_json(grade) : GRADE_UNKNOWN;
 	k->from_files = engine != NULL && strcmp(engine, "files") == 0;
 	if (shares != NULL && strlen(shares) < sizeof(k->shares))
 		memcpy(k->shares, shares, strlen(shares));

@@ -646,6 +646,10 @@ void hostguard_on_guarded(struct controller *c, const struct w_guarded *g);
 bool hostguard_holds(const struct instance *i, const char **ret_why);
 /* It holds all that is sent, with every direction enforced. */
 bool hostguard_in_force(const struct instance *i);
+/* By what is known of its capabilities. */
+bool hostguard_is_wanted(const struct instance *i);
+/* At every link that can have one, when the warden looked last. */
+bool hostguard_is_in_place(const struct instance *i);
 json_t *hostguard_to_json(const struct instance *i);
 
 /* posture.c: tells the warden what to do with new namespaces; again: also if it is as before. */

@@ -8,7 +8,9 @@
  * is looked at by the warden, the engine is asked for the container's name, and what is then known
  * decides: a workload that is not enforced starts; an enforced one when its ruleset was read back
  * from the kernel. The rules of its peers are waited for as well, so that an approved connection
- * works at its first packet, but never for longer than SETTLE_NS: they cannot leak anything.
+ * works at its first packet, but never for longer than SETTLE_NS: they cannot leak anything. An
+ * enforced one that is to have a host guard starts when the warden has looked at its links once
+ * more and holds what can be held: those that the engine has given it by now.
  *
  * The marker, a file in the state folder, says to the hook that something is enforced when nobody
  * else can. It is there before the first enforcing revision is stored, and goes after the last.
@@ -42,6 +44,10 @@ struct gate_wait {
 	uint64_t cookie; /* 0: not known */
 	uint64_t asked_ns, deadline_ns, looked_ns;
 	uint64_t ready_ns; /* its own rules are in force since; 0: not yet */
+	/* Its links have been looked at since, as the last thing before the answer. */
+	bool links_seen;
+	uint32_t links_seq;
+	uint64_t links_asked_ns;
 
 	enum gate_answer { GATE_WAIT, GATE_START, GATE_REFUSE } answer;
 	const char *reason;
@@ -229,21 +235,41 @@ time_out(struct gate_wait *g, const struct instance *i, bool known)
 		decide(g, GATE_REFUSE, "its namespace cannot be attached");
 	} else if (i != NULL && i->apply_error < 0) {
 		decide(g, GATE_REFUSE, "the kernel refuses its rules");
+	} else if (g->ready_ns != 0) {
+		decide(g, GATE_REFUSE, "its host guard was not in force in time");
 	} else {
 		decide(g, GATE_REFUSE, "its rules were not in force in time");
 	}
 }
 
+static uint32_t
+next_seq(struct gate *gate)
+{
+	if (++gate->seq == 0)
+		gate->seq = 1;
+	return gate->seq;
+}
+
 static void
-look(struct gate_wait *g, uint64_t now)
+look(struct gate_wait *g, uint32_t seq, uint64_t now, uint64_t *asked_ns)
 {
 	struct w_look body = { .pid = g->pid };
 
-	if (g->looked_ns != 0 && now - g->looked_ns < LOOK_EVERY_NS)
+	if (*asked_ns != 0 && now - *asked_ns < LOOK_EVERY_NS)
 		return;
-	g->looked_ns = now;
+	*asked_ns = now;
 	memcpy(body.container_id, g->id, sizeof(g->id));
-	role_send(&g->c->loop, ROLE_WARDEN, MSG_W_LOOK, g->seq, &body, sizeof(body));
+	role_send(&g->c->loop, ROLE_WARDEN, MSG_W_LOOK, seq, &body, sizeof(body));
+}
+
+/* The warden loads a guard at each link that it finds, and tells of it before it answers. */
+static bool
+is_guarded(struct gate_wait *g, const struct instance *i, uint64_t now)
+{
+	if (g->links_seen || !hostguard_is_wanted(i))
+		return true;
+	look(g, g->links_seq, now, &g->links_asked_ns);
+	return false;
 }
 
 static void
@@ -275,16 +301,21 @@ check_one(struct gate_wait *g, uint64_t now)
 	}
 	governed |= held;
 	ready = known && (!governed || in_force(c, i));
-	if (!ready)
-		g->ready_ns = 0;
-	else if (g->ready_ns == 0)
+	if (!ready) {
+		g->ready_ns = g->links_asked_ns = 0;
+		g->links_seen = false;
+	} else if (g->ready_ns == 0) {
 		g->ready_ns = now;
-	if (ready && (is_settled(c, i) || now - g->ready_ns >= SETTLE_NS || now >= g->deadline_ns))
+		g->links_seq = next_seq(c->gate);
+	}
+	ready =
+	    ready && (is_settled(c, i) || now - g->ready_ns >= SETTLE_NS || now >= g->deadline_ns);
+	if (ready && (!governed || is_guarded(g, i, now)))
 		start(g, i, governed);
 	else if (now >= g->deadline_ns)
 		time_out(g, i, known);
 	else if ((i == NULL || i->attach == ATTACH_FAILED) && c->warden_ready)
-		look(g, now);
+		look(g, g->seq, now, &g->looked_ns);
 }
 
 void
@@ -317,10 +348,15 @@ gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq)
 	for (struct gate_wait *g = c->gate->waits; g != NULL; g = g->next) {
 		struct instance *i;
 
-		if (g->seq != seq || l->error != 0)
+		if (l->error != 0)
+			continue;
+		i = instance_find(c, l->cookie);
+		if (g->links_seq == seq && g->ready_ns != 0)
+			g->links_seen =
+			    l->cookie == g->cookie && i != NULL && hostguard_is_in_place(i);
+		if (g->seq != seq)
 			continue;
 		g->cookie = l->cookie;
-		i = instance_find(c, g->cookie);
 		/* The process it was known by may have been one that only set it up. */
 		if (i != NULL)
 			instance_attach_again(i);
@@ -367,9 +403,7 @@ gate_post(const struct api_request *q, struct api_reply *r)
 		if (gate_enforces(q->c) && container_find(q->c, id) == NULL)
 			role_send(&q->c->loop, ROLE_DISCOVERY, MSG_D_LOOKUP, 0, &ask, sizeof(ask));
 	}
-	if (++q->c->gate->seq == 0)
-		q->c->gate->seq = 1;
-	g->seq = q->c->gate->seq;
+	g->seq = next_seq(q->c->gate);
 	g->asked_ns = now_mono();
 	/*
 	 * The hook is to hear the answer before it gives up. It waits longer than identifyTimeout:

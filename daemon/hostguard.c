@@ -10,8 +10,8 @@
 #include <errno.h>
 #include <string.h>
 
-static bool
-is_wanted(const struct instance *i)
+bool
+hostguard_is_wanted(const struct instance *i)
 {
 	const struct controller *c = i->ctl;
 	unsigned grade = instance_grade_bits(i);
@@ -22,7 +22,7 @@ is_wanted(const struct instance *i)
 	case HOST_GUARD_ON:
 		return true;
 	case HOST_GUARD_AUTO:
-		return (grade & (GRADE_NET_RAW | GRADE_NET_ADMIN)) != 0;
+		return (grade & (GRADE_NET_RAW | GRADE_NET_ADMIN | GRADE_UNKNOWN)) != 0;
 	default:
 		return false;
 	}
@@ -34,10 +34,10 @@ collect(const struct instance *i, struct w_guard *head, struct w_guard_addr *add
 	const struct rtnl_addr *a;
 	size_t n;
 
-	*head = (struct w_guard){ .cookie = i->ns.cookie, .want = is_wanted(i) };
+	*head = (struct w_guard){ .cookie = i->ns.cookie, .want = hostguard_is_wanted(i) };
 	if (!head->want)
 		return 0;
-	head->follow = (instance_grade_bits(i) & GRADE_NET_ADMIN) == 0;
+	head->follow = (instance_grade_bits(i) & (GRADE_NET_ADMIN | GRADE_UNKNOWN)) == 0;
 	a = instance_addrs(i, &n);
 	n = MIN(n, (size_t)GUARD_MAX_ADDRS);
 	for (size_t k = 0; k < n; k++)
@@ -121,7 +121,7 @@ hostguard_holds(const struct instance *i, const char **ret_why)
 	if (!(c->warden.features & NFT_CAN_INGRESS))
 		*ret_why = "it has CAP_NET_RAW: frames from a raw socket pass its own rules, and "
 			   "this kernel has no netdev tables for a host guard";
-	else if (!is_wanted(i))
+	else if (!hostguard_is_wanted(i))
 		*ret_why = "it has CAP_NET_RAW: frames from a raw socket pass its own rules, and "
 			   "hostGuard is off";
 	else if (mode_of(i, DIR_EGRESS) != MODE_ENFORCE)
@@ -149,6 +149,12 @@ hostguard_in_force(const struct instance *i)
 {
 	return mode_of(i, DIR_EGRESS) == MODE_ENFORCE && mode_of(i, DIR_INGRESS) == MODE_ENFORCE &&
 	       in_force(i);
+}
+
+bool
+hostguard_is_in_place(const struct instance *i)
+{
+	return i->has_guard && i->guard.error == 0;
 }
 
 json_t *

@@ -57,7 +57,7 @@ enum msg_type {
 	MSG_W_CT_STATS,	  /* w_ct_stats[] */
 	MSG_W_NFT_STATE,  /* w_nft_state: answer to NFT_READ */
 	MSG_W_SCANNED,	  /* the first full scan has been announced */
-	MSG_W_LOOKED,	  /* w_looked: answer to LOOK; its NETNS came before */
+	MSG_W_LOOKED,	  /* w_looked: answer to LOOK; its NETNS and GUARDED came before */
 	MSG_W_DRIFT,	  /* w_drift: a table was changed by somebody else */
 	MSG_W_GUARDED,	  /* w_guarded: after GUARD, NFT_APPLY, NFT_READ, and when it changes */
 
@@ -71,7 +71,7 @@ enum msg_type {
 	MSG_W_GET_CT_STATS, /* empty: of every attached namespace */
 	MSG_W_NFT_APPLY,    /* w_cookie, then an encoded ruleset */
 	MSG_W_NFT_READ,	    /* w_cookie */
-	MSG_W_LOOK,	    /* w_look: this process's namespace, now */
+	MSG_W_LOOK,	    /* w_look: this process's namespace and its links, now */
 	MSG_W_POSTURE,	    /* w_posture: after every HELLO, and when it changes */
 	MSG_W_CT_FLUSH,	    /* w_cookie: every entry, so that what lives is cut */
 	MSG_W_GUARD,	    /* w_guard, then w_guard_addr[]: takes effect with the next NFT_APPLY */

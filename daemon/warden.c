@@ -250,8 +250,10 @@ verb_look(struct warden *w, struct ns *n, struct msg *m)
 		ret.error = -EINVAL;
 	else
 		ret.error = scan_look(w->scan, req->pid, req->container_id, &found);
-	if (ret.error == 0)
+	if (ret.error == 0) {
 		ret.cookie = found->info.cookie;
+		guard_look(w, found);
+	}
 	answer(w, MSG_W_LOOKED, m->h.seq, &ret, sizeof(ret), NULL, 0);
 }
 

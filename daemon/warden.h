@@ -62,6 +62,7 @@ struct warden {
 	int guard_sock; /* owns the host guards */
 	int link_sock, link_events;
 	struct event *link_event, *link_timer;
+	uint64_t links_again_ns;
 	struct links *sweep_links;
 	bool guards_left; /* of an earlier life */
 	struct event *begin_timer;
@@ -145,6 +146,8 @@ void guard_close(struct warden *w, struct ns *n, const struct ruleset *rs);
 void guard_open(struct ns *n);
 /* There are guards of an earlier life. */
 bool guard_has_left(struct warden *w);
+/* Looks at its links now, loads what is missing, tells. */
+void guard_look(struct warden *w, struct ns *n);
 /* Reads back, repairs, tells. */
 void guard_check(struct warden *w, struct ns *n);
 /* Deletes its tables. */

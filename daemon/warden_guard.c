@@ -28,7 +28,7 @@
 #define GUARD_OWN_ADDRS 16
 /* How long after its first sight a link's addresses are still being given to it. */
 #define GRACE_NS NSEC_PER_SEC
-#define LINKS_DELAY_US 20000
+#define LINKS_PAUSE_NS (5 * NSEC_PER_MSEC)
 
 struct guard {
 	struct guard *next;
@@ -36,7 +36,8 @@ struct guard {
 	char name[LINK_NAME_MAX];
 	uint8_t mac[LINK_MAC_LEN];
 	bool changed; /* the interface has another one by now */
-	bool in_force, gone;
+	bool in_force;
+	uint32_t flags; /* of the link */
 	uint64_t seen_ns, dropped;
 	struct addr addrs[GUARD_OWN_ADDRS]; /* as first seen */
 	size_t n_addrs;
@@ -46,8 +47,10 @@ struct guard {
 struct guards {
 	bool want, follow;
 	bool closing; /* nobody has asked for it: its namespace is closed */
-	struct w_guard_addr addrs[GUARD_MAX_ADDRS];
+	struct w_guard_addr addrs[GUARD_MAX_ADDRS]; /* as the controller says */
 	size_t n_addrs;
+	struct rtnl_addr found[GUARD_MAX_ADDRS]; /* as it was when we looked */
+	size_t n_found;
 	struct ruleset *rules; /* in force, as far as we know */
 	struct guard *list;
 	int32_t nsid;
@@ -75,6 +78,16 @@ links_read(struct warden *w, int32_t nsid, struct links *ret)
 
 	for (unsigned i = 0; i < 8 && r == -EINTR; i++)
 		r = link_dump(w->link_sock, nsid, &ret->v, &ret->n);
+	return r;
+}
+
+static int
+addrs_read(struct warden *w, int32_t nsid, struct rtnl_addr *ret, size_t *ret_n)
+{
+	int r = -EINTR;
+
+	for (unsigned i = 0; i < 8 && r == -EINTR; i++)
+		r = link_addrs(w->link_sock, nsid, ret, GUARD_MAX_ADDRS, ret_n);
 	return r;
 }
 
@@ -144,16 +157,32 @@ guard_put_again(struct warden *w)
 		keep_put(w, cookie, KEEP_OWNER, 0, w->guard_sock);
 }
 
-static void on_links(evutil_socket_t fd, short what, void *arg);
+static void look_at_links(struct warden *w);
 
+static void
+on_links(evutil_socket_t fd, short what, void *arg)
+{
+	look_at_links(arg);
+}
+
+/* The first of a burst at once: a new link may be one of a closed namespace. */
 static void
 on_link_event(evutil_socket_t fd, short what, void *arg)
 {
-	const struct timeval soon = { 0, LINKS_DELAY_US };
 	struct warden *w = arg;
+	uint64_t wait_us;
+	struct timeval tv = { 0 };
 
-	if (link_events_read(fd) > 0 && !evtimer_pending(w->link_timer, NULL))
-		evtimer_add(w->link_timer, &soon);
+	if (link_events_read(fd) <= 0 || evtimer_pending(w->link_timer, NULL))
+		return;
+	wait_us = w->links_again_ns - MIN(mono_ns(), w->links_again_ns);
+	wait_us /= 1000;
+	if (wait_us == 0) {
+		look_at_links(w);
+		return;
+	}
+	tv.tv_usec = (suseconds_t)wait_us;
+	evtimer_add(w->link_timer, &tv);
 }
 
 /* Tables of an earlier life whose device is gone. */
@@ -324,6 +353,12 @@ guard_of(const struct guards *s, uint32_t ifindex)
 	return g;
 }
 
+static bool
+is_set_up(const struct guard *g)
+{
+	return mono_ns() - g->seen_ns > GRACE_NS;
+}
+
 static int
 guard_see(
     struct warden *w, struct guards *s, const struct link_info *host, const struct link_info *inner)
@@ -341,8 +376,10 @@ guard_see(
 		s->list = g;
 	}
 	g->inner = inner->ifindex;
+	g->flags = host->flags;
 	g->changed = memcmp(g->mac, inner->mac, sizeof(g->mac)) != 0;
-	if (g->changed && s->follow) {
+	/* An engine may still be setting it up. */
+	if (g->changed && (s->follow || !is_set_up(g))) {
 		memcpy(g->mac, inner->mac, sizeof(g->mac));
 		g->changed = false;
 	}
@@ -414,6 +451,8 @@ guards_discover(struct warden *w, struct ns *n, struct guards *s)
 		r = guards_number(w, n, s);
 	if (r == 0)
 		r = links_read(w, s->nsid, &inner);
+	if (r == 0 && s->nsid >= 0)
+		r = addrs_read(w, s->nsid, s->found, &s->n_found);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < host.n && r == 0; i++) {
@@ -434,12 +473,15 @@ guards_discover(struct warden *w, struct ns *n, struct guards *s)
 static void
 guard_freeze(const struct guards *s, struct guard *g)
 {
-	if (mono_ns() - g->seen_ns > GRACE_NS && g->n_addrs > 0)
+	if (is_set_up(g) && g->n_addrs > 0)
 		return;
 	g->n_addrs = 0;
 	for (size_t i = 0; i < s->n_addrs && g->n_addrs < GUARD_OWN_ADDRS; i++)
 		if (s->addrs[i].ifindex == g->inner)
 			g->addrs[g->n_addrs++] = s->addrs[i].addr;
+	for (size_t i = 0; i < s->n_found && g->n_addrs < GUARD_OWN_ADDRS; i++)
+		if (s->found[i].ifindex == g->inner)
+			g->addrs[g->n_addrs++] = s->found[i].addr;
 }
 
 static size_t
@@ -450,6 +492,8 @@ own_addrs(const struct guards *s, struct addr ret[static GUARD_MAX_ADDRS])
 	if (s->follow) {
 		for (; n < s->n_addrs; n++)
 			ret[n] = s->addrs[n].addr;
+		for (size_t i = 0; i < s->n_found && n < GUARD_MAX_ADDRS; i++)
+			ret[n++] = s->found[i].addr;
 		return n;
 	}
 	for (struct guard *g = s->list; g != NULL; g = g->next) {
@@ -658,6 +702,15 @@ guard_revert(struct warden *w, struct ns *n)
 }
 
 void
+guard_look(struct warden *w, struct ns *n)
+{
+	struct guards *s = n->att != NULL ? n->att->guards : NULL;
+
+	if (s != NULL && s->rules != NULL)
+		guards_load(w, n, s, s->rules);
+}
+
+void
 guard_check(struct warden *w, struct ns *n)
 {
 	_cleanup_(links_done) struct links inner = { 0 };
@@ -697,7 +750,7 @@ is_concerned(struct warden *w, struct ns *n, const struct guards *s, const struc
 	for (const struct guard *g = s->list; g != NULL; g = g->next) {
 		const struct link_info *l = links_find(host, g->ifindex);
 
-		if (l == NULL || strcmp(l->name, g->name) != 0)
+		if (l == NULL || l->flags != g->flags || strcmp(l->name, g->name) != 0)
 			return true;
 	}
 	return false;
@@ -721,11 +774,12 @@ look_at(void *arg, struct ns *n)
 }
 
 static void
-on_links(evutil_socket_t fd, short what, void *arg)
+look_at_links(struct warden *w)
 {
-	struct look l = { .w = arg };
+	struct look l = { .w = w };
 
-	if (links_read(l.w, -1, &l.host) == 0)
-		scan_each(l.w->scan, look_at, &l);
+	if (links_read(w, -1, &l.host) == 0)
+		scan_each(w->scan, look_at, &l);
 	links_done(&l.host);
+	w->links_again_ns = mono_ns() + LINKS_PAUSE_NS;
 }

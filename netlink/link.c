@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
@@ -27,9 +28,12 @@ int
 link_open(void)
 {
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	int r;
+	int on = 1, r;
 
 	if (fd < 0)
+		return -errno;
+	/* Else a dump of addresses pays no heed to the namespace it is to be of. */
+	if (setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on)) < 0)
 		return -errno;
 	r = sock_kernel_only(fd);
 	return r < 0 ? r : steal_fd(&fd);
@@ -71,6 +75,8 @@ struct answer {
 	struct link_info *links;
 	size_t n, cap;
 	int32_t nsid;
+	struct rtnl_addr *addrs;
+	size_t n_addrs, max_addrs;
 };
 
 /* Kinds that lead to wherever a process or a socket of another namespace is. */
@@ -141,6 +147,7 @@ link_parse(const struct nlmsghdr *nlh, struct link_info *ret)
 		return -EBADMSG;
 	ifi = mnl_nlmsg_get_payload(nlh);
 	l.ifindex = (uint32_t)ifi->ifi_index;
+	l.flags = ifi->ifi_flags;
 	nl_for_each_attr(a, nlh, sizeof(*ifi)) link_attr(&l, a, &inside, &away);
 	l.leaves = away || (!inside && ifi->ifi_type != ARPHRD_LOOPBACK);
 	*ret = l;
@@ -168,6 +175,15 @@ on_link(struct answer *w, const struct nlmsghdr *nlh)
 	}
 	w->links[w->n++] = l;
 	return 0;
+}
+
+static void
+on_addr(struct answer *w, const struct nlmsghdr *nlh)
+{
+	struct rtnl_addr a;
+
+	if (w->n_addrs < w->max_addrs && rtnl_addr_parse(nlh, &a) && !addr_is_loopback(&a.addr))
+		w->addrs[w->n_addrs++] = a;
 }
 
 static void
@@ -199,6 +215,9 @@ on_answer(void *arg, const struct nlmsghdr *nlh)
 		return 0;
 	case RTM_NEWLINK:
 		return on_link(w, nlh);
+	case RTM_NEWADDR:
+		on_addr(w, nlh);
+		return 0;
 	case RTM_NEWNSID:
 		on_nsid(w, nlh);
 		return 0;
@@ -254,6 +273,24 @@ link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n)
 	*ret = w.links;
 	*ret_n = w.n;
 	return 0;
+}
+
+int
+link_addrs(int sock, int32_t nsid, struct rtnl_addr *ret, size_t max, size_t *ret_n)
+{
+	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct answer w = { .addrs = ret, .max_addrs = max };
+	int r;
+
+	nlh->nlmsg_type = RTM_GETADDR;
+	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifaddrmsg));
+	mnl_attr_put_u32(nlh, IFA_TARGET_NETNSID, (uint32_t)nsid);
+	r = ask(sock, nlh, &w);
+	if (r == 0)
+		*ret_n = w.n_addrs;
+	return r;
 }
 
 static int

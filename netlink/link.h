@@ -4,6 +4,8 @@
 #ifndef NANOSEG_NETLINK_LINK_H
 #define NANOSEG_NETLINK_LINK_H
 
+#include "netlink/rtnl.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@ struct link_info {
 	bool leaves; /* that peer is in another namespace, or not known: a device, a tunnel */
 	bool veth;
 	bool has_mac;
+	uint32_t flags; /* IFF_*: an engine sets a link up when it has given it its addresses */
 	uint8_t mac[LINK_MAC_LEN];
 	char name[LINK_NAME_MAX];
 };
@@ -39,6 +42,11 @@ int link_events_read(int sock);
  * or a negative errno (-EINTR: they changed meanwhile).
  */
 int link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n);
+/*
+ * The addresses of the namespace with that number, those of loopback left out; at most max, more
+ * are ignored. 0 or as above.
+ */
+int link_addrs(int sock, int32_t nsid, struct rtnl_addr *ret, size_t max, size_t *ret_n);
 /*
  * The number that the socket's namespace has for another; it is given one if it has none, which is
  * so where no veth leads there.

@@ -223,8 +223,8 @@ parse_addr(const struct nlattr *a, uint8_t family, struct addr *ret)
 	return true;
 }
 
-static bool
-parse_ifaddr(const struct nlmsghdr *nlh, struct rtnl_addr *ret)
+bool
+rtnl_addr_parse(const struct nlmsghdr *nlh, struct rtnl_addr *ret)
 {
 	struct rtnl_addr a = { 0 };
 	struct addr local = { 0 }, address = { 0 };
@@ -288,7 +288,7 @@ on_message(void *arg, const struct nlmsghdr *nlh)
 	}
 	if (w->dumping && nlh->nlmsg_seq == w->seq && (nlh->nlmsg_flags & NLM_F_DUMP_INTR) != 0)
 		w->disturbed = true;
-	if (!parse_ifaddr(nlh, &a) || addr_is_loopback(&a.addr))
+	if (!rtnl_addr_parse(nlh, &a) || addr_is_loopback(&a.addr))
 		return 0;
 	if (nlh->nlmsg_type == RTM_NEWADDR)
 		return entry_put(w, &a);

@@ -17,6 +17,10 @@ struct rtnl_addr {
 	bool tentative; /* IPv6 duplicate detection is not over, or found one */
 };
 
+struct nlmsghdr;
+/* A message of type RTM_NEWADDR or RTM_DELADDR, whose length is that of its buffer. */
+bool rtnl_addr_parse(const struct nlmsghdr *nlh, struct rtnl_addr *ret);
+
 /* A NETLINK_ROUTE socket of the namespace, joined to the IPv4 and IPv6 address groups. */
 int rtnl_open(int nsfd);
 /* Takes such a socket, on failure too, and keeps the current list. Asks for a dump at once. */

@@ -32,7 +32,7 @@ RESTARTS = int(os.environ.get("NANOSEG_RESTARTS", "10"))
 HOOK_WAIT_S = 6
 PORT, SERVE_PORT = 7001, 7100
 # The frames pass the namespace's rules; what stops them stands on the host's side.
-FRAMES_REQUIRED = False
+FRAMES_REQUIRED = True
 KINDS = ("UDP", "SYN", "frame")
 
 t = nslab.Tap()

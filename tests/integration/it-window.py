@@ -270,12 +270,11 @@ for i in range(5):
     run("docker", "rm", "-f", docker_name, check=False)
     p = subprocess.Popen(["docker", "run", "--rm", "--name", docker_name, *FIRST, *docker.FOLDERS, docker.image,
                           "/first", "send", HOST, str(PORT), "1"], stdout=subprocess.DEVNULL)
-    x = wait(lambda: [x for x in (api.workload(docker_name) or {}).get("instances", [])
-                      if "closedMs" in x["start"] and x["attached"]], 3)
+    # Until its rules are loaded this is how long it has been closed so far.
+    x = wait(lambda: [x["start"]["closedMs"] for x in (api.workload(docker_name) or {}).get("instances", [])
+                      if "closedMs" in x["start"] and x["attached"] and x["appliedRevision"]], 3)
     if x:
-        time.sleep(0.05)
-        x = api.workload(docker_name)["instances"]
-        closed_ms.append(x[0]["start"]["closedMs"])
+        closed_ms.append(x[0])
     else:
         bad.append(api.workload(docker_name))
     p.wait()

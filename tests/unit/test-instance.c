@@ -208,7 +208,7 @@ what_is_read_in_proc_adds_to_the_engines_word_and_takes_nothing_from_it(void **s
 	i = contained(c, TASK_F_HOST_PID);
 	assert_int_equal(instance_grade_bits(i), GRADE_NET_ADMIN | GRADE_HOST_PID);
 	tell(c, ID, "web", "bridge", "null");
-	assert_int_equal(instance_grade_bits(i), GRADE_HOST_PID);
+	assert_int_equal(instance_grade_bits(i), GRADE_HOST_PID | GRADE_UNKNOWN);
 }
 
 static void
