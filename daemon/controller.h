@@ -169,7 +169,7 @@ struct instance {
 	uint64_t drift;	      /* times that its rules were found changed */
 	uint64_t drift_said;  /* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
-	bool exposure_judged; /* its first rules are there: exposure.c has seen them */
+	bool exposure_judged;	/* its first rules are there: exposure.c has seen them */
 
 	struct cut *cut;	  /* cut.c; NULL: there is nothing to cut */
 	uint64_t cut_connections; /* in all */

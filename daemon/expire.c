@@ -62,8 +62,8 @@ find_idle(const struct controller *c, uint64_t before_ns, size_t *ret_n)
 		return NULL;
 	}
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
-		if (w->instances == NULL && w->n_hosted == 0 && w->last_seen_ns <= before_ns && !is_decided(w) &&
-		    !decided[w->peer])
+		if (w->instances == NULL && w->n_hosted == 0 && w->last_seen_ns <= before_ns &&
+		    !is_decided(w) && !decided[w->peer])
 			list[n++] = w;
 	qsort(list, n, sizeof(*list), by_last_seen);
 	*ret_n = n;

@@ -19,7 +19,7 @@ struct link_info {
 	uint32_t ifindex;
 	uint32_t peer; /* ifindex of the link that this one leads to, 0: none */
 	int32_t nsid;  /* of the peer's namespace, as the asking one numbers it; -1: the same */
-	bool leaves; /* that peer is in another namespace, or not known: a device, a tunnel */
+	bool leaves;   /* that peer is in another namespace, or not known: a device, a tunnel */
 	bool veth;
 	bool has_mac;
 	uint32_t flags; /* IFF_*: an engine sets a link up when it has given it its addresses */

@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define STATE_NEW NF_CT_STATE_BIT(IP_CT_NEW)
-#define STATE_FLOWING (NF_CT_STATE_BIT(IP_CT_ESTABLISHED) | NF_CT_STATE_BIT(IP_CT_RELATED))
+#define STATE_ESTABLISHED NF_CT_STATE_BIT(IP_CT_ESTABLISHED)
+#define STATE_RELATED NF_CT_STATE_BIT(IP_CT_RELATED)
 #define EVENT_DESTROY (1u << 2)
 #define EVENT_REPLY (1u << 3)
 #define SYN 0x02
@@ -140,7 +141,9 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 			expect_log(p, 'n', dir == DIR_INGRESS ? 'i' : 'o', ret);
 		return;
 	}
-	if ((p->ct_state & STATE_FLOWING) != 0)
+	/* Related are errors only, not what a helper would expect. */
+	if (p->ct_state == STATE_ESTABLISHED ||
+	    (p->ct_state == STATE_RELATED && proto_is_icmp(p->t.proto)))
 		return;
 	if (enforces && p->ct_state == NF_CT_STATE_INVALID_BIT) {
 		ret->counted = dir == DIR_INGRESS ? 1 : 2;

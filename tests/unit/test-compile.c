@@ -212,8 +212,8 @@ a_protocol_of_the_other_family_matches_no_edge(void **state)
 	struct policy p = POLICY(edges);
 
 	IN_WEB(&p, "10.0.0.10", 90, LOOKUP_NONE);
-	expect(&p, "web", DIR_INGRESS, "10.0.0.2", "10.0.0.10", IPPROTO_ICMPV6, 128 << 8,
-	    LOOKUP_NONE);
+	expect(
+	    &p, "web", DIR_INGRESS, "10.0.0.2", "10.0.0.10", IPPROTO_ICMPV6, 128 << 8, LOOKUP_NONE);
 	expect(&p, "web", DIR_EGRESS, "10.0.0.2", "10.0.0.10", IPPROTO_ICMP, 8 << 8, LOOKUP_DENY);
 }
 

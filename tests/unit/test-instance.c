@@ -223,7 +223,7 @@ a_table_that_the_kernel_does_not_protect_lowers_the_grade(void **state)
 	assert_string_equal(instance_grade(i, &why), "full");
 	i->attached.owned = 0;
 	assert_string_equal(instance_grade(i, &why), "partial");
-	assert_non_null(strstr(why, "cannot protect the table"));
+	assert_non_null(strstr(why, "no owner on this kernel"));
 }
 
 int
