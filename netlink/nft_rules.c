@@ -5,7 +5,7 @@
  *
  * observe (input, output): loopback; the event mark, a report of new UDP. Where the other direction
  *   enforces, new TCP without SYN is dropped. A last accept.
- * audit, enforce (input, output): loopback; the event mark; established; ICMP errors about that;
+ * audit, enforce (input, output): loopback; the event mark; established; errors about that;
  * invalid and new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements
  * go to the refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in
  * enforce to a last drop. refuse_in, refuse_out: a report, then audit accepts; enforce counts,
@@ -35,6 +35,7 @@
 
 enum {
 	TCP_SYN = 0x02,
+	TCP_RST = 0x04,
 	TCP_FIN_SYN_RST_ACK = 0x17,
 	ICMP6_MLD_QUERY = 130,
 	ICMP6_MLD_REPORT = 131,
@@ -140,11 +141,15 @@ rules_loopback(struct builder *b, const struct side *s)
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
 
-/* Related are errors about what is established, and nothing that a helper expects. */
+/*
+ * Related are errors about what is established, what a reject answers (nf_reject attaches it to the
+ * refused connection), and nothing that a helper expects.
+ */
 static void
 rules_established(struct builder *b, const struct side *s)
 {
 	static const uint8_t errors[] = { IPPROTO_ICMP, IPPROTO_ICMPV6 };
+	static const uint8_t reset = TCP_RST;
 
 	rule_begin(b, s->chain);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
@@ -155,6 +160,15 @@ rules_established(struct builder *b, const struct side *s)
 		match_ct_state(b, NF_CT_STATE_BIT(IP_CT_RELATED));
 		expr_verdict(b, NF_ACCEPT, NULL);
 	}
+	if (!s->egress)
+		return;
+	rule_begin(b, s->chain);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_RELATED));
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
+	expr_mask(b, &reset, sizeof(reset));
+	expr_cmp_u8(b, NFT_CMP_NEQ, 0);
+	expr_verdict(b, NF_ACCEPT, NULL);
 }
 
 static void

@@ -118,6 +118,16 @@ other_enforces(const struct world *w, const struct inventory_entry *own, enum fl
 	       (wl->direction & (dir == DIR_INGRESS ? WL_EGRESS : WL_INGRESS)) != 0;
 }
 
+/* Related, and not what a helper would expect: errors, and the reset that a reject answers. */
+static bool
+is_error(const struct probe *p, enum flow_dir dir)
+{
+	if (p->ct_state != STATE_RELATED)
+		return false;
+	return proto_is_icmp(p->t.proto) || (p->t.proto == IPPROTO_TCP && dir == DIR_EGRESS &&
+						!p->cut && (p->tcp_flags & 0x04) != 0);
+}
+
 void
 probe_expect(const struct world *w, const struct inventory_entry *own, const struct probe *p,
     enum flow_dir dir, const struct evaluation *ev, struct sim_result *ret)
@@ -141,9 +151,7 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 			expect_log(p, 'n', dir == DIR_INGRESS ? 'i' : 'o', ret);
 		return;
 	}
-	/* Related are errors only, not what a helper would expect. */
-	if (p->ct_state == STATE_ESTABLISHED ||
-	    (p->ct_state == STATE_RELATED && proto_is_icmp(p->t.proto)))
+	if (p->ct_state == STATE_ESTABLISHED || is_error(p, dir))
 		return;
 	if (enforces && p->ct_state == NF_CT_STATE_INVALID_BIT) {
 		ret->counted = dir == DIR_INGRESS ? 1 : 2;
