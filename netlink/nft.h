@@ -26,11 +26,12 @@ int nft_table_new(int sock, const char *name, uint16_t group, struct nft_table *
 void nft_table_free(struct nft_table *t);
 
 /*
- * Makes the table hold exactly r, in one transaction: the smallest change if the last applied state
- * is known, else everything (an orphan of ours is adopted; never a moment without its rules).
+ * Makes the table hold exactly r: the smallest change if the last applied state is known, else
+ * everything (an orphan of ours is adopted). At no moment does it let through what the old rules
+ * and r both deny, or drop what both allow; see nft_change.c.
  * Owner flags are used where the kernel has them; *ret_owned says. NULL r: the observe table.
- * 0 or the kernel's negative errno, the old rules then stand. -EINVAL: r is no valid ruleset;
- * -ENOTEMPTY: its ranges overlap (see ruleset_disjoin()).
+ * 0 or the kernel's negative errno, the old rules then stand, or something between. -EINVAL: r is
+ * no valid ruleset; -ENOTEMPTY: its ranges overlap (see ruleset_disjoin()).
  *
  * To repair a table that was changed by hand: free the handle and apply through a new one.
  */

@@ -128,13 +128,15 @@ void
 expr_lookup(struct builder *b, unsigned set, uint32_t flags)
 {
 	struct nftnl_expr *e = expr_add(b, "lookup");
+	char name[NFT_SET_NAME_MAX];
 
 	if (e == NULL)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
 	/* The kernel always tells them, and the two texts must be one. */
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
-	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, nft_set_shape(set)->name) < 0)
+	nft_target_set(b->target, set, name);
+	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, name) < 0)
 		b->err = -ENOMEM;
 }
 

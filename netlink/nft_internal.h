@@ -103,12 +103,19 @@ struct nft_hook {
 extern const struct nft_kind nft_kind_inet, nft_kind_guard;
 
 /* Which table, and what in it never changes. */
+#define NFT_SUFFIX_MAX 16
 struct nft_target {
 	const struct nft_kind *kind;
 	char name[NFT_TABLE_NAME_MAX];
 	uint16_t group;			  /* of reports */
 	char device[NFT_DEVICE_NAME_MAX]; /* a guard's */
+	uint32_t twins;			  /* sets (a bit each) that have the suffix, in a change */
+	char suffix[NFT_SUFFIX_MAX];
 };
+#define NFT_SET_NAME_MAX (NFT_SET_NAME_LEN + NFT_SUFFIX_MAX)
+/* What a set is called in it. Returns buf. */
+const char *nft_target_set(
+    const struct nft_target *t, unsigned set, char buf[static NFT_SET_NAME_MAX]);
 
 /*
  * An element as the kernel's key has it: every byte not used is zero, so memcmp orders. The
@@ -166,6 +173,44 @@ void nft_batch_elems(
     struct nft_batch *b, const struct nft_target *t, bool add, const struct nft_elem *v, size_t n);
 /* 0 or the first error of the kernel. */
 int nft_batch_send(struct nft_batch *b, int sock);
+void nft_batch_chain(
+    struct nft_batch *b, const struct nft_target *t, unsigned chain, const struct nft_modes *m);
+void nft_batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uint32_t size);
+void nft_batch_flush_rules(struct nft_batch *b, const struct nft_target *t);
+/* With each rule that asks a set with a twin, the one that asks the twin. */
+void nft_batch_rules(struct nft_batch *b, const struct nft_target *t, const struct nft_modes *m);
+
+/* nft_change.c: the differences of two sorted lists. */
+struct nft_delta {
+	struct nft_elems del, add;
+};
+int nft_delta_make(
+    const struct nft_elems *old, const struct nft_elems *want, struct nft_delta *ret);
+void nft_delta_done(struct nft_delta *d);
+/* What is approved no more, or denied anew. A range that is only cut up differently counts too. */
+bool nft_delta_narrows(const struct nft_delta *d);
+void nft_batch_delta(struct nft_batch *b, const struct nft_target *t, const struct nft_delta *d);
+/*
+ * Makes twins, named with t's suffix, of the range sets that get anything, and puts it there. *ret
+ * is t with them.
+ */
+int nft_twins_make(
+    int sock, const struct nft_target *t, const struct nft_elems *add, struct nft_target *ret);
+/* Loads the rules without them, and deletes them; or does so where no rule asks them. */
+int nft_twins_end(int sock, const struct nft_target *with, const struct nft_modes *m);
+void nft_twins_drop(int sock, const struct nft_target *with);
+/* Of the elements of sets that are no range sets. */
+void nft_batch_hashed(struct nft_batch *b, const struct nft_target *t, const struct nft_elems *add);
+/* What was allowed, then what was denied goes; the range sets get what is in their twins. */
+int nft_gone_send(
+    int sock, const struct nft_target *with, const struct nft_delta *d, bool *ret_begun);
+/* The whole way, in a table that is as `old` and the delta say. After an error it is in between. */
+struct nft_change {
+	const struct nft_modes *old, *want;
+	struct nft_delta delta;
+	bool begun; /* some of it is committed */
+};
+int nft_change_send(int sock, const struct nft_target *t, struct nft_change *c);
 
 uint32_t nft_seq_start(void);
 

@@ -10,6 +10,7 @@
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <stdio.h>
 #include <string.h>
 
 /* nft(8)'s numbers of data types, six bits each in a concatenation. */
@@ -82,6 +83,14 @@ const struct nft_set_shape *
 nft_set_shape(unsigned set)
 {
 	return &shapes[set];
+}
+
+const char *
+nft_target_set(const struct nft_target *t, unsigned set, char buf[static NFT_SET_NAME_MAX])
+{
+	snprintf(
+	    buf, NFT_SET_NAME_MAX, "%s%s", shapes[set].name, t->twins >> set & 1 ? t->suffix : "");
+	return buf;
 }
 
 const char *const nft_chain_names[NFT_N_CHAINS] = {
@@ -189,6 +198,7 @@ nft_set_build(const struct nft_target *t, unsigned set, uint32_t size)
 	const uint8_t fields[3] = { (uint8_t)(shape->key_len - 8), 1, 2 };
 	struct nftnl_set *s = nftnl_set_alloc();
 	struct nftnl_expr *counter = NULL;
+	char name[NFT_SET_NAME_MAX];
 	int err;
 
 	if (s == NULL)
@@ -196,7 +206,7 @@ nft_set_build(const struct nft_target *t, unsigned set, uint32_t size)
 	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, t->kind->family);
 	nftnl_set_set_u32(s, NFTNL_SET_ID, set + 1);
 	err = nftnl_set_set_str(s, NFTNL_SET_TABLE, t->name);
-	err |= nftnl_set_set_str(s, NFTNL_SET_NAME, shape->name);
+	err |= nftnl_set_set_str(s, NFTNL_SET_NAME, nft_target_set(t, set, name));
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, shape->key_type);
 	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, shape->key_len);
 	nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, size);

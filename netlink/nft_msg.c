@@ -163,6 +163,7 @@ void
 nft_batch_elems(
     struct nft_batch *b, const struct nft_target *t, bool add, const struct nft_elem *v, size_t n)
 {
+	char name[NFT_SET_NAME_MAX];
 	size_t i = 0, in_msg;
 
 	while (i < n) {
@@ -179,7 +180,8 @@ nft_batch_elems(
 		if (nlh == NULL)
 			return;
 		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, t->name);
-		mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, shape->name);
+		mnl_attr_put_strz(
+		    nlh, NFTA_SET_ELEM_LIST_SET, nft_target_set(t, v[first].set, name));
 		list = mnl_attr_nest_start(nlh, NFTA_SET_ELEM_LIST_ELEMENTS);
 		while (i < n && i - first < in_msg && v[i].set == v[first].set)
 			put_elem(nlh, &v[i++], shape);

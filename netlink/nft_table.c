@@ -14,15 +14,15 @@
  *   The address is the other end's, the port the destination's, or ICMP's type and code. Elements
  *   of allow sets count their packets.
  *
- * Invariants: every change is one transaction. Chains are never re-created while the table is
- * intact. Rules depend on modes, rate and group alone, elements on the rest; `known` says that
- * `modes`, `elems` and `size` are what the kernel last accepted from us. A hash set keeps the size
- * it was declared with, so one that outgrows it is replaced, rules and all, in one transaction.
+ * Invariants: at no moment does anything pass that the old and the new rules deny, or is dropped
+ * what both allow; nft_change.c says how. Chains are
+ * never re-created while the table is intact. Rules depend on modes, rate and group alone, elements
+ * on the rest; `known` says that `modes`, `elems` and `size` are what the kernel last accepted from
+ * us. A hash set keeps the size it was declared with, so one that outgrows it is replaced, rules
+ * and all, in one transaction.
  *
- * An interval set shows new elements a moment after the transaction's rules and other elements
- * (nft_set_pipapo.c commits its copy of the whole set; old elements are gone at once). So one that
- * is as it should be is never replaced or flushed, not over an unknown state either: its elements
- * are read, and those that are to stay are not touched.
+ * An interval set that is as it should be is never replaced or flushed, not over an unknown state
+ * either: its elements are read, and those that are to stay are not touched.
  */
 #include "netlink/nft_internal.h"
 
@@ -55,43 +55,6 @@ struct nft_table {
 };
 
 static void
-batch_chain(
-    struct nft_batch *b, const struct nft_target *t, unsigned chain, const struct nft_modes *m)
-{
-	struct nftnl_chain *c = nft_chain_build(t, chain, m);
-	struct nlmsghdr *nlh;
-
-	if (c == NULL) {
-		b->err = -ENOMEM;
-		return;
-	}
-	nlh = nft_batch_msg(b, NFT_MSG_NEWCHAIN, t->kind->family, NLM_F_CREATE);
-	if (nlh != NULL) {
-		nftnl_chain_nlmsg_build_payload(nlh, c);
-		nft_batch_commit_msg(b, nlh);
-	}
-	nftnl_chain_free(c);
-}
-
-static void
-batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uint32_t size)
-{
-	struct nftnl_set *s = nft_set_build(t, set, size);
-	struct nlmsghdr *nlh;
-
-	if (s == NULL) {
-		b->err = -ENOMEM;
-		return;
-	}
-	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, t->kind->family, NLM_F_CREATE);
-	if (nlh != NULL) {
-		nftnl_set_nlmsg_build_payload(nlh, s);
-		nft_batch_commit_msg(b, nlh);
-	}
-	nftnl_set_free(s);
-}
-
-static void
 batch_counter(struct nft_batch *b, const struct nft_target *t, const char *name)
 {
 	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWOBJ, t->kind->family, NLM_F_CREATE);
@@ -107,41 +70,13 @@ batch_counter(struct nft_batch *b, const struct nft_target *t, const char *name)
 	nft_batch_commit_msg(b, nlh);
 }
 
-static void
-batch_rules(struct nft_batch *b, const struct nft_target *t, const struct nft_modes *m)
-{
-	_cleanup_(nft_rules_done) struct nft_rules rules = { 0 };
-	struct nlmsghdr *nlh;
-	size_t i;
-	int r;
-
-	r = t->kind->rules(t, m, &rules);
-	if (r < 0) {
-		b->err = r;
-		return;
-	}
-	for (i = 0; i < rules.n; i++) {
-		nlh =
-		    nft_batch_msg(b, NFT_MSG_NEWRULE, t->kind->family, NLM_F_CREATE | NLM_F_APPEND);
-		if (nlh == NULL)
-			return;
-		nftnl_rule_nlmsg_build_payload(nlh, rules.v[i]);
-		nft_batch_commit_msg(b, nlh);
-	}
-}
-
-static void
-batch_flush_rules(struct nft_batch *b, const struct nft_target *t)
-{
-	nft_batch_del(b, NFT_MSG_DELRULE, t->kind->family, NFTA_RULE_TABLE, t->name, 0, NULL);
-}
-
 /* What the table is to become. */
 struct plan {
 	struct nft_modes modes;
 	struct nft_elems elems;
 	uint32_t count[NFT_N_SETS], size[NFT_N_SETS];
 	bool owned, narrows;
+	bool begun; /* some of it is committed */
 };
 
 static void
@@ -187,61 +122,6 @@ plan_make(const struct ruleset *r, const struct nft_pin *pin, struct plan *ret)
 	return 0;
 }
 
-/* The differences of two sorted lists: *del and *add have room for all of old and want. */
-static void
-elems_diff(const struct nft_elems *old, const struct nft_elems *want, struct nft_elems *del,
-    struct nft_elems *add)
-{
-	size_t i = 0, j = 0;
-	int c;
-
-	while (i < old->n || j < want->n) {
-		if (i == old->n)
-			c = 1;
-		else if (j == want->n)
-			c = -1;
-		else
-			c = nft_elem_cmp(&old->v[i], &want->v[j]);
-		if (c < 0)
-			del->v[del->n++] = old->v[i];
-		else if (c > 0)
-			add->v[add->n++] = want->v[j];
-		i += c <= 0;
-		j += c >= 0;
-	}
-}
-
-/* What is approved no more, or denied anew. A range that is only cut up differently counts too. */
-static bool
-elems_narrow(const struct nft_elems *del, const struct nft_elems *add)
-{
-	for (size_t i = 0; i < del->n; i++)
-		if (nft_set_is_verdict(del->v[i].set, true))
-			return true;
-	for (size_t i = 0; i < add->n; i++)
-		if (nft_set_is_verdict(add->v[i].set, false))
-			return true;
-	return false;
-}
-
-static int
-batch_diff(struct nft_batch *b, const struct nft_target *t, const struct nft_elems *old,
-    const struct nft_elems *want, bool *ret_narrows)
-{
-	_cleanup_(nft_elems_done) struct nft_elems del = { 0 }, add = { 0 };
-
-	del.v = calloc(old->n + 1, sizeof(*del.v));
-	add.v = calloc(want->n + 1, sizeof(*add.v));
-	if (del.v == NULL || add.v == NULL)
-		return -ENOMEM;
-	elems_diff(old, want, &del, &add);
-	/* Ranges that a cut replaces must be gone before their successors come. */
-	nft_batch_elems(b, t, false, del.v, del.n);
-	nft_batch_elems(b, t, true, add.v, add.n);
-	*ret_narrows = elems_narrow(&del, &add);
-	return del.n + add.n > 0;
-}
-
 static bool
 modes_narrow(const struct nft_modes *old, const struct nft_modes *want)
 {
@@ -252,26 +132,17 @@ modes_narrow(const struct nft_modes *old, const struct nft_modes *want)
 static int
 apply_delta(struct nft_table *t, struct plan *p)
 {
-	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
-	bool rules = !nft_modes_eq(&t->modes, &p->modes);
-	unsigned i;
+	struct nft_change change = { .old = &t->modes, .want = &p->modes };
 	int r;
 
-	r = nft_batch_start(&b, nft_seq_start());
+	r = nft_delta_make(&t->elems, &p->elems, &change.delta);
 	if (r < 0)
 		return r;
-	if (rules) {
-		batch_flush_rules(&b, &t->target);
-		for (i = 0; i < t->target.kind->n_base; i++)
-			batch_chain(&b, &t->target, i, &p->modes);
-	}
-	r = batch_diff(&b, &t->target, &t->elems, &p->elems, &p->narrows);
-	p->narrows |= modes_narrow(&t->modes, &p->modes);
-	if (r < 0 || (r == 0 && !rules))
-		return r;
-	if (rules)
-		batch_rules(&b, &t->target, &p->modes);
-	return nft_batch_send(&b, t->sock);
+	p->narrows = nft_delta_narrows(&change.delta) || modes_narrow(&t->modes, &p->modes);
+	r = nft_change_send(t->sock, &t->target, &change);
+	nft_delta_done(&change.delta);
+	p->begun = change.begun;
+	return r;
 }
 
 static bool
@@ -297,7 +168,7 @@ batch_clear(struct nft_batch *b, const struct nft_target *t, const struct nft_in
 	unsigned set;
 	size_t i;
 
-	batch_flush_rules(b, t);
+	nft_batch_flush_rules(b, t);
 	for (i = 0; i < inv->sets.n; i++) {
 		for (set = 0; set < t->kind->n_sets; set++)
 			if (keep[set] && strcmp(nft_set_shape(set)->name, inv->sets.v[i]) == 0)
@@ -346,29 +217,37 @@ elems_kept(const struct nft_elems *all, const bool *keep, struct nft_elems *ret)
 	return 0;
 }
 
-/* The whole table in one transaction: over what is there, or (anew) after deleting it. */
+/* A name for twins that none in the table has: a change may have ended halfway. */
+static void
+choose_suffix(struct nft_target *t, const struct nft_inventory *inv)
+{
+	size_t i, len, tail;
+	unsigned k = 0;
+
+	do {
+		tail = (size_t)snprintf(t->suffix, sizeof(t->suffix), "_new%u", k++);
+		for (i = 0; i < inv->sets.n; i++) {
+			len = strlen(inv->sets.v[i]);
+			if (len > tail && strcmp(inv->sets.v[i] + len - tail, t->suffix) == 0)
+				break;
+		}
+	} while (i < inv->sets.n);
+}
+
 static int
-apply_whole(
-    struct nft_table *t, struct plan *p, const struct nft_inventory *inv, uint32_t flags, bool anew)
+send_whole(struct nft_table *t, const struct plan *p, const struct nft_inventory *inv,
+    uint32_t flags, const bool *keep, const uint32_t *size, const struct nft_target *with,
+    const struct nft_delta *delta, bool staged)
 {
 	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
-	_cleanup_(nft_elems_done) struct nft_elems kept = { 0 };
-	uint32_t size[NFT_N_SETS];
-	bool keep[NFT_N_SETS];
+	bool anew = inv->present && keep == NULL;
 	unsigned i;
 	int r;
 
-	for (i = 0; i < t->target.kind->n_sets; i++) {
-		keep[i] = !anew && inv->size[i] > 0 && inv->size[i] >= p->count[i];
-		size[i] = keep[i] ? inv->size[i] : p->size[i];
-	}
-	r = elems_kept(&inv->elems, keep, &kept);
-	if (r < 0)
-		return r;
 	r = nft_batch_start(&b, nft_seq_start());
 	if (r < 0)
 		return r;
-	if (inv->present && anew)
+	if (anew)
 		nft_batch_del(&b, NFT_MSG_DELTABLE, t->target.kind->family, NFTA_TABLE_NAME,
 		    t->target.name, 0, NULL);
 	nft_batch_table(&b, &t->target, flags);
@@ -377,20 +256,59 @@ apply_whole(
 	for (i = 0; i < NFT_N_COUNTERS; i++)
 		batch_counter(&b, &t->target, t->target.kind->counters[i]);
 	for (i = 0; i < t->target.kind->n_chains; i++)
-		batch_chain(&b, &t->target, i, &p->modes);
+		nft_batch_chain(&b, &t->target, i, &p->modes);
 	for (i = 0; i < t->target.kind->n_sets; i++)
-		if (!keep[i])
-			batch_set(&b, &t->target, i, size[i]);
-	r = batch_diff(&b, &t->target, &kept, &p->elems, &p->narrows);
+		if (keep == NULL || !keep[i])
+			nft_batch_set(&b, &t->target, i, size[i]);
+	if (staged)
+		nft_batch_hashed(&b, &t->target, &delta->add);
+	else
+		nft_batch_delta(&b, &t->target, delta);
+	nft_batch_rules(&b, with, &p->modes);
+	return nft_batch_send(&b, t->sock);
+}
+
+/*
+ * The whole table: over what is there, or (anew) after deleting it. In the first case what is old
+ * goes last, as in any change.
+ */
+static int
+apply_whole(
+    struct nft_table *t, struct plan *p, const struct nft_inventory *inv, uint32_t flags, bool anew)
+{
+	_cleanup_(nft_delta_done) struct nft_delta delta = { 0 };
+	_cleanup_(nft_elems_done) struct nft_elems kept = { 0 };
+	struct nft_target with = t->target;
+	uint32_t size[NFT_N_SETS];
+	bool keep[NFT_N_SETS], staged;
+	unsigned i;
+	int r;
+
+	for (i = 0; i < t->target.kind->n_sets; i++) {
+		keep[i] = !anew && inv->size[i] > 0 && inv->size[i] >= p->count[i];
+		size[i] = keep[i] ? inv->size[i] : p->size[i];
+	}
+	r = elems_kept(&inv->elems, keep, &kept);
+	if (r == 0)
+		r = nft_delta_make(&kept, &p->elems, &delta);
 	if (r < 0)
 		return r;
+	choose_suffix(&t->target, inv);
+	/* Where no twins can be made, the transaction that follows says why. */
+	staged =
+	    inv->present && !anew && nft_twins_make(t->sock, &t->target, &delta.add, &with) == 0;
+	r = send_whole(t, p, inv, flags, anew ? NULL : keep, size, &with, &delta, staged);
+	if (r < 0) {
+		nft_twins_drop(t->sock, &with);
+		return r;
+	}
+	memcpy(p->size, size, sizeof(size));
 	/* What passed under the rules that were there is not known. */
 	p->narrows = p->modes.in == MODE_ENFORCE || p->modes.out == MODE_ENFORCE;
-	batch_rules(&b, &t->target, &p->modes);
-	r = nft_batch_send(&b, t->sock);
-	if (r == 0)
-		memcpy(p->size, size, sizeof(size));
-	return r;
+	p->begun = true;
+	if (staged)
+		r = nft_gone_send(t->sock, &with, &delta, &p->begun);
+	return r < 0 ? r : nft_twins_end(t->sock, &with, &p->modes);
 }
 
 /* Errors that say nothing about what the table looks like: no reason to build it anew. */
@@ -542,8 +460,8 @@ table_apply(
 	if (!delta)
 		err = apply_rebuild(t, &p);
 	if (err < 0) {
-		/* Committed or not, the kernel could not tell us. */
-		if (err == -ENOBUFS || err == -EPROTO)
+		/* Committed or not, the kernel could not tell us. Or it ended halfway. */
+		if (err == -ENOBUFS || err == -EPROTO || p.begun)
 			t->known = false;
 		return err;
 	}

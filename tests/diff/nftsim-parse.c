@@ -384,6 +384,21 @@ new_counter(struct sim_table *t, const struct nlattr *const *a)
 	return 0;
 }
 
+/* Rules know sets by their place: the twins of a change come last, and none asks them any more. */
+static int
+del_set(struct sim_table *t, const struct nlattr **a)
+{
+	int set = sim_find_set(t, sim_str(a[NFTA_SET_NAME]));
+
+	if (set < 0)
+		return sim_fault(t, -ENOENT, "set %s", sim_str(a[NFTA_SET_NAME]));
+	free(t->sets[set].elems);
+	t->n_sets--;
+	memmove(&t->sets[set], &t->sets[set + 1], (t->n_sets - (unsigned)set) * sizeof(t->sets[0]));
+	memset(&t->sets[t->n_sets], 0, sizeof(t->sets[0]));
+	return 0;
+}
+
 static int
 message(struct sim_table *t, const struct nlmsghdr *h)
 {
@@ -392,6 +407,7 @@ message(struct sim_table *t, const struct nlmsghdr *h)
 		[NFT_MSG_NEWRULE] = NFTA_RULE_MAX,
 		[NFT_MSG_DELRULE] = NFTA_RULE_MAX,
 		[NFT_MSG_NEWSET] = NFTA_SET_MAX,
+		[NFT_MSG_DELSET] = NFTA_SET_MAX,
 		[NFT_MSG_NEWSETELEM] = NFTA_SET_ELEM_LIST_MAX,
 		[NFT_MSG_DELSETELEM] = NFTA_SET_ELEM_LIST_MAX,
 		[NFT_MSG_NEWOBJ] = NFTA_OBJ_MAX };
@@ -424,6 +440,8 @@ message(struct sim_table *t, const struct nlmsghdr *h)
 		return flush_rules(t, a);
 	case NFT_MSG_NEWSET:
 		return new_set(t, a);
+	case NFT_MSG_DELSET:
+		return del_set(t, a);
 	case NFT_MSG_NEWOBJ:
 		return new_counter(t, a);
 	default:

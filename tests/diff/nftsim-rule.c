@@ -298,6 +298,8 @@ sim_new_rule(struct sim_table *t, const struct nlattr *const *a, bool append)
 	{
 		if (rule->n == SIM_EXPRS)
 			return sim_fault(t, -E2BIG, "rule of %s", t->chains[chain].name);
+		/* The place may have had another rule's. */
+		rule->exprs[rule->n] = (struct sim_expr){ 0 };
 		r = read_expr(t, nest, &rule->exprs[rule->n++]);
 		if (r < 0)
 			return r;

@@ -16,7 +16,7 @@
 
 #define SIM_NAME 32
 #define SIM_CHAINS 8
-#define SIM_SETS 24
+#define SIM_SETS 32
 #define SIM_RULES 64 /* of a chain */
 #define SIM_EXPRS 12 /* of a rule */
 #define SIM_KEY 24
