@@ -52,6 +52,8 @@ on_hello(struct controller *c, struct msg *m)
 	name_missing_features(c);
 	instance_reset(c);
 	c->warden_ready = true;
+	c->warden_since_ns = now_mono();
+	c->caught_up = false;
 	posture_update(c, true);
 }
 

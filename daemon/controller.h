@@ -307,6 +307,8 @@ struct controller {
 	struct w_hello warden;
 	struct w_posture posture; /* as last sent */
 	bool warden_ready, scanned, listening, told_watching;
+	uint64_t warden_since_ns; /* CLOCK_MONOTONIC */
+	bool caught_up;		  /* everybody that it has found is known. See enforce.c */
 	struct engine_state engines[CTL_MAX_ENGINES]; /* by name, in order of appearance */
 	size_t n_engines;
 	struct cap_stats capture;

@@ -26,6 +26,8 @@
 #define DRIFT_SAY_NS (5 * NSEC_PER_SEC)
 #define RECONCILE_DELAY_US 1000
 #define RECONCILE_PAUSE_MAX_NS NSEC_PER_SEC
+/* How long rules of an earlier life stand untouched until everybody is known again. */
+#define CATCH_UP_MAX_NS (10 * NSEC_PER_SEC)
 
 static void
 plan(struct event *ev, uint64_t after_ns)
@@ -165,6 +167,31 @@ cut_held(struct instance *i)
 				  sizeof(body)) == 0;
 }
 
+/*
+ * After a start, or another warden's, namespaces, names and addresses become known one after the
+ * other. Rules made of some of them would drop what all of them allow.
+ */
+static bool
+is_catching_up(struct controller *c)
+{
+	bool known = !instance_settling(c);
+
+	if (c->caught_up)
+		return false;
+	for (const struct instance *i = c->instances; known && i != NULL; i = i->next)
+		known = i->addrs == NULL || rtnl_watch_ready(i->addrs);
+	c->caught_up = known || now_mono() - c->warden_since_ns >= CATCH_UP_MAX_NS;
+	return !c->caught_up;
+}
+
+/* Its rules are those of an earlier life, and are to stay for now. */
+static bool
+is_left_alone(const struct instance *i)
+{
+	return !i->ctl->caught_up && i->attached.adopted && i->ns.closed_ns == 0 &&
+	       quarantine_of(i) == NULL;
+}
+
 static void
 reconcile_instance(
     struct instance *i, const struct ruleset *r, const uint8_t digest[static RULESET_DIGEST_LEN])
@@ -172,7 +199,7 @@ reconcile_instance(
 	bool same;
 	int ret;
 
-	if (i->attach != ATTACH_DONE || instance_is_quarantined(i))
+	if (i->attach != ATTACH_DONE || instance_is_quarantined(i) || is_left_alone(i))
 		return;
 	/* What the rules that stand are for is not known: neither loosened nor replaced. */
 	if (i->ctl->held && (i->attached.adopted || i->ns.closed_ns != 0))
@@ -314,6 +341,8 @@ enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg)
 	if (!c->warden_ready)
 		return;
 	posture_update(c, false);
+	if (is_catching_up(c))
+		log_debug("not everybody is known again: rules that stand are left alone");
 	inv = inventory_build(c);
 	if (inv == NULL || refresh_policy(c) < 0) {
 		log_error("out of memory: the rules in force stay, trying again");
@@ -523,6 +552,8 @@ enforce_tick(struct controller *c)
 	unsigned turn = ++seconds % READ_BACK_EVERY_S;
 	uint64_t now = now_mono();
 
+	if (!c->caught_up)
+		enforce_schedule(c);
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
 		struct w_cookie body = { .cookie = i->ns.cookie };
 

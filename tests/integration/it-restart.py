@@ -139,9 +139,9 @@ for role in ("warden", "controller", "capture", "relay", "discovery"):
 
 
 def decides():
-    """Decisions still reach the kernel."""
+    """Decisions still reach the kernel, once everybody is known again."""
     api.approve(api.edge(from_=A, to=B, port=8001)["id"])
-    opened = wait(lambda: a.tcp(b.v4, 8001, 0.2) == "open", 3)
+    opened = wait(lambda: a.tcp(b.v4, 8001, 0.2) == "open", 12)
     api.deny(api.edge(from_=A, to=B, port=8001)["id"])
     return opened and wait(lambda: a.tcp(b.v4, 8001, 0.2) != "open", 3)
 
