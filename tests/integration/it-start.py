@@ -29,7 +29,7 @@ ownlib.alone(__file__)
 
 STARTS = int(os.environ.get("NANOSEG_STARTS", "50"))
 RESTARTS = int(os.environ.get("NANOSEG_RESTARTS", "10"))
-HOOK_WAIT_S = 6
+HOOK_WAIT_S = 10
 PORT, SERVE_PORT = 7001, 7100
 # The frames pass the namespace's rules; what stops them stands on the host's side.
 FRAMES_REQUIRED = True
@@ -440,9 +440,11 @@ served(serve(False))
 again("docker restart db, ungated", by_restart)
 again("db renewed with another address, ungated", renew(False), exact=False)
 again("db renewed with another address, gated", renew(True), exact=False)
-squat = api.denials(from_="workload:start/load", to="workload:start/squatter")
-t.ok(squat and not api.edges(from_="workload:start/load", to="workload:start/squatter", state="approved"),
-     "whoever has its old address is refused", squat, api.edges())
+# Some are refused while nobody is known to have the address: those are nobody's denials.
+print("# refused towards the new owner of the old address:",
+      sum(x["count"] for x in api.denials(from_="workload:start/load", to="workload:start/squatter")))
+t.ok(not api.edges(from_="workload:start/load", to="workload:start/squatter"),
+     "whoever has its old address is never reached", api.edges())
 
 # The metrics, after all that.
 text = api.raw("GET", "/metrics")[1].decode()
