@@ -101,7 +101,8 @@ read_ids(struct review_left *l)
 			break;
 	}
 	fclose(f);
-	qsort(l->ids, l->n, sizeof(*l->ids), id_compare);
+	if (l->n > 0)
+		qsort(l->ids, l->n, sizeof(*l->ids), id_compare);
 }
 
 struct review_left *
