@@ -74,6 +74,7 @@ for name in ("/nowhere/notify", "vsock:1:2", "@" + "x" * 200):
     t.ok(d.says("cannot reach the service manager"), "a manager that cannot be reached is no reason to end: %.20s" % name)
     d.stop()
 del os.environ["NOTIFY_SOCKET"]
+d.cleanup()  # its keeper stays else, and another's programs come now
 
 # All roles run, and nothing is watched: what starts now would not be seen.
 m = Manager(lab.dir + "/notify2")
@@ -86,6 +87,7 @@ log = open(lab.dir + "/blind.log", "wb")
 p = subprocess.Popen([programs + "/nanosegd", "--foreground", "--log", "debug", "--config", d.config, "--state-dir",
                       d.state, "--socket", d.sock], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                      env=dict(os.environ, NOTIFY_SOCKET=m.name))
+lab.later(d.cleanup)
 lab.later(p.wait)
 lab.later(p.terminate)
 ready = wait(d.ready, 5)

@@ -285,12 +285,11 @@ kept = [w["name"] for w in api.get("/v1/status")["workloads"] if w["name"] in na
 t.ok(wait(lambda: not behind(names), 20) and len(kept) == RULED, "and the enforced ones are there", len(kept))
 
 # ---- containers
+if not LONG:
+    t.done()
 if not have_docker():
     t.skip("containers", "needs dockerd")
     t.done()
-if not LONG:  # by themselves; with --long, beside all those
-    in_children(2, ns_del, names)
-    wait(lambda: not attached(), 30, 0.1)
 dockerd = Dockerd(lab)
 if not dockerd.start(wait):
     t.skip("containers", "a Docker daemon of its own does not start here")
@@ -374,8 +373,6 @@ t.ok("policy drop" in text, "and the rules are in the namespace", text[:300])
 in_threads(8, lambda x: dockerd.remove(x), list(IDS.values()))
 IDS.clear()
 t.ok(wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 20, 0.1), "and gone when removed")
-if not LONG:
-    t.done()
 
 
 def start_and_end(k):
