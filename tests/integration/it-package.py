@@ -76,13 +76,15 @@ for name in ("server", "client"):
     places[name].v4 = info["NetworkSettings"]["IPAddress"]
 server, client = places["server"], places["client"]
 passed, stop = [], threading.Event()
+# Both listen before anybody connects: the threads may run late.
+listener = server.socket(socket.AF_INET)
+listener.bind(("0.0.0.0", OPEN))
+listener.listen(8)
+shut = server.socket(socket.AF_INET, socket.SOCK_DGRAM)
+shut.bind(("0.0.0.0", SHUT))
 
 
 def serve_echo():
-    s = server.socket(socket.AF_INET)
-    s.bind(("0.0.0.0", OPEN))
-    s.listen(8)
-
     def echo(c):
         while True:
             data = c.recv(64)
@@ -90,14 +92,12 @@ def serve_echo():
                 return
             c.sendall(data)
     while True:
-        threading.Thread(target=echo, args=(s.accept()[0],), daemon=True).start()
+        threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
 
 
 def serve_shut():
-    u = server.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    u.bind(("0.0.0.0", SHUT))
     while True:
-        passed.append(u.recv(64))
+        passed.append(shut.recv(64))
 
 
 threading.Thread(target=serve_echo, daemon=True).start()
