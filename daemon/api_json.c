@@ -13,6 +13,8 @@ json_edge_behind(struct controller *c, const struct edge *e)
 {
 	json_t *o = json_edge(c->peers, e);
 
+	if (e->state == EDGE_APPROVED)
+		json_object_set_new(o, "recertifyBy", json_time(recertify_due_ns(c, e)));
 	published_set_behind(c, o, &e->key, e);
 	return o;
 }
@@ -420,6 +422,7 @@ json_status(struct controller *c)
 	    "revision", (json_int_t)c->revision, "startedAt", json_time(c->started_ns));
 	json_object_set_new(o, "held", json_boolean(c->held));
 	json_object_set_new(o, "confirm", json_confirm(c));
+	json_object_set_new(o, "recertification", recertify_to_json(c));
 	json_object_set_new(o, "promote", json_string(promote_name(c->config->promote)));
 	json_object_set_new(o, "observationPeriodSeconds",
 	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));

@@ -61,6 +61,8 @@ status_of(int error)
 	switch (error) {
 	case -ENOENT:
 		return MHD_HTTP_NOT_FOUND;
+	case -EPERM:
+		return MHD_HTTP_FORBIDDEN;
 	case -ESTALE:
 	case -EBUSY:
 	case -EEXIST:
@@ -161,6 +163,40 @@ static void
 post_deny(const struct api_request *q, struct api_reply *r)
 {
 	decide(q, r, EDGE_DENIED);
+}
+
+static void
+post_recertify(const struct api_request *q, struct api_reply *r)
+{
+	static const char *const keys[] = { "ids", "reason", "ticket", NULL };
+	json_t *o = api_read_body(q, r, keys);
+	const char *reason, *ticket;
+	_cleanup_free_ const char **ids = NULL;
+	struct diag d = { 0 };
+	size_t kept;
+	int ret;
+
+	if (o == NULL)
+		return;
+	if (!api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason) ||
+	    !api_read_string(o, "ticket", EDGE_REASON_MAX, r, &ticket))
+		goto out;
+	if (reason == NULL || *reason == '\0') {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "a decision needs a reason");
+		goto out;
+	}
+	ids = read_ids(json_object_get(o, "ids"), r);
+	if (ids == NULL)
+		goto out;
+	ret = recertify(q->c, ids, json_array_size(json_object_get(o, "ids")), reason, ticket,
+	    &q->who, &d, &kept);
+	if (ret < 0)
+		api_fail_change(r, ret, &d);
+	else
+		r->json = json_pack(
+		    "{s:I, s:I}", "kept", (json_int_t)kept, "revision", (json_int_t)q->c->revision);
+out:
+	json_decref(o);
 }
 
 /* The workloads that a request names, or all of them. The number, or 0 after filling r. */
@@ -424,6 +460,7 @@ post_apply(const struct api_request *q, struct api_reply *r)
 const struct api_route api_write_routes[] = {
 	{ "POST", "/v1/edges/approve", API_REVIEWER, post_approve },
 	{ "POST", "/v1/edges/deny", API_REVIEWER, post_deny },
+	{ "POST", "/v1/edges/recertify", API_REVIEWER, post_recertify },
 	{ "POST", "/v1/images/approve", API_REVIEWER, post_image_approve },
 	{ "POST", "/v1/images/deny", API_REVIEWER, post_image_deny },
 	{ "POST", "/v1/mode", API_ADMIN, post_mode },

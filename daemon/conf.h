@@ -44,7 +44,9 @@ struct config {
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
 	size_t n_reviewer_groups, n_admin_groups;
 	struct identity_rules identity;
-	uint64_t idle_expiry_ns; /* 0: never */
+	uint64_t idle_expiry_ns;     /* 0: never */
+	uint64_t recertify_after_ns; /* 0: never */
+	bool separate_duties;	     /* who approves is not who enforces */
 	uint32_t max_edges;
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */

@@ -27,6 +27,8 @@
  *   posture.c      whether the warden closes new namespaces
  *   start.c        how long before its program an instance was held
  *   promote.c      automatic segmentation by the clock
+ *   recertify.c    who let an approval stand, and which ones are overdue
+ *   duties.c       who approves is not who enforces
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
  *   refusal.c      a store that cannot be used
@@ -198,6 +200,7 @@ struct workload {
 	uint64_t mode_since_ns;
 	uint64_t observed_ns; /* how long, in all, with every instance attached */
 	char *mode_reason;    /* NULL: nobody has chosen the mode */
+	char *mode_by;	      /* who has; NULL: nobody, or not known */
 	bool dirty;
 	bool auto_promoted;
 	struct instance *instances;
@@ -690,6 +693,17 @@ int exposure_restore(struct controller *c, const struct exposure *e); /* from th
 int exposure_save(struct controller *c); /* those that are not stored yet; within a transaction */
 void exposure_free_all(struct controller *c);
 
+/* recertify.c */
+/*
+ * Lets approved edges stand, on record: no revision, no rule changes. -ENOENT, -EINVAL for one that
+ * is not approved; then nothing is changed.
+ */
+int recertify(struct controller *c, const char *const *ids, size_t n, const char *reason,
+    const char *ticket, const struct actor *who, struct diag *d, size_t *ret_kept);
+/* When it has to be looked at again; 0: never. */
+uint64_t recertify_due_ns(const struct controller *c, const struct edge *e);
+json_t *recertify_to_json(const struct controller *c);
+
 /* promote.c */
 void promote_tick(struct controller *c);
 
@@ -732,7 +746,7 @@ struct stored_edge {
 	struct edge_decision decision;
 };
 struct stored_workload {
-	const char *name, *project, *mode_reason;
+	const char *name, *project, *mode_reason, *mode_by;
 	enum wl_mode mode;
 	enum wl_direction direction;
 	uint64_t first_seen_ns, last_seen_ns, mode_since_ns;

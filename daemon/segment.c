@@ -126,6 +126,10 @@ finish_change(struct controller *c, const struct change *ch, struct diag *d)
 		    (unsigned long long)c->confirm.revision);
 		return -EBUSY;
 	}
+	/* Back to what was in force before is open to whoever may at all. */
+	r = ch->restores ? 0 : duties_check(c, ch->who, ch->undo, d);
+	if (r < 0)
+		return r;
 	c->revision++;
 	r = segment_build_policy(c, false, &p);
 	if (r == 0 && gate_enforces(c))
@@ -253,17 +257,25 @@ segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge
 /* Saves the workload for the undo, then sets its mode. */
 static int
 set_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_direction direction,
-    const char *reason)
+    const char *reason, const struct actor *who)
 {
 	int r = undo_save_workload(u, w);
-	char *copy;
+	char *copy, *by;
 
 	if (r == 0)
 		r = text_copy(reason, &copy);
 	if (r < 0)
 		return r;
-	if (w->mode != mode || w->direction != direction)
+	if (w->mode != mode || w->direction != direction) {
+		r = text_copy(who->name, &by);
+		if (r < 0) {
+			free(copy);
+			return r;
+		}
+		free(w->mode_by);
+		w->mode_by = by;
 		w->mode_since_ns = now_real();
+	}
 	/* What runs now is what is meant. */
 	if (mode == MODE_ENFORCE && w->mode != mode)
 		r = workload_accept_running(w);
@@ -292,7 +304,7 @@ segment_set_modes(struct controller *c, const struct mode_change *changes, size_
 	undo_start(&u, c);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = set_mode(
-		    &u, changes[i].workload, changes[i].mode, changes[i].direction, reason);
+		    &u, changes[i].workload, changes[i].mode, changes[i].direction, reason, who);
 		if (r == 0)
 			changes[i].workload->auto_promoted = false;
 	}
@@ -471,7 +483,7 @@ apply_workload(
 		return -ENOSPC;
 	/* A mode that a rollback leaves alone is not one that it chose: promotion may go on. */
 	r = set_mode(u, w, pw->mode, pw->direction,
-	    ch->restores && w->mode == pw->mode ? w->mode_reason : ch->reason);
+	    ch->restores && w->mode == pw->mode ? w->mode_reason : ch->reason, ch->who);
 	if (r == 0)
 		r = labels_copy(pw->labels, pw->n_labels, &labels);
 	if (r < 0)
@@ -501,7 +513,7 @@ apply_workloads(
 	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
 		if (w->mode != MODE_OBSERVE && workload_selected(c, w->name) &&
 		    policy_find_workload(p, w->name) == NULL)
-			r = set_mode(u, w, MODE_OBSERVE, WL_BOTH, ch->reason);
+			r = set_mode(u, w, MODE_OBSERVE, WL_BOTH, ch->reason, ch->who);
 	return r;
 }
 
@@ -614,7 +626,7 @@ segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
 	undo_start(&u, c);
 	r = approve_seen(c, &u, w, &given);
 	if (r == 0)
-		r = set_mode(&u, w, mode, direction, reason);
+		r = set_mode(&u, w, mode, direction, reason, &who);
 	if (r == 0) {
 		w->auto_promoted = true;
 		r = finish_change(c, &ch, d);

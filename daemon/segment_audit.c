@@ -61,7 +61,8 @@ add_edges(json_t *o, struct controller *c, const struct undo *u, bool *touched)
 
 		if ((i > 0 && list[i - 1]->edge == e) ||
 		    (e->state == list[i]->state &&
-			e->decision.decided_ns == list[i]->decision.decided_ns))
+			e->decision.decided_ns == list[i]->decision.decided_ns &&
+			e->decision.kept_ns == list[i]->decision.kept_ns))
 			continue;
 		touched[e->key.from] = touched[e->key.to] = true;
 		if (n < MAX_IDS)

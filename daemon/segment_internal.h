@@ -35,7 +35,7 @@ struct workload_undo {
 	enum wl_mode mode;
 	enum wl_direction direction;
 	uint64_t mode_since_ns;
-	char *mode_reason;
+	char *mode_reason, *mode_by;
 	struct policy_label *labels, *selector;
 	size_t n_labels, n_selector;
 	char **images;
@@ -57,6 +57,13 @@ struct undo {
  */
 int segment_restore(struct controller *c, const struct policy *p, const char *reason,
     const struct actor *who, struct diag *d);
+
+/*
+ * duties.c: with separateDuties, may this person make the change that *u has saved? 0, or -EPERM
+ * with a sentence.
+ */
+int duties_check(
+    const struct controller *c, const struct actor *who, const struct undo *u, struct diag *d);
 
 /* segment_audit.c: what a change is about, for its record: {edges, edgeCount, what, workloads,
  * modes}. */

@@ -325,6 +325,8 @@ load_workload(void *arg, const struct stored_workload *s)
 	if (r == 0)
 		r = text_copy(s->mode_reason, &w->mode_reason);
 	if (r == 0)
+		r = text_copy(s->mode_by, &w->mode_by);
+	if (r == 0)
 		r = load_labels(s->labels_json, &w->labels, &w->n_labels);
 	if (r == 0)
 		r = load_labels(s->selector_json, &w->selector, &w->n_selector);

@@ -32,6 +32,7 @@ decision_free(struct edge_decision *d)
 	free(d->reason);
 	free(d->ticket);
 	free(d->approved_by);
+	free(d->kept_by);
 }
 
 int
@@ -46,12 +47,15 @@ undo_save_edge(struct undo *u, struct edge *e, bool created)
 
 	saved.decision.decided_ns = e->decision.decided_ns;
 	saved.decision.expires_ns = e->decision.expires_ns;
+	saved.decision.kept_ns = e->decision.kept_ns;
 	if (r == 0)
 		r = text_copy(e->decision.reason, &saved.decision.reason);
 	if (r == 0)
 		r = text_copy(e->decision.ticket, &saved.decision.ticket);
 	if (r == 0)
 		r = text_copy(e->decision.approved_by, &saved.decision.approved_by);
+	if (r == 0)
+		r = text_copy(e->decision.kept_by, &saved.decision.kept_by);
 	if (r < 0) {
 		decision_free(&saved.decision);
 		return r;
@@ -64,6 +68,7 @@ static void
 workload_undo_free(struct workload_undo *s)
 {
 	free(s->mode_reason);
+	free(s->mode_by);
 	labels_free(s->labels, s->n_labels);
 	labels_free(s->selector, s->n_selector);
 	texts_free(s->images, s->n_images);
@@ -82,6 +87,8 @@ undo_save_workload(struct undo *u, const struct workload *w)
 
 	if (r == 0)
 		r = text_copy(w->mode_reason, &saved.mode_reason);
+	if (r == 0)
+		r = text_copy(w->mode_by, &saved.mode_by);
 	if (r == 0)
 		r = labels_copy(w->labels, w->n_labels, &saved.labels);
 	if (r == 0) {
@@ -156,12 +163,14 @@ restore_workload(struct workload_undo *s)
 	struct workload *w = s->workload;
 
 	free(w->mode_reason);
+	free(w->mode_by);
 	labels_free(w->labels, w->n_labels);
 	labels_free(w->selector, w->n_selector);
 	w->mode = s->mode;
 	w->direction = s->direction;
 	w->mode_since_ns = s->mode_since_ns;
 	w->mode_reason = steal_ptr(s->mode_reason);
+	w->mode_by = steal_ptr(s->mode_by);
 	w->labels = steal_ptr(s->labels);
 	w->selector = steal_ptr(s->selector);
 	w->n_labels = s->n_labels;

@@ -86,10 +86,13 @@ load_edge_row(sqlite3_stmt *st, const struct store_loader *l)
 	e.decision.approved_by = column_dup(st, 19);
 	e.decision.decided_ns = (uint64_t)sqlite3_column_int64(st, 20);
 	e.decision.expires_ns = (uint64_t)sqlite3_column_int64(st, 21);
+	e.decision.kept_ns = (uint64_t)sqlite3_column_int64(st, 23);
+	e.decision.kept_by = column_dup(st, 24);
 	r = l->edge(l->arg, &e);
 	free(e.decision.reason);
 	free(e.decision.ticket);
 	free(e.decision.approved_by);
+	free(e.decision.kept_by);
 	return r;
 }
 
@@ -98,12 +101,14 @@ load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
 {
 	_cleanup_free_ char *name = column_dup(st, 0), *project = column_dup(st, 1),
 			    *reason = column_dup(st, 7), *labels = column_dup(st, 10),
-			    *selector = column_dup(st, 11), *images = column_dup(st, 12);
+			    *selector = column_dup(st, 11), *images = column_dup(st, 12),
+			    *by = column_dup(st, 13);
 	int mode = sqlite3_column_int(st, 2), direction = sqlite3_column_int(st, 3);
 	struct stored_workload w = {
 		.name = name,
 		.project = project,
 		.mode_reason = reason,
+		.mode_by = by,
 		.mode = (enum wl_mode)mode,
 		.direction = (enum wl_direction)direction,
 		.first_seen_ns = (uint64_t)sqlite3_column_int64(st, 4),

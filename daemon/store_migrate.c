@@ -22,6 +22,9 @@ static const char *const steps[] = {
 	[2] = "CREATE TABLE exposure ("
 	      " number INTEGER PRIMARY KEY, workload BLOB NOT NULL, instance TEXT NOT NULL,"
 	      " begin INTEGER NOT NULL, end INTEGER NOT NULL);",
+	[3] = "ALTER TABLE edge ADD COLUMN kept INTEGER;"
+	      "ALTER TABLE edge ADD COLUMN kept_by BLOB;"
+	      "ALTER TABLE workload ADD COLUMN mode_by BLOB;",
 };
 
 static int

@@ -433,6 +433,7 @@ decision_done(struct edge_decision *d)
 	free(d->reason);
 	free(d->ticket);
 	free(d->approved_by);
+	free(d->kept_by);
 }
 
 static int
@@ -460,10 +461,12 @@ edge_decide(
 	if (d != NULL) {
 		if ((r = copy_text(d->reason, &copy.reason)) < 0 ||
 		    (r = copy_text(d->ticket, &copy.ticket)) < 0 ||
-		    (r = copy_text(d->approved_by, &copy.approved_by)) < 0)
+		    (r = copy_text(d->approved_by, &copy.approved_by)) < 0 ||
+		    (r = copy_text(d->kept_by, &copy.kept_by)) < 0)
 			return r;
 		copy.decided_ns = d->decided_ns;
 		copy.expires_ns = d->expires_ns;
+		copy.kept_ns = d->kept_ns;
 	}
 	r = decided_reserve(t);
 	if (r < 0)
@@ -475,6 +478,21 @@ edge_decide(
 	copy = old;
 	decided_set(t, (struct edge_node *)e, state != EDGE_PENDING);
 	edge_table_drop_aliases(t);
+	return 0;
+}
+
+int
+edge_keep(struct edge *e, const char *who, uint64_t now_ns)
+{
+	char *copy;
+	int r = copy_text(who, &copy);
+
+	if (r < 0)
+		return r;
+	free(e->decision.kept_by);
+	e->decision.kept_by = copy;
+	e->decision.kept_ns = now_ns;
+	e->dirty = true;
 	return 0;
 }
 

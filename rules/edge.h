@@ -74,6 +74,10 @@ struct edge_decision {
 	char *reason, *ticket, *approved_by; /* NULL: none */
 	uint64_t decided_ns;
 	uint64_t expires_ns; /* 0: never */
+	/* Who looked at it last since then and let it stand, and when; a new decision forgets it.
+	 */
+	char *kept_by;
+	uint64_t kept_ns; /* 0: nobody */
 };
 
 struct edge {
@@ -156,6 +160,8 @@ struct edge *edge_table_next(const struct edge_table *t, size_t *pos);
  */
 int edge_decide(
     struct edge_table *t, struct edge *e, enum edge_state state, const struct edge_decision *d);
+/* Lets the decision stand: nothing of the policy changes. 0, -ENOMEM, -E2BIG. */
+int edge_keep(struct edge *e, const char *who, uint64_t now_ns);
 uint64_t edge_connections(const struct edge *e);
 /* The id's number; crosses to the warden and into rule counters instead of text. */
 uint64_t edge_id_number(const struct edge *e);

@@ -138,7 +138,10 @@ json_edge(const struct peer_table *peers, const struct edge *e)
 		json_object_set_new(o, "reason", json_text(e->decision.reason));
 		json_object_set_new(o, "ticket", json_text(e->decision.ticket));
 		json_object_set_new(o, "approvedBy", json_text(e->decision.approved_by));
+		json_object_set_new(o, "decided", json_time(e->decision.decided_ns));
 		json_object_set_new(o, "expires", json_time(e->decision.expires_ns));
+		json_object_set_new(o, "keptBy", json_text(e->decision.kept_by));
+		json_object_set_new(o, "kept", json_time(e->decision.kept_ns));
 	}
 	return o;
 }

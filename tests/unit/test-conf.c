@@ -34,6 +34,8 @@ assert_defaults(const struct config *c)
 	assert_int_equal(c->n_admin_groups, 0);
 	assert_int_equal(c->identity.n, 0);
 	assert_true(c->idle_expiry_ns == 30 * 86400 * NSEC_PER_SEC);
+	assert_true(c->recertify_after_ns == 182 * 86400 * NSEC_PER_SEC);
+	assert_false(c->separate_duties);
 	assert_int_equal(c->max_edges, 50000);
 	assert_int_equal(c->event_buffer, 32u << 20);
 	assert_int_equal(c->conntrack_alert, 80);
@@ -198,8 +200,8 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
 		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "rollbackDenials",
-		"reviewerGroups", "adminGroups", "identity", "idleExpiry", "maxEdges",
-		"eventBuffer", "conntrackAlert", "logLevel" };
+		"reviewerGroups", "adminGroups", "identity", "idleExpiry", "recertifyAfter",
+		"separateDuties", "maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;

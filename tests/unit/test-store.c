@@ -334,19 +334,22 @@ static void
 a_newer_store_is_refused_and_left_alone(void **state)
 {
 	fill(*state);
-	change_sql(*state, "PRAGMA user_version = 4", false);
+	change_sql(*state, "PRAGMA user_version = 5", false);
 	assert_refused(*state, "newer nanoseg");
 	/* The version stands in the log alone. */
-	change_sql(*state, "PRAGMA user_version = 3", false);
-	change_sql(*state, "PRAGMA user_version = 5; CREATE TABLE x (a)", true);
+	change_sql(*state, "PRAGMA user_version = 4", false);
+	change_sql(*state, "PRAGMA user_version = 6; CREATE TABLE x (a)", true);
 	assert_refused(*state, "newer nanoseg");
-	assert_refused(*state, "version 5");
+	assert_refused(*state, "version 6");
 }
 
 /* What version 1 had not. */
-#define TO_VERSION_1                                \
-	"ALTER TABLE workload DROP COLUMN images; " \
-	"DROP TABLE exposure; "                     \
+#define TO_VERSION_1                                 \
+	"ALTER TABLE workload DROP COLUMN images; "  \
+	"ALTER TABLE workload DROP COLUMN mode_by; " \
+	"ALTER TABLE edge DROP COLUMN kept; "        \
+	"ALTER TABLE edge DROP COLUMN kept_by; "     \
+	"DROP TABLE exposure; "                      \
 	"ALTER TABLE edge DROP COLUMN images; PRAGMA user_version = 1"
 
 static void
@@ -401,7 +404,7 @@ another_programs_database_is_refused_and_left_alone(void **state)
 {
 	change_sql(*state, "CREATE TABLE edge (a); INSERT INTO edge VALUES (1)", false);
 	assert_refused(*state, "not a store of nanoseg");
-	change_sql(*state, "PRAGMA user_version = 3", false);
+	change_sql(*state, "PRAGMA user_version = 4", false);
 	assert_refused(*state, "cannot be used");
 	change_sql(*state, "PRAGMA user_version = 1", false);
 	assert_refused(*state, "left in version 1");

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Approvals that a person lets stand, and who may do what with separate duties. */
+#include "ctl-fixture.h"
+
+#define DAY (86400 * NSEC_PER_SEC)
+
+static const struct actor alice = { .name = "uid:1000", .is_process = true, .uid = 1000 };
+static const struct actor bob = { .name = "uid:1001", .is_process = true, .uid = 1001 };
+
+struct fixture {
+	char dir[64];
+	struct controller *c;
+	struct diag d;
+};
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	fake_now = T0;
+	ctl_tmpdir(f->dir);
+	f->c = ctl_new(f->dir);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	ctl_free(f->c);
+	ctl_rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static void
+again(struct fixture *f)
+{
+	ctl_free(f->c);
+	f->c = ctl_new(f->dir);
+}
+
+static int
+decide(struct fixture *f, const char *id, enum edge_state s, const struct actor *who)
+{
+	const struct edge_decision given = { .reason = (char *)"because" };
+	size_t changed;
+
+	f->d = (struct diag){ 0 };
+	return segment_decide(f->c, &id, 1, s, &given, who, &f->d, &changed);
+}
+
+static int
+keep(struct fixture *f, const char *id, const struct actor *who)
+{
+	size_t kept = 0;
+	int r;
+
+	f->d = (struct diag){ 0 };
+	r = recertify(f->c, &id, 1, "still needed", "T-9", who, &f->d, &kept);
+	return r < 0 ? r : (int)kept;
+}
+
+static int
+set_mode(struct fixture *f, const char *name, enum wl_mode mode, const struct actor *who)
+{
+	const struct mode_change ch = {
+		.workload = workload_get(f->c, name), .mode = mode, .direction = WL_BOTH
+	};
+
+	f->d = (struct diag){ 0 };
+	return segment_set_modes(f->c, &ch, 1, 0, "because", who, &f->d);
+}
+
+static void
+expect_counts(struct fixture *f, json_int_t approved, json_int_t overdue)
+{
+	json_t *o = recertify_to_json(f->c);
+
+	assert_int_equal(json_integer_value(json_object_get(o, "approved")), approved);
+	assert_int_equal(json_integer_value(json_object_get(o, "overdue")), overdue);
+	json_decref(o);
+}
+
+static void
+an_approval_is_overdue_after_half_a_year_until_it_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
+	char id[EDGE_ID_STRLEN];
+
+	memcpy(id, e->id, sizeof(id));
+	assert_int_equal(decide(f, id, EDGE_APPROVED, &alice), 0);
+	expect_counts(f, 1, 0);
+	fake_now += 181 * DAY;
+	expect_counts(f, 1, 0);
+	fake_now += DAY;
+	expect_counts(f, 1, 1);
+	assert_int_equal(keep(f, id, &bob), 1);
+	expect_counts(f, 1, 0);
+	assert_int_equal(f->c->revision, 1);
+	again(f);
+	e = edge_table_find_id(f->c->edges, id);
+	assert_string_equal(e->decision.kept_by, bob.name);
+	assert_string_equal(e->decision.approved_by, alice.name);
+	assert_int_equal(e->decision.kept_ns, fake_now);
+	assert_int_equal(recertify_due_ns(f->c, e), fake_now + 182 * DAY);
+	expect_counts(f, 1, 0);
+	f->c->config->recertify_after_ns = 0;
+	fake_now += 3650 * DAY;
+	expect_counts(f, 1, 0);
+}
+
+static void
+a_new_decision_forgets_who_kept_the_old_one(void **state)
+{
+	struct fixture *f = *state;
+	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
+
+	assert_int_equal(decide(f, e->id, EDGE_APPROVED, &alice), 0);
+	assert_int_equal(keep(f, e->id, &bob), 1);
+	assert_int_equal(decide(f, e->id, EDGE_DENIED, &alice), 0);
+	assert_null(e->decision.kept_by);
+	assert_int_equal(e->decision.kept_ns, 0);
+}
+
+static void
+a_standing_decision_of_an_applied_policy_stays_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
+	_cleanup_(policy_freep) struct policy *p = NULL;
+
+	assert_int_equal(decide(f, e->id, EDGE_APPROVED, &alice), 0);
+	assert_int_equal(keep(f, e->id, &bob), 1);
+	assert_int_equal(segment_build_policy(f->c, false, &p), 0);
+	assert_int_equal(segment_apply_policy(f->c, p, 0, 0, "same", &alice, &f->d), 0);
+	assert_string_equal(e->decision.kept_by, bob.name);
+}
+
+static void
+what_is_not_approved_cannot_be_kept_and_nothing_is(void **state)
+{
+	struct fixture *f = *state;
+	struct edge *good = ctl_add_edge(f->c, "web", "db", 5432);
+	struct edge *pending = ctl_add_edge(f->c, "web", "db", 80);
+	const char *const ids[] = { good->id, pending->id };
+	size_t kept;
+
+	assert_int_equal(decide(f, good->id, EDGE_APPROVED, &alice), 0);
+	assert_int_equal(recertify(f->c, ids, 2, "r", NULL, &bob, &f->d, &kept), -EINVAL);
+	assert_null(good->decision.kept_by);
+	assert_int_equal(keep(f, "e-000000000000", &bob), -ENOENT);
+	assert_int_equal(store_begin(f->c->store), 0);
+	assert_true(keep(f, good->id, &bob) < 0);
+	store_rollback(f->c->store);
+	assert_null(good->decision.kept_by);
+}
+
+static void
+who_approves_is_not_who_enforces(void **state)
+{
+	struct fixture *f = *state;
+	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
+	struct edge *other = ctl_add_edge(f->c, "web", "db", 80);
+	_cleanup_(policy_freep) struct policy *p = NULL;
+
+	f->c->config->separate_duties = true;
+	assert_int_equal(decide(f, e->id, EDGE_APPROVED, &alice), 0);
+	assert_int_equal(set_mode(f, "db", MODE_ENFORCE, &alice), -EPERM);
+	assert_non_null(strstr(f->d.msg, e->id));
+	assert_int_equal(workload_find(f->c, "db")->mode, MODE_OBSERVE);
+	assert_int_equal(set_mode(f, "db", MODE_AUDIT, &alice), 0);
+	assert_int_equal(set_mode(f, "db", MODE_ENFORCE, &bob), 0);
+	/* The other way round, also after a restart. */
+	again(f);
+	f->c->config->separate_duties = true;
+	other = ctl_edge(f->c, "web", "db", 80);
+	assert_int_equal(decide(f, other->id, EDGE_APPROVED, &bob), -EPERM);
+	assert_non_null(strstr(f->d.msg, "db"));
+	assert_int_equal(other->state, EDGE_PENDING);
+	assert_int_equal(decide(f, other->id, EDGE_DENIED, &bob), 0);
+	assert_int_equal(decide(f, other->id, EDGE_APPROVED, &alice), 0);
+	/* A file that does both at once. */
+	assert_int_equal(segment_build_policy(f->c, false, &p), 0);
+	assert_int_equal(set_mode(f, "db", MODE_OBSERVE, &bob), 0);
+	assert_int_equal(decide(f, other->id, EDGE_DENIED, &bob), 0);
+	assert_int_equal(segment_apply_policy(f->c, p, 0, 0, "all", &alice, &f->d), -EPERM);
+	assert_int_equal(workload_find(f->c, "db")->mode, MODE_OBSERVE);
+	assert_int_equal(other->state, EDGE_DENIED);
+	/* Without the setting one person may. */
+	f->c->config->separate_duties = false;
+	f->d = (struct diag){ 0 };
+	assert_int_equal(segment_apply_policy(f->c, p, 0, 0, "all", &alice, &f->d), 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(an_approval_is_overdue_after_half_a_year_until_it_is_kept),
+		TEST(a_new_decision_forgets_who_kept_the_old_one),
+		TEST(a_standing_decision_of_an_applied_policy_stays_kept),
+		TEST(what_is_not_approved_cannot_be_kept_and_nothing_is),
+		TEST(who_approves_is_not_who_enforces),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
