@@ -253,6 +253,21 @@ workload_arg(const char *text, const char **ret, struct diag *d)
 }
 
 int
+moment_arg(const char *what, const char *text, uint64_t now_ns, uint64_t *ret_ns, struct diag *d)
+{
+	uint64_t ns;
+
+	if (duration_parse(text, &ns) == 0 && ns <= now_ns) {
+		*ret_ns = now_ns - ns;
+		return 0;
+	}
+	if (time_parse(text, ret_ns) == 0)
+		return 0;
+	diag_set(d, 0, 0, "%s: expected a duration (7d) or a time (2027-12-31T12:00:00Z)", what);
+	return -EINVAL;
+}
+
+int
 expiry_arg(const char *text, uint64_t now_ns, uint64_t *ret_seconds, struct diag *d)
 {
 	char said[SHOWN_LEN];

@@ -44,6 +44,9 @@ int peer_arg(const char *text, struct diag *d);
 
 /* "7d", or a moment after now: in whole seconds, at least 1, at most ten years. */
 int expiry_arg(const char *text, uint64_t now_ns, uint64_t *ret_seconds, struct diag *d);
+/* A time, or how long before now: "7d". */
+int moment_arg(
+    const char *what, const char *text, uint64_t now_ns, uint64_t *ret_ns, struct diag *d);
 /* A whole number of at most max. */
 int number_arg(const char *what, const char *text, uint64_t max, uint64_t *ret, struct diag *d);
 /* A text that is not empty, UTF-8 and at most max bytes. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg audit-log: the records, and the proof that none is missing or changed. */
+#include "cli/audit_signed.h"
 #include "cli/audit_source.h"
 #include "cli/show.h"
 
@@ -15,42 +16,37 @@
 #define WORDS_LEN 512
 
 struct audit_opts {
-	const char *since, *until, *event, *actor, *workload, *last, *head, *dir;
+	const char *since, *until, *event, *actor, *workload, *last, *head, *key, *dir;
 	uint64_t since_ns, until_ns, last_n;
 };
 
-static int
-when_arg(const char *what, const char *text, uint64_t *ret, struct diag *d)
+static bool
+is_digest(const char *text)
 {
-	uint64_t now = (uint64_t)time(NULL) * NSEC_PER_SEC, ns;
-
-	if (duration_parse(text, &ns) == 0 && ns <= now) {
-		*ret = now - ns;
-		return 0;
-	}
-	if (time_parse(text, ret) == 0)
-		return 0;
-	diag_set(d, 0, 0, "%s: expected a duration (7d) or a time (2027-12-31T12:00:00Z)", what);
-	return -EINVAL;
+	return strlen(text) == AUDIT_HASH_STRLEN - 1 &&
+	       strspn(text, "0123456789abcdef") == AUDIT_HASH_STRLEN - 1;
 }
 
 static int
 read_opts(const struct cli *cli, struct audit_opts *o, bool verify)
 {
+	uint64_t now_ns = (uint64_t)time(NULL) * NSEC_PER_SEC;
 	struct diag d;
 
 	if (verify && (o->since != NULL || o->until != NULL || o->event != NULL ||
 			  o->actor != NULL || o->workload != NULL || o->last != NULL))
-		return cli_usage(cli, "verify reads the whole log: it takes --head and --dir only");
-	if (!verify && o->head != NULL)
-		return cli_usage(cli, "--head goes with verify");
-	if (o->head != NULL && (strlen(o->head) != AUDIT_HASH_STRLEN - 1 ||
-				   strspn(o->head, "0123456789abcdef") != AUDIT_HASH_STRLEN - 1))
+		return cli_usage(cli, "verify reads the whole log: it takes --head, --key and "
+				      "--dir only");
+	if (!verify && (o->head != NULL || o->key != NULL))
+		return cli_usage(cli, "--head and --key go with verify");
+	if (o->head != NULL && !is_digest(o->head))
 		return cli_usage(cli, "--head: expected the 64 digits of a record's hash");
+	if (o->key != NULL && !is_digest(o->key))
+		return cli_usage(cli, "--key: expected the 64 digits of a public key");
 	o->until_ns = UINT64_MAX;
 	o->last_n = UINT64_MAX;
-	if ((o->since != NULL && when_arg("--since", o->since, &o->since_ns, &d) < 0) ||
-	    (o->until != NULL && when_arg("--until", o->until, &o->until_ns, &d) < 0) ||
+	if ((o->since != NULL && moment_arg("--since", o->since, now_ns, &o->since_ns, &d) < 0) ||
+	    (o->until != NULL && moment_arg("--until", o->until, now_ns, &o->until_ns, &d) < 0) ||
 	    (o->last != NULL && number_arg("--last", o->last, 1000000, &o->last_n, &d) < 0))
 		return cli_usage(cli, "%s", d.msg);
 	return CLI_OK;
@@ -206,6 +202,7 @@ show(const struct cli *cli, const struct audit_source *src, const struct audit_o
 struct verifying {
 	const char *head;
 	bool head_seen;
+	struct audit_signed sig;
 	json_t *violations;
 	size_t n_violations;
 	char first[TIME_STRLEN + 8], last[TIME_STRLEN + 8];
@@ -231,6 +228,7 @@ check_line(void *arg, const char *segment, size_t line, json_t *record, const ch
 {
 	struct verifying *v = arg;
 	const char *time = show_text(record, "time", "?");
+	struct diag d;
 
 	if (record == NULL) {
 		violation(v, segment, line, message);
@@ -240,6 +238,8 @@ check_line(void *arg, const char *segment, size_t line, json_t *record, const ch
 		snprintf(v->first, sizeof(v->first), "%s", time);
 	snprintf(v->last, sizeof(v->last), "%s", time);
 	v->head_seen |= v->head != NULL && strcmp(hash, v->head) == 0;
+	if (audit_signed_record(&v->sig, record, &d) < 0)
+		violation(v, segment, line, d.msg);
 	return 0;
 }
 
@@ -251,6 +251,8 @@ check_end(struct verifying *v, const struct audit_source *src, const struct audi
 	struct diag d;
 
 	if (audit_chain_end(chain, &d) < 0)
+		violation(v, NULL, 0, d.msg);
+	if (audit_signed_end(&v->sig, &d) < 0)
 		violation(v, NULL, 0, d.msg);
 	if (head != NULL && json_is_object(head) &&
 	    strcmp(show_text(head, "hash", ""), chain->hash) != 0) {
@@ -275,10 +277,12 @@ print_verdict(const struct cli *cli, const struct verifying *v, const struct aud
 	int r;
 
 	if (!out_is_table(&cli->out)) {
-		o = json_pack("{s:b, s:I, s:s, s:s, s:{s:I, s:s}, s:I, s:O}", "intact",
-		    v->n_violations == 0, "records", (json_int_t)chain->records, "first", v->first,
-		    "last", v->last, "head", "seq", (json_int_t)chain->seq, "hash", chain->hash,
-		    "violationCount", (json_int_t)v->n_violations, "violations", v->violations);
+		o = json_pack("{s:b, s:I, s:s, s:s, s:{s:I, s:s}, s:{s:I, s:I, s:s}, s:I, s:O}",
+		    "intact", v->n_violations == 0, "records", (json_int_t)chain->records, "first",
+		    v->first, "last", v->last, "head", "seq", (json_int_t)chain->seq, "hash",
+		    chain->hash, "signed", "checkpoints", (json_int_t)v->sig.checkpoints, "upTo",
+		    (json_int_t)v->sig.seq, "publicKey", v->sig.key, "violationCount",
+		    (json_int_t)v->n_violations, "violations", v->violations);
 		r = o != NULL ? out_document(&cli->out, o) : -ENOMEM;
 		json_decref(o);
 		return r;
@@ -299,13 +303,19 @@ print_verdict(const struct cli *cli, const struct verifying *v, const struct aud
 		printf(" from %s to %s, head %" PRIu64 " %s", v->first, v->last, chain->seq,
 		    chain->hash);
 	printf(": %s\n", v->n_violations == 0 ? "intact" : "NOT intact");
+	if (v->sig.checkpoints > 0)
+		printf("%zu signed checkpoints, the last at record %" PRIu64 ", by key %s%s\n",
+		    v->sig.checkpoints, v->sig.seq, v->sig.key,
+		    v->sig.keys > 1 ? ", and by earlier ones" : "");
 	return 0;
 }
 
 static int
 verify(const struct cli *cli, const struct audit_source *src, const struct audit_opts *opts)
 {
-	struct verifying v = { .head = opts->head, .violations = json_array() };
+	struct verifying v = {
+		.head = opts->head, .sig.wanted = opts->key, .violations = json_array()
+	};
 	struct audit_chain chain = { 0 };
 	int code = audit_source_walk(src, &chain, check_line, &v);
 
@@ -329,6 +339,7 @@ cmd_audit_log(struct cli *cli, int argc, char **argv)
 		{ "workload", 0, NULL, &o.workload },
 		{ "last", 0, NULL, &o.last },
 		{ "head", 0, NULL, &o.head },
+		{ "key", 0, NULL, &o.key },
 		{ "dir", 0, NULL, &o.dir },
 	};
 	struct audit_source src;

@@ -137,6 +137,7 @@ const struct cli_command cli_commands[] = {
 	    "  --workload NAME     what touched this workload\n"
 	    "  --last NUMBER       only the last records\n"
 	    "  --head HASH         verify: this record, noted elsewhere, must be there\n"
+	    "  --key KEY           verify: only this public key may have signed\n"
 	    "  --dir DIR           read the files there and not the daemon's\n" },
 	{ "learn", cmd_learn, "--pcap FILE [--map FILE]",
 	    "learn edges from a capture, without a daemon",

@@ -79,7 +79,7 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
 		return
 		;;
-	--image | --label | --project | --network | --reason | --ticket | --expires | --expect | --confirm | --timeout | --wait)
+	--image | --label | --project | --network | --reason | --ticket | --expires | --expect | --confirm | --key | --head | --timeout | --wait)
 		return
 		;;
 	esac
@@ -132,7 +132,7 @@ _nanoseg()
 		[[ $cur == -* ]] || words=$(_nanoseg_workloads)
 		;;
 	audit-log)
-		words="--since --until --event --actor --workload --last --head --dir $global"
+		words="--since --until --event --actor --workload --last --head --key --dir $global"
 		[[ -n $verb || $cur == -* ]] || words="show verify"
 		;;
 	learn) words="--pcap --map $global" ;;

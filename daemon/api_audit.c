@@ -4,6 +4,7 @@
  * himself; and records of what the command line did to files without the daemon.
  */
 #include "daemon/api.h"
+#include "rules/sign.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -20,8 +21,9 @@ get_audit(const struct api_request *q, struct api_reply *r)
 
 	if (audit_head(q->c->audit, &seq, hash))
 		head = json_pack("{s:I, s:s}", "seq", (json_int_t)seq, "hash", hash);
-	r->json = json_pack("{s:o, s:o}", "head", head != NULL ? head : json_null(), "segments",
-	    audit_list(q->c->audit));
+	r->json =
+	    json_pack("{s:o, s:o, s:o}", "head", head != NULL ? head : json_null(), "segments",
+		audit_list(q->c->audit), "publicKey", json_text(audit_public_key(q->c->audit)));
 }
 
 static void
@@ -80,9 +82,61 @@ post_gate_change(const struct api_request *q, struct api_reply *r)
 		r->json = json_pack("{s:b}", "recorded", 1);
 }
 
+static bool
+is_word(const char *text, size_t max)
+{
+	return strlen(text) <= max &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") == strlen(text);
+}
+
+/* What another command has made is recorded, by its digest, and signed: {kind, sha256, format?}. */
+static void
+post_sign(const struct api_request *q, struct api_reply *r)
+{
+	static const char *const keys[] = { "kind", "sha256", "format", "reason", NULL };
+	json_t *o = api_read_body(q, r, keys), *statement = NULL;
+	const char *kind, *sha256, *format, *reason;
+	struct audit_record rec = { .who = &q->who };
+	struct diag d = { 0 };
+	uint8_t digest[32];
+	int ret;
+
+	if (o == NULL)
+		return;
+	if (!api_read_string(o, "kind", 16, r, &kind) ||
+	    !api_read_string(o, "sha256", 64, r, &sha256) ||
+	    !api_read_string(o, "format", 32, r, &format) ||
+	    !api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
+		goto out;
+	if (kind == NULL || (strcmp(kind, "export") != 0 && strcmp(kind, "verify") != 0) ||
+	    sha256 == NULL || sign_parse_hex(sha256, digest, sizeof(digest)) < 0 ||
+	    (format != NULL && !is_word(format, 32))) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expected {kind: export or verify, sha256: 64 digits, format?: a word}");
+		goto out;
+	}
+	rec.event = kind;
+	rec.reason = reason;
+	rec.subject = json_pack("{s:s, s:s*}", "sha256", sha256, "format", format);
+	ret = audit_write(q->c->audit, &rec, &d);
+	if (ret == 0) {
+		statement = json_pack("{s:s, s:s, s:s*, s:s}", "kind", kind, "sha256", sha256,
+		    "format", format, "actor", q->who.name);
+		ret = statement != NULL ? audit_sign(q->c->audit, statement, &d) : -ENOMEM;
+	}
+	if (ret < 0)
+		api_fail_change(r, ret, &d);
+	else
+		r->json = json_incref(statement);
+	json_decref(statement);
+out:
+	json_decref(o);
+}
+
 const struct api_route api_audit_routes[] = {
 	{ "GET", "/v1/audit", API_VIEWER, get_audit },
 	{ "GET", "/v1/audit/segment", API_VIEWER, get_segment },
 	{ "POST", "/v1/audit/gate", API_ROOT, post_gate_change },
+	{ "POST", "/v1/sign", API_REVIEWER, post_sign },
 	{ NULL, NULL, API_VIEWER, NULL },
 };

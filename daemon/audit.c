@@ -25,28 +25,10 @@
 #define KEEP_NS (396ULL * 86400 * NSEC_PER_SEC) /* 13 months */
 #define EXPIRE_EVERY_NS (86400 * NSEC_PER_SEC)	/* whatever the clock says: one segment a day */
 #define DENIED_WINDOW_NS (3600 * NSEC_PER_SEC)
-#define DENIED_SLOTS 64
 #define RETRY_NS (60 * NSEC_PER_SEC)
 #define SYSLOG_PATH "/dev/log"
 #define SYSLOG_MAX 2048
 #define SYSLOG_PRIORITY (10 << 3 | 5) /* authpriv.notice */
-
-struct denied {
-	struct actor who;
-	uint64_t count, since_ns; /* CLOCK_MONOTONIC; 0: free */
-	char what[64];
-};
-
-struct audit {
-	struct audit_file file;
-	bool loaded, failing;
-	char boot[BOOT_ID_STRLEN];
-	int syslog_fd;
-	json_t *start_subject, *start_after; /* until it is recorded */
-	uint64_t start_revision;
-	struct denied denied[DENIED_SLOTS];
-	uint64_t expired_ns, retry_ns; /* CLOCK_MONOTONIC */
-};
 
 /* The first line of a small file, or "". */
 static void
@@ -305,7 +287,7 @@ audit_start(struct audit *a, json_t *subject, json_t *after, uint64_t revision)
 }
 
 static void
-note_denied(struct audit *a, const struct denied *d, uint64_t count)
+note_denied(struct audit *a, const struct audit_denied *d, uint64_t count)
 {
 	const struct audit_record r = { .event = "denied",
 		.who = &d->who,
@@ -318,12 +300,12 @@ note_denied(struct audit *a, const struct denied *d, uint64_t count)
 void
 audit_denied(struct audit *a, const struct actor *who, const char *what)
 {
-	struct denied *place = NULL;
+	struct audit_denied *place = NULL;
 
 	if (a == NULL)
 		return;
-	for (size_t i = 0; i < DENIED_SLOTS; i++) {
-		struct denied *d = &a->denied[i];
+	for (size_t i = 0; i < AUDIT_DENIED_SLOTS; i++) {
+		struct audit_denied *d = &a->denied[i];
 
 		if (d->since_ns == 0)
 			place = place != NULL ? place : d;
@@ -337,7 +319,7 @@ audit_denied(struct audit *a, const struct actor *who, const char *what)
 		a->denied[0].count++;
 		return;
 	}
-	*place = (struct denied){ .who = *who, .since_ns = now_mono() };
+	*place = (struct audit_denied){ .who = *who, .since_ns = now_mono() };
 	snprintf(place->what, sizeof(place->what), "%s", what);
 	note_denied(a, place, 1);
 }
@@ -345,8 +327,8 @@ audit_denied(struct audit *a, const struct actor *who, const char *what)
 static void
 tick_denied(struct audit *a, uint64_t now)
 {
-	for (size_t i = 0; i < DENIED_SLOTS; i++) {
-		struct denied *d = &a->denied[i];
+	for (size_t i = 0; i < AUDIT_DENIED_SLOTS; i++) {
+		struct audit_denied *d = &a->denied[i];
 
 		if (d->since_ns == 0 || now - d->since_ns < DENIED_WINDOW_NS)
 			continue;
@@ -397,6 +379,7 @@ audit_tick(struct audit *a)
 	}
 	tick_denied(a, now);
 	tick_expire(a, now);
+	audit_tick_checkpoint(a, now);
 }
 
 bool

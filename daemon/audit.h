@@ -60,6 +60,21 @@ void audit_tick(struct audit *a); /* once a second */
 /* The last record. False: there is none, or it is not known now. */
 bool audit_head(const struct audit *a, uint64_t *ret_seq, char ret_hash[static AUDIT_HASH_STRLEN]);
 
+/*
+ * audit_sign.c: the key for signatures, made if there is none; without one nothing is signed, and
+ * that is said. Once, before the first record; a log without this call has no checkpoints.
+ */
+void audit_sign_init(struct audit *a, const char *state_dir, const char *instance);
+/* In hex; NULL: there is none. */
+const char *audit_public_key(const struct audit *a);
+/*
+ * Signs a statement, whose "kind" says what it is, with the daemon's instance, the time and the
+ * log's head added. What is signed has to be on record before. 0, or -EIO with a sentence, -ENOMEM.
+ */
+int audit_sign(const struct audit *a, json_t *statement, struct diag *d);
+/* A signed record about the last one, unless that is a checkpoint itself. */
+void audit_checkpoint(struct audit *a);
+
 /* For the API: [{name, size}], oldest first; at most max bytes of one from an offset. */
 json_t *audit_list(const struct audit *a);
 int audit_read(const struct audit *a, const char *name, uint64_t offset, size_t max, char **ret,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared between audit.c (records) and audit_file.c (segments) alone. */
+/* Shared between audit.c (records), audit_file.c (segments) and audit_sign.c (signatures) alone. */
 #ifndef NANOSEG_DAEMON_AUDIT_INTERNAL_H
 #define NANOSEG_DAEMON_AUDIT_INTERNAL_H
 
 #include "daemon/audit.h"
+#include "daemon/controller.h"
+#include "rules/sign.h"
 
 /* The segments, and the place where the next record goes. */
 struct audit_file {
@@ -20,6 +22,37 @@ struct audit_file {
 	char torn_hash[AUDIT_HASH_STRLEN];
 	char damage[320]; /* "" if all is well */
 };
+
+#define AUDIT_DENIED_SLOTS 64
+
+struct audit_denied {
+	struct actor who;
+	uint64_t count, since_ns; /* CLOCK_MONOTONIC; 0: free */
+	char what[64];
+};
+
+/* The key that checkpoints are signed with, and the last of them. */
+struct audit_signer {
+	bool ready, is_new; /* is_new: not on record yet */
+	struct sign_key key;
+	char instance[17];
+	uint64_t seq, signed_ns; /* CLOCK_MONOTONIC; 0: none since the start */
+};
+
+struct audit {
+	struct audit_signer signer;
+	struct audit_file file;
+	bool loaded, failing;
+	char boot[BOOT_ID_STRLEN];
+	int syslog_fd;
+	json_t *start_subject, *start_after; /* until it is recorded */
+	uint64_t start_revision;
+	struct audit_denied denied[AUDIT_DENIED_SLOTS];
+	uint64_t expired_ns, retry_ns; /* CLOCK_MONOTONIC */
+};
+
+/* audit_sign.c: a checkpoint if one is due. */
+void audit_tick_checkpoint(struct audit *a, uint64_t now_ns);
 
 /* Finds the end of the log. 0, or a negative errno. */
 int audit_file_load(struct audit_file *f);

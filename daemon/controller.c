@@ -492,6 +492,7 @@ start_work(struct controller *c)
 
 	if ((r = audit_open(c->state_dir, &c->audit)) < 0)
 		refuse("audit log", &d, r, EXIT_FAILURE);
+	audit_sign_init(c->audit, c->state_dir, c->args.instance);
 	record_start(c);
 	confirm_tick(c);
 	c->held = gate_is_held(c);

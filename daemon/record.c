@@ -40,6 +40,7 @@ record_stop(struct controller *c)
 		.after = revision_json(c->revision, c->policy_digest) };
 
 	audit_note(c->audit, &r);
+	audit_checkpoint(c->audit);
 }
 
 int

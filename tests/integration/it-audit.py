@@ -29,8 +29,13 @@ def lines():
     return b"".join(open(f, "rb").read() for f in files()).splitlines()
 
 
+# What the daemon records of its own accord, between the others.
+OWN = ("checkpoint", "signing-key", "applied")
+
+
 def records(event=None):
-    return [r for r in map(json.loads, lines()) if event in (None, r["event"])]
+    return [r for r in map(json.loads, lines())
+            if r["event"] == event or event is None and r["event"] not in OWN]
 
 
 def cli(*args, check=False, **kw):
@@ -97,7 +102,7 @@ r = cli("audit-log", "verify")
 t.ok(r.returncode == 0 and "intact" in r.out and chain_sound(), "verify finds it intact, and so does "
      "a stranger", r.out, r.err)
 r = cli("audit-log", "--event", "approve", "--actor", "root", "--workload", a.name, "-o", "json")
-t.ok(r.returncode == 0 and [x["seq"] for x in json.loads(r.out)] == [2], "show filters", r.out, r.err)
+t.ok(r.returncode == 0 and [x["event"] for x in json.loads(r.out)] == ["approve"], "show filters", r.out, r.err)
 r = cli("audit-log", "show", "--since", "1h", "--last", "3")
 t.ok(r.returncode == 0 and len(r.out.splitlines()) == 4 and "\x1b" not in r.out, "and prints a table",
      r.out)
@@ -109,7 +114,7 @@ bad = [cli("audit-log", *x).returncode for x in (
 t.ok(set(bad) == {2}, "wrong usage is 2", bad)
 
 # Tampering, each on a copy: with the head noted before, and without.
-head = records()[-1]["hash"]
+head = json.loads(lines()[-1])["hash"]
 
 
 def tampered(change, *args):
@@ -142,6 +147,57 @@ codes = {k: tampered(f, "--head", head).returncode for k, f in cases.items()}
 t.ok(set(codes.values()) == {3}, "each way of tampering is found", codes)
 t.ok(tampered(without(len(lines()) - 1)).returncode == 0,
      "that the end was cut whole shows by the head alone")
+
+
+
+# Whoever rewrites the log with every hash right, but without the key.
+def forged(data):
+    prev, out = "0" * 64, []
+    for line in data.splitlines():
+        r = json.loads(line)
+        del r["hash"]
+        r["prev"] = prev
+        if r["event"] == "approve":
+            r["reason"] = "never said"
+        body = json.dumps(r, sort_keys=True, separators=(",", ":"))
+        prev = hashlib.sha256((prev + body).encode()).hexdigest()
+        out.append((body[:-1] + ',"hash":"%s"}\n' % prev).encode())
+    return b"".join(out)
+
+
+def stripped(data):
+    lines = [x for x in data.splitlines(True) if json.loads(x)["event"] not in ("checkpoint", "signing-key")]
+    seq = [dict(json.loads(x), seq=i + 1) for i, x in enumerate(lines)]
+    return forged(b"".join(json.dumps(x).encode() + b"\n" for x in seq))
+
+
+wait(lambda: records("checkpoint"), 10)
+key = api.get("/v1/audit")["publicKey"]
+check = records("checkpoint")
+t.ok(check and check[-1]["subject"]["publicKey"] == key and records("signing-key"),
+     "checkpoints are signed, and the key is on record", check)
+st = os.stat(d.state + "/signing-key.json")
+t.ok(st.st_mode & 0o777 == 0o600, "the secret key is nobody else's to read", oct(st.st_mode))
+# One more checkpoint, over what was recorded since: a stop makes one.
+d.stop()
+d.start(expect=[a.name, b.name])
+wait(lambda: len(records("checkpoint")) >= 3, 10)
+r = tampered(lambda x: x, "--key", key)
+t.ok(r.returncode == 0 and key in r.out, "verify names the key", r.out, r.err)
+r = tampered(forged)
+t.ok(r.returncode == 3 and "checkpoint" in r.out, "a log made anew without the key shows", r.out, r.err)
+t.ok(tampered(stripped).returncode == 0 and tampered(stripped, "--key", key).returncode == 3,
+     "one without any checkpoint shows when the key is asked for")
+t.ok(tampered(lambda x: x, "--key", "0" * 64).returncode == 3, "and so does another key")
+status, x = api.call("POST", "/v1/sign", {"kind": "export", "sha256": "ab" * 32, "format": "csv"})
+t.ok(status == 200 and x["publicKey"] == key and len(x["signature"]) == 128 and x["actor"] == "uid:0" and
+     records("export")[-1]["subject"] == {"sha256": "ab" * 32, "format": "csv"} and
+     x["head"]["seq"] == records("export")[-1]["seq"],
+     "what another command has made is recorded and signed", status, x)
+bad = [api.call("POST", "/v1/sign", x)[0] for x in (
+    {}, {"kind": "checkpoint", "sha256": "ab" * 32}, {"kind": "export", "sha256": "AB" * 32},
+    {"kind": "export", "sha256": "ab" * 32, "format": "a b"})]
+t.ok(set(bad) == {400}, "nothing else is signed", bad)
 
 # The daemon's own files cut behind its back.
 path = files()[-1]
