@@ -193,11 +193,11 @@ t.ok(not reaches(b, "10.203.1.2", 9090) and not reaches(b, "fd00:203::2", 9090),
 s = d.ask("W_NFT_STATE", "read", a.cookie)
 t.ok(s.get("error") == 0 and s["match"] == 1 and s["kernel"] == m.get("kernel") and
      s["dropped"] > 0 and s["elems"] >= 2, "the state can be read", s)
-tup = ["6", "10.203.1.3", "45678", "10.203.1.2", "8080"]
+tup = ["6", "10.203.1.3", "20678", "10.203.1.2", "8080"]
 m = d.ask("W_DONE", "ct", "insert", a.cookie, *tup, 300)
 t.ok(m.get("error") == 0, "a connection is inserted", m)
 m = d.ask("W_CT_ENTRY", "ct", "get", a.cookie, *tup)
-t.ok(m.get("error") == 0 and m["status"] & 6 == 6 and m["sport"] == 45678, "and found", m)
+t.ok(m.get("error") == 0 and m["status"] & 6 == 6 and m["sport"] == 20678, "and found", m)
 m = d.ask("W_DONE", "ct", "delete", a.cookie, *tup)
 t.ok(m.get("error") == 0 and d.ask("W_CT_ENTRY", "ct", "get", a.cookie, *tup).get("error") ==
      ENOENT, "and deleted", m)

@@ -97,13 +97,13 @@ class Machine:
         if os.path.exists(self.root + "/usr/sbin/policy-rc.d"):
             os.unlink(self.root + "/usr/sbin/policy-rc.d")
         self.write("/etc/machine-id", "%032x\n" % os.getpid())
-        for d in ("/etc/docker", "/etc/containers", "/var/lib/docker", "/var/lib/containerd", "/var/lib/nanoseg",
-                  "/etc/nanoseg", "/usr/local/lib/nanoseg", "/var/log/journal"):
+        for d in ("/etc/docker", "/etc/containers", "/var/lib/nanoseg", "/etc/nanoseg", "/usr/local/lib/nanoseg",
+                  "/var/log/journal"):
             shutil.rmtree(self.root + d, ignore_errors=True)
-        # An overlay on an overlay is not for Docker's storage.
+        # An overlay on an overlay is not for Docker's storage, and the machine's own engine may be writing below.
         for d in ("/var/lib/docker", "/var/lib/containerd"):
             os.makedirs(self.dir + d)
-            os.makedirs(self.root + d)
+            os.makedirs(self.root + d, exist_ok=True)
             run("mount", "--bind", self.dir + d, self.root + d)
 
     def write(self, path, text):
