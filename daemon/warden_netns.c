@@ -393,6 +393,7 @@ netns_apply(
 {
 	_cleanup_(ruleset_freep) struct ruleset *rs = NULL;
 	uint64_t start = warden_now_us();
+	bool changed;
 	uint32_t max;
 	int r;
 
@@ -417,6 +418,12 @@ netns_apply(
 		guard_revert(w, n);
 	if (r == 0)
 		r = read_back(n->att, ret);
+	/* What was not changed may not be what it was left as. */
+	if (r == 0 && !ret->match) {
+		r = nft_table_repair(n->att->table, &n->att->owned, &changed);
+		if (r == 0)
+			r = read_back(n->att, ret);
+	}
 	if (r == 0) {
 		ret->narrowed = nft_table_narrowed(n->att->table);
 		/* Not known is any number. */

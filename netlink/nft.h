@@ -56,6 +56,8 @@ struct nft_state {
 	uint64_t dropped; /* packets refused since the table was made; rebuilds keep it */
 };
 int nft_table_read(struct nft_table *t, struct nft_state *ret);
+/* Packets refused at input so far; costs one small dump. */
+int nft_table_refused(struct nft_table *t, uint64_t *ret);
 /* The digest nft_table_read() must give after the last apply. */
 int nft_table_expected(const struct nft_table *t, uint8_t ret[static RULESET_DIGEST_LEN]);
 /* Deletes the table; established connections go on. -ENOENT is success. */

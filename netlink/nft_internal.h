@@ -266,5 +266,6 @@ void nft_inventory_done(struct nft_inventory *inv);
 int nft_digest_expected(const struct nft_target *t, const struct nft_modes *m,
     const struct nft_elems *elems, uint8_t ret[static RULESET_DIGEST_LEN]);
 int nft_state_read(int sock, const struct nft_target *t, struct nft_state *ret);
+int nft_refused_read(int sock, const struct nft_target *t, uint64_t ret[static NFT_N_COUNTERS]);
 
 #endif

@@ -26,7 +26,7 @@ struct scan {
 	struct nft_inventory inv;
 	struct nft_text text;
 	uint32_t n_rules;
-	uint64_t dropped;
+	uint64_t dropped[NFT_N_COUNTERS];
 	uint32_t in_use, met; /* chains, sets, objects and flowtables: told and seen */
 	bool foreign;	      /* reading the chains that are not ours */
 	size_t elems_cap;
@@ -199,7 +199,7 @@ scan_obj(struct scan *s, const struct nftnl_obj *o)
 	s->met++;
 	for (i = 0; type == NFT_OBJECT_COUNTER && i < NFT_N_COUNTERS; i++)
 		if (str_is(name, s->target->kind->counters[i]))
-			s->dropped += nftnl_obj_get_u64((struct nftnl_obj *)o, NFTNL_OBJ_CTR_PKTS);
+			s->dropped[i] += nftnl_obj_get_u64((struct nftnl_obj *)o, NFTNL_OBJ_CTR_PKTS);
 	snprintf(typed, sizeof(typed), "%c%s", (char)type, name);
 	r = nft_names_add(&s->inv.objs, typed);
 	if (r < 0)
@@ -505,8 +505,20 @@ nft_state_read(int sock, const struct nft_target *target, struct nft_state *ret)
 		state.present = true;
 		state.n_rules = s.n_rules;
 		state.n_elems = (uint32_t)s.inv.elems.n;
-		state.dropped = s.dropped;
+		for (size_t i = 0; i < NFT_N_COUNTERS; i++)
+			state.dropped += s.dropped[i];
 	}
 	*ret = state;
 	return 0;
+}
+
+int
+nft_refused_read(int sock, const struct nft_target *target, uint64_t ret[static NFT_N_COUNTERS])
+{
+	_cleanup_(scan_done) struct scan s = { .target = target };
+	int r = scan_dump(&s, sock, NFT_MSG_GETOBJ, NFTA_OBJ_TABLE, on_obj);
+
+	if (r == 0)
+		memcpy(ret, s.dropped, sizeof(s.dropped));
+	return r;
 }

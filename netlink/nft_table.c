@@ -550,6 +550,17 @@ nft_table_read(struct nft_table *t, struct nft_state *ret)
 }
 
 int
+nft_table_refused(struct nft_table *t, uint64_t *ret)
+{
+	uint64_t counters[NFT_N_COUNTERS];
+	int r = nft_refused_read(t->sock, &t->target, counters);
+
+	if (r == 0)
+		*ret = counters[0];
+	return r;
+}
+
+int
 nft_table_expected(const struct nft_table *t, uint8_t ret[static RULESET_DIGEST_LEN])
 {
 	if (!t->known)
