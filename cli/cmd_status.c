@@ -258,6 +258,31 @@ engine_line(const json_t *engine, bool main, FILE *f)
 		fprintf(f, "engine %s: %s\n", name, why);
 }
 
+/* What rules have to refuse, and did not. */
+static void
+passed_lines(const json_t *workloads, FILE *f)
+{
+	const json_t *w, *instance;
+	size_t i, k;
+
+	json_array_foreach(workloads, i, w)
+	{
+		_cleanup_free_ char *name = text_safe(show_text(w, "name", "?"));
+
+		json_array_foreach(show_in(w, "instances"), k, instance)
+		{
+			_cleanup_free_ char *id = text_safe(show_text(instance, "id", "?"));
+			int64_t n = show_int(show_in(instance, "selfTest"), "passed", 0);
+
+			if (n > 0 && name != NULL && id != NULL)
+				fprintf(f,
+				    "%s: instance %s: %" PRId64 " probes of the self-test passed "
+				    "that its rules have to refuse\n",
+				    name, id, n);
+		}
+	}
+}
+
 /* What keeps it from knowing or enforcing all. */
 static void
 trouble_lines(const json_t *status, FILE *f)
@@ -271,6 +296,7 @@ trouble_lines(const json_t *status, FILE *f)
 		    f);
 	json_array_foreach(show_in(status, "engines"), i, engine)
 	    engine_line(engine, json_equal(engine, main), f);
+	passed_lines(show_in(status, "workloads"), f);
 }
 
 /* Each, if they are asked for. */

@@ -186,6 +186,7 @@ json_instance(const struct instance *i)
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
 	json_object_set_new(o, "guard", hostguard_to_json(i));
+	json_object_set_new(o, "selfTest", selftest_to_json(i->ctl, &i->selftest));
 	return o;
 }
 
@@ -429,6 +430,7 @@ json_status(struct controller *c)
 	json_object_set_new(o, "engine", json_engine(engine_main(c)));
 	json_object_set_new(o, "engines", json_engines(c));
 	json_object_set_new(o, "exposure", json_exposures(c));
+	json_object_set_new(o, "selfTest", selftest_to_json(c, &c->metrics.selftest));
 	json_object_set_new(o, "losses",
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",

@@ -192,6 +192,11 @@ write_enforcement(FILE *f, const struct metrics *m)
 	counter(
 	    f, "ruleset_apply_failures", "Rulesets that could not be loaded.", m->apply_failures);
 	counter(f, "ruleset_drift", "Rulesets that were found changed from outside.", m->drift);
+	family(f, "self_test_probes", "counter",
+	    "Probes that rules have to refuse, by what became of them.");
+	labelled(f, "self_test_probes_total", "result", "denied", m->selftest.denied);
+	labelled(f, "self_test_probes_total", "result", "passed", m->selftest.passed);
+	labelled(f, "self_test_probes_total", "result", "unclear", m->selftest.unclear);
 	counter(f, "cut_connections",
 	    "Live connections cut because the policy allows them no more.", m->cut);
 	family(f, "ruleset_apply_seconds", "histogram", "Time to load a ruleset and read it back.");

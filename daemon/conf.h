@@ -39,6 +39,7 @@ struct config {
 	enum config_on_unknown on_unknown;
 	uint64_t identify_timeout_ns;
 	enum config_host_guard host_guard;
+	uint64_t self_test_ns;			/* between two probes of an instance; 0: none */
 	bool close_named;			/* also close new namespaces in /run/netns */
 	uint32_t rollback_denials;		/* in the window of a change; 0: never */
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */

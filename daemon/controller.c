@@ -168,6 +168,12 @@ on_looked(struct controller *c, struct msg *m)
 }
 
 static void
+on_probed(struct controller *c, struct msg *m)
+{
+	probing_on_probed(c, m);
+}
+
+static void
 on_capture_events(struct controller *c, struct msg *m)
 {
 	struct flow_event ev;
@@ -254,6 +260,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_SCANNED, ROLE_WARDEN, on_scanned },
 	{ MSG_W_LOOKED, ROLE_WARDEN, on_looked },
 	{ MSG_W_GUARDED, ROLE_WARDEN, on_guarded },
+	{ MSG_W_PROBED, ROLE_WARDEN, on_probed },
 	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
 	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },
@@ -279,8 +286,10 @@ on_peer_gone(void *arg, enum role peer)
 {
 	struct controller *c = arg;
 
-	if (peer == ROLE_WARDEN)
-		c->warden_ready = false;
+	if (peer != ROLE_WARDEN)
+		return;
+	c->warden_ready = false;
+	probing_on_warden_gone(c);
 }
 
 static void
@@ -338,6 +347,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	enforce_tick(c);
 	confirm_tick(c);
 	quarantine_tick(c);
+	selftest_tick(c);
 	promote_tick(c);
 	gate_tick(c);
 	audit_tick(c->audit);
@@ -392,7 +402,8 @@ make_tables(struct controller *c)
 	    (r = nat_cache_new(c->seed, &c->nat)) < 0 ||
 	    (r = denial_table_new(DENIALS_MAX, c->seed, &c->denials)) < 0 ||
 	    (r = attempt_table_new(ATTEMPTS_MAX, c->seed, &c->attempts)) < 0 ||
-	    (r = flow_ring_new(FLOW_RING_SIZE, &c->flows)) < 0)
+	    (r = flow_ring_new(FLOW_RING_SIZE, &c->flows)) < 0 ||
+	    (r = probing_new(&c->probing)) < 0)
 		return r;
 	return intern_fixed(c);
 }
@@ -407,6 +418,8 @@ make_events(struct controller *c)
 	c->ev_first = evtimer_new(base, enforce_first_cb, c);
 	c->ev_second = event_new(base, -1, EV_PERSIST, on_second, c);
 	c->ev_expire = evtimer_new(base, enforce_expire_cb, c);
+	if (selftest_new(c) < 0)
+		return -ENOMEM;
 	if (c->ev_drain == NULL || c->ev_reconcile == NULL || c->ev_second == NULL ||
 	    c->ev_first == NULL || c->ev_expire == NULL)
 		return -ENOMEM;

@@ -26,6 +26,8 @@
  *   hostguard.c    who has a host guard, and what it means for the grade
  *   posture.c      whether the warden closes new namespaces
  *   start.c        how long before its program an instance was held
+ *   probing.c      probes: who may be asked, and that nothing is learned from them
+ *   selftest.c     are denied probes denied, all the time
  *   promote.c      automatic segmentation by the clock
  *   recertify.c    who let an approval stand, and which ones are overdue
  *   duties.c       who approves is not who enforces
@@ -42,9 +44,11 @@
 #include "daemon/conf.h"
 #include "daemon/confirm.h"
 #include "daemon/grade.h"
+#include "daemon/probing.h"
 #include "daemon/proto.h"
 #include "daemon/quarantine.h"
 #include "daemon/role.h"
+#include "daemon/selftest.h"
 #include "netlink/ct.h"
 #include "netlink/rtnl.h"
 #include "rules/compile.h"
@@ -75,6 +79,8 @@ struct attempt_table;
 struct flow_ring;
 struct controller;
 struct match;
+struct probing;
+struct selftest;
 
 /* What the controller knows about a container from an engine (MSG_D_CONTAINER). */
 struct container {
@@ -171,7 +177,9 @@ struct instance {
 	uint64_t drift;	      /* times that its rules were found changed */
 	uint64_t drift_said;  /* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
-	bool exposure_judged;	/* its first rules are there: exposure.c has seen them */
+	struct selftest_counts selftest;
+	uint64_t selftest_due_ns, selftest_said_ns; /* CLOCK_MONOTONIC */
+	bool exposure_judged; /* its first rules are there: exposure.c has seen them */
 
 	struct cut *cut;	  /* cut.c; NULL: there is nothing to cut */
 	uint64_t cut_connections; /* in all */
@@ -250,6 +258,7 @@ struct metrics {
 	uint64_t applies, apply_failures, drift, cut;
 	uint64_t starts[START_KINDS];
 	struct histogram lead[START_CLOSED + 1], late, apply;
+	struct selftest_counts selftest;
 };
 
 struct controller {
@@ -271,6 +280,8 @@ struct controller {
 	struct quarantine *quarantines;
 	struct api *api;
 	struct gate *gate;
+	struct probing *probing;
+	struct selftest *selftest;
 	struct peer_table *peers;
 	struct edge_table *edges;
 	struct addr_map *addr_map;

@@ -406,8 +406,11 @@ try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
 void
 learn_flow(struct controller *c, const struct flow_event *ev)
 {
-	int r = try_learn(c, ev, 0);
+	int r;
 
+	if (probing_is_own(c, &ev->tuple))
+		return;
+	r = try_learn(c, ev, 0);
 	c->metrics.flow_events[ev->kind] += ev->count;
 	if (r == -EAGAIN && c->n_waiting < CTL_MAX_WAITING) {
 		c->waiting[c->n_waiting++] = *ev;

@@ -37,6 +37,7 @@ static const struct {
 	{ ROLE_CAPTURE, "_nanoseg-capture", 2000000102 },
 	{ ROLE_DISCOVERY, "_nanoseg-discovery", 2000000103 },
 	{ ROLE_KEEPER, "_nanoseg-keeper", 2000000104 },
+	{ ROLE_PROBE, "_nanoseg-probe", 2000000105 },
 };
 
 static void

@@ -52,6 +52,9 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 
 	[MSG_W_DRIFT] = { "W_DRIFT", ONE(w_drift), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_GUARDED] = { "W_GUARDED", ONE(w_guarded), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_PROBED] = { "W_PROBED", sizeof(struct w_probed),
+	    sizeof(struct w_probed) + PROBES_MAX * sizeof(struct p_result), sizeof(struct p_result),
+	    0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_LOOKED] = { "W_LOOKED", ONE(w_looked), 0, 0, R(WARDEN), R(CONTROLLER) },
 
 	[MSG_W_ATTACH] = { "W_ATTACH", ONE(w_attach), 0, 0, R(CONTROLLER), R(WARDEN) },
@@ -73,6 +76,9 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	    sizeof(struct w_guard_addr), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_POSTURE] = { "W_POSTURE", ONE(w_posture), 0, 0, R(CONTROLLER), R(WARDEN) },
 
+	[MSG_W_PROBE] = { "W_PROBE", sizeof(struct w_probe) + sizeof(struct w_probe_to),
+	    sizeof(struct w_probe) + PROBES_MAX * sizeof(struct w_probe_to),
+	    sizeof(struct w_probe_to), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_LOOK] = { "W_LOOK", ONE(w_look), 0, 0, R(CONTROLLER), R(WARDEN) },
 
 	[MSG_CAP_NFLOG] = { "CAP_NFLOG", ONE(cap_nflog), 1, 1, R(WARDEN), R(CAPTURE) },
@@ -91,6 +97,12 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 
 	[MSG_R_GET] = { "R_GET", ONE(r_get), 0, 0, R(DISCOVERY), R(RELAY) },
 	[MSG_R_STREAM] = { "R_STREAM", ONE(r_stream), 0, 1, R(RELAY), R(DISCOVERY) },
+
+	[MSG_P_RUN] = { "P_RUN", sizeof(struct p_run) + sizeof(struct p_probe),
+	    sizeof(struct p_run) + PROBES_MAX * sizeof(struct p_probe), sizeof(struct p_probe), 1,
+	    4, R(WARDEN), R(PROBE) },
+	[MSG_P_RAN] = { "P_RAN", sizeof(struct p_result), PROBES_MAX * sizeof(struct p_result),
+	    sizeof(struct p_result), 0, 0, R(PROBE), R(WARDEN) },
 };
 
 const struct msg_shape *
@@ -121,6 +133,7 @@ role_name(enum role r)
 		[ROLE_CAPTURE] = "capture",
 		[ROLE_RELAY] = "relay",
 		[ROLE_DISCOVERY] = "discovery",
+		[ROLE_PROBE] = "probe",
 	};
 
 	if ((unsigned)r >= ROLE_COUNT_ || names[r] == NULL)

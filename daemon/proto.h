@@ -18,6 +18,7 @@ enum role {
 	ROLE_CAPTURE,
 	ROLE_RELAY,
 	ROLE_DISCOVERY,
+	ROLE_PROBE, /* the warden's child, which alone has a channel to it */
 	ROLE_COUNT_,
 };
 
@@ -60,6 +61,7 @@ enum msg_type {
 	MSG_W_LOOKED,	  /* w_looked: answer to LOOK; its NETNS and GUARDED came before */
 	MSG_W_DRIFT,	  /* w_drift: a table was changed by somebody else */
 	MSG_W_GUARDED,	  /* w_guarded: after GUARD, NFT_APPLY, NFT_READ, and when it changes */
+	MSG_W_PROBED,	  /* w_probed, then p_result[]: answer to PROBE, none on an error */
 
 	/* controller -> warden */
 	MSG_W_ATTACH = 64,  /* w_attach */
@@ -76,6 +78,7 @@ enum msg_type {
 	MSG_W_CT_FLUSH,	    /* w_cookie: every entry, so that what lives is cut */
 	MSG_W_GUARD,	    /* w_guard, then w_guard_addr[]: takes effect with the next NFT_APPLY */
 	MSG_W_CT_CUT,	    /* w_cookie, then tuple[]: deletes those that are there */
+	MSG_W_PROBE,	    /* w_probe, then w_probe_to[]; one at a time, else -EBUSY */
 
 	/* warden -> capture */
 	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
@@ -96,6 +99,10 @@ enum msg_type {
 	MSG_R_GET = 128, /* r_get */
 	/* relay -> discovery */
 	MSG_R_STREAM, /* r_stream + fd (read end of a pipe with the raw answer), or an error */
+
+	/* warden <-> probe */
+	MSG_P_RUN = 144, /* p_run, then p_probe[], + the sockets that p_run.have names */
+	MSG_P_RAN,	 /* p_result[], of as many probes */
 
 	MSG_TYPE_MAX_,
 };
@@ -296,6 +303,70 @@ struct w_looked {
 	uint64_t cookie; /* 0 on error */
 	int32_t error;
 	int32_t pid;
+};
+
+/*
+ * Probes: a bare SYN or an empty datagram each, from `sport` of the namespace, by an ordinary
+ * socket, so that they pass its output chain. `to` is an address of the namespace `cookie`, which
+ * the warden checks there. A SYN that is answered is reset by the kernel: no accept() returns.
+ */
+#define PROBES_MAX 32
+#define PROBE_TIMEOUT_MAX_MS 2000u
+#define PROBE_PORT_MIN 61000u /* above what connect() takes by default */
+struct p_probe {
+	struct addr dst;
+	uint16_t dport;
+	uint8_t proto; /* IPPROTO_TCP, IPPROTO_UDP */
+	uint8_t zero;
+};
+
+struct w_probe {
+	uint64_t cookie;
+	uint32_t timeout_ms; /* 1..PROBE_TIMEOUT_MAX_MS, of all of them together */
+	uint16_t sport;	     /* PROBE_PORT_MIN.. */
+	uint16_t zero;
+};
+
+struct w_probe_to {
+	uint64_t cookie;
+	struct p_probe to;
+};
+
+enum probe_outcome {
+	PROBE_UNSENT = 1,  /* error says why */
+	PROBE_HELD,	   /* rules of its own namespace dropped it */
+	PROBE_SILENT,	   /* sent, and nothing came back */
+	PROBE_ANSWERED,	   /* SYN-ACK, or a datagram */
+	PROBE_RESET,	   /* RST, or "port unreachable" */
+	PROBE_UNREACHABLE, /* any other ICMP error about it */
+};
+
+#define PROBE_F_ARRIVED 0x01	/* UDP: it passed the input chain over there */
+#define PROBE_F_COUNTED 0x02	/* of a single probe: refusals there have become more */
+#define PROBE_F_TRANSLATED 0x04 /* rules of others in its namespace gave it another destination */
+
+struct p_result {
+	struct addr src; /* family 0: not known */
+	uint8_t outcome; /* enum probe_outcome */
+	uint8_t flags;	 /* PROBE_F_*, the warden's to set */
+	uint16_t zero;
+	int32_t error;
+};
+
+struct w_probed {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t zero;
+};
+
+#define P_HAVE_TCP4 0x1u
+#define P_HAVE_TCP6 0x2u
+#define P_HAVE_UDP4 0x4u
+#define P_HAVE_UDP6 0x8u
+struct p_run {
+	uint32_t timeout_ms;
+	uint16_t sport;
+	uint16_t have; /* P_HAVE_*: raw sockets of TCP, sockets of UDP that are bound to sport */
 };
 
 struct cap_nflog {

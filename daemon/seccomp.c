@@ -197,6 +197,7 @@ static const struct profile {
 	[ROLE_RELAY] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_PIPE | G_SOCKET, 1ULL << AF_UNIX,
 	    true, false },
 	[ROLE_DISCOVERY] = { G_LIBC | G_MSG | G_LOOP, 0, true, false },
+	[ROLE_PROBE] = { G_LIBC | G_MSG | G_SOCKET, 0, true, false },
 };
 
 struct arg_rule {

@@ -76,7 +76,7 @@ child_exec(const struct supervisor *s, enum role r, int control)
 {
 	const struct sup_config *c = s->cfg;
 	const char *argv[12] = { NULL };
-	char docker[PATH_MAX], podman[PATH_MAX];
+	char docker[PATH_MAX], podman[PATH_MAX], probe[32];
 	size_t n = 0;
 
 	if (r == ROLE_CONTROLLER) {
@@ -90,6 +90,12 @@ child_exec(const struct supervisor *s, enum role r, int control)
 			argv[n++] = "--only";
 			argv[n++] = c->only;
 		}
+	}
+	if (r == ROLE_WARDEN) {
+		snprintf(probe, sizeof(probe), "%u:%u", c->ids.uid[ROLE_PROBE],
+		    c->ids.gid[ROLE_PROBE]);
+		argv[n++] = "--probe";
+		argv[n++] = probe;
 	}
 	if (r == ROLE_WARDEN && c->without_owner)
 		argv[n++] = "--without-owner";

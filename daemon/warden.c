@@ -269,6 +269,12 @@ verb_posture(struct warden *w, struct ns *n, struct msg *m)
 		log_warn("a posture that makes no sense: ignored");
 }
 
+static void
+verb_probe(struct warden *w, struct ns *n, struct msg *m)
+{
+	probe_run(w, n, m);
+}
+
 struct stats_out {
 	struct w_ct_stats *all;
 	size_t n;
@@ -312,6 +318,7 @@ static const struct verb {
 	{ MSG_W_GUARD, verb_guard },
 	{ MSG_W_LOOK, verb_look },
 	{ MSG_W_POSTURE, verb_posture },
+	{ MSG_W_PROBE, verb_probe },
 };
 
 /* Peers */
@@ -486,11 +493,18 @@ int
 main(int argc, char **argv)
 {
 	struct warden w = { 0 };
-	int r;
+	int r, probe = -1;
 
 	if (wants_cleanup(argc, argv))
 		return cleanup_main(argc, argv);
 	role_parse_args(ROLE_WARDEN, &argc, argv, &w.args);
+	if (argc > 2 && strcmp(argv[1], "--probe") == 0) {
+		probe = probe_start(argv[0], w.args.instance, argv[2]);
+		if (probe < 0)
+			log_error("no self-test and no verification: %s", strerror(-probe));
+		argc -= 2;
+		argv += 2;
+	}
 	if (argc > 1 && strcmp(argv[1], "--without-owner") == 0) {
 		w.without_owner = true;
 		argc--;
@@ -513,6 +527,8 @@ main(int argc, char **argv)
 	priv_drop(ROLE_WARDEN, w.args.uid, w.args.gid);
 	priv_seccomp(ROLE_WARDEN);
 	r = start(&w);
+	if (r == 0 && probe >= 0)
+		r = probe_init(&w, probe);
 	if (r < 0) {
 		log_error("cannot start: %s", strerror(-r));
 		return 1;
@@ -525,6 +541,7 @@ main(int argc, char **argv)
 	close_done(&w);
 	guard_done(&w);
 	begin_done(&w);
+	probe_done(&w);
 	event_base_free(w.loop.base);
 	return r;
 }

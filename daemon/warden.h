@@ -66,6 +66,7 @@ struct warden {
 	struct links *sweep_links;
 	bool guards_left; /* of an earlier life */
 	struct event *begin_timer;
+	struct prober *prober; /* NULL: there is no probe */
 };
 
 uint64_t warden_now_us(void); /* CLOCK_MONOTONIC */
@@ -163,6 +164,14 @@ int begin_init(struct warden *w);
 void begin_done(struct warden *w);
 /* A namespace has appeared or its process is known: before it is announced. */
 void begin_consider(struct warden *w, struct ns *n);
+
+/* warden_probe.c: do the rules hold? */
+/* Runs the probe's program, beside our own; ids: "UID:GID". Its channel or a negative errno. */
+int probe_start(const char *self, const char *instance, const char *ids);
+int probe_init(struct warden *w, int sock);
+void probe_done(struct warden *w);
+/* Answers with PROBED, at once or later. */
+void probe_run(struct warden *w, struct ns *n, const struct msg *m);
 
 /* warden_cleanup.c: `--cleanup`, a program of its own; the exit status. */
 int warden_cleanup(const char *prefix);

@@ -80,7 +80,8 @@ d.cleanup()  # its keeper stays else, and another's programs come now
 m = Manager(lab.dir + "/notify2")
 programs = lab.dir + "/programs"
 os.mkdir(programs)
-for f in ("nanosegd", "nanoseg-keeper", "nanoseg-controller", "nanoseg-capture", "nanoseg-relay", "nanoseg-discovery"):
+for f in ("nanosegd", "nanoseg-keeper", "nanoseg-controller", "nanoseg-capture", "nanoseg-relay", "nanoseg-discovery",
+          "nanoseg-probe"):
     shutil.copy("%s/daemon/%s" % (BUILD, f), programs)
 shutil.copy(BUILD + "/tests/integration/standin", programs + "/nanoseg-warden")
 log = open(lab.dir + "/blind.log", "wb")

@@ -52,10 +52,11 @@ t.ok(wait(lambda: m.sh("systemctl is-active nanosegd").out.strip() == "active", 
 t.ok(m.sh("systemctl is-enabled nanosegd").out.strip() == "enabled", "and will at the next boot")
 sock = "/proc/%d/root/run/nanoseg/nanosegd.sock" % m.pid
 api = Api(sock)
-users = [m.sh("id -u " + u).out.strip() for u in ("_nanoseg", "_nanoseg-capture", "_nanoseg-discovery", "_nanoseg-keeper")]
-t.ok(all(users) and len(set(users)) == 4 and m.sh("getent group nanoseg").out, "with users of its own", users)
-uids = m.sh("ps -o user:32= -C ns-controller,ns-capture,ns-discovery,ns-keeper").out.split()
-t.ok(sorted(uids) == ["_nanoseg", "_nanoseg-capture", "_nanoseg-discovery", "_nanoseg-keeper"], "which its roles run as", uids)
+USERS = ["_nanoseg", "_nanoseg-capture", "_nanoseg-discovery", "_nanoseg-keeper", "_nanoseg-probe"]
+users = [m.sh("id -u " + u).out.strip() for u in USERS]
+t.ok(all(users) and len(set(users)) == 5 and m.sh("getent group nanoseg").out, "with users of its own", users)
+uids = m.sh("ps -o user:32= -C ns-controller,ns-capture,ns-discovery,ns-keeper,ns-probe").out.split()
+t.ok(sorted(uids) == USERS, "which its roles run as", uids)
 r = m.sh("nanoseg doctor")
 t.ok(r.returncode in (0, 3) and "engine" in r.out, "the command line reaches it", r.out, r.err)
 wrong = m.sh("dpkg -V nanoseg").out

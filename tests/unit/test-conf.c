@@ -30,6 +30,7 @@ assert_defaults(const struct config *c)
 	assert_int_equal(c->on_unknown, ON_UNKNOWN_ALLOW);
 	assert_true(c->identify_timeout_ns == 2 * NSEC_PER_SEC);
 	assert_false(c->close_named);
+	assert_true(c->self_test_ns == 0);
 	assert_int_equal(c->n_reviewer_groups, 0);
 	assert_int_equal(c->n_admin_groups, 0);
 	assert_int_equal(c->identity.n, 0);
@@ -65,7 +66,7 @@ every_setting_arrives(void **state)
 	_cleanup_(config_freep) struct config *c =
 	    parsed("observationPeriod: 1h30m\npromote: enforce\npromoteDirection: ingress\n"
 		   "onUnknown: quarantine\nidentifyTimeout: 500ms\ncloseNamed: true\nhostGuard: "
-		   "on\nreviewerGroups: "
+		   "on\nselfTest: 90s\nreviewerGroups: "
 		   "[net, ops.x]\n"
 		   "adminGroups:\n- wheel\n"
 		   "maxEdges: 100\neventBuffer: 262144\nconntrackAlert: 100\nlogLevel: debug\n");
@@ -75,6 +76,7 @@ every_setting_arrives(void **state)
 	assert_int_equal(c->promote_direction, WL_INGRESS);
 	assert_int_equal(c->on_unknown, ON_UNKNOWN_QUARANTINE);
 	assert_true(c->identify_timeout_ns == 500 * NSEC_PER_MSEC);
+	assert_true(c->self_test_ns == 90 * NSEC_PER_SEC);
 	assert_true(c->close_named);
 	assert_int_equal(c->host_guard, HOST_GUARD_ON);
 	assert_int_equal(c->n_reviewer_groups, 2);
@@ -199,9 +201,10 @@ static void
 the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
-		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "rollbackDenials",
-		"reviewerGroups", "adminGroups", "identity", "idleExpiry", "recertifyAfter",
-		"separateDuties", "maxEdges", "eventBuffer", "conntrackAlert", "logLevel" };
+		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "selfTest",
+		"rollbackDenials", "reviewerGroups", "adminGroups", "identity", "idleExpiry",
+		"recertifyAfter", "separateDuties", "maxEdges", "eventBuffer", "conntrackAlert",
+		"logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
