@@ -220,16 +220,15 @@ l0_open_dir(const char *path)
 	return fd < 0 ? -errno : fd;
 }
 
-int
-l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret)
+static int
+netns_ino(int dirfd, const char *path, uint64_t *ret)
 {
 	static const char head[] = "net:[";
-	char path[32], link[64], *end;
 	unsigned long long ino;
+	char link[64], *end;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "%d/ns/net", (int)pid);
-	n = readlinkat(procfd, path, link, sizeof(link) - 1);
+	n = readlinkat(dirfd, path, link, sizeof(link) - 1);
 	if (n < 0)
 		return -errno;
 	link[n] = '\0';
@@ -241,6 +240,21 @@ l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret)
 		return -EBADMSG;
 	*ret = ino;
 	return 0;
+}
+
+int
+l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "%d/ns/net", (int)pid);
+	return netns_ino(procfd, path, ret);
+}
+
+int
+l0_task_netns_ino(int taskfd, uint64_t *ret)
+{
+	return netns_ino(taskfd, "ns/net", ret);
 }
 
 int

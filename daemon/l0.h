@@ -27,6 +27,7 @@ int l0_open_dir(const char *path);
 
 /* Inode of the network namespace of a process, by /proc/PID/ns/net relative to /proc. */
 int l0_pid_netns_ino(int procfd, pid_t pid, uint64_t *ret);
+int l0_task_netns_ino(int taskfd, uint64_t *ret);
 /* /proc/PID: what is read through it is of that one process, or fails. */
 int l0_open_task(int procfd, pid_t pid);
 
@@ -58,6 +59,13 @@ bool l0_claim_parse(const char *text, size_t len, struct l0_claim *ret);
 
 /* Does it have the name of a runtime that is about to become a container's first program? */
 bool l0_task_is_runtime(int taskfd);
+/*
+ * Is the process, of a container with that place, in its network namespace only because whoever
+ * started the container is? A runtime's first process is put into the cgroup before it leaves its
+ * engine's namespace, and with the host's network it stays there. Nobody in a container can have a
+ * process from outside it join a namespace that he made, so none of those is hidden by this.
+ */
+bool l0_task_inherits(int procfd, int taskfd, uint64_t place, uint64_t ino);
 /* What a process may do that rules in its network namespace cannot hold: TASK_F_*. */
 int l0_task_facts(int taskfd, uint8_t *ret);
 /* From the text of /proc/PID/status: the capabilities that the process or a child may have. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MAX_GENERATIONS 32 /* whoever has more of them is no runtime */
 #define CAP_BIT_NET_ADMIN 12
 #define CAP_BIT_NET_RAW 13
 
@@ -52,6 +53,40 @@ status_number(const char *text, size_t len, const char *key, int base, uint64_t 
 			return errno == 0 && stop != number && *stop == '\0';
 		}
 		p = line_end + 1;
+	}
+	return false;
+}
+
+/* A negative errno if there is none that is visible from here. */
+static int
+open_parent(int procfd, int taskfd)
+{
+	char text[8192];
+	ssize_t n = read_at(taskfd, "status", text, sizeof(text));
+	uint64_t ppid;
+
+	if (n < 0)
+		return (int)n;
+	if (!status_number(text, (size_t)n, "PPid:\t", 10, &ppid) || ppid == 0 || ppid > INT_MAX)
+		return -ENOENT;
+	return l0_open_task(procfd, (pid_t)ppid);
+}
+
+bool
+l0_task_inherits(int procfd, int taskfd, uint64_t place, uint64_t ino)
+{
+	_cleanup_close_ int at = open_parent(procfd, taskfd);
+
+	for (unsigned i = 0; i < MAX_GENERATIONS && at >= 0; i++) {
+		struct l0_claim c = { .place = 0 };
+		uint64_t theirs;
+		int next;
+
+		if (l0_task_claim(at, &c) < 0 || c.place != place)
+			return l0_task_netns_ino(at, &theirs) == 0 && theirs == ino;
+		next = open_parent(procfd, at);
+		close_fd(&at);
+		at = next;
 	}
 	return false;
 }
@@ -140,16 +175,10 @@ l0_conmon_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 1])
 int
 l0_task_podman_name(int procfd, int taskfd, char ret[static L0_NAME_LEN + 1])
 {
-	_cleanup_close_ int parent = -1;
+	_cleanup_close_ int parent = open_parent(procfd, taskfd);
 	char text[8192];
-	ssize_t n = read_at(taskfd, "status", text, sizeof(text));
-	uint64_t ppid;
+	ssize_t n;
 
-	if (n < 0)
-		return (int)n;
-	if (!status_number(text, (size_t)n, "PPid:\t", 10, &ppid) || ppid == 0 || ppid > INT_MAX)
-		return -ENOENT;
-	parent = l0_open_task(procfd, (pid_t)ppid);
 	if (parent < 0)
 		return parent;
 	n = read_at(parent, "comm", text, sizeof(text));

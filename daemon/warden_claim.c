@@ -176,6 +176,18 @@ take_users(struct scan *s, struct ns *n, int procfd, int task, const struct l0_c
 	n->dirty = true;
 }
 
+bool
+claim_is_inherited(const struct ns *n, int procfd, pid_t pid)
+{
+	_cleanup_close_ int task = l0_open_task(procfd, pid);
+	struct l0_claim c = { .place = 0 };
+
+	if (task < 0)
+		return false;
+	l0_task_claim(task, &c);
+	return l0_task_inherits(procfd, task, c.place, n->info.ino);
+}
+
 void
 claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid)
 {
@@ -193,7 +205,8 @@ claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid)
 	if (task < 0)
 		return;
 	r = l0_task_claim(task, &c);
-	if ((r < 0 && n->owner_known && n->owner == 0) || !is_inside(n, task))
+	if ((r < 0 && n->owner_known && n->owner == 0) || !is_inside(n, task) ||
+	    l0_task_inherits(procfd, task, c.place, n->info.ino))
 		return;
 	if (n->owner != 0)
 		take_users(s, n, procfd, task, &c);

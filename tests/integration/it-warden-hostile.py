@@ -25,7 +25,7 @@ if os.geteuid() != 0:
     print("1..0 # SKIP needs root")
     sys.exit(0)
 
-t = Tap(11 if os.environ.get("NANOSEG_SLOW_TESTS") else 9)
+t = Tap(13 if os.environ.get("NANOSEG_SLOW_TESTS") else 11)
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -92,19 +92,37 @@ if not os.path.exists(base + "/cgroup.procs"):
 cgroup = base + "/" + PREFIX.rstrip("-")
 
 
-def pretend(uid):
-    """A process in a namespace of its own and in a cgroup that is named like a container."""
+def join():
+    """Into the cgroup that is named like a container."""
+    with open(cgroup + "/" + CONTAINER + "/cgroup.procs", "w") as f:
+        f.write("0")
+
+
+def child(name):
+    """Forks; the parent stays behind, and the child is the one that goes on, under that name."""
+    if os.fork() != 0:
+        while True:
+            time.sleep(60)
+    libc.prctl(1, signal.SIGKILL)
+    libc.prctl(15, name)
+
+
+def pretend(uid, early=False, more=()):
+    """A process in a namespace of its own and in that cgroup; early: it joins that after it was made."""
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
         libc.prctl(1, signal.SIGKILL)
-        with open(cgroup + "/" + CONTAINER + "/cgroup.procs", "w") as f:
-            f.write("0")
+        if not early:
+            join()
         if uid:
             os.setgid(uid)
             os.setuid(uid)
             libc.prctl(1, signal.SIGKILL)
         ok = libc.unshare(CLONE_NEWNET | (CLONE_NEWUSER if uid else 0)) == 0
+        for name in more:
+            child(name)
+            join()
         c = socket.socket(socket.AF_INET, socket.SOCK_DGRAM).getsockopt(socket.SOL_SOCKET, 71, 8)
         os.write(w, c if ok else b"-")
         time.sleep(60)
@@ -125,15 +143,18 @@ if os.access(base, os.W_OK):
     os.makedirs(cgroup + "/" + CONTAINER)
     pids = []
     try:
-        pid, cookie = pretend(NOBODY)
-        pids.append(pid)
-        if cookie:
-            t.ok(container_of(cookie) == "", "a user's namespace is no container's")
+        made = [pretend(NOBODY), pretend(0), pretend(0, True, (b"runc:[1:CHILD]", b"runc:[2:INIT]")),
+                pretend(0, False, (b"runc", b"runc:[2:INIT]"))]
+        pids += [pid for pid, _ in made]
+        users, roots, engines, inner = [cookie for _, cookie in made]
+        if users:
+            t.ok(container_of(users) == "", "a user's namespace is no container's")
         else:
             t.skip(1, "a user's namespace is no container's", "no user namespaces here")
-        pid, cookie = pretend(0)
-        pids.append(pid)
-        t.ok(container_of(cookie) == CONTAINER, "root's is")
+        t.ok(container_of(roots) == CONTAINER, "root's is")
+        t.ok(container_of(engines) == "",
+             "nor is an engine's, in which a runtime's process is in the container's cgroup already")
+        t.ok(container_of(inner) == CONTAINER, "processes that take a runtime's name hide none")
     finally:
         for pid in pids:
             os.kill(pid, 9)
@@ -146,7 +167,7 @@ if os.access(base, os.W_OK):
             except OSError:
                 time.sleep(0.02)
 else:
-    t.skip(2, "a user's namespace is no container's", "no cgroups")
+    t.skip(4, "a user's namespace is no container's", "no cgroups")
 d.send("kill", "warden")
 d.close()
 t.done()
