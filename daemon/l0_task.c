@@ -3,8 +3,10 @@
 #include "daemon/l0.h"
 #include "daemon/proto.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 #include <unistd.h>
 
 #define MAX_GENERATIONS 32 /* whoever has more of them is no runtime */
+#define MAX_ANCESTORS 256  /* up to a container's first process */
 #define CAP_BIT_NET_ADMIN 12
 #define CAP_BIT_NET_RAW 13
 
@@ -58,18 +61,26 @@ status_number(const char *text, size_t len, const char *key, int base, uint64_t 
 }
 
 /* A negative errno if there is none that is visible from here. */
-static int
-open_parent(int procfd, int taskfd)
+static pid_t
+parent_of(int taskfd)
 {
 	char text[8192];
 	ssize_t n = read_at(taskfd, "status", text, sizeof(text));
 	uint64_t ppid;
 
 	if (n < 0)
-		return (int)n;
+		return (pid_t)n;
 	if (!status_number(text, (size_t)n, "PPid:\t", 10, &ppid) || ppid == 0 || ppid > INT_MAX)
 		return -ENOENT;
-	return l0_open_task(procfd, (pid_t)ppid);
+	return (pid_t)ppid;
+}
+
+static int
+open_parent(int procfd, int taskfd)
+{
+	pid_t pid = parent_of(taskfd);
+
+	return pid < 0 ? pid : l0_open_task(procfd, pid);
 }
 
 bool
@@ -145,28 +156,90 @@ l0_task_facts(int taskfd, uint8_t *ret)
 	return 0;
 }
 
-bool
-l0_conmon_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 1])
+/* Is it a name as engines accept them? */
+static bool
+is_name(const char *s, size_t len)
 {
 	static const char accept[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 				     "0123456789._-";
+
+	for (size_t i = 0; i < len; i++)
+		if (s[i] == '\0' || strchr(accept, s[i]) == NULL)
+			return false;
+	return len > 0 && isalnum((unsigned char)s[0]);
+}
+
+/* Of arguments, each with its null byte: the first one after that; NULL: none. */
+static const char *
+argument_after(const char *args, size_t len, const char *flag)
+{
 	const char *p = args, *end = args + len;
 	const char *last = "";
 
 	while (p < end) {
 		const char *stop = memchr(p, '\0', (size_t)(end - p));
-		size_t n;
 
 		if (stop == NULL)
-			return false;
-		n = (size_t)(stop - p);
-		if (strcmp(last, "-n") == 0) {
-			if (n == 0 || n > L0_NAME_LEN || strspn(p, accept) != n)
+			return NULL;
+		if (strcmp(last, flag) == 0)
+			return p;
+		last = p;
+		p = stop + 1;
+	}
+	return NULL;
+}
+
+bool
+l0_conmon_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 1])
+{
+	const char *name = argument_after(args, len, "-n");
+
+	if (name == NULL || strlen(name) > L0_NAME_LEN || !is_name(name, strlen(name)))
+		return false;
+	memcpy(ret, name, strlen(name) + 1);
+	return true;
+}
+
+bool
+l0_shim_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 1])
+{
+	const char *id = argument_after(args, len, "-id");
+	const char *namespace = argument_after(args, len, "-namespace");
+	uint64_t h = 0;
+	int n;
+
+	if (id == NULL || namespace == NULL || !is_name(id, strlen(id)) ||
+	    !is_name(namespace, strlen(namespace)))
+		return false;
+	n = snprintf(ret, L0_NAME_LEN + 1, "%s@%s", id, namespace);
+	if (n <= L0_NAME_LEN)
+		return true;
+	for (const char *p = id; *p != '\0'; p++)
+		h = hash_mix64(h ^ (uint8_t)*p);
+	for (const char *p = namespace; *p != '\0'; p++)
+		h = hash_mix64(h ^ (uint8_t)*p << 8);
+	snprintf(ret, L0_NAME_LEN + 1, "%.12s~%016" PRIx64 "@%.32s", id, h, namespace);
+	return true;
+}
+
+bool
+l0_cgroup_name(const char *text, size_t len, char ret[static L0_NAME_LEN + 1])
+{
+	const char *p = text, *end = text + len;
+
+	while (p < end) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		const char *stop = nl != NULL ? nl : end;
+		const char *slash = memrchr(p, '/', (size_t)(stop - p));
+		size_t n = slash != NULL ? (size_t)(stop - slash) - 1 : 0;
+
+		if (n > 0) {
+			if (n > L0_NAME_LEN || !is_name(slash + 1, n))
 				return false;
-			memcpy(ret, p, n + 1);
+			memcpy(ret, slash + 1, n);
+			ret[n] = '\0';
 			return true;
 		}
-		last = p;
 		p = stop + 1;
 	}
 	return false;
@@ -188,4 +261,64 @@ l0_task_podman_name(int procfd, int taskfd, char ret[static L0_NAME_LEN + 1])
 	if (n < 0)
 		return (int)n;
 	return l0_conmon_name(text, (size_t)n, ret) ? 0 : -ENOENT;
+}
+
+/* Of the host: what runs in a container may name itself and its cgroups as it likes. */
+static bool
+is_hosts(int taskfd)
+{
+	return shares_with_us(taskfd, "ns/pid") && shares_with_us(taskfd, "ns/mnt") &&
+	       shares_with_us(taskfd, "ns/user");
+}
+
+static bool
+has_own_cgroup(int taskfd, int parent, char ret[static L0_NAME_LEN + 1])
+{
+	char own[8192], theirs[8192];
+	ssize_t n = read_at(taskfd, "cgroup", own, sizeof(own));
+	ssize_t m = read_at(parent, "cgroup", theirs, sizeof(theirs));
+
+	return n > 0 && m > 0 && (n != m || memcmp(own, theirs, (size_t)n) != 0) &&
+	       l0_cgroup_name(own, (size_t)n, ret);
+}
+
+/* The name of the container that the process is the first one of. */
+static int
+first_name(int taskfd, int parent, char ret[static L0_NAME_LEN + 1])
+{
+	char text[8192];
+	ssize_t n = read_at(parent, "comm", text, sizeof(text));
+
+	if (l0_task_is_runtime(taskfd))
+		return -ENOENT;
+	if (n != 16 || memcmp(text, "containerd-shim\n", 16) != 0)
+		return has_own_cgroup(taskfd, parent, ret) ? 0 : -ENOENT;
+	n = read_at(parent, "cmdline", text, sizeof(text));
+	return n > 0 && l0_shim_name(text, (size_t)n, ret) ? 0 : -ENOENT;
+}
+
+int
+l0_task_stray_claim(int procfd, int taskfd, struct l0_claim *ret)
+{
+	_cleanup_close_ int own = -1, parent = -1;
+	struct l0_claim c = { .place = 0 };
+	int at = taskfd;
+
+	for (unsigned i = 0; i < MAX_ANCESTORS && !shares_with_us(at, "ns/pid"); i++) {
+		pid_t pid = parent_of(at);
+		int r;
+
+		parent = pid < 0 ? pid : l0_open_task(procfd, pid);
+		if (parent < 0)
+			return parent;
+		if (pid == 1 || is_hosts(parent)) {
+			r = first_name(at, parent, c.machine);
+			if (r == 0)
+				*ret = c;
+			return r;
+		}
+		close_fd(&own);
+		at = own = steal_fd(&parent);
+	}
+	return -ENOENT;
 }

@@ -143,8 +143,10 @@ struct w_hello {
 #define NETNS_F_USER 0x10   /* a container of the user `owner`, who is not root */
 #define NETNS_F_NESTED \
 	0x20 /* made by a user inside the container container_id, or machine basename */
-#define NETNS_F_MACHINE 0x40 /* basename is the name of a machine of LXC or systemd-nspawn */
-#define NETNS_F_WAITS 0x80   /* its first process is still its runtime's: no program has begun */
+#define NETNS_F_MACHINE                                                                          \
+	0x40 /* basename is the name of a machine of LXC or systemd-nspawn, or of a container of \
+		ctr or runc */
+#define NETNS_F_WAITS 0x80 /* its first process is still its runtime's: no program has begun */
 
 /* What a process in it may do, as far as /proc tells. */
 #define TASK_F_NET_ADMIN 0x01

@@ -205,6 +205,8 @@ claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid)
 	if (task < 0)
 		return;
 	r = l0_task_claim(task, &c);
+	if (r < 0 && n->owner_known && n->owner == 0)
+		r = l0_task_stray_claim(procfd, task, &c);
 	if ((r < 0 && n->owner_known && n->owner == 0) || !is_inside(n, task) ||
 	    l0_task_inherits(procfd, task, c.place, n->info.ino))
 		return;

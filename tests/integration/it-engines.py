@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Containers of other engines than Docker, live: Podman with and without its service, containerd's own
 namespace and Kubernetes', runc by hand. Each gets its name and its members, or is shown by its id."""
+import hashlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
@@ -27,6 +30,13 @@ def hexid(n):
 
 def podman(*args, check=True):
     return run("podman", *args, check=check, env=dict(os.environ, CONTAINERS_CONF=LIMITS))
+
+
+def netns_of(pid):
+    try:
+        return int(os.readlink("/proc/%s/ns/net" % pid)[5:-1])
+    except OSError:
+        return None
 
 
 def quote(text):
@@ -170,21 +180,57 @@ def ctr_up():
         r = ctr(namespace, "run", "-d", "--config", path, hexid(n), check=False)
         if r.returncode != 0:
             return "ctr cannot run a container: " + r.err.strip()[-80:]
+    return ctr_plain(ctr)
+
+
+def ctr_plain(ctr):
+    """As a person uses ctr: an image, ids of his own, the same one in two namespaces."""
+    image = "localhost/%s:1" % PREFIX
+    layer = subprocess.run(["tar", "c", "-C", TREE, "."], capture_output=True, check=True).stdout
+    config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {
+        "type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": [image], "Layers": ["l.tar"]}]).encode()
+    path = lab.dir + "/image.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, data in (("l.tar", layer), ("c.json", config), ("manifest.json", manifest)):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    mounts = ["--mount=type=bind,src=%s,dst=%s,options=rbind:ro" % (p, p) for p in FOLDERS]
+    for namespace in ("default", PREFIX):
+        how, what, cmd = ["--rootfs"], TREE, ["/bin/sleep", "600"]
+        if namespace == "default":
+            r = ctr(namespace, "image", "import", "--snapshotter", "native", path, check=False)
+            if r.returncode != 0:
+                return "ctr cannot import an image: " + r.err.strip()[-80:]
+            how, what = ["--snapshotter", "native", "--cap-add", "CAP_SYS_ADMIN"], image
+            cmd = ["/bin/sh", "-c", "unshare -n sleep 600 & exec sleep 600"]
+
+        def gone(namespace=namespace):
+            ctr(namespace, "task", "rm", "-f", PREFIX + "-web", check=False)
+            ctr(namespace, "container", "rm", PREFIX + "-web", check=False)
+        lab.later(gone)
+        r = ctr(namespace, "run", "-d", *mounts, *how, what, PREFIX + "-web", *cmd, check=False)
+        if r.returncode != 0:
+            return "ctr cannot run an image: " + r.err.strip()[-80:]
     return None
 
 
 def runc_up():
     if shutil.which("runc") is None:
         return "no runc here"
-    bundle = lab.dir + "/bundle"
-    os.makedirs(bundle)
-    with open(bundle + "/config.json", "w", encoding="ascii") as f:
-        json.dump(spec(cgroup="/" + PREFIX + "/" + hexid(9)), f)
-    lab.later(run, "runc", "delete", "-f", hexid(9), check=False)
-    # Its container keeps what it is given as standard output.
-    r = subprocess.run(["runc", "run", "-d", "-b", bundle, hexid(9)], stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20, check=False)
-    return None if r.returncode == 0 else "runc cannot run a bundle"
+    for cid, cgroup in ((hexid(9), "/" + PREFIX + "/" + hexid(9)), (PREFIX + "-hand", None)):
+        bundle = lab.dir + "/bundle-" + cid
+        os.makedirs(bundle)
+        with open(bundle + "/config.json", "w", encoding="ascii") as f:
+            json.dump(spec(cgroup=cgroup), f)
+        lab.later(run, "runc", "delete", "-f", cid, check=False)
+        # Its container keeps what it is given as standard output.
+        r = subprocess.run(["runc", "run", "-d", "-b", bundle, cid], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20, check=False)
+        if r.returncode != 0:
+            return "runc cannot run a bundle"
+    return None
 
 
 def look_podman(d, service):
@@ -220,6 +266,26 @@ def look_containerd(d):
     w, i = instance(d, PREFIX + "-claims")
     t.ok(i and i["runtime"] == "containerd" and d.api.workload(PREFIX + "-kube/api") is None,
          "the same annotations in another namespace of containerd's are nobody's word", w)
+    names = [PREFIX + "-web@default", PREFIX + "-web@" + PREFIX]
+    def netns(n):
+        w = d.api.workload(n)
+        return sorted(i["netns"] for i in w["instances"]) if w else []
+
+    wait(lambda: len(netns(names[0])) == 2 and netns(names[1]), 25)
+    one, other = [netns(n) for n in names]
+    t.ok(len(other) == 1 and one and other[0] not in one,
+         "ctr: the same id in two namespaces is two workloads", one, other, sorted(d.api.workloads()))
+    w = d.api.workload(names[0])
+    t.ok(len(one) == 2 and w["enforceable"] == "partial" and "made a network namespace" in w["why"],
+         "a namespace that one has made inside is its own, and graded", w)
+    d.api.mode("enforce", names[0])
+    pids = [next(p for p in os.listdir("/proc") if p.isdigit() and netns_of(p) == n) for n in one + other]
+
+    def denies(pid):
+        return "policy drop" in run("nsenter", "-t", pid, "-n", "nft", "-s", "list", "table", "inet", d.table(),
+                                    check=False).out
+    t.ok(wait(lambda: [denies(p) for p in pids] == [True] * len(one) + [False], 5),
+         "the one that is enforced has rules that deny, the other one none", [denies(p) for p in pids])
 
 
 def main():
@@ -257,6 +323,10 @@ def main():
         d = start_daemon(only=hexid(9)[:12])
         w, i = instance(d, hexid(9)[:12], 10)
         t.ok(i and i["runtime"] == "unknown", "runc by hand: shown by its id", w, d.text())
+        d.stop()
+        d = start_daemon(only=PREFIX + "-hand")
+        w, i = instance(d, PREFIX + "-hand", 10)
+        t.ok(i, "or by the name that a person gave it", w, d.text())
         d.stop()
 
 

@@ -185,6 +185,57 @@ reads_the_name_that_podman_gave(void **state)
 	}
 }
 
+static void
+reads_the_name_that_a_shim_was_given(void **state)
+{
+#define LONG "a0123456789012345678901234567890123456789012345678901234567890123456789"
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *name;
+	} args[] = {
+		ARGS("shim\0-namespace\0default\0-id\0web\0-address\0/x", "web@default"),
+		ARGS("shim\0-id\0web\0-namespace\0dev", "web@dev"),
+		ARGS("shim\0-id\0" LONG "\0-namespace\0dev", "a01234567890~2cb13d5e493035f4@dev"),
+		ARGS("shim\0-id\0w@b\0-namespace\0dev", NULL),
+		ARGS("shim\0-id\0\0-namespace\0dev", NULL), ARGS("shim\0-id\0web", NULL),
+		ARGS("shim\0-namespace\0-id\0web", NULL),
+		{ "shim\0-namespace\0dev\0-id\0web", 27, NULL }, /* cut short */
+	};
+	char name[L0_NAME_LEN + 1];
+
+	for (size_t i = 0; i < sizeof(args) / sizeof(args[0]); i++) {
+		bool found = l0_shim_name(args[i].text, args[i].len, name);
+
+		if (found != (args[i].name != NULL) || (found && strcmp(name, args[i].name) != 0))
+			fail_msg("case %zu: %s", i, found ? name : "none");
+	}
+}
+
+static void
+reads_the_last_part_of_a_cgroup(void **state)
+{
+	static const struct {
+		const char *text, *name;
+	} texts[] = {
+		{ "12:pids:/default/web\n11:cpu:/x\n", "web" },
+		{ "12:pids:/\n0::/user.slice/box\n", "box" },
+		{ "0::/a/b c\n", NULL },
+		{ "0::/a/\n", NULL },
+		{ "0::/" LONG "\n", NULL },
+		{ "", NULL },
+		{ "nothing", NULL },
+	};
+	char name[L0_NAME_LEN + 1];
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		bool found = l0_cgroup_name(texts[i].text, strlen(texts[i].text), name);
+
+		if (found != (texts[i].name != NULL) || (found && strcmp(name, texts[i].name) != 0))
+			fail_msg("%s: %s", texts[i].text, found ? name : "none");
+	}
+}
+
 /* Every prefix of a text is read without looking past it. */
 static void
 reads_no_byte_past_the_end(void **state)
@@ -252,6 +303,8 @@ main(void)
 		cmocka_unit_test(a_cgroup_elsewhere_of_the_same_name_is_another_place),
 		cmocka_unit_test(reads_what_a_process_may_do),
 		cmocka_unit_test(reads_the_name_that_podman_gave),
+		cmocka_unit_test(reads_the_name_that_a_shim_was_given),
+		cmocka_unit_test(reads_the_last_part_of_a_cgroup),
 		cmocka_unit_test(reads_no_byte_past_the_end),
 		cmocka_unit_test(tells_a_runtimes_process_and_its_age),
 	};
