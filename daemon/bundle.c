@@ -26,35 +26,6 @@
 #define POD_NAMESPACE "io.kubernetes.pod.namespace"
 #define POD_NAME "io.kubernetes.pod.name"
 
-static void
-json_drop(json_t **j)
-{
-	json_decref(*j);
-}
-
-#define _cleanup_json_ _cleanup_(json_drop)
-
-static const char *
-string_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
-static json_t *
-load_object(const char *buf, size_t len, int *ret_error)
-{
-	json_t *o = docker_text_load(buf, len, ret_error);
-
-	if (o != NULL && !json_is_object(o)) {
-		json_decref(o);
-		*ret_error = -EBADMSG;
-		return NULL;
-	}
-	return o;
-}
-
 void
 bundle_done(struct bundle *b)
 {
@@ -99,7 +70,7 @@ read_nerdctl(struct source *s, const char *id)
 {
 	const char *dash;
 
-	s->name = string_of(s->annotations, "nerdctl/name");
+	s->name = docker_text_of(s->annotations, "nerdctl/name");
 	/* Made up from the image's name: "alpine-01234" with the first digits of the id. */
 	dash = strrchr(s->name, '-');
 	s->generated = dash != NULL && strlen(dash + 1) == 5 && strncmp(dash + 1, id, 5) == 0;
@@ -108,15 +79,15 @@ read_nerdctl(struct source *s, const char *id)
 static int
 read_cri(struct source *s, bool *altered)
 {
-	const char *namespace = string_of(s->annotations, CRI "sandbox-namespace");
-	const char *pod = string_of(s->annotations, CRI "sandbox-name");
-	bool sandbox = strcmp(string_of(s->annotations, CRI "container-type"), "sandbox") == 0;
+	const char *namespace = docker_text_of(s->annotations, CRI "sandbox-namespace");
+	const char *pod = docker_text_of(s->annotations, CRI "sandbox-name");
+	bool sandbox = strcmp(docker_text_of(s->annotations, CRI "container-type"), "sandbox") == 0;
 
 	if (*namespace == '\0' || *pod == '\0')
 		return -EBADMSG;
-	s->name = sandbox ? pod : string_of(s->annotations, CRI "container-name");
-	s->image = string_of(s->annotations, CRI "image-name");
-	s->sandbox = string_of(s->annotations, CRI "sandbox-id");
+	s->name = sandbox ? pod : docker_text_of(s->annotations, CRI "container-name");
+	s->image = docker_text_of(s->annotations, CRI "image-name");
+	s->sandbox = docker_text_of(s->annotations, CRI "sandbox-id");
 	if (set_text(s->labels, POD_NAMESPACE, namespace, altered) < 0)
 		return -ENOMEM;
 	return set_text(s->labels, POD_NAME, pod, altered);
@@ -129,27 +100,27 @@ read_crio(struct source *s, bool *altered)
 	static const char *const keys[] = { POD_NAMESPACE, POD_NAME, "io.kubernetes.container.name",
 		"pod-template-hash", "job-name", "statefulset.kubernetes.io/pod-name",
 		"controller-revision-hash" };
-	const char *text = string_of(s->annotations, CRIO "Labels");
+	const char *text = docker_text_of(s->annotations, CRIO "Labels");
 	_cleanup_json_ json_t *labels = NULL;
 	const char *value;
 	int r;
 
-	labels = load_object(text, strlen(text), &r);
+	labels = docker_text_object(text, strlen(text), BUNDLE_MAX, &r);
 	if (labels == NULL)
 		return r;
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		value = string_of(labels, keys[i]);
+		value = docker_text_of(labels, keys[i]);
 		if (*value != '\0' && set_text(s->labels, keys[i], value, altered) < 0)
 			return -ENOMEM;
 	}
 	if (json_object_get(s->labels, POD_NAMESPACE) == NULL ||
 	    json_object_get(s->labels, POD_NAME) == NULL)
 		return -EBADMSG;
-	s->name = string_of(s->labels, "io.kubernetes.container.name");
-	if (strcmp(string_of(s->annotations, CRIO "ContainerType"), "sandbox") == 0)
-		s->name = string_of(s->labels, POD_NAME);
-	s->image = string_of(s->annotations, CRIO "ImageName");
-	s->sandbox = string_of(s->annotations, CRIO "SandboxID");
+	s->name = docker_text_of(s->labels, "io.kubernetes.container.name");
+	if (strcmp(docker_text_of(s->annotations, CRIO "ContainerType"), "sandbox") == 0)
+		s->name = docker_text_of(s->labels, POD_NAME);
+	s->image = docker_text_of(s->annotations, CRIO "ImageName");
+	s->sandbox = docker_text_of(s->annotations, CRIO "SandboxID");
 	s->pod_labels = true;
 	return 0;
 }
@@ -160,7 +131,7 @@ has_namespace(const json_t *o, const char *type)
 	const json_t *list = json_object_get(json_object_get(o, "linux"), "namespaces");
 
 	for (size_t i = 0; i < json_array_size(list); i++)
-		if (strcmp(string_of(json_array_get(list, i), "type"), type) == 0)
+		if (strcmp(docker_text_of(json_array_get(list, i), "type"), type) == 0)
 			return true;
 	return false;
 }
@@ -179,7 +150,7 @@ bundle_grade(const json_t *o)
 	if (has_namespace(o, "user"))
 		grade |= GRADE_USERNS;
 	for (size_t i = 0; i < json_array_size(mounts); i++)
-		if (grade_is_engine_socket(string_of(json_array_get(mounts, i), "source")))
+		if (grade_is_engine_socket(docker_text_of(json_array_get(mounts, i), "source")))
 			grade |= GRADE_ENGINE_SOCKET;
 	return grade;
 }
@@ -233,9 +204,7 @@ bundle_parse(
 	bool altered = false;
 	int r;
 
-	if (len > BUNDLE_MAX)
-		return -E2BIG;
-	o = load_object(buf, len, &r);
+	o = docker_text_object(buf, len, BUNDLE_MAX, &r);
 	if (o == NULL)
 		return r;
 	r = 0;
@@ -270,20 +239,20 @@ bundle_parse(
 static int
 take_names(const json_t *entry, json_t *facts)
 {
-	const char *text = string_of(entry, "metadata");
+	const char *text = docker_text_of(entry, "metadata");
 	_cleanup_json_ json_t *meta = NULL;
 	char image_id[DOCKER_IMAGE_ID_LEN + 1] = "sha256:";
 	const char *name, *hex;
 	bool altered = false;
 	int r;
 
-	meta = load_object(text, strlen(text), &r);
+	meta = docker_text_object(text, strlen(text), BUNDLE_MAX, &r);
 	if (meta == NULL)
 		return r;
-	name = string_of(meta, "name");
-	hex = string_of(meta, "image-id");
+	name = docker_text_of(meta, "name");
+	hex = docker_text_of(meta, "image-id");
 	if (set_text(facts, "name", name, &altered) < 0 ||
-	    set_text(facts, "image", string_of(meta, "image-name"), &altered) < 0 ||
+	    set_text(facts, "image", docker_text_of(meta, "image-name"), &altered) < 0 ||
 	    fact(facts, "nameGenerated", json_boolean(workload_name_is_generated(name))) < 0)
 		return -ENOMEM;
 	if (docker_id_valid(hex)) {
@@ -305,11 +274,11 @@ bundle_add_names(const char *buf, size_t len, const char *id, struct bundle *b)
 	if (len > BUNDLE_MAX_NAMES)
 		return -E2BIG;
 	while ((r = docker_list_next(buf, len, &pos, &elem, &n)) == 1) {
-		_cleanup_json_ json_t *o = load_object(elem, n, &error);
+		_cleanup_json_ json_t *o = docker_text_object(elem, n, BUNDLE_MAX, &error);
 
 		if (o == NULL)
 			return error;
-		if (strcmp(string_of(o, "id"), id) == 0)
+		if (strcmp(docker_text_of(o, "id"), id) == 0)
 			return take_names(o, b->facts);
 	}
 	return r < 0 ? r : -ENOENT;

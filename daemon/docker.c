@@ -12,14 +12,6 @@
 
 #define MAX_DEPTH 256
 
-static void
-json_drop(json_t **j)
-{
-	json_decref(*j);
-}
-
-#define _cleanup_json_ _cleanup_(json_drop)
-
 static bool
 is_hex64(const char *s)
 {
@@ -125,31 +117,6 @@ docker_list_next(const char *buf, size_t len, size_t *pos, const char **ret_elem
 	*ret_len = end - at;
 	*pos = end;
 	return 1;
-}
-
-static const char *
-string_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
-static json_t *
-load_object(const char *buf, size_t len, size_t max, int *ret_error)
-{
-	json_t *j;
-
-	*ret_error = -E2BIG;
-	if (len > max)
-		return NULL;
-	j = docker_text_load(buf, len, ret_error);
-	if (j != NULL && !json_is_object(j)) {
-		json_decref(j);
-		*ret_error = -EBADMSG;
-		return NULL;
-	}
-	return j;
 }
 
 /*
@@ -259,7 +226,7 @@ static int
 container_facts(const json_t *o, struct docker_container *c)
 {
 	const json_t *created = json_object_get(o, "Created");
-	const char *name = name_of(o), *state = string_of(o, "State");
+	const char *name = name_of(o), *state = docker_text_of(o, "State");
 	struct label_sink s = { .labels = NULL };
 	json_int_t ports_left_out = 0;
 	json_t *ports = NULL;
@@ -278,11 +245,11 @@ container_facts(const json_t *o, struct docker_container *c)
 	fact(c->facts, "id", json_string(c->id), &r);
 	fact(c->facts, "name", docker_text_copy(name, DOCKER_MAX_TEXT, &altered), &r);
 	fact(c->facts, "nameGenerated", json_boolean(workload_name_is_generated(name)), &r);
-	fact(c->facts, "image", docker_text_copy(string_of(o, "Image"), DOCKER_MAX_TEXT, &altered),
-	    &r);
+	fact(c->facts, "image",
+	    docker_text_copy(docker_text_of(o, "Image"), DOCKER_MAX_TEXT, &altered), &r);
 	fact(c->facts, "imageId", json_string(c->image_id), &r);
 	fact(c->facts, "networkMode",
-	    docker_text_copy(string_of(json_object_get(o, "HostConfig"), "NetworkMode"),
+	    docker_text_copy(docker_text_of(json_object_get(o, "HostConfig"), "NetworkMode"),
 		DOCKER_MAX_TEXT, &altered),
 	    &r);
 	fact(c->facts, "created", json_integer(json_integer_value(created)), &r);
@@ -304,7 +271,7 @@ int
 docker_read_container(const json_t *o, struct docker_container *ret)
 {
 	struct docker_container c = { .running = false };
-	const char *id = string_of(o, "Id"), *image_id = string_of(o, "ImageID");
+	const char *id = docker_text_of(o, "Id"), *image_id = docker_text_of(o, "ImageID");
 	int r;
 
 	if (!docker_id_valid(id))
@@ -327,7 +294,7 @@ docker_parse_container(const char *buf, size_t len, struct docker_container *ret
 	_cleanup_json_ json_t *o = NULL;
 	int r;
 
-	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	o = docker_text_object(buf, len, DOCKER_MAX_ELEMENT, &r);
 	return o != NULL ? docker_read_container(o, ret) : r;
 }
 
@@ -357,7 +324,7 @@ docker_parse_image(const char *buf, size_t len, json_t **ret_labels)
 	_cleanup_json_ json_t *o = NULL;
 	int r;
 
-	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	o = docker_text_object(buf, len, DOCKER_MAX_ELEMENT, &r);
 	return o != NULL ? docker_read_image(json_object_get(o, "Config"), ret_labels) : r;
 }
 
@@ -397,12 +364,12 @@ inspect_grade(const json_t *o)
 	const json_t *mounts = json_object_get(o, "Mounts");
 	unsigned grade = inspect_caps(o, host);
 
-	if (strcmp(string_of(host, "NetworkMode"), "host") == 0)
+	if (strcmp(docker_text_of(host, "NetworkMode"), "host") == 0)
 		grade |= GRADE_HOST_NETWORK;
-	if (strcmp(string_of(host, "PidMode"), "host") == 0)
+	if (strcmp(docker_text_of(host, "PidMode"), "host") == 0)
 		grade |= GRADE_HOST_PID;
 	for (size_t i = 0; i < json_array_size(mounts); i++)
-		if (grade_is_engine_socket(string_of(json_array_get(mounts, i), "Source")))
+		if (grade_is_engine_socket(docker_text_of(json_array_get(mounts, i), "Source")))
 			grade |= GRADE_ENGINE_SOCKET;
 	return grade;
 }
@@ -415,17 +382,17 @@ pod_add(json_t *pods, const char *buf, size_t len)
 	bool altered = false;
 	int r;
 
-	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	o = docker_text_object(buf, len, DOCKER_MAX_ELEMENT, &r);
 	if (o == NULL)
 		return r;
-	if (!docker_id_valid(string_of(o, "InfraId")))
+	if (!docker_id_valid(docker_text_of(o, "InfraId")))
 		return 0;
-	name = docker_text_copy(string_of(o, "Name"), DOCKER_MAX_TEXT, &altered);
+	name = docker_text_copy(docker_text_of(o, "Name"), DOCKER_MAX_TEXT, &altered);
 	if (name == NULL)
 		return -ENOMEM;
 	members = json_object_get(o, "Containers");
 	for (size_t i = 0; i < json_array_size(members); i++) {
-		const char *id = string_of(json_array_get(members, i), "Id");
+		const char *id = docker_text_of(json_array_get(members, i), "Id");
 
 		if (!docker_id_valid(id))
 			return -EBADMSG;
@@ -467,13 +434,14 @@ docker_read_inspect(const json_t *o, struct docker_inspect *ret)
 
 	if (pid > 0 && pid <= INT32_MAX)
 		i.pid = (int)pid;
-	key = string_of(json_object_get(o, "NetworkSettings"), "SandboxKey");
+	key = docker_text_of(json_object_get(o, "NetworkSettings"), "SandboxKey");
 	base = strrchr(key, '/');
 	if (base != NULL && strlen(base + 1) < sizeof(i.sandbox))
 		memcpy(i.sandbox, base + 1, strlen(base + 1));
-	docker_network_owner(string_of(json_object_get(o, "HostConfig"), "NetworkMode"), i.shares);
+	docker_network_owner(
+	    docker_text_of(json_object_get(o, "HostConfig"), "NetworkMode"), i.shares);
 	i.grade = inspect_grade(o);
-	image = string_of(json_object_get(o, "Config"), "Image");
+	image = docker_text_of(json_object_get(o, "Config"), "Image");
 	if (strlen(image) < sizeof(i.image))
 		memcpy(i.image, image, strlen(image));
 	i.known = true;
@@ -486,7 +454,7 @@ docker_parse_inspect(const char *buf, size_t len, struct docker_inspect *ret)
 	_cleanup_json_ json_t *o = NULL;
 	int r;
 
-	o = load_object(buf, len, DOCKER_MAX_ELEMENT, &r);
+	o = docker_text_object(buf, len, DOCKER_MAX_ELEMENT, &r);
 	if (o == NULL)
 		return r;
 	docker_read_inspect(o, ret);
@@ -517,17 +485,17 @@ docker_parse_event(const char *buf, size_t len, struct docker_event *ret)
 	const json_t *actor;
 	int r;
 
-	o = load_object(buf, len, DOCKER_MAX_EVENT, &r);
+	o = docker_text_object(buf, len, DOCKER_MAX_EVENT, &r);
 	if (o == NULL)
 		return r;
-	type = string_of(o, "Type");
-	action = string_of(o, "Action");
+	type = docker_text_of(o, "Type");
+	action = docker_text_of(o, "Action");
 	actor = json_object_get(o, "Actor");
 	if (*type == '\0' || *action == '\0' || !json_is_object(actor))
 		return -EBADMSG;
 	id = strcmp(type, "network") == 0
-		 ? string_of(json_object_get(actor, "Attributes"), "container")
-		 : string_of(actor, "ID");
+		 ? docker_text_of(json_object_get(actor, "Attributes"), "container")
+		 : docker_text_of(actor, "ID");
 	for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
 		if (strcmp(type, actions[i].type) != 0 || strcmp(action, actions[i].action) != 0)
 			continue;

@@ -17,39 +17,6 @@
 #include <string.h>
 #include <strings.h>
 
-static void
-json_drop(json_t **j)
-{
-	json_decref(*j);
-}
-
-#define _cleanup_json_ _cleanup_(json_drop)
-
-static const char *
-string_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s != NULL ? s : "";
-}
-
-static json_t *
-load_object(const char *buf, size_t len, int *ret_error)
-{
-	json_t *o;
-
-	*ret_error = -E2BIG;
-	if (len > DOCKER_MAX_FILE)
-		return NULL;
-	o = docker_text_load(buf, len, ret_error);
-	if (o != NULL && !json_is_object(o)) {
-		json_decref(o);
-		*ret_error = -EBADMSG;
-		return NULL;
-	}
-	return o;
-}
-
 void
 docker_file_done(struct docker_file *f)
 {
@@ -81,13 +48,13 @@ docker_file_read_config(const char *id, const char *buf, size_t len, struct dock
 	_cleanup_json_ json_t *o = NULL;
 	int r;
 
-	o = load_object(buf, len, &r);
+	o = docker_text_object(buf, len, DOCKER_MAX_FILE, &r);
 	if (o == NULL)
 		return r;
-	if (strcmp(string_of(o, "ID"), id) != 0 || *string_of(o, "Name") == '\0' ||
+	if (strcmp(docker_text_of(o, "ID"), id) != 0 || *docker_text_of(o, "Name") == '\0' ||
 	    !json_is_object(json_object_get(o, "Config")))
 		return -EBADMSG;
-	*ret = (struct docker_file){ .driver = driver_of(string_of(o, "Driver")) };
+	*ret = (struct docker_file){ .driver = driver_of(docker_text_of(o, "Driver")) };
 	ret->config = steal_ptr(o);
 	return 0;
 }
@@ -116,10 +83,10 @@ docker_file_read_host(struct docker_file *f, const char *buf, size_t len)
 	const json_t *config = json_object_get(f->config, "Config");
 	int r;
 
-	host = load_object(buf, len, &r);
+	host = docker_text_object(buf, len, DOCKER_MAX_FILE, &r);
 	if (host == NULL)
 		return r;
-	if (*string_of(host, "NetworkMode") == '\0')
+	if (*docker_text_of(host, "NetworkMode") == '\0')
 		return -EBADMSG;
 	o = json_pack("{s:O, s:[O], s:O?, s:O?, s:O?, s:O, s:o, s:O}", "Id",
 	    json_object_get(f->config, "ID"), "Names", json_object_get(f->config, "Name"), "Image",

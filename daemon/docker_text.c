@@ -106,6 +106,31 @@ docker_text_load(const char *buf, size_t len, int *ret_error)
 }
 
 json_t *
+docker_text_object(const char *buf, size_t len, size_t max, int *ret_error)
+{
+	json_t *o;
+
+	*ret_error = -E2BIG;
+	if (len > max)
+		return NULL;
+	o = docker_text_load(buf, len, ret_error);
+	if (o != NULL && !json_is_object(o)) {
+		json_decref(o);
+		*ret_error = -EBADMSG;
+		return NULL;
+	}
+	return o;
+}
+
+const char *
+docker_text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s != NULL ? s : "";
+}
+
+json_t *
 docker_text_copy(const char *text, size_t max, bool *altered)
 {
 	uint8_t digest[SHA256_DIGEST_SIZE];

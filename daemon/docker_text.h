@@ -3,6 +3,8 @@
 #ifndef NANOSEG_DAEMON_DOCKER_TEXT_H
 #define NANOSEG_DAEMON_DOCKER_TEXT_H
 
+#include "rules/util.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,6 +14,17 @@
  * and bytes that are not UTF-8 become U+FFFD. NULL with *ret_error -EBADMSG or -ENOMEM.
  */
 json_t *docker_text_load(const char *buf, size_t len, int *ret_error);
+/* The same, of at most max bytes (else -E2BIG), and it is an object (else -EBADMSG). */
+json_t *docker_text_object(const char *buf, size_t len, size_t max, int *ret_error);
+/* A member that is a string, or "". */
+const char *docker_text_of(const json_t *o, const char *key);
+
+static inline void
+json_drop(json_t **j)
+{
+	json_decref(*j);
+}
+#define _cleanup_json_ _cleanup_(json_drop)
 
 /*
  * A copy of at most max bytes; a longer text is cut at a character and ends in "~" and 32 hex

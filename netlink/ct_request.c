@@ -43,24 +43,14 @@ next_seq(void)
 static int
 open_socket(int nsfd, uint32_t groups, int rcvbuf)
 {
-	_cleanup_close_ int fd = -1;
-	struct sockaddr_nl sa = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	_cleanup_close_ int fd = netns_kernel_socket(nsfd, NETLINK_NETFILTER, groups, rcvbuf);
 	const int on = 1;
-	int r;
 
-	fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
 	if (fd < 0)
 		return fd;
-	/* Sized before joining, so that no event ever meets the small default. */
-	r = sock_rcvbuf(fd, rcvbuf);
-	if (r < 0)
-		return r;
 	if (setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) < 0)
 		return -errno;
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return -errno;
-	r = sock_kernel_only(fd);
-	return r < 0 ? r : steal_fd(&fd);
+	return steal_fd(&fd);
 }
 
 int

@@ -217,3 +217,23 @@ sock_rcvbuf(int sock, int bytes)
 		return -errno;
 	return value;
 }
+
+int
+netns_kernel_socket(int nsfd, int protocol, uint32_t groups, int rcvbuf)
+{
+	const struct sockaddr_nl sa = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	_cleanup_close_ int fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, protocol);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (rcvbuf != 0) {
+		r = sock_rcvbuf(fd, rcvbuf);
+		if (r < 0)
+			return r;
+	}
+	if (bind(fd, (const struct sockaddr *)&sa, sizeof(sa)) < 0)
+		return -errno;
+	r = sock_kernel_only(fd);
+	return r < 0 ? r : steal_fd(&fd);
+}

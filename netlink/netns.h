@@ -48,6 +48,11 @@ int netns_socket_cookie(int sock, uint64_t *ret);
  */
 int sock_kernel_only(int sock);
 /*
+ * A netlink socket inside the namespace, bound to these groups and connected to the kernel as
+ * above. rcvbuf as for sock_rcvbuf, in force before the first event; 0 leaves it as it is.
+ */
+int netns_kernel_socket(int nsfd, int protocol, uint32_t groups, int rcvbuf);
+/*
  * SO_RCVBUFFORCE, else SO_RCVBUF, so that the size in force (as SO_RCVBUF reads back) becomes
  * `bytes`; the size in force, or a negative errno.
  */

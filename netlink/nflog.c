@@ -79,7 +79,6 @@ int
 nflog_open(int nsfd, int rcvbuf, uint16_t *ret_group)
 {
 	_cleanup_close_ int fd = -1;
-	struct sockaddr_nl sa = { .nl_family = AF_NETLINK };
 	const int on = 1;
 	uint32_t tries[MAX_TRIES];
 	uint16_t group;
@@ -87,18 +86,11 @@ nflog_open(int nsfd, int rcvbuf, uint16_t *ret_group)
 
 	if (getrandom(tries, sizeof(tries), 0) != sizeof(tries))
 		return -EIO;
-	fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+	fd = netns_kernel_socket(nsfd, NETLINK_NETFILTER, 0, rcvbuf);
 	if (fd < 0)
 		return fd;
-	r = sock_rcvbuf(fd, rcvbuf);
-	if (r < 0)
-		return r;
-	if (setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) < 0 ||
-	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
+	if (setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)) < 0)
 		return -errno;
-	r = sock_kernel_only(fd);
-	if (r < 0)
-		return r;
 	for (uint32_t i = 0; i < MAX_TRIES; i++) {
 		group = (uint16_t)(GROUP_FIRST + tries[i] % GROUP_COUNT);
 		r = bind_group(fd, group, i + 1);

@@ -31,21 +31,7 @@ struct reading {
 int
 nft_watch_open(int nsfd)
 {
-	_cleanup_close_ int fd = -1;
-	struct sockaddr_nl sa = { .nl_family = AF_NETLINK,
-		.nl_groups = 1u << (NFNLGRP_NFTABLES - 1) };
-	int r;
-
-	fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
-	if (fd < 0)
-		return fd;
-	r = sock_rcvbuf(fd, RCVBUF);
-	if (r < 0)
-		return r;
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return -errno;
-	r = sock_kernel_only(fd);
-	return r < 0 ? r : steal_fd(&fd);
+	return netns_kernel_socket(nsfd, NETLINK_NETFILTER, 1u << (NFNLGRP_NFTABLES - 1), RCVBUF);
 }
 
 static void

@@ -47,18 +47,7 @@ struct rtnl_watch {
 int
 rtnl_open(int nsfd)
 {
-	_cleanup_close_ int fd = -1;
-	struct sockaddr_nl sa = { .nl_family = AF_NETLINK,
-		.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
-	int r;
-
-	fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
-	if (fd < 0)
-		return fd;
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return -errno;
-	r = sock_kernel_only(fd);
-	return r < 0 ? r : steal_fd(&fd);
+	return netns_kernel_socket(nsfd, NETLINK_ROUTE, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, 0);
 }
 
 static int

@@ -49,17 +49,7 @@ struct dump {
 int
 diag_open(int nsfd)
 {
-	_cleanup_close_ int fd = -1;
-	struct sockaddr_nl sa = { .nl_family = AF_NETLINK };
-	int r;
-
-	fd = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_SOCK_DIAG);
-	if (fd < 0)
-		return fd;
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return -errno;
-	r = sock_kernel_only(fd);
-	return r < 0 ? r : steal_fd(&fd);
+	return netns_kernel_socket(nsfd, NETLINK_SOCK_DIAG, 0, 0);
 }
 
 static int

@@ -188,6 +188,43 @@ ctl_free(struct controller *c)
 	free(c);
 }
 
+/* One with a store, for cmocka. */
+struct ctl_fixture {
+	char dir[64];
+	struct controller *c;
+	struct diag d;
+};
+
+static _unused_ int
+ctl_setup(void **state)
+{
+	struct ctl_fixture *f = calloc(1, sizeof(*f));
+
+	fake_now = T0;
+	ctl_tmpdir(f->dir);
+	f->c = ctl_new(f->dir);
+	*state = f;
+	return 0;
+}
+
+static _unused_ int
+ctl_teardown(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	ctl_free(f->c);
+	ctl_rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static _unused_ void
+ctl_restart(struct ctl_fixture *f)
+{
+	ctl_free(f->c);
+	f->c = ctl_new(f->dir);
+}
+
 /* A plain namespace, attached, with one address; it is a workload of its name. */
 static _unused_ struct instance *
 ctl_instance(struct controller *c, uint64_t cookie, const char *name, const char *address)

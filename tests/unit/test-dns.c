@@ -120,14 +120,13 @@ static void
 addrs_text(const struct dns_message *m, char *out, size_t room)
 {
 	char text[ADDR_STRLEN];
+	size_t len = 0;
 
 	out[0] = '\0';
 	for (size_t i = 0; i < m->n_addrs; i++) {
 		addr_format(&m->addrs[i], text);
-		assert_true(strlen(out) + strlen(text) + 2 < room);
-		if (i > 0)
-			strcat(out, " ");
-		strcat(out, text);
+		len += (size_t)snprintf(out + len, room - len, "%s%s", i > 0 ? " " : "", text);
+		assert_true(len < room);
 	}
 }
 

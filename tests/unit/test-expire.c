@@ -6,40 +6,11 @@
 
 static const struct actor root = { .name = "uid:0" };
 
-struct fixture {
-	char dir[64];
-	struct controller *c;
-	struct diag d;
-};
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	ctl_tmpdir(f->dir);
-	f->c = ctl_new(f->dir);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	ctl_free(f->c);
-	ctl_rmdir(f->dir);
-	free(f);
-	return 0;
-}
-
 static void
-restart(struct fixture *f)
+restart(struct ctl_fixture *f)
 {
 	assert_int_equal(flush_evidence(f->c), 0);
-	ctl_free(f->c);
-	f->c = ctl_new(f->dir);
+	ctl_restart(f);
 }
 
 static struct workload *
@@ -65,7 +36,7 @@ pass(struct controller *c, uint64_t ns)
 static void
 an_idle_workload_goes_with_its_pending_edges_and_for_good(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	char id[EDGE_ID_STRLEN];
 
 	known(f->c, "old");
@@ -95,7 +66,7 @@ static void
 what_runs_or_was_decided_stays(void **state)
 {
 	const struct edge_decision given = { .reason = (char *)"because" };
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct controller *c = f->c;
 	struct mode_change change = { .mode = MODE_OBSERVE, .direction = WL_BOTH };
 	const char *kept[] = { "runs", "enforced", "observed", "approved", "withdrawn", "listed",
@@ -131,7 +102,7 @@ what_runs_or_was_decided_stays(void **state)
 static void
 zero_is_never(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	f->c->config->idle_expiry_ns = 0;
 	known(f->c, "old");
@@ -142,7 +113,7 @@ zero_is_never(void **state)
 static void
 after_a_start_there_is_time_to_come_back(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	known(f->c, "old");
 	ctl_wait(400 * DAY);
@@ -158,7 +129,7 @@ after_a_start_there_is_time_to_come_back(void **state)
 static void
 a_store_that_refuses_forgets_nothing(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	known(f->c, "old");
 	ctl_add_edge(f->c, "old", "host", 80);
@@ -175,7 +146,7 @@ a_store_that_refuses_forgets_nothing(void **state)
 static void
 churn_makes_room_for_itself_and_for_nothing_decided(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct controller *c = f->c;
 	char name[32];
 
@@ -201,7 +172,7 @@ churn_makes_room_for_itself_and_for_nothing_decided(void **state)
 static void
 a_full_table_of_decisions_says_so(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct controller *c = f->c;
 	struct w_netns n = { .cookie = 5, .ino = 5, .flags = NETNS_F_NAMED };
 	char name[32];
@@ -222,7 +193,7 @@ a_full_table_of_decisions_says_so(void **state)
 	assert_null(workload_find(c, "w5"));
 }
 
-#define EXPIRE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define EXPIRE_TEST(name) cmocka_unit_test_setup_teardown(name, ctl_setup, ctl_teardown)
 
 int
 main(void)

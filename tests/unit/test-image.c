@@ -9,34 +9,6 @@
 
 static const struct actor root = { .name = "uid:0" };
 
-struct fixture {
-	char dir[64];
-	struct controller *c;
-	struct diag d;
-};
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	ctl_tmpdir(f->dir);
-	f->c = ctl_new(f->dir);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	ctl_free(f->c);
-	ctl_rmdir(f->dir);
-	free(f);
-	return 0;
-}
-
 /* Container n of a name, as an engine tells of it. */
 static void
 facts(struct controller *c, unsigned n, const char *name, const char *image)
@@ -76,7 +48,7 @@ start(struct controller *c, unsigned n, const char *name, const char *image, con
 }
 
 static void
-set_mode(struct fixture *f, const char *name, enum wl_mode mode)
+set_mode(struct ctl_fixture *f, const char *name, enum wl_mode mode)
 {
 	const struct mode_change change = { workload_find(f->c, name), mode, WL_BOTH };
 
@@ -84,7 +56,7 @@ set_mode(struct fixture *f, const char *name, enum wl_mode mode)
 }
 
 static int
-set_image(struct fixture *f, const char *name, const char *image, bool accepted)
+set_image(struct ctl_fixture *f, const char *name, const char *image, bool accepted)
 {
 	return segment_set_image(
 	    f->c, workload_find(f->c, name), image, accepted, "because", &root, &f->d);
@@ -118,7 +90,7 @@ addresses_of(struct controller *c, const char *name)
 static void
 another_repository_is_nobody_under_an_enforced_name(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct controller *c = f->c;
 	struct instance *good = start(c, 1, "web", "nginx:1.25", "10.0.0.1"), *bad;
 	peer_id web = good->workload->peer;
@@ -136,7 +108,7 @@ another_repository_is_nobody_under_an_enforced_name(void **state)
 static void
 its_connections_are_not_the_workloads(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct controller *c = f->c;
 	struct flow_event ev;
 
@@ -159,7 +131,7 @@ its_connections_are_not_the_workloads(void **state)
 static void
 a_person_agrees_and_it_lasts(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct instance *bad;
 
 	start(f->c, 1, "web", "nginx", "10.0.0.1");
@@ -169,8 +141,7 @@ a_person_agrees_and_it_lasts(void **state)
 	assert_int_equal(set_image(f, "web", "team/web", true), 0);
 	assert_false(instance_is_refused(bad));
 	assert_int_equal(addresses_of(f->c, "web"), 2);
-	ctl_free(f->c);
-	f->c = ctl_new(f->dir);
+	ctl_restart(f);
 	bad = start(f->c, 2, "web", "team/web:3", "10.0.0.2");
 	assert_false(instance_is_refused(bad));
 	assert_true(instance_is_refused(start(f->c, 3, "web", "evil", "10.0.0.3")));
@@ -185,7 +156,7 @@ a_person_agrees_and_it_lasts(void **state)
 static void
 a_change_that_is_not_stored_accepts_nothing(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct instance *bad;
 
 	start(f->c, 1, "web", "nginx", "10.0.0.1");
@@ -201,7 +172,7 @@ a_change_that_is_not_stored_accepts_nothing(void **state)
 static void
 a_new_tag_needs_nobody(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	start(f->c, 1, "web", "nginx:1.25", "10.0.0.1");
 	set_mode(f, "web", MODE_ENFORCE);
@@ -212,7 +183,7 @@ a_new_tag_needs_nobody(void **state)
 static void
 before_enforcement_all_take_part_and_enforcing_agrees_to_what_runs(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct instance *second;
 	struct flow_event ev;
 
@@ -237,7 +208,7 @@ before_enforcement_all_take_part_and_enforcing_agrees_to_what_runs(void **state)
 static void
 promotion_waits_for_a_person(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct instance *i = start(f->c, 1, "web", "nginx", "10.0.0.1");
 
 	f->c->config->promote = PROMOTE_ENFORCE;
@@ -253,7 +224,7 @@ promotion_waits_for_a_person(void **state)
 static void
 the_first_of_a_name_enforced_in_advance_is_accepted(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	assert_non_null(workload_get(f->c, "web"));
 	set_mode(f, "web", MODE_ENFORCE);
@@ -264,7 +235,7 @@ the_first_of_a_name_enforced_in_advance_is_accepted(void **state)
 static void
 an_image_without_a_name_goes_by_its_id(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct instance *i;
 	char image_id[80];
 
@@ -282,7 +253,7 @@ an_image_without_a_name_goes_by_its_id(void **state)
 static void
 one_that_lost_its_tag_stays_what_it_was(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct instance *i = start(f->c, 1, "web", "nginx", "10.0.0.1");
 	char image_id[80];
 
@@ -299,7 +270,7 @@ a_policy_file_may_say_which_images(void **state)
 	static const char text[] =
 	    "apiVersion: nanoseg/v1\nkind: SegmentPolicy\nworkloads:\n"
 	    "  - {name: web, mode: enforce, images: [team/web, docker.io/library/nginx]}\n";
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct policy *p;
 	struct instance *i;
 
@@ -322,7 +293,7 @@ a_policy_file_may_say_which_images(void **state)
 static void
 status_says_which_images_run_and_why_one_is_closed(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	const json_t *w;
 	json_t *status;
 
@@ -344,7 +315,7 @@ status_says_which_images_run_and_why_one_is_closed(void **state)
 	json_decref(status);
 }
 
-#define IMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define IMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, ctl_setup, ctl_teardown)
 
 int
 main(void)

@@ -7,44 +7,8 @@
 static const struct actor alice = { .name = "uid:1000", .is_process = true, .uid = 1000 };
 static const struct actor bob = { .name = "uid:1001", .is_process = true, .uid = 1001 };
 
-struct fixture {
-	char dir[64];
-	struct controller *c;
-	struct diag d;
-};
-
 static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	fake_now = T0;
-	ctl_tmpdir(f->dir);
-	f->c = ctl_new(f->dir);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	ctl_free(f->c);
-	ctl_rmdir(f->dir);
-	free(f);
-	return 0;
-}
-
-static void
-again(struct fixture *f)
-{
-	ctl_free(f->c);
-	f->c = ctl_new(f->dir);
-}
-
-static int
-decide(struct fixture *f, const char *id, enum edge_state s, const struct actor *who)
+decide(struct ctl_fixture *f, const char *id, enum edge_state s, const struct actor *who)
 {
 	const struct edge_decision given = { .reason = (char *)"because" };
 	size_t changed;
@@ -54,7 +18,7 @@ decide(struct fixture *f, const char *id, enum edge_state s, const struct actor 
 }
 
 static int
-keep(struct fixture *f, const char *id, const struct actor *who)
+keep(struct ctl_fixture *f, const char *id, const struct actor *who)
 {
 	size_t kept = 0;
 	int r;
@@ -65,7 +29,7 @@ keep(struct fixture *f, const char *id, const struct actor *who)
 }
 
 static int
-set_mode(struct fixture *f, const char *name, enum wl_mode mode, const struct actor *who)
+set_mode(struct ctl_fixture *f, const char *name, enum wl_mode mode, const struct actor *who)
 {
 	const struct mode_change ch = {
 		.workload = workload_get(f->c, name), .mode = mode, .direction = WL_BOTH
@@ -76,7 +40,7 @@ set_mode(struct fixture *f, const char *name, enum wl_mode mode, const struct ac
 }
 
 static void
-expect_counts(struct fixture *f, json_int_t approved, json_int_t overdue)
+expect_counts(struct ctl_fixture *f, json_int_t approved, json_int_t overdue)
 {
 	json_t *o = recertify_to_json(f->c);
 
@@ -88,7 +52,7 @@ expect_counts(struct fixture *f, json_int_t approved, json_int_t overdue)
 static void
 an_approval_is_overdue_after_half_a_year_until_it_is_kept(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
 	char id[EDGE_ID_STRLEN];
 
@@ -102,7 +66,7 @@ an_approval_is_overdue_after_half_a_year_until_it_is_kept(void **state)
 	assert_int_equal(keep(f, id, &bob), 1);
 	expect_counts(f, 1, 0);
 	assert_int_equal(f->c->revision, 1);
-	again(f);
+	ctl_restart(f);
 	e = edge_table_find_id(f->c->edges, id);
 	assert_string_equal(e->decision.kept_by, bob.name);
 	assert_string_equal(e->decision.approved_by, alice.name);
@@ -117,7 +81,7 @@ an_approval_is_overdue_after_half_a_year_until_it_is_kept(void **state)
 static void
 a_new_decision_forgets_who_kept_the_old_one(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
 
 	assert_int_equal(decide(f, e->id, EDGE_APPROVED, &alice), 0);
@@ -130,7 +94,7 @@ a_new_decision_forgets_who_kept_the_old_one(void **state)
 static void
 a_standing_decision_of_an_applied_policy_stays_kept(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
 	_cleanup_(policy_freep) struct policy *p = NULL;
 
@@ -144,7 +108,7 @@ a_standing_decision_of_an_applied_policy_stays_kept(void **state)
 static void
 what_is_not_approved_cannot_be_kept_and_nothing_is(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *good = ctl_add_edge(f->c, "web", "db", 5432);
 	struct edge *pending = ctl_add_edge(f->c, "web", "db", 80);
 	const char *const ids[] = { good->id, pending->id };
@@ -163,7 +127,7 @@ what_is_not_approved_cannot_be_kept_and_nothing_is(void **state)
 static void
 who_approves_is_not_who_enforces(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *e = ctl_add_edge(f->c, "web", "db", 5432);
 	struct edge *other = ctl_add_edge(f->c, "web", "db", 80);
 	_cleanup_(policy_freep) struct policy *p = NULL;
@@ -176,7 +140,7 @@ who_approves_is_not_who_enforces(void **state)
 	assert_int_equal(set_mode(f, "db", MODE_AUDIT, &alice), 0);
 	assert_int_equal(set_mode(f, "db", MODE_ENFORCE, &bob), 0);
 	/* The other way round, also after a restart. */
-	again(f);
+	ctl_restart(f);
 	f->c->config->separate_duties = true;
 	other = ctl_edge(f->c, "web", "db", 80);
 	assert_int_equal(decide(f, other->id, EDGE_APPROVED, &bob), -EPERM);
@@ -197,7 +161,7 @@ who_approves_is_not_who_enforces(void **state)
 	assert_int_equal(segment_apply_policy(f->c, p, 0, 0, "all", &alice, &f->d), 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, ctl_setup, ctl_teardown)
 
 int
 main(void)

@@ -3,57 +3,21 @@
 
 static const struct actor root = { .name = "uid:0" }, alice = { .name = "uid:1000" };
 
-struct fixture {
-	char dir[64];
-	struct controller *c;
-	struct diag d;
-};
-
-static int
-setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	ctl_tmpdir(f->dir);
-	f->c = ctl_new(f->dir);
-	*state = f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	ctl_free(f->c);
-	ctl_rmdir(f->dir);
-	free(f);
-	return 0;
-}
-
-/* A restart. */
-static void
-again(struct fixture *f)
-{
-	ctl_free(f->c);
-	f->c = ctl_new(f->dir);
-}
-
 /* From here on the store takes nothing: it is in a transaction already. */
 static void
-break_store(struct fixture *f)
+break_store(struct ctl_fixture *f)
 {
 	assert_int_equal(store_begin(f->c->store), 0);
 }
 
 static void
-mend_store(struct fixture *f)
+mend_store(struct ctl_fixture *f)
 {
 	store_rollback(f->c->store);
 }
 
 static int
-decide(struct fixture *f, enum edge_state s, const char *const *ids, size_t n)
+decide(struct ctl_fixture *f, enum edge_state s, const char *const *ids, size_t n)
 {
 	const struct edge_decision given = { .reason = (char *)"because" };
 	size_t changed = 0;
@@ -81,7 +45,7 @@ refuse(struct controller *c, const char *src, const char *dst, uint16_t port)
 static void
 approves_and_denies_by_the_edges_id(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *e = ctl_add_edge(f->c, "web", "api", 80);
 	char id[EDGE_ID_STRLEN];
 	const char *ids[] = { id, id };
@@ -91,13 +55,13 @@ approves_and_denies_by_the_edges_id(void **state)
 	assert_int_equal(decide(f, EDGE_APPROVED, ids, 2), 1);
 	assert_int_equal(f->c->revision, 1);
 	assert_int_equal(f->c->policy->n_edges, 1);
-	again(f);
+	ctl_restart(f);
 	e = ctl_edge(f->c, "web", "api", 80);
 	assert_int_equal(e->state, EDGE_APPROVED);
 	assert_int_equal(e->flags, 0);
 	assert_string_equal(e->decision.approved_by, alice.name);
 	assert_int_equal(decide(f, EDGE_DENIED, ids, 1), 1);
-	again(f);
+	ctl_restart(f);
 	assert_int_equal(ctl_edge(f->c, "web", "api", 80)->state, EDGE_DENIED);
 	assert_int_equal(f->c->revision, 2);
 }
@@ -105,7 +69,7 @@ approves_and_denies_by_the_edges_id(void **state)
 static void
 approves_by_a_denials_id_and_by_the_edge_it_would_need(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	const struct denial *d;
 	char need[EDGE_ID_STRLEN];
 	const char *ids[1];
@@ -131,7 +95,7 @@ approves_by_a_denials_id_and_by_the_edge_it_would_need(void **state)
 static void
 an_unknown_id_changes_nothing(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *e = ctl_add_edge(f->c, "web", "api", 80);
 	const struct denial *d;
 	const char *ids[4] = { e->id, NULL, e->id, "e-\x1b[31mnonsense" };
@@ -152,7 +116,7 @@ an_unknown_id_changes_nothing(void **state)
 static void
 a_decision_that_is_not_stored_leaves_no_trace(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct edge *e = ctl_add_edge(f->c, "web", "api", 80);
 	const char *ids[3] = { e->id, e->id, NULL };
 	const struct denial *d;
@@ -177,7 +141,7 @@ a_decision_that_is_not_stored_leaves_no_trace(void **state)
 static void
 a_mode_that_is_not_stored_is_not_set_and_its_reason_stands(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct workload *w = workload_get(f->c, "web");
 	struct mode_change m[2] = { { w, MODE_AUDIT, WL_INGRESS }, { w, MODE_ENFORCE, WL_BOTH } };
 	uint64_t since;
@@ -209,7 +173,7 @@ parse(const char *text)
 }
 
 static int
-apply(struct fixture *f, const char *text, uint64_t expected, const struct actor *who)
+apply(struct ctl_fixture *f, const char *text, uint64_t expected, const struct actor *who)
 {
 	struct policy *p = parse(text);
 	int r = segment_apply_policy(f->c, p, expected, 0, "apply", who, &f->d);
@@ -235,14 +199,14 @@ static const char second[] =
 static void
 apply_replaces_what_was_decided(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	assert_int_equal(apply(f, first, 0, &root), 0);
 	assert_int_equal(workload_find(f->c, "api")->mode, MODE_ENFORCE);
 	assert_int_equal(f->c->n_networks, 1);
 	assert_int_equal(ctl_edge(f->c, "web", "api", 81)->state, EDGE_DENIED);
 	assert_int_equal(apply(f, second, 1, &alice), 0);
-	again(f);
+	ctl_restart(f);
 	assert_int_equal(f->c->revision, 2);
 	assert_int_equal(workload_find(f->c, "api")->mode, MODE_OBSERVE);
 	assert_int_equal(workload_find(f->c, "web")->mode, MODE_AUDIT);
@@ -257,7 +221,7 @@ apply_replaces_what_was_decided(void **state)
 static void
 apply_takes_a_changed_reason_and_end(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	const struct edge *e;
 
 	assert_int_equal(apply(f, first, 0, &root), 0);
@@ -275,7 +239,7 @@ apply_takes_a_changed_reason_and_end(void **state)
 static void
 apply_expects_the_revision_it_was_made_from(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	assert_int_equal(apply(f, first, 0, &root), 0);
 	assert_int_equal(apply(f, second, 2, &root), -ESTALE);
@@ -300,7 +264,7 @@ show(struct controller *c)
 static void
 an_apply_that_is_not_stored_leaves_no_trace(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	char *before, *after;
 	size_t n;
 
@@ -321,14 +285,14 @@ an_apply_that_is_not_stored_leaves_no_trace(void **state)
 	assert_non_null(workload_find(f->c, "later"));
 	free(before);
 	free(after);
-	again(f);
+	ctl_restart(f);
 	assert_int_equal(f->c->revision, 1);
 }
 
 static void
 an_apply_that_does_not_fit_leaves_no_trace(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	char *before, *after;
 
 	assert_int_equal(apply(f, first, 0, &root), 0);
@@ -347,11 +311,11 @@ an_apply_that_does_not_fit_leaves_no_trace(void **state)
 static void
 what_is_shown_can_be_applied_again(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	char *before, *after;
 
 	assert_int_equal(apply(f, first, 0, &root), 0);
-	again(f);
+	ctl_restart(f);
 	before = show(f->c);
 	assert_non_null(strstr(before, "compose.project"));
 	assert_non_null(strstr(before, "pci"));
@@ -369,7 +333,7 @@ what_is_shown_can_be_applied_again(void **state)
 static void
 a_large_policy_is_applied_in_reasonable_time(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	const size_t size = 1 << 20;
 	char *text = malloc(size), *at = text, *end = text + size;
 
@@ -394,7 +358,7 @@ observe_for(struct controller *c, unsigned seconds)
 }
 
 static void
-promote_setup(struct fixture *f, enum config_promote p)
+promote_setup(struct ctl_fixture *f, enum config_promote p)
 {
 	f->c->config->promote = p;
 	f->c->config->observation_period_ns = 100 * NSEC_PER_SEC;
@@ -410,14 +374,14 @@ promote_setup(struct fixture *f, enum config_promote p)
 static void
 promotes_what_was_seen_after_the_period_and_leaves_flagged_edges(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	const struct edge *e;
 
 	promote_setup(f, PROMOTE_ENFORCE);
 	observe_for(f->c, 99);
 	assert_int_equal(f->c->revision, 0);
 	observe_for(f->c, 2);
-	again(f);
+	ctl_restart(f);
 	assert_int_equal(workload_find(f->c, "web")->mode, MODE_ENFORCE);
 	assert_int_equal(workload_find(f->c, "api")->mode, MODE_ENFORCE);
 	e = ctl_edge(f->c, "web", "api", 80);
@@ -431,7 +395,7 @@ promotes_what_was_seen_after_the_period_and_leaves_flagged_edges(void **state)
 static void
 promotion_is_off_by_default_and_leaves_persons_choices(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	struct config *fresh;
 	struct mode_change m = { .mode = MODE_OBSERVE, .direction = WL_BOTH };
 
@@ -457,12 +421,12 @@ promotion_is_off_by_default_and_leaves_persons_choices(void **state)
 static void
 time_away_is_not_observation(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	promote_setup(f, PROMOTE_ENFORCE);
 	observe_for(f->c, 61);
 	assert_int_equal(flush_evidence(f->c), 0);
-	again(f);
+	ctl_restart(f);
 	f->c->config->promote = PROMOTE_ENFORCE;
 	f->c->config->observation_period_ns = 100 * NSEC_PER_SEC;
 	ctl_instance(f->c, 1, "web", "10.0.0.1");
@@ -481,7 +445,7 @@ time_away_is_not_observation(void **state)
 static void
 a_promotion_that_is_not_stored_is_undone_and_tried_later(void **state)
 {
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 
 	promote_setup(f, PROMOTE_ENFORCE);
 	log_init("test", LOG_LVL_ERROR);
@@ -504,7 +468,7 @@ an_apply_under_only_leaves_others_alone(void **state)
 	    HEAD "workloads:\n  - {name: my-web, mode: enforce}\n  - {name: far, mode: enforce}\n"
 		 "edges:\n  - {from: my-web, to: api, proto: tcp, port: 80, state: denied}\n"
 		 "  - {from: far, to: api, proto: tcp, port: 1, state: approved}\n";
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	_cleanup_(policy_freep) struct policy *p = parse(text);
 	_cleanup_free_ char *shown = NULL;
 
@@ -530,7 +494,7 @@ static void
 what_a_person_withdrew_is_not_promoted(void **state)
 {
 	static const char withdrawn[] = HEAD "edges: []\n";
-	struct fixture *f = *state;
+	struct ctl_fixture *f = *state;
 	const char *ids[1];
 	struct edge *e;
 
@@ -540,7 +504,7 @@ what_a_person_withdrew_is_not_promoted(void **state)
 	assert_int_equal(decide(f, EDGE_APPROVED, ids, 1), 1);
 	assert_int_equal(apply(f, withdrawn, 0, &root), 0);
 	assert_int_equal(e->state, EDGE_PENDING);
-	again(f);
+	ctl_restart(f);
 	promote_setup(f, PROMOTE_ENFORCE);
 	observe_for(f->c, 110);
 	assert_int_equal(workload_find(f->c, "web")->mode, MODE_ENFORCE);
@@ -556,7 +520,7 @@ what_a_person_withdrew_is_not_promoted(void **state)
 int
 main(void)
 {
-#define SEGMENT_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define SEGMENT_TEST(f) cmocka_unit_test_setup_teardown(f, ctl_setup, ctl_teardown)
 	const struct CMUnitTest tests[] = {
 		SEGMENT_TEST(approves_and_denies_by_the_edges_id),
 		SEGMENT_TEST(approves_by_a_denials_id_and_by_the_edge_it_would_need),
