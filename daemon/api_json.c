@@ -335,10 +335,7 @@ json_workload(struct controller *c, const struct workload *w, const struct count
 	json_object_set_new(o, "edges",
 	    json_pack("{s:I, s:I, s:I}", "approved", k->approved, "pending", k->pending, "denied",
 		k->denied));
-	json_object_set_new(o, "completeness",
-	    json_pack("{s:n, s:n, s:n, s:n, s:n, s:I}", "newEdgeChance", "newEdgeChanceHigh",
-		"unseenAtLeast", "unseenHigh", "windows", "incompleteWindows",
-		(json_int_t)w->incomplete_windows));
+	json_object_set_new(o, "completeness", complete_to_json(c, w));
 	json_object_set_new(o, "loss",
 	    json_pack(
 		"{s:I, s:I}", "events", (json_int_t)s.events, "packets", (json_int_t)s.packets));
@@ -412,7 +409,7 @@ json_status(struct controller *c)
 	_cleanup_free_ struct counts *k = count_edges(c);
 	json_t *list = json_array(), *o;
 
-	if (k == NULL) {
+	if (k == NULL || complete_update(c, COMPLETE_FRESH_NS) < 0) {
 		json_decref(list);
 		return NULL;
 	}

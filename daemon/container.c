@@ -306,6 +306,9 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 	    k->from_files && ((f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0')) ||
 				 (k->identity.labels_refused && !f.image_labels_known));
 	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
+	if (mode != NULL && !k->host_network && strchr(mode, ':') == NULL &&
+	    strcmp(mode, "none") != 0)
+		snprintf(k->network, sizeof(k->network), "%s", mode);
 	k->existing = started != NULL && strcmp(started, "existing") == 0;
 	return published_read(k, json_object_get(o, "ports"));
 }

@@ -31,6 +31,7 @@
  *   promote.c      automatic segmentation by the clock
  *   recertify.c    who let an approval stand, and which ones are overdue
  *   duties.c       who approves is not who enforces
+ *   completeness.c how much of what a workload does is known
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
  *   refusal.c      a store that cannot be used
@@ -52,6 +53,7 @@
 #include "netlink/ct.h"
 #include "netlink/rtnl.h"
 #include "rules/compile.h"
+#include "rules/complete.h"
 #include "rules/edge.h"
 #include "rules/policy.h"
 #include "rules/workload.h"
@@ -93,6 +95,7 @@ struct container {
 	enum runtime runtime;
 	bool existing; /* it ran before we asked for the first time */
 	bool host_network;
+	char network[128];
 	bool nameless;	 /* from files that do not say enough for a name that lasts */
 	bool from_files; /* no engine keeps us informed: forgotten with its instance */
 	char shares[65]; /* the container whose network namespace it uses, or "" */
@@ -174,6 +177,7 @@ struct instance {
 	uint64_t held_ns;     /* CLOCK_REALTIME: gated or closed since */
 	uint64_t ruled_ns;    /* CLOCK_MONOTONIC: governed from the start, its first rules; or 0 */
 	bool start_counted;   /* in the metrics */
+	bool begin_judged;    /* whether it was seen: completeness.c */
 	uint64_t drift;	      /* times that its rules were found changed */
 	uint64_t drift_said;  /* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
@@ -214,7 +218,14 @@ struct workload {
 	struct instance *instances;
 	size_t n_hosted; /* containers in the host's network, which are no instances */
 	uint64_t lost_events, lost_packets; /* of instances that are gone */
-	uint64_t incomplete_windows, last_incomplete_hour;
+	/* completeness.c */
+	struct complete_log *log; /* NULL: it has not run */
+	struct completeness complete;
+	uint64_t lost_ns;	/* CLOCK_REALTIME, when something may last have been missed */
+	char network[128];	/* the engine's name of its network, "": not known */
+	char *promotion;	/* promote.c: what it waits for, for people; NULL: nothing */
+	uint64_t promote_at_ns; /* CLOCK_MONOTONIC, announced for; 0: not */
+	bool rolled_back;	/* a promotion of it was: a person has to look */
 };
 
 struct engine_state {
@@ -340,6 +351,7 @@ struct controller {
 	uint64_t waiting_lost;
 	uint64_t unresolved;		      /* events of no instance, not counted anywhere else */
 	uint64_t ticked_ns, promote_retry_ns; /* CLOCK_MONOTONIC */
+	uint64_t completed_ns, promote_looked_ns; /* CLOCK_MONOTONIC */
 	uint64_t started_ns;
 };
 
@@ -715,6 +727,25 @@ int recertify(struct controller *c, const char *const *ids, size_t n, const char
 uint64_t recertify_due_ns(const struct controller *c, const struct edge *e);
 json_t *recertify_to_json(const struct controller *c);
 
+/* completeness.c */
+/* It runs from now on; what it did before it was seen is not known. */
+void complete_on_joined(struct instance *i);
+void complete_on_left(struct instance *i); /* before it leaves its workload */
+/* Something that it did may not have been seen. NULL: nothing known. */
+void complete_on_loss(const struct instance *i);
+void complete_tick(struct controller *c); /* once a second */
+/* Counts the hours in which edges were seen; before evidence is stored. */
+void complete_count_windows(struct controller *c);
+#define COMPLETE_FRESH_NS (5 * NSEC_PER_SEC) /* young enough to be shown */
+/* Brings every workload's `complete` up to date; how old it may be. 0 or -ENOMEM. */
+int complete_update(struct controller *c, uint64_t max_age_ns);
+/* Another one of its project or network that has not run since it is observed, after `pos`. */
+const struct workload *complete_next_missing(
+    const struct controller *c, const struct workload *w, const struct workload *pos);
+/* A sentence without its full stop: why no bound is claimed; NULL: it is. */
+const char *complete_why_not(const struct completeness *k);
+json_t *complete_to_json(const struct controller *c, const struct workload *w);
+
 /* promote.c */
 void promote_tick(struct controller *c);
 
@@ -757,7 +788,9 @@ struct stored_edge {
 	struct edge_decision decision;
 };
 struct stored_workload {
-	const char *name, *project, *mode_reason, *mode_by;
+	const char *name, *project, *mode_reason, *mode_by, *network;
+	const struct complete_log *log; /* NULL: none */
+	bool rolled_back;
 	enum wl_mode mode;
 	enum wl_direction direction;
 	uint64_t first_seen_ns, last_seen_ns, mode_since_ns;

@@ -47,6 +47,7 @@ flush_evidence(struct controller *c)
 	struct edge *e;
 	int r;
 
+	complete_count_windows(c);
 	if (!has_unsaved(c))
 		return 0;
 	r = store_begin(c->store);

@@ -184,6 +184,7 @@ instance_leave_workload(struct instance *i)
 		;
 	if (*p == i)
 		*p = i->next_of_workload;
+	complete_on_left(i);
 	i->workload->lost_events += i->ct_stats.lost;
 	i->workload->lost_packets += i->lost_packets;
 	i->workload = NULL;
@@ -217,6 +218,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	text_escape(w->name, strlen(w->name), safe, sizeof(safe));
 	log_info("workload %s: instance %s", safe, instance_log_id(i));
 	image_check(i);
+	complete_on_joined(i);
 	if (workload_selected(c, w->name))
 		instance_attach(i);
 	else
@@ -469,6 +471,8 @@ instance_check_headroom(struct instance *i)
 
 	i->ct_alert = i->ct_count.max != 0 &&
 		      (uint64_t)i->ct_count.count * 100 >= (uint64_t)i->ct_count.max * percent;
+	if (i->ct_alert)
+		complete_on_loss(i);
 	if (i->ct_alert && !was_full)
 		log_error("instance %s: conntrack holds %u of %u entries: raise "
 			  "net.netfilter.nf_conntrack_max",
@@ -573,6 +577,7 @@ instance_tick(struct controller *c)
 	}
 	hosted_tick(c);
 	workload_count_observed(c);
+	complete_tick(c);
 	workload_expire_tick(c);
 	learn_retry_waiting(c, true);
 }

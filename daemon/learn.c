@@ -291,8 +291,11 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	}
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	r = edge_table_observe(c->edges, &o, &edge);
-	if (r < 0)
+	if (r < 0) {
+		complete_on_loss(e->src);
+		complete_on_loss(e->dst);
 		return;
+	}
 	if (is_second_sight(c, ev, e, seen_in))
 		return;
 	behind = workload_behind(c, ev, e);
@@ -403,6 +406,15 @@ try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
 	return 0;
 }
 
+/* Nobody's edge has it. */
+static void
+lose(struct controller *c, const struct flow_event *ev)
+{
+	c->waiting_lost++;
+	if (ev->kind == FLOW_ANSWERED)
+		complete_on_loss(instance_find(c, ev->netns));
+}
+
 void
 learn_flow(struct controller *c, const struct flow_event *ev)
 {
@@ -419,7 +431,7 @@ learn_flow(struct controller *c, const struct flow_event *ev)
 	if (r == -EAGAIN)
 		r = try_learn(c, ev, RESOLVE_FINAL);
 	if (r < 0)
-		c->waiting_lost++;
+		lose(c, ev);
 }
 
 void
@@ -436,7 +448,7 @@ learn_retry_waiting(struct controller *c, bool give_up_old)
 		if (r == -EAGAIN && !old)
 			c->waiting[kept++] = ev;
 		else if (r < 0)
-			c->waiting_lost++;
+			lose(c, &ev);
 	}
 	c->n_waiting = kept;
 }

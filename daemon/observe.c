@@ -199,18 +199,6 @@ on_event(void *arg, const struct ct_entry *e)
 	return 0;
 }
 
-/* The hour in which events were lost proves nothing about what did not happen in it. */
-static void
-mark_incomplete(struct instance *i)
-{
-	uint64_t hour = now_real() / (3600 * NSEC_PER_SEC);
-
-	if (i->workload == NULL || i->workload->last_incomplete_hour == hour)
-		return;
-	i->workload->last_incomplete_hour = hour;
-	i->workload->incomplete_windows++;
-}
-
 static int
 receive_events(struct instance *i)
 {
@@ -243,7 +231,7 @@ on_overrun(struct instance *i)
 			 "table again",
 		    instance_log_id(i));
 	}
-	mark_incomplete(i);
+	complete_on_loss(i);
 	i->dump_wanted = true;
 	dump_again(i);
 }

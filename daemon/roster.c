@@ -72,6 +72,8 @@ workload_free(struct workload *w)
 	labels_free(w->selector, w->n_selector);
 	texts_free(w->images, w->n_images);
 	free(w->mode_reason);
+	free(w->log);
+	free(w->promotion);
 	free(w->mode_by);
 	free(w->name);
 	free(w);

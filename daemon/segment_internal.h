@@ -40,7 +40,7 @@ struct workload_undo {
 	size_t n_labels, n_selector;
 	char **images;
 	size_t n_images;
-	bool dirty, auto_promoted;
+	bool dirty, auto_promoted, rolled_back;
 };
 
 struct undo {

@@ -320,6 +320,14 @@ load_workload(void *arg, const struct stored_workload *s)
 	w->mode_since_ns = s->mode_since_ns;
 	w->observed_ns = s->observed_ns;
 	w->auto_promoted = s->auto_promoted;
+	w->rolled_back = s->rolled_back;
+	snprintf(w->network, sizeof(w->network), "%s", s->network != NULL ? s->network : "");
+	if (s->log != NULL) {
+		w->log = malloc(sizeof(*w->log));
+		if (w->log == NULL)
+			return -ENOMEM;
+		*w->log = *s->log;
+	}
 	r = load_images(s->images_json, w);
 	w->dirty = false;
 	if (r == 0)

@@ -82,7 +82,8 @@ undo_save_workload(struct undo *u, const struct workload *w)
 		.direction = w->direction,
 		.mode_since_ns = w->mode_since_ns,
 		.dirty = w->dirty,
-		.auto_promoted = w->auto_promoted };
+		.auto_promoted = w->auto_promoted,
+		.rolled_back = w->rolled_back };
 	int r = reserve((void **)&u->workloads, u->n_workloads, sizeof(*u->workloads));
 
 	if (r == 0)
@@ -180,6 +181,7 @@ restore_workload(struct workload_undo *s)
 	w->n_images = s->n_images;
 	w->dirty = s->dirty;
 	w->auto_promoted = s->auto_promoted;
+	w->rolled_back = s->rolled_back;
 }
 
 static void

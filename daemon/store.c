@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_VERSION 4
+#define STORE_VERSION 5
 #define STORE_FILE "nanoseg.db"
 #define BUSY_MS 3000 /* a controller that is still ending has the file */
 
@@ -35,12 +35,13 @@ static const char schema[] =
     " flags INTEGER NOT NULL, first_seen INTEGER, last_seen INTEGER,"
     " connections_source INTEGER, connections_destination INTEGER, bytes INTEGER, ends INTEGER,"
     " hours BLOB, instances BLOB, clients BLOB, reason BLOB, ticket BLOB, approved_by BLOB,"
-    " decided INTEGER, expires INTEGER, images BLOB, kept INTEGER, kept_by BLOB) WITHOUT ROWID;"
+    " decided INTEGER, expires INTEGER, images BLOB, kept INTEGER, kept_by BLOB,"
+    " windows INTEGER, last_window INTEGER) WITHOUT ROWID;"
     "CREATE TABLE workload ("
     " name BLOB PRIMARY KEY, project BLOB, mode INTEGER NOT NULL, direction INTEGER NOT NULL,"
     " first_seen INTEGER, last_seen INTEGER, mode_since INTEGER, mode_reason BLOB,"
     " auto_promoted INTEGER, observed INTEGER, labels TEXT, selector TEXT, images TEXT,"
-    " mode_by BLOB)"
+    " mode_by BLOB, windows BLOB, network BLOB, rolled_back INTEGER)"
     " WITHOUT ROWID;"
     "CREATE TABLE network (name BLOB PRIMARY KEY, prefixes TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE revision ("
@@ -129,11 +130,11 @@ prepare_all(struct store *s)
 		const char *sql;
 	} all[] = {
 		{ &s->put_edge, "INSERT OR REPLACE INTO edge VALUES "
-				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->delete_edge, "DELETE FROM edge WHERE id = ?" },
 		{ &s->delete_workload, "DELETE FROM workload WHERE name = ?" },
 		{ &s->put_workload,
-		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->put_revision, "INSERT INTO revision VALUES (?,?,?,?,?,?,?)" },
 		{ &s->put_network, "INSERT INTO network VALUES (?,?)" },
 		{ &s->put_denial,
@@ -437,6 +438,8 @@ store_put_edge(struct store *s, const struct peer_table *peers, const struct edg
 	sqlite3_bind_blob(st, 23, ev->images, sizeof(ev->images), SQLITE_TRANSIENT);
 	sqlite3_bind_int64(st, 24, (sqlite3_int64)e->decision.kept_ns);
 	bind_text(st, 25, e->decision.kept_by);
+	sqlite3_bind_int64(st, 26, ev->windows);
+	sqlite3_bind_int64(st, 27, ev->last_window);
 	return run(s, st);
 }
 
@@ -487,6 +490,7 @@ store_put_workload(struct store *s, const struct workload *w)
 	_cleanup_free_ char *selector = labels_text(w->selector, w->n_selector);
 	_cleanup_free_ char *images = images_text(w);
 	sqlite3_stmt *st = s->put_workload;
+	uint8_t log[COMPLETE_LOG_BYTES];
 
 	if (labels == NULL || selector == NULL || images == NULL)
 		return -ENOMEM;
@@ -504,6 +508,12 @@ store_put_workload(struct store *s, const struct workload *w)
 	sqlite3_bind_text(st, 12, selector, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_text(st, 13, images, -1, SQLITE_TRANSIENT);
 	bind_text(st, 14, w->mode_by);
+	if (w->log != NULL) {
+		complete_log_encode(w->log, log);
+		sqlite3_bind_blob(st, 15, log, sizeof(log), SQLITE_TRANSIENT);
+	}
+	bind_text(st, 16, w->network);
+	sqlite3_bind_int(st, 17, w->rolled_back);
 	return run(s, st);
 }
 

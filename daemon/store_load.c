@@ -39,6 +39,17 @@ column_sketch(sqlite3_stmt *st, int at, uint32_t hashes[EDGE_SKETCH], uint8_t *r
 	*ret_n = (uint8_t)n;
 }
 
+/* Of before they were counted: as many as hours of the week, at least. */
+static uint32_t
+windows_of_hours(const struct edge_evidence *ev)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < sizeof(ev->hour_bits); i++)
+		n += (uint32_t)__builtin_popcount(ev->hour_bits[i]);
+	return n;
+}
+
 static void
 column_evidence(sqlite3_stmt *st, struct edge_evidence *ev)
 {
@@ -54,6 +65,12 @@ column_evidence(sqlite3_stmt *st, struct edge_evidence *ev)
 	column_sketch(st, 16, ev->client_hash, &ev->n_clients);
 	if (sqlite3_column_bytes(st, 22) == sizeof(ev->images))
 		memcpy(ev->images, sqlite3_column_blob(st, 22), sizeof(ev->images));
+	ev->windows = (uint32_t)sqlite3_column_int64(st, 25);
+	ev->last_window = (uint32_t)sqlite3_column_int64(st, 26);
+	if (sqlite3_column_type(st, 25) == SQLITE_NULL) {
+		ev->windows = windows_of_hours(ev);
+		ev->last_window = (uint32_t)(ev->last_seen_ns / COMPLETE_HOUR_NS);
+	}
 }
 
 static bool
@@ -102,13 +119,16 @@ load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
 	_cleanup_free_ char *name = column_dup(st, 0), *project = column_dup(st, 1),
 			    *reason = column_dup(st, 7), *labels = column_dup(st, 10),
 			    *selector = column_dup(st, 11), *images = column_dup(st, 12),
-			    *by = column_dup(st, 13);
+			    *by = column_dup(st, 13), *network = column_dup(st, 15);
 	int mode = sqlite3_column_int(st, 2), direction = sqlite3_column_int(st, 3);
+	struct complete_log log;
 	struct stored_workload w = {
 		.name = name,
 		.project = project,
 		.mode_reason = reason,
 		.mode_by = by,
+		.network = network,
+		.rolled_back = sqlite3_column_int(st, 16) != 0,
 		.mode = (enum wl_mode)mode,
 		.direction = (enum wl_direction)direction,
 		.first_seen_ns = (uint64_t)sqlite3_column_int64(st, 4),
@@ -124,6 +144,12 @@ load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
 	if (name == NULL || !workload_name_valid(name) || mode < MODE_OBSERVE ||
 	    mode > MODE_ENFORCE || direction < WL_INGRESS || direction > WL_BOTH)
 		return -EBADMSG;
+	if (sqlite3_column_type(st, 14) != SQLITE_NULL) {
+		if (complete_log_decode(sqlite3_column_blob(st, 14),
+			(size_t)sqlite3_column_bytes(st, 14), &log) < 0)
+			return -EBADMSG;
+		w.log = &log;
+	}
 	return l->workload(l->arg, &w);
 }
 

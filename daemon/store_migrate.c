@@ -25,6 +25,11 @@ static const char *const steps[] = {
 	[3] = "ALTER TABLE edge ADD COLUMN kept INTEGER;"
 	      "ALTER TABLE edge ADD COLUMN kept_by BLOB;"
 	      "ALTER TABLE workload ADD COLUMN mode_by BLOB;",
+	[4] = "ALTER TABLE edge ADD COLUMN windows INTEGER;"
+	      "ALTER TABLE edge ADD COLUMN last_window INTEGER;"
+	      "ALTER TABLE workload ADD COLUMN windows BLOB;"
+	      "ALTER TABLE workload ADD COLUMN network BLOB;"
+	      "ALTER TABLE workload ADD COLUMN rolled_back INTEGER;",
 };
 
 static int

@@ -68,6 +68,8 @@ struct edge_evidence {
 	 * ascending, 0 where there is none; the smallest where there were more.
 	 */
 	uint64_t images[2][EDGE_IMAGES];
+	/* Hours in which it was seen, and the last of them that is counted: edge_count_window(). */
+	uint32_t windows, last_window;
 };
 
 struct edge_decision {
@@ -167,6 +169,11 @@ uint64_t edge_connections(const struct edge *e);
 uint64_t edge_id_number(const struct edge *e);
 /* Adds one observation; edge_table_observe() does it for its edges. */
 void edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o);
+/*
+ * Counts the hour of its last sight, once. To be called more often than hours pass, for edges that
+ * are dirty; apart from the observation, which has no time for it.
+ */
+void edge_count_window(struct edge_evidence *ev);
 /* Adds the evidence of other observations: another host's, an edge's that is folded into this. */
 void edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from);
 /* Distinct instances (of either end) and client addresses; within some 25% once estimated. */

@@ -119,6 +119,18 @@ edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o)
 }
 
 void
+edge_count_window(struct edge_evidence *ev)
+{
+	uint32_t hour = (uint32_t)(ev->last_seen_ns / (3600 * NSEC_PER_SEC));
+
+	if (hour <= ev->last_window)
+		return;
+	ev->last_window = hour;
+	if (ev->windows < UINT32_MAX)
+		ev->windows++;
+}
+
+void
 edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from)
 {
 	times_add(into, from->first_seen_ns, from->last_seen_ns);
@@ -131,6 +143,9 @@ edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from
 	else if (from->bytes != EDGE_BYTES_UNKNOWN)
 		into->bytes = MIN(add_saturated(into->bytes, from->bytes), EDGE_BYTES_UNKNOWN - 1);
 	into->ends |= from->ends;
+	/* Which hours they have in common is not known: at least so many. */
+	into->windows = MAX(into->windows, from->windows);
+	into->last_window = MAX(into->last_window, from->last_window);
 	for (size_t i = 0; i < sizeof(into->hour_bits); i++)
 		into->hour_bits[i] |= from->hour_bits[i];
 	for (unsigned i = 0; i < from->n_instances && i < EDGE_SKETCH; i++)

@@ -115,6 +115,32 @@ a_week_fills_every_hour(void **state)
 }
 
 static void
+a_window_is_counted_once_and_only_forwards(void **state)
+{
+	static const struct {
+		uint64_t hour;
+		uint32_t windows;
+	} cases[] = { { 1000, 1 }, { 1000, 1 }, { 1001, 2 }, { 1500, 3 }, { 1500, 3 } };
+	struct edge_evidence ev = { 0 };
+
+	edge_count_window(&ev);
+	assert_int_equal(ev.windows, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct edge_observation o =
+		    observation(EDGE_END_SOURCE, 1, 1, cases[i].hour * HOUR_NS + i, 1);
+
+		edge_evidence_add(&ev, &o);
+		edge_count_window(&ev);
+		assert_int_equal(ev.windows, cases[i].windows);
+		assert_int_equal(ev.last_window, cases[i].hour);
+	}
+	ev.windows = UINT32_MAX;
+	ev.last_window = 1;
+	edge_count_window(&ev);
+	assert_int_equal(ev.windows, UINT32_MAX);
+}
+
+static void
 few_values_are_counted_exactly(void **state)
 {
 	struct edge_evidence ev = { 0 };
@@ -311,6 +337,7 @@ main(void)
 		cmocka_unit_test(times_keep_the_first_and_the_last_in_any_order),
 		cmocka_unit_test(hours_of_the_week_are_utc_from_monday),
 		cmocka_unit_test(a_week_fills_every_hour),
+		cmocka_unit_test(a_window_is_counted_once_and_only_forwards),
 		cmocka_unit_test(few_values_are_counted_exactly),
 		cmocka_unit_test(many_values_are_estimated),
 		cmocka_unit_test(merging_is_like_having_seen_it_all),

@@ -61,6 +61,7 @@ every_field_comes_back(void **state)
 		.expires_ns = T0 + 2 };
 	struct controller *c = ctl_new(*state);
 	char id[EDGE_ID_STRLEN], name[PEER_NAME_MAX + 1];
+	struct complete_log log;
 	struct edge_evidence ev;
 	struct policy_network net = { .name = strdup("office"), .n_prefixes = 1 };
 	struct workload *w;
@@ -79,7 +80,12 @@ every_field_comes_back(void **state)
 	w->last_seen_ns = UINT64_MAX;
 	w->mode_since_ns = 3;
 	w->observed_ns = 4;
-	w->auto_promoted = true;
+	w->auto_promoted = w->rolled_back = true;
+	snprintf(w->network, sizeof(w->network), "shop_default");
+	w->log = calloc(1, sizeof(*w->log));
+	complete_log_mark(w->log, 480000, COMPLETE_BEGAN);
+	complete_log_mark(w->log, 480100, COMPLETE_BROKEN);
+	log = *w->log;
 	w->labels = calloc(1, sizeof(*w->labels));
 	w->labels[0] = (struct policy_label){ strdup("scope"), strdup("pci") };
 	w->selector = calloc(1, sizeof(*w->selector));
@@ -103,6 +109,8 @@ every_field_comes_back(void **state)
 	}
 	e->evidence.bytes = EDGE_BYTES_UNKNOWN;
 	e->evidence.images[1][0] = 0x0123456789abcdef;
+	e->evidence.windows = 7;
+	e->evidence.last_window = (uint32_t)(e->evidence.last_seen_ns / COMPLETE_HOUR_NS);
 	ev = e->evidence;
 	memcpy(id, e->id, sizeof(id));
 	net.prefixes = calloc(1, sizeof(struct prefix));
@@ -129,6 +137,9 @@ every_field_comes_back(void **state)
 	assert_string_equal(w->mode_reason, HOSTILE);
 	assert_true(w->first_seen_ns == 1 && w->last_seen_ns == UINT64_MAX);
 	assert_true(w->mode_since_ns == 3 && w->observed_ns == 4 && w->auto_promoted);
+	assert_true(w->rolled_back);
+	assert_string_equal(w->network, "shop_default");
+	assert_memory_equal(w->log, &log, sizeof(log));
 	assert_string_equal(w->labels[0].value, "pci");
 	assert_string_equal(w->selector[0].key, "compose.project");
 	assert_int_equal(w->n_images, 2);
@@ -334,22 +345,27 @@ static void
 a_newer_store_is_refused_and_left_alone(void **state)
 {
 	fill(*state);
-	change_sql(*state, "PRAGMA user_version = 5", false);
+	change_sql(*state, "PRAGMA user_version = 6", false);
 	assert_refused(*state, "newer nanoseg");
 	/* The version stands in the log alone. */
-	change_sql(*state, "PRAGMA user_version = 4", false);
-	change_sql(*state, "PRAGMA user_version = 6; CREATE TABLE x (a)", true);
+	change_sql(*state, "PRAGMA user_version = 5", false);
+	change_sql(*state, "PRAGMA user_version = 7; CREATE TABLE x (a)", true);
 	assert_refused(*state, "newer nanoseg");
-	assert_refused(*state, "version 6");
+	assert_refused(*state, "version 7");
 }
 
 /* What version 1 had not. */
-#define TO_VERSION_1                                 \
-	"ALTER TABLE workload DROP COLUMN images; "  \
-	"ALTER TABLE workload DROP COLUMN mode_by; " \
-	"ALTER TABLE edge DROP COLUMN kept; "        \
-	"ALTER TABLE edge DROP COLUMN kept_by; "     \
-	"DROP TABLE exposure; "                      \
+#define TO_VERSION_1                                     \
+	"ALTER TABLE workload DROP COLUMN images; "      \
+	"ALTER TABLE workload DROP COLUMN mode_by; "     \
+	"ALTER TABLE edge DROP COLUMN kept; "            \
+	"ALTER TABLE edge DROP COLUMN kept_by; "         \
+	"ALTER TABLE workload DROP COLUMN windows; "     \
+	"ALTER TABLE workload DROP COLUMN network; "     \
+	"ALTER TABLE workload DROP COLUMN rolled_back; " \
+	"ALTER TABLE edge DROP COLUMN windows; "         \
+	"ALTER TABLE edge DROP COLUMN last_window; "     \
+	"DROP TABLE exposure; "                          \
 	"ALTER TABLE edge DROP COLUMN images; PRAGMA user_version = 1"
 
 static void
@@ -357,11 +373,15 @@ an_older_store_is_brought_along_and_a_copy_is_kept(void **state)
 {
 	struct controller *c;
 	char path[128], old[160];
+	struct edge *e;
 	struct stat st;
 	sqlite3 *db;
 
 	c = ctl_new(*state);
 	assert_non_null(workload_get(c, "web"));
+	e = ctl_add_edge(c, "web", "api", 80);
+	e->evidence.first_seen_ns = e->evidence.last_seen_ns = T0;
+	e->evidence.hour_bits[3] = 0x81;
 	assert_int_equal(flush_evidence(c), 0);
 	ctl_free(c);
 	change_sql(*state, TO_VERSION_1, false);
@@ -370,6 +390,11 @@ an_older_store_is_brought_along_and_a_copy_is_kept(void **state)
 	c = ctl_new(*state);
 	assert_true(c->n_workloads > 0);
 	assert_int_equal(workload_accept(c->workloads, "nginx"), 0);
+	/* Windows were not counted then: as many as hours of the week that it was seen in. */
+	e = ctl_edge(c, "web", "api", 80);
+	assert_int_equal(e->evidence.windows, 2);
+	assert_int_equal(e->evidence.last_window, T0 / COMPLETE_HOUR_NS);
+	assert_null(c->workloads->log);
 	assert_int_equal(flush_evidence(c), 0);
 	ctl_free(c);
 	c = ctl_new(*state);
@@ -404,7 +429,7 @@ another_programs_database_is_refused_and_left_alone(void **state)
 {
 	change_sql(*state, "CREATE TABLE edge (a); INSERT INTO edge VALUES (1)", false);
 	assert_refused(*state, "not a store of nanoseg");
-	change_sql(*state, "PRAGMA user_version = 4", false);
+	change_sql(*state, "PRAGMA user_version = 5", false);
 	assert_refused(*state, "cannot be used");
 	change_sql(*state, "PRAGMA user_version = 1", false);
 	assert_refused(*state, "left in version 1");
@@ -435,6 +460,7 @@ values_that_we_never_write_are_refused(void **state)
 		"INSERT INTO workload (name, mode, direction) VALUES ('a', 1, 0)",
 		"INSERT INTO workload (name, mode, direction, images) VALUES ('a', 1, 3, '{}')",
 		"INSERT INTO workload (name, mode, direction, images) VALUES ('a', 1, 3, '[1]')",
+		"INSERT INTO workload (name, mode, direction, windows) VALUES ('a', 1, 3, x'00')",
 		"INSERT INTO network VALUES ('n', 'nonsense')",
 		"INSERT INTO network VALUES ('n', '[1]')",
 		"INSERT INTO denial VALUES ('d', 1, 0, 'host', 'host', 6, 1, 1, '::1', '::1', 1, "

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How much of what each workload does is known (rules/complete.h): the hours in which it ran, those
+ * in which something may have been missed, and from both and its edges what may still come.
+ *
+ * An hour is broken for a workload that lost events, could not be attached to, began before it was
+ * watched, had a connection table under pressure or an edge that found no place, and where it is
+ * not known what happened: when this daemon, or its warden, found it running.
+ */
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define MISSING_MAX 20 /* are named */
+#define ATTACH_SLOW_NS (5 * NSEC_PER_SEC)
+
+static uint32_t
+hour_of(uint64_t real_ns)
+{
+	return (uint32_t)(real_ns / COMPLETE_HOUR_NS);
+}
+
+static void
+mark(struct workload *w, uint64_t real_ns, unsigned what)
+{
+	if (w->log == NULL)
+		w->log = calloc(1, sizeof(*w->log));
+	if (w->log == NULL)
+		return;
+	w->dirty |= complete_log_mark(w->log, hour_of(real_ns), what);
+	if ((what & COMPLETE_BROKEN) != 0)
+		w->lost_ns = real_ns;
+}
+
+/* Its program did something before it was watched, or may have. */
+static bool
+began_unseen(const struct instance *i)
+{
+	struct start s = start_of(i);
+
+	return s.kind == START_EXISTING || (s.known && s.lead_ns < 0);
+}
+
+void
+complete_on_joined(struct instance *i)
+{
+	if (i->container != NULL)
+		memcpy(i->workload->network, i->container->network, sizeof(i->workload->network));
+	mark(i->workload, now_real(), i->existing ? COMPLETE_BROKEN : COMPLETE_BEGAN);
+}
+
+void
+complete_on_left(struct instance *i)
+{
+	if (began_unseen(i) || i->attach == ATTACH_FAILED)
+		mark(i->workload, now_real(), COMPLETE_BROKEN);
+}
+
+void
+complete_on_loss(const struct instance *i)
+{
+	if (i != NULL && i->workload != NULL)
+		mark(i->workload, now_real(), COMPLETE_BROKEN);
+}
+
+static bool
+is_blind(const struct instance *i)
+{
+	return i->attach == ATTACH_FAILED ||
+	       (i->attach != ATTACH_DONE && now_mono() - i->announced_ns > ATTACH_SLOW_NS);
+}
+
+void
+complete_tick(struct controller *c)
+{
+	uint64_t now = now_real();
+
+	for (struct instance *i = c->instances; i != NULL; i = i->next) {
+		uint64_t age = now_mono() - i->announced_ns;
+		unsigned what = COMPLETE_RAN;
+
+		if (i->workload == NULL || !workload_selected(c, i->workload->name))
+			continue;
+		if (!i->begin_judged && (i->start_counted || i->existing)) {
+			i->begin_judged = true;
+			if (began_unseen(i))
+				mark(i->workload, now - MIN(age, now), COMPLETE_BROKEN);
+		}
+		what |= is_blind(i) ? COMPLETE_BROKEN : 0;
+		mark(i->workload, now, what);
+	}
+}
+
+void
+complete_count_windows(struct controller *c)
+{
+	size_t pos = 0;
+	struct edge *e;
+
+	while ((e = edge_table_next(c->edges, &pos)) != NULL)
+		if (e->dirty && e->evidence.last_seen_ns != 0)
+			edge_count_window(&e->evidence);
+}
+
+/* It runs now and then, and for less than half of the time. */
+static bool
+is_short_lived(const struct workload *w, uint64_t now)
+{
+	unsigned begun = 0;
+
+	for (size_t i = 0; w->log != NULL && i < sizeof(w->log->began); i++)
+		begun += (unsigned)__builtin_popcount(w->log->began[i]);
+	return begun > 1 && w->first_seen_ns < now && w->observed_ns < (now - w->first_seen_ns) / 2;
+}
+
+static struct complete_edge
+evidence_of(const struct edge *e)
+{
+	return (struct complete_edge){ hour_of(e->evidence.first_seen_ns),
+		MAX(e->evidence.windows, 1u) };
+}
+
+int
+complete_update(struct controller *c, uint64_t max_age_ns)
+{
+	static const struct complete_log none;
+	size_t n_peers = peer_table_count(c->peers), n = 0, pos = 0;
+	_cleanup_free_ struct complete_edge *list = NULL;
+	_cleanup_free_ size_t *end = NULL;
+	const struct edge *e;
+	uint64_t now = now_real();
+
+	if (c->completed_ns != 0 && now_mono() - c->completed_ns < max_age_ns)
+		return 0;
+	/* By peer: how many, then where they end. */
+	end = calloc(n_peers + 2, sizeof(*end));
+	list = calloc(2 * edge_table_count(c->edges) + 1, sizeof(*list));
+	if (end == NULL || list == NULL)
+		return -ENOMEM;
+	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (e->evidence.first_seen_ns == 0)
+			continue;
+		end[e->key.from]++;
+		end[e->key.to] += e->key.to != e->key.from;
+	}
+	for (size_t i = 0; i <= n_peers; i++) {
+		n += end[i];
+		end[i] = n - end[i];
+	}
+	pos = 0;
+	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (e->evidence.first_seen_ns == 0)
+			continue;
+		list[end[e->key.from]++] = evidence_of(e);
+		if (e->key.to != e->key.from)
+			list[end[e->key.to]++] = evidence_of(e);
+	}
+	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
+		size_t first = w->peer > 0 ? end[w->peer - 1] : 0;
+
+		complete_estimate(w->log != NULL ? w->log : &none, hour_of(now), list + first,
+		    end[w->peer] - first, is_short_lived(w, now), &w->complete);
+	}
+	c->completed_ns = now_mono();
+	return 0;
+}
+
+static bool
+is_running(const struct workload *w)
+{
+	return w->instances != NULL || w->n_hosted > 0;
+}
+
+/* Could the two be parts of one whole? */
+static bool
+are_related(const struct workload *w, const struct workload *other)
+{
+	size_t len = strlen(w->project);
+
+	if (len > 0 && strcmp(w->project, other->project) == 0)
+		return true;
+	/* One that a policy names, and that has never run. */
+	if (len > 0 && other->project[0] == '\0' && strncmp(other->name, w->project, len) == 0 &&
+	    other->name[len] == '/')
+		return true;
+	return w->network[0] != '\0' && strcmp(w->network, other->network) == 0;
+}
+
+const struct workload *
+complete_next_missing(
+    const struct controller *c, const struct workload *w, const struct workload *pos)
+{
+	uint64_t since = w->log != NULL ? w->log->begin * COMPLETE_HOUR_NS : UINT64_MAX;
+
+	for (pos = pos != NULL ? pos->next : c->workloads; pos != NULL; pos = pos->next)
+		if (pos != w && !is_running(pos) && pos->last_seen_ns < since &&
+		    are_related(w, pos) && workload_selected(c, pos->name))
+			return pos;
+	return NULL;
+}
+
+const char *
+complete_why_not(const struct completeness *k)
+{
+	switch (k->why) {
+	case COMPLETE_CLAIMED:
+		return NULL;
+	case COMPLETE_TOO_SHORT:
+		return k->in_runs
+			   ? "it has been observed for less than two weeks, or in too few runs"
+			   : "it has been observed for less than two weeks";
+	case COMPLETE_UNCOVERED:
+		return "not every hour of the week has been observed without a gap";
+	case COMPLETE_LOSSY:
+		return "too much may have been missed lately";
+	case COMPLETE_GROWING:
+		return "new edges keep coming";
+	}
+	return "not known";
+}
+
+static json_t *
+json_number(double v)
+{
+	return isnan(v) ? json_null() : json_real(v);
+}
+
+static json_t *
+json_whole(double v)
+{
+	return isnan(v) ? json_null() : json_integer((json_int_t)v);
+}
+
+json_t *
+complete_to_json(const struct controller *c, const struct workload *w)
+{
+	const struct completeness *k = &w->complete;
+	const struct workload *missing = NULL;
+	const char *why = complete_why_not(k);
+	json_t *names = json_array();
+
+	while ((missing = complete_next_missing(c, w, missing)) != NULL &&
+	       json_array_size(names) < MISSING_MAX)
+		json_array_append_new(names, json_text(missing->name));
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o}",
+	    "newEdgeChance", json_number(k->chance), "newEdgeChanceHigh",
+	    json_number(k->chance_high), "unseenAtLeast", json_whole(k->at_least), "unseenHigh",
+	    json_whole(k->unseen_high), "windows", (json_int_t)k->windows, "incompleteWindows",
+	    (json_int_t)k->incomplete_windows, "windowKind", k->in_runs ? "run" : "hour", "weeks",
+	    (json_int_t)k->weeks, "hoursOfWeek", (json_int_t)k->hours_covered, "newLately",
+	    (json_int_t)k->new_lately, "why", why != NULL ? json_string(why) : json_null(),
+	    "notRunYet", names);
+}

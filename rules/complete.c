@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * See complete.h.
+ *
+ * Edges with rates of their own become known in the order of these, so new ones become fewer: the
+ * chance in the latest part of the observation is an upper one for what comes. Its bound is that of
+ * Clopper and Pearson over the windows of the latest half. In W weeks to come, of which as many
+ * have passed, at most W / T times as many edges are expected as came in the latest T (whatever the
+ * rates are, for with W = 2 T each gives (e^-2x)(1 - e^-2x) <= 2 (e^-x)(1 - e^-x)). Their bound is
+ * the exact one for a second Poisson count given a first. Edges come in groups, a job brings
+ * several: so it is windows that are counted, and the bound is multiplied by how many edges such a
+ * window brought.
+ */
+#include "rules/complete.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define ALPHA (1 - COMPLETE_CONFIDENCE)
+#define DAY_HOURS 24u
+#define MIN_UNITS 7u   /* windows in the latest half */
+#define MAX_BROKEN 0.1 /* of the windows there */
+#define MIN_WEEKS 2u   /* one to get to know the workload, one to tell from */
+#define MAX_GROUPS 3u  /* in the latest half */
+#define FASTER 2.0     /* the chance may grow so much unnoticed */
+#define GROUP_MIN 3.0
+#define APART 6u /* windows without a new edge end a group */
+#define PREDICT_MAX (1u << 20)
+
+static unsigned
+slot(uint32_t hour)
+{
+	return hour % COMPLETE_HOURS;
+}
+
+static bool
+bit_get(const uint8_t *bits, uint32_t hour)
+{
+	return (bits[slot(hour) / 8] >> slot(hour) % 8 & 1) != 0;
+}
+
+static void
+bit_set(uint8_t *bits, uint32_t hour, bool on)
+{
+	uint8_t mask = (uint8_t)(1u << slot(hour) % 8);
+
+	bits[slot(hour) / 8] =
+	    (uint8_t)(on ? bits[slot(hour) / 8] | mask : bits[slot(hour) / 8] & ~mask);
+}
+
+/* Is what the log has of no use to that hour: the clock was set back, or it was away for long? */
+static bool
+is_outdated(const struct complete_log *l, uint32_t hour)
+{
+	return l->head == 0 || hour + DAY_HOURS < l->head || hour > l->head + COMPLETE_HOURS;
+}
+
+bool
+complete_log_mark(struct complete_log *l, uint32_t hour, unsigned what)
+{
+	bool changed;
+
+	if (is_outdated(l, hour)) {
+		memset(l, 0, sizeof(*l));
+		l->begin = l->head = hour;
+	}
+	while (l->head < hour) {
+		l->head++;
+		bit_set(l->ran, l->head, false);
+		bit_set(l->broken, l->head, false);
+		bit_set(l->began, l->head, false);
+	}
+	l->begin = MIN(l->begin, hour);
+	changed = !bit_get(l->ran, hour) ||
+		  ((what & COMPLETE_BROKEN) != 0 && !bit_get(l->broken, hour)) ||
+		  ((what & COMPLETE_BEGAN) != 0 && !bit_get(l->began, hour));
+	bit_set(l->ran, hour, true);
+	if ((what & COMPLETE_BROKEN) != 0)
+		bit_set(l->broken, hour, true);
+	if ((what & COMPLETE_BEGAN) != 0)
+		bit_set(l->began, hour, true);
+	return changed;
+}
+
+static void
+put_u32(uint8_t *at, uint32_t v)
+{
+	for (int i = 0; i < 4; i++)
+		at[i] = (uint8_t)(v >> 8 * i);
+}
+
+static uint32_t
+get_u32(const uint8_t *at)
+{
+	return at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+void
+complete_log_encode(const struct complete_log *l, uint8_t buf[static COMPLETE_LOG_BYTES])
+{
+	put_u32(buf, l->begin);
+	put_u32(buf + 4, l->head);
+	memcpy(buf + 8, l->ran, sizeof(l->ran));
+	memcpy(buf + 8 + sizeof(l->ran), l->broken, sizeof(l->broken));
+	memcpy(buf + 8 + 2 * sizeof(l->ran), l->began, sizeof(l->began));
+}
+
+int
+complete_log_decode(const uint8_t *buf, size_t len, struct complete_log *ret)
+{
+	uint32_t begin, head;
+
+	if (len != COMPLETE_LOG_BYTES)
+		return -EBADMSG;
+	begin = get_u32(buf);
+	head = get_u32(buf + 4);
+	/* An hour after the year 100000 would overflow what is added to it. */
+	if (begin > head || head > UINT32_MAX / 4)
+		return -EBADMSG;
+	ret->begin = begin;
+	ret->head = head;
+	memcpy(ret->ran, buf + 8, sizeof(ret->ran));
+	memcpy(ret->broken, buf + 8 + sizeof(ret->ran), sizeof(ret->broken));
+	memcpy(ret->began, buf + 8 + 2 * sizeof(ret->ran), sizeof(ret->began));
+	return 0;
+}
+
+/* P(Bin(n, p) <= k), 0 < p < 1. */
+static double
+binomial_cdf(unsigned k, unsigned n, double p)
+{
+	double term = n * log1p(-p), sum = exp(term), odds = log(p) - log1p(-p);
+
+	for (unsigned i = 1; i <= k && i <= n; i++) {
+		term += log((double)(n - i + 1) / i) + odds;
+		sum += exp(term);
+	}
+	return fmin(sum, 1);
+}
+
+double
+complete_binomial_high(unsigned k, unsigned n)
+{
+	double low = 0, high = 1;
+
+	if (k >= n)
+		return 1;
+	for (int i = 0; i < 50; i++) {
+		double p = (low + high) / 2;
+
+		if (binomial_cdf(k, n, p) > ALPHA)
+			low = p;
+		else
+			high = p;
+	}
+	return high;
+}
+
+unsigned
+complete_predict_high(unsigned k, double ratio)
+{
+	double q = 1 / (1 + ratio);
+	unsigned low = 0, high = 16;
+
+	while (high < PREDICT_MAX && binomial_cdf(k, k + high, q) > ALPHA)
+		high *= 2;
+	while (high - low > 1) {
+		unsigned y = low + (high - low) / 2;
+
+		if (binomial_cdf(k, k + y, q) > ALPHA)
+			low = y;
+		else
+			high = y;
+	}
+	return low;
+}
+
+/* The windows, or runs, in order, and which new edges they brought. */
+struct units {
+	unsigned n;
+	uint32_t start[COMPLETE_HOURS + 1];
+	bool broken[COMPLETE_HOURS + 1];
+	uint32_t news[COMPLETE_HOURS + 1];
+	uint16_t of_hour[COMPLETE_HOURS + 1];
+};
+
+static void
+make_units(const struct complete_log *l, uint32_t begin, uint32_t now, bool runs, struct units *u)
+{
+	u->n = 0;
+	for (uint32_t h = begin; h < now; h++) {
+		bool ran = h <= l->head && bit_get(l->ran, h);
+		bool first = u->n == 0, began = ran && bit_get(l->began, h);
+
+		if (ran && (!runs || began || first)) {
+			u->start[u->n] = h;
+			/* Of a run from before the log it is not known how it began. */
+			u->broken[u->n] = runs && first && !began;
+			u->n++;
+		}
+		if (ran)
+			u->broken[u->n - 1] |= bit_get(l->broken, h);
+		u->of_hour[h - begin] = (uint16_t)(u->n > 0 ? u->n - 1 : 0);
+	}
+	/* What is under way brings edges, but is no window yet. */
+	u->of_hour[now - begin] = (uint16_t)u->n;
+	u->start[u->n] = now;
+	u->broken[u->n] = true;
+	memset(u->news, 0, (u->n + 1) * sizeof(u->news[0]));
+}
+
+struct tally {
+	unsigned complete, broken;
+	unsigned with_news; /* windows */
+	unsigned groups;    /* of such windows close to each other */
+	unsigned news;
+	double group_squared;
+};
+
+static struct tally
+tally_units(const struct units *u, uint32_t from, uint32_t to, unsigned n)
+{
+	struct tally t = { 0 };
+	unsigned quiet = APART;
+	double group = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (u->start[i] < from || u->start[i] >= to)
+			continue;
+		t.complete += !u->broken[i];
+		t.broken += u->broken[i];
+		t.news += u->news[i];
+		t.with_news += u->news[i] > 0;
+		if (u->news[i] == 0) {
+			quiet++;
+			continue;
+		}
+		if (quiet >= APART) {
+			t.groups++;
+			t.group_squared += group * group;
+			group = 0;
+		}
+		quiet = 0;
+		group += u->news[i];
+	}
+	t.group_squared += group * group;
+	return t;
+}
+
+/* How many edges come in a group: in that of one edge taken at random. */
+static double
+group_size(const struct tally *t)
+{
+	return fmax(t->news > 0 ? t->group_squared / t->news : 0, GROUP_MIN);
+}
+
+/*
+ * Do they keep coming? Then growth that grows looks like the end of getting to know a workload, and
+ * no bound holds in both.
+ */
+static bool
+is_growing(const struct tally *late)
+{
+	return late->groups > MAX_GROUPS || late->with_news > MAX_GROUPS * APART;
+}
+
+static unsigned
+hours_covered(const struct complete_log *l, uint32_t begin, uint32_t now)
+{
+	bool covered[WEEK_HOURS] = { false };
+	unsigned n = 0;
+
+	for (uint32_t h = begin; h < now && h <= l->head; h++)
+		covered[h % WEEK_HOURS] |= bit_get(l->ran, h) && !bit_get(l->broken, h);
+	for (unsigned i = 0; i < WEEK_HOURS; i++)
+		n += covered[i];
+	return n;
+}
+
+static void
+count_edges(const struct complete_edge *edges, size_t n_edges, uint32_t begin, uint32_t now,
+    struct units *u, struct completeness *ret)
+{
+	double once = 0, twice = 0, n = u->n;
+
+	for (size_t i = 0; i < n_edges; i++) {
+		once += edges[i].windows <= 1;
+		twice += edges[i].windows == 2;
+		if (edges[i].first_hour >= begin)
+			u->news[u->of_hour[MIN(edges[i].first_hour, now) - begin]]++;
+	}
+	if (u->n == 0)
+		return;
+	ret->chance = fmin(once / n, 1);
+	ret->at_least =
+	    (n - 1) / n * (twice > 0 ? once * once / (2 * twice) : once * fmax(once - 1, 0) / 2);
+}
+
+/* The bounds that the windows since then give. */
+static void
+bound(const struct tally *t, double size, double periods, struct completeness *ret)
+{
+	double chance = fmin(FASTER * complete_binomial_high(t->with_news, t->complete), 1);
+	double unseen = ceil(size * complete_predict_high(t->groups, periods));
+
+	ret->chance_high = fmax(ret->chance_high, chance);
+	ret->unseen_high = fmax(ret->unseen_high, unseen);
+}
+
+static void
+claim(const struct units *u, uint32_t begin, uint32_t now, struct completeness *ret)
+{
+	unsigned half = ret->weeks / 2;
+	uint32_t since = now - half * WEEK_HOURS, known = begin + WEEK_HOURS;
+	struct tally late = tally_units(u, since, now + 1, u->n + 1);
+	struct tally all;
+	unsigned lost = late.broken - 1; /* the one under way is none */
+	double size;
+
+	ret->new_lately = late.news;
+	if (ret->weeks < MIN_WEEKS || late.complete < MIN_UNITS) {
+		ret->why = COMPLETE_TOO_SHORT;
+		return;
+	}
+	if (!ret->in_runs && ret->hours_covered < WEEK_HOURS) {
+		ret->why = COMPLETE_UNCOVERED;
+		return;
+	}
+	if (lost > MAX_BROKEN * (lost + late.complete)) {
+		ret->why = COMPLETE_LOSSY;
+		return;
+	}
+	if (is_growing(&late)) {
+		ret->why = COMPLETE_GROWING;
+		return;
+	}
+	/* What is claimed of a late half that is quiet by chance would not hold. */
+	all = tally_units(u, known, now + 1, u->n + 1);
+	size = group_size(&all);
+	ret->why = COMPLETE_CLAIMED;
+	ret->chance_high = ret->chance;
+	ret->unseen_high = 0;
+	bound(&late, size, (double)(now - begin) / (now - since), ret);
+	bound(&all, size, (double)(now - begin) / (now - known), ret);
+}
+
+void
+complete_estimate(const struct complete_log *l, uint32_t now_hour,
+    const struct complete_edge *edges, size_t n_edges, bool short_lived, struct completeness *ret)
+{
+	uint32_t begin = now_hour;
+	struct units u;
+
+	*ret = (struct completeness){ .in_runs = short_lived,
+		.why = COMPLETE_TOO_SHORT,
+		.chance = NAN,
+		.at_least = NAN,
+		.chance_high = NAN,
+		.unseen_high = NAN };
+	if (l->head != 0 && l->begin < now_hour)
+		begin = MAX(l->begin, now_hour - MIN(now_hour, COMPLETE_WEEKS * WEEK_HOURS));
+	make_units(l, begin, now_hour, short_lived, &u);
+	for (unsigned i = 0; i < u.n; i++)
+		ret->incomplete_windows += u.broken[i];
+	ret->windows = u.n - ret->incomplete_windows;
+	ret->weeks = (now_hour - begin) / WEEK_HOURS;
+	ret->hours_covered = hours_covered(l, begin, now_hour);
+	count_edges(edges, n_edges, begin, now_hour, &u, ret);
+	claim(&u, begin, now_hour, ret);
+}
