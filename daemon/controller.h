@@ -707,8 +707,18 @@ void gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq
 bool gate_is_held(const struct controller *c);
 /* Some workload that this daemon governs is enforced, or was and nobody knows which. */
 bool gate_enforces(const struct controller *c);
-/* Writes or removes STATE/enforced, durably; logged. */
-int gate_mark(struct controller *c, bool there);
+/*
+ * What STATE/enforced says: an empty one that the policy enforces somebody, and is not to be taken
+ * for lost with the store.
+ */
+enum gate_mark {
+	GATE_MARK_UNKNOWN,
+	GATE_MARK_NONE,	      /* it is not there */
+	GATE_MARK_QUARANTINE, /* somebody is held; GATE_MARK_POLICY if that is so as well */
+	GATE_MARK_POLICY,
+};
+/* Writes or removes it, durably; logged. */
+int gate_mark(struct controller *c, enum gate_mark mark);
 
 /* exposure.c */
 void exposure_on_ruled(struct instance *i); /* the first time that it is enforced */

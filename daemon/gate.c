@@ -32,6 +32,7 @@
 #define SETTLE_NS (300 * NSEC_PER_MSEC)
 #define MAX_TIMEOUT_MS 600000
 #define MARKER "enforced"
+#define HELD_ONLY "quarantine\n" /* its text where the policy enforces nothing */
 
 struct gate_wait {
 	struct gate_wait *next;
@@ -59,7 +60,7 @@ struct gate {
 	struct gate_wait *waits;
 	struct event *timer;
 	uint32_t seq;
-	enum { MARK_UNKNOWN, MARK_THERE, MARK_GONE } mark;
+	enum gate_mark mark; /* as it is in the file; GATE_MARK_UNKNOWN: that is not known */
 	bool mark_failed;
 };
 
@@ -67,57 +68,70 @@ bool
 gate_is_held(const struct controller *c)
 {
 	char path[PATH_MAX];
+	struct stat st;
 
 	snprintf(path, sizeof(path), "%s/" MARKER, c->state_dir);
-	return c->revision == 0 && access(path, F_OK) == 0;
+	return c->revision == 0 && stat(path, &st) == 0 && st.st_size == 0;
 }
 
-bool
-gate_enforces(const struct controller *c)
+static bool
+policy_enforces(const struct controller *c)
 {
 	if (c->held)
 		return true;
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->mode == MODE_ENFORCE && workload_selected(c, w->name))
 			return true;
-	return quarantine_any(c);
+	return false;
+}
+
+bool
+gate_enforces(const struct controller *c)
+{
+	return policy_enforces(c) || quarantine_any(c);
 }
 
 /* The marker */
 
 static int
-set_mark(int dir, bool there)
+set_mark(int dir, enum gate_mark mark)
 {
 	_cleanup_close_ int fd = -1;
 
-	if (!there)
+	if (mark == GATE_MARK_NONE)
 		return unlinkat(dir, MARKER, 0) < 0 && errno != ENOENT ? -errno : 0;
-	fd = openat(dir, MARKER, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+	/* Cut short, it says the more careful of the two. */
+	fd = openat(
+	    dir, MARKER, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0644);
+	if (fd < 0 || (mark == GATE_MARK_QUARANTINE && write(fd, HELD_ONLY, strlen(HELD_ONLY)) < 0))
+		return -errno;
+	return fsync(fd) < 0 ? -errno : 0;
 }
 
 int
-gate_mark(struct controller *c, bool there)
+gate_mark(struct controller *c, enum gate_mark mark)
 {
 	_cleanup_close_ int dir = -1;
 	int r;
 
-	if (c->gate == NULL || c->gate->mark == (there ? MARK_THERE : MARK_GONE))
+	if (mark == GATE_MARK_QUARANTINE && policy_enforces(c))
+		mark = GATE_MARK_POLICY;
+	if (c->gate == NULL || c->gate->mark == mark)
 		return 0;
 	dir = open(c->state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	r = dir < 0 ? -errno : set_mark(dir, there);
+	r = dir < 0 ? -errno : set_mark(dir, mark);
 	if (r == 0 && fsync(dir) < 0)
 		r = -errno;
 	if (r < 0) {
 		if (!c->gate->mark_failed)
 			log_error("%s/%s: cannot be %s, trying again: %s", c->state_dir, MARKER,
-			    there ? "written" : "removed", strerror(-r));
+			    mark != GATE_MARK_NONE ? "written" : "removed", strerror(-r));
 		c->gate->mark_failed = true;
-		c->gate->mark = MARK_UNKNOWN;
+		c->gate->mark = GATE_MARK_UNKNOWN;
 		return r;
 	}
 	c->gate->mark_failed = false;
-	c->gate->mark = there ? MARK_THERE : MARK_GONE;
+	c->gate->mark = mark;
 	return 0;
 }
 
@@ -490,6 +504,6 @@ gate_new(struct controller *c)
 void
 gate_tick(struct controller *c)
 {
-	gate_mark(c, gate_enforces(c));
+	gate_mark(c, gate_enforces(c) ? GATE_MARK_QUARANTINE : GATE_MARK_NONE);
 	gate_check(c);
 }

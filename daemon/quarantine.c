@@ -102,6 +102,20 @@ quarantine_policy(const struct quarantine *q, const char *workload, struct polic
 }
 
 void
+quarantine_forget_hours(struct quarantine *q, uint64_t now)
+{
+	size_t old = 0;
+
+	while (old < q->n_hours && q->hours[old].hour + QUARANTINE_HOURS <= now)
+		old++;
+	if (old == 0)
+		return;
+	q->n_hours -= old;
+	memmove(q->hours, q->hours + old, q->n_hours * sizeof(*q->hours));
+	q->dirty = true;
+}
+
+void
 quarantine_on_refused(const struct instance *i, uint64_t time_ns, uint64_t count)
 {
 	struct quarantine *q = quarantine_of(i);
@@ -114,11 +128,10 @@ quarantine_on_refused(const struct instance *i, uint64_t time_ns, uint64_t count
 		q->hours = calloc(QUARANTINE_HOURS, sizeof(*q->hours));
 	if (q->hours == NULL)
 		return;
+	quarantine_forget_hours(q, hour);
 	last = q->n_hours > 0 ? &q->hours[q->n_hours - 1] : NULL;
 	/* A clock that went back adds to the hour that is there. */
 	if (last == NULL || last->hour < hour) {
-		if (q->n_hours == QUARANTINE_HOURS)
-			memmove(q->hours, q->hours + 1, --q->n_hours * sizeof(*q->hours));
 		last = &q->hours[q->n_hours++];
 		*last = (struct quarantine_hour){ .hour = hour };
 	}

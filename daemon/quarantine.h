@@ -43,6 +43,7 @@ struct quarantine {
 	bool dirty;
 };
 
+void quarantine_free(struct quarantine *q);
 /* After segment_load(). -EBADMSG with *d if the file is not readable. */
 int quarantine_load(struct controller *c, struct diag *d);
 /*
@@ -62,6 +63,8 @@ struct quarantine *quarantine_of_workload(const struct controller *c, const stru
 struct quarantine *quarantine_of_container(const struct controller *c, const char *id);
 /* Somebody that this daemon governs is held. */
 bool quarantine_any(const struct controller *c);
+/* Those of its timeline that are older than 30 days; now: in hours since 1970. */
+void quarantine_forget_hours(struct quarantine *q, uint64_t now);
 /* A connection of a held one was refused. */
 void quarantine_on_refused(const struct instance *i, uint64_t time_ns, uint64_t count);
 /* What is left of the policy for it: an edge from each of allowFrom. 0 or -ENOMEM. */

@@ -16,7 +16,7 @@
 #define SAVE_EVERY_NS (60 * NSEC_PER_SEC)
 #define FORGET_NS (30ULL * 86400 * NSEC_PER_SEC)
 
-static void
+void
 quarantine_free(struct quarantine *q)
 {
 	if (q == NULL)
@@ -112,7 +112,7 @@ read_hours(const json_t *list, struct quarantine *q)
 		json_int_t hour, refused;
 
 		if (json_unpack(json_array_get(list, i), "[I, I!]", &hour, &refused) < 0 ||
-		    hour < 0 || refused < 0)
+		    hour < 0 || refused < 0 || (i > 0 && (uint64_t)hour <= q->hours[i - 1].hour))
 			return -EBADMSG;
 		q->hours[q->n_hours++] =
 		    (struct quarantine_hour){ (uint64_t)hour, (uint64_t)refused };
@@ -388,7 +388,7 @@ quarantine_add(struct controller *c, const char *target, const char *reason,
 		return -EEXIST;
 	}
 	/* The marker of the start gate first: nothing may slip past it. */
-	r = gate_mark(c, true);
+	r = gate_mark(c, GATE_MARK_QUARANTINE);
 	if (r == 0)
 		r = record(c, "quarantine", q, reason, who, NULL, d);
 	if (r < 0)
@@ -457,6 +457,7 @@ quarantine_tick(struct controller *c)
 			q->seen_ns = now;
 	}
 	for (struct quarantine *q = c->quarantines; q != NULL; q = q->next) {
+		quarantine_forget_hours(q, now / (3600 * NSEC_PER_SEC));
 		if (q->container[0] != '\0' && now > q->seen_ns + FORGET_NS) {
 			quarantine_release(c, q->container,
 			    "its container has not been there for 30 days", &daemon_actor, &d);

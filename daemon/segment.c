@@ -133,7 +133,7 @@ finish_change(struct controller *c, const struct change *ch, struct diag *d)
 	c->revision++;
 	r = segment_build_policy(c, false, &p);
 	if (r == 0 && gate_enforces(c))
-		r = gate_mark(c, true);
+		r = gate_mark(c, GATE_MARK_POLICY);
 	if (r == 0 && ch->confirm_ns != 0)
 		r = confirm_arm(c, ch->confirm_ns, ch->who);
 	if (r == 0)

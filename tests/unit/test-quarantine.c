@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is kept of a quarantine: its timeline and its file. */
+#include "ctl-fixture.h"
+
+#define HOUR_NS (3600 * NSEC_PER_SEC)
+#define T0_HOUR (T0 / HOUR_NS)
+
+static struct actor somebody = { .name = "uid:0" };
+
+static struct controller *
+held(const char *dir, struct instance **ret)
+{
+	struct controller *c = ctl_new(dir);
+	struct diag d = { 0 };
+
+	*ret = ctl_instance(c, 7, "a", "10.0.0.1");
+	if (quarantine_add(c, "a", "odd", NULL, 0, &somebody, &d) < 0)
+		fail_msg("%s", d.msg);
+	return c;
+}
+
+static void
+ctl_free_held(struct controller *c)
+{
+	struct diag d;
+
+	assert_int_equal(quarantine_release(c, "a", "done", &somebody, &d), 0);
+	ctl_free(c);
+}
+
+static void
+drop_file(const char *dir)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/quarantine.json", dir);
+	unlink(path);
+}
+
+static void
+the_timeline_is_of_thirty_days(void **state)
+{
+	char buf[64];
+	const char *dir = ctl_tmpdir(buf);
+	struct instance *i;
+	struct controller *c = held(dir, &i);
+	struct quarantine *q = c->quarantines;
+
+	for (uint64_t h = 0; h < 2000; h++) {
+		quarantine_on_refused(i, T0 + h * HOUR_NS, 2);
+		quarantine_on_refused(i, T0 + h * HOUR_NS + 1, 1);
+		assert_true(q->n_hours <= QUARANTINE_HOURS);
+	}
+	assert_int_equal(q->n_hours, QUARANTINE_HOURS);
+	assert_int_equal(q->hours[0].hour, T0_HOUR + 2000 - QUARANTINE_HOURS);
+	for (size_t k = 0; k < q->n_hours; k++) {
+		assert_int_equal(q->hours[k].hour, q->hours[0].hour + k);
+		assert_int_equal(q->hours[k].refused, 3);
+	}
+	/* Few hours, but old ones. */
+	quarantine_on_refused(i, T0 + 5000 * HOUR_NS, 1);
+	assert_int_equal(q->n_hours, 1);
+	/* A clock that goes back. */
+	quarantine_on_refused(i, T0, 1);
+	assert_int_equal(q->n_hours, 1);
+	assert_int_equal(q->hours[0].refused, 2);
+	quarantine_forget_hours(q, T0_HOUR + 5000 + QUARANTINE_HOURS - 1);
+	assert_int_equal(q->n_hours, 1);
+	quarantine_forget_hours(q, T0_HOUR + 5000 + QUARANTINE_HOURS);
+	assert_int_equal(q->n_hours, 0);
+	ctl_free_held(c);
+	drop_file(dir);
+	ctl_rmdir(dir);
+}
+
+static void
+it_is_as_it_was_after_a_start(void **state)
+{
+	static const char *const allow[] = { "workload:b", "cidr:10.2.0.0/16", "addr:10.0.0.9",
+		"host" };
+	char buf[64];
+	const char *dir = ctl_tmpdir(buf);
+	struct controller *c = ctl_new(dir);
+	struct quarantine *q;
+	struct instance *i;
+	struct diag d = { 0 };
+
+	i = ctl_instance(c, 7, "a", "10.0.0.1");
+	if (quarantine_add(c, "a", "odd", allow, ARRAY_SIZE(allow), &somebody, &d) < 0)
+		fail_msg("%s", d.msg);
+	quarantine_on_refused(i, fake_now, 5);
+	ctl_wait(61 * NSEC_PER_SEC);
+	quarantine_tick(c);
+	/* Dies here: nothing is written any more. */
+	c->state_dir = "/nonexistent";
+	while (c->quarantines != NULL) {
+		q = c->quarantines;
+		c->quarantines = q->next;
+		quarantine_free(q);
+	}
+	ctl_free(c);
+
+	c = ctl_new(dir);
+	assert_int_equal(quarantine_load(c, &d), 0);
+	q = c->quarantines;
+	assert_non_null(q);
+	assert_null(q->next);
+	assert_string_equal(q->workload, "a");
+	assert_string_equal(q->reason, "odd");
+	assert_string_equal(q->by, "uid:0");
+	assert_int_equal(q->n_allow, ARRAY_SIZE(allow));
+	for (size_t k = 0; k < q->n_allow; k++)
+		assert_string_equal(q->allow_from[k], allow[k]);
+	assert_int_equal(q->n_hours, 1);
+	assert_int_equal(q->hours[0].refused, 5);
+	/* A replica that comes now is held. */
+	assert_ptr_equal(quarantine_of(ctl_instance(c, 8, "a", "10.0.0.2")), q);
+	assert_null(quarantine_of(ctl_instance(c, 9, "b", "10.0.0.3")));
+	ctl_free_held(c);
+	drop_file(dir);
+	ctl_rmdir(dir);
+}
+
+static void
+a_timeline_out_of_order_is_no_file_of_ours(void **state)
+{
+	static const char text[] =
+	    "{\"version\":1,\"quarantines\":[{\"workload\":\"a\",\"container\":\"\","
+	    "\"reason\":\"x\",\"by\":\"y\",\"sinceNs\":1,\"seenNs\":1,\"allowFrom\":[],"
+	    "\"hours\":[[5,1],[5,1]]}]}";
+	char buf[64], path[512];
+	const char *dir = ctl_tmpdir(buf);
+	struct controller *c = ctl_new(dir);
+	struct diag d = { 0 };
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/quarantine.json", dir);
+	f = fopen(path, "we");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+	assert_int_equal(quarantine_load(c, &d), -EBADMSG);
+	assert_null(c->quarantines);
+	ctl_free(c);
+	drop_file(dir);
+	ctl_rmdir(dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_timeline_is_of_thirty_days),
+		cmocka_unit_test(it_is_as_it_was_after_a_start),
+		cmocka_unit_test(a_timeline_out_of_order_is_no_file_of_ours),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
