@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* nanoseg explain: would this connection pass, and why? */
+/* nanoseg explain: would this connection pass, or would it have passed then, and why? */
 #include "cli/client.h"
+#include "cli/explain.h"
 #include "cli/show.h"
 
+#include "rules/timefmt.h"
+
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -33,8 +37,77 @@ add_edge(struct table *t, const json_t *answer)
 		    show_age(e, "firstSeen", now_ns, first), show_age(e, "lastSeen", now_ns, last));
 		add(t, "reason", show_text(e, "reason", NULL), COLOUR_NONE);
 		add(t, "ticket", show_text(e, "ticket", NULL), COLOUR_NONE);
+		if (show_text(e, "keptBy", NULL) != NULL) {
+			table_cell(t, "kept by", COLOUR_NONE);
+			table_cellf(t, COLOUR_NONE, "%s, %s ago", show_text(e, "keptBy", "?"),
+			    show_age(e, "kept", now_ns, first));
+		}
 	}
 	add(t, "approved by", show_text(answer, "approvedBy", NULL), COLOUR_NONE);
+}
+
+/* The least that would let it pass. */
+static void
+add_change(struct table *t, const json_t *answer)
+{
+	const json_t *c = show_in(answer, "change"), *e = show_in(c, "edge");
+	_cleanup_free_ char *text = NULL;
+
+	if (!json_is_object(c))
+		return;
+	add(t, "to allow it", show_text(c, "text", NULL), COLOUR_YELLOW);
+	if (show_text(c, "command", NULL) != NULL)
+		add(t, "", show_text(c, "command", NULL), COLOUR_NONE);
+	else if (json_is_object(e)) {
+		text = json_dumps(e, JSON_COMPACT);
+		add(t, "", text, COLOUR_NONE);
+	}
+}
+
+static void
+add_applied(struct table *t, const json_t *answer)
+{
+	const json_t *list = show_in(answer, "applied"), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		table_cell(t, i == 0 ? "in the kernel" : "", COLOUR_NONE);
+		if (show_text(one, "failed", NULL) != NULL)
+			table_cellf(t, COLOUR_RED, "%s: not loaded at %s: %s",
+			    show_text(one, "instance", "?"), show_text(one, "time", "?"),
+			    show_text(one, "failed", "?"));
+		else
+			table_cellf(t, COLOUR_NONE,
+			    "%s: revision %" PRId64 ", read back %s as %.16s",
+			    show_text(one, "instance", "?"), show_int(one, "revision", 0),
+			    show_text(one, "time", "?"), show_text(one, "kernel", "?"));
+	}
+}
+
+/* Of the past: from the revision, and from the audit log. */
+static void
+add_record(struct table *t, const json_t *answer)
+{
+	const json_t *r = show_in(answer, "record"), *log = show_in(answer, "log");
+	const json_t *decision = show_in(answer, "decision");
+
+	add(t, "reason", show_text(decision, "reason", NULL), COLOUR_NONE);
+	add(t, "ticket", show_text(decision, "ticket", NULL), COLOUR_NONE);
+	if (json_is_object(r)) {
+		table_cell(t, "on record", COLOUR_NONE);
+		table_cellf(t, COLOUR_NONE, "%s by %s at %s, record %" PRId64 " %.16s",
+		    show_text(r, "event", "?"), show_text(show_in(r, "actor"), "name", "?"),
+		    show_text(r, "time", "?"), show_int(r, "seq", 0), show_text(r, "hash", "?"));
+	}
+	if (!json_is_object(log))
+		return;
+	if (show_int(log, "unsound", 0) > 0)
+		add(t, "audit log", "NOT sound: see nanoseg audit-log verify", COLOUR_RED);
+	else if (json_is_true(show_in(log, "agrees")))
+		add(t, "audit log", "sound, and of the same revision", COLOUR_NONE);
+	else
+		add(t, "audit log", "has ANOTHER policy for that time", COLOUR_RED);
 }
 
 static int
@@ -58,9 +131,30 @@ draw(const struct cli *cli, const json_t *answer, FILE *f, void *arg)
 	add(t, "admits", show_text(answer, "admits", NULL), COLOUR_NONE);
 	add_edge(t, answer);
 	add(t, "rule", show_text(answer, "rule", NULL), COLOUR_NONE);
+	add(t, "to see it", show_text(answer, "command", NULL), COLOUR_NONE);
 	table_cell(t, "revision", COLOUR_NONE);
 	table_cellf(t, COLOUR_NONE, "%" PRId64, show_int(answer, "revision", 0));
+	add_record(t, answer);
+	add_applied(t, answer);
+	add_change(t, answer);
 	return out_table(&cli->out, t, f);
+}
+
+static int
+show_past(struct cli *cli, const char *path, const char *dir, uint64_t at_ns)
+{
+	json_t *answer = NULL;
+	int printed, r = client_get(cli, path, &answer);
+
+	if (r == CLI_OK)
+		r = explain_past(cli, dir, at_ns, answer);
+	if (r == CLI_OK || r == CLI_DIFFERENCES) {
+		printed = cli_printed(out_is_table(&cli->out) ? draw(cli, answer, stdout, NULL)
+							      : out_document(&cli->out, answer));
+		r = printed != CLI_OK ? printed : r;
+	}
+	json_decref(answer);
+	return r;
 }
 
 int
@@ -68,9 +162,15 @@ cmd_explain(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_free_ char *path = NULL;
 	struct target target;
-	char port[16];
+	char port[16], time_text[TIME_STRLEN];
+	const char *at = NULL, *dir = NULL;
+	const struct arg_option own[] = {
+		{ "at", 0, NULL, &at },
+		{ "dir", 0, NULL, &dir },
+	};
+	uint64_t at_ns = 0;
 	struct diag d;
-	int code, n = cli_options(cli, NULL, 0, argc, argv, &code);
+	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
 
 	if (n < 0)
 		return code;
@@ -78,10 +178,17 @@ cmd_explain(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "expected SOURCE DESTINATION:PORT[/PROTOCOL]");
 	if (peer_arg(argv[0], &d) < 0 || target_parse(argv[1], &target, &d) < 0)
 		return cli_usage(cli, "%s", d.msg);
+	if (dir != NULL && at == NULL)
+		return cli_usage(cli, "--dir goes with --at");
+	if (at != NULL &&
+	    moment_arg("--at", at, (uint64_t)time(NULL) * NSEC_PER_SEC, &at_ns, &d) < 0)
+		return cli_usage(cli, "%s", d.msg);
 	snprintf(port, sizeof(port), "%u", target.port);
 	path = client_path("/v1/explain", "src", argv[0], "dst", target.peer, "port", port, "proto",
-	    target.proto, (char *)NULL);
+	    target.proto, "at", at != NULL ? time_format(at_ns, time_text) : NULL, (char *)NULL);
 	if (path == NULL)
 		return cli_no_memory();
+	if (at != NULL)
+		return show_past(cli, path, dir, at_ns);
 	return cli_show(cli, path, false, draw, NULL);
 }

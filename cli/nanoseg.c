@@ -86,8 +86,12 @@ const struct cli_command cli_commands[] = {
 	    "  --theirs           take the file's word where the two say something else\n"
 	    "  --dry-run          only the report\n"
 	    "FILE is YAML or JSON, - is standard input.\n" },
-	{ "explain", cmd_explain, "SOURCE DESTINATION:PORT[/PROTOCOL]",
+	{ "explain", cmd_explain, "SOURCE DESTINATION:PORT[/PROTOCOL] [--at TIME]",
 	    "would this connection pass, and why",
+	    "  --at TIME          would it have passed then: a time (2026-07-01T12:00:00Z) or how\n"
+	    "                     long ago (7d); who decided and what the kernel held, from the\n"
+	    "                     audit log\n"
+	    "  --dir DIR          then: the audit log's files there and not the daemon's\n"
 	    "Ends are workloads, host, internet, addresses or prefixes; an IPv6 address stands in\n"
 	    "brackets. The protocol is tcp unless given; for icmp and icmpv6 the port is the "
 	    "type.\n"

@@ -79,7 +79,7 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
 		return
 		;;
-	--image | --label | --project | --network | --reason | --ticket | --expires | --expect | --confirm | --key | --head | --timeout | --wait)
+	--image | --label | --project | --network | --reason | --ticket | --expires | --expect | --at | --confirm | --key | --head | --timeout | --wait)
 		return
 		;;
 	esac
@@ -118,7 +118,7 @@ _nanoseg()
 		esac
 		;;
 	explain)
-		words=$global
+		words="--at --dir $global"
 		[[ $cur == -* ]] || words="host internet $(_nanoseg_workloads)"
 		;;
 	gate)

@@ -69,6 +69,9 @@ const char *api_arg(const struct api_request *q, const char *name);
 void api_fail(struct api_reply *r, unsigned status, const struct diag *d, const char *fmt, ...)
     _printf_(4, 5);
 
+/* api_explain.c */
+void explain_get(const struct api_request *q, struct api_reply *r);
+
 /* gate.c: a start that may have to wait. */
 void gate_post(const struct api_request *q, struct api_reply *r);
 /* False: conn is to be suspended, api_resume() follows. */

@@ -350,6 +350,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	selftest_tick(c);
 	promote_tick(c);
 	gate_tick(c);
+	applied_flush(c);
 	audit_tick(c->audit);
 	if (seconds % EVIDENCE_EVERY_S == 0)
 		save_evidence(c);
@@ -369,6 +370,7 @@ on_stop(void *arg)
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		w->dirty |= w->instances != NULL;
 	save_evidence(c);
+	applied_flush(c);
 	record_stop(arg);
 }
 

@@ -20,6 +20,7 @@
  *   quarantine*.c  who is held, whatever the policy says
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      reconciles what is to be with what the warden says is
+ *   applied.c      what the kernel was read back with, on record
  *   cut.c          live connections that rules allow no more
  *   gate.c         the start gate: who may start, the marker
  *   exposure.c     what ran without its rules while the daemon was away
@@ -183,6 +184,8 @@ struct instance {
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
 	struct selftest_counts selftest;
 	uint64_t selftest_due_ns, selftest_said_ns; /* CLOCK_MONOTONIC */
+	bool on_record;		/* applied.c: what it was read back with, or that it failed */
+	uint8_t recorded[RULESET_DIGEST_LEN], recorded_kernel[RULESET_DIGEST_LEN];
 	bool exposure_judged; /* its first rules are there: exposure.c has seen them */
 
 	struct cut *cut;	  /* cut.c; NULL: there is nothing to cut */
@@ -324,6 +327,9 @@ struct controller {
 	struct policy *policy; /* of `revision`, built from the tables; never NULL */
 	char policy_digest[AUDIT_HASH_STRLEN]; /* of its stored text; "": not known */
 	peer_id peer_host, peer_internet, peer_multicast;
+
+	json_t *applied_waiting; /* applied.c: entries not on record yet, or NULL */
+	uint64_t applied_missed;
 
 	struct exposure exposures[CTL_MAX_EXPOSURES]; /* oldest first */
 	size_t n_exposures, exposures_unsaved;
@@ -649,6 +655,13 @@ void enforce_on_state(struct controller *c, const struct w_nft_state *s);
 void enforce_on_drift(struct controller *c, const struct w_drift *d);
 void enforce_tick(struct controller *c);
 
+/* applied.c */
+void applied_on_read_back(struct instance *i); /* its new rules are in force */
+void applied_on_failure(struct instance *i, const char *why);
+/* Also: governed no more. Before it is forgotten, or its workload is. */
+void applied_on_gone(struct instance *i, const char *why);
+void applied_flush(struct controller *c); /* once a second, and at the end */
+
 /* cut.c */
 /*
  * These rules, encoded, are in force; narrowed: they may refuse what passed before. Connections
@@ -828,6 +841,8 @@ struct store_loader {
 int store_load(struct store *s, const struct store_loader *l, struct diag *d);
 /* The text of a revision, malloc'ed. -ENOENT: there is none, or it is no longer kept. */
 int store_get_revision(struct store *s, uint64_t number, char **ret);
+/* The revision in force at that time, 0: none yet. -ENOENT: its record is no longer kept. */
+int store_find_revision(struct store *s, uint64_t time_ns, uint64_t *ret);
 /* The newest first, at most max; a JSON array of {revision, time, actor, action, reason}. */
 json_t *store_revisions(struct store *s, size_t max);
 

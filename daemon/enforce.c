@@ -415,6 +415,7 @@ apply_failed(struct instance *i, int error)
 	log_warn("instance %s: keeping revision %llu, retry in %llu s: %s", instance_log_id(i),
 	    (unsigned long long)i->applied_revision, (unsigned long long)wait_s,
 	    error < 0 ? strerror(-error) : "the kernel's rules differ from what was asked");
+	applied_on_failure(i, error < 0 ? strerror(-error) : "the kernel's rules differ");
 }
 
 void
@@ -444,6 +445,7 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	i->attached.owned = a->owned;
 	memcpy(i->applied, a->ruleset, sizeof(i->applied));
 	memcpy(i->kernel, a->kernel, sizeof(i->kernel));
+	applied_on_read_back(i);
 	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
 	i->enforced_before |= in_force;
 	if (in_force) {

@@ -180,6 +180,7 @@ instance_leave_workload(struct instance *i)
 
 	if (i->workload == NULL)
 		return;
+	applied_on_gone(i, "of this workload no more");
 	for (p = &i->workload->instances; *p != NULL && *p != i; p = &(*p)->next_of_workload)
 		;
 	if (*p == i)
@@ -422,6 +423,7 @@ instance_free(struct instance *i)
 
 	start_count(i);
 	observe_stop(i);
+	applied_on_gone(i, "gone");
 	instance_leave_workload(i);
 	for (p = &c->instances; *p != NULL && *p != i; p = &(*p)->next)
 		;
@@ -457,8 +459,11 @@ instance_on_netns_gone(struct controller *c, uint64_t cookie)
 void
 instance_reset(struct controller *c)
 {
-	while (c->instances != NULL)
+	while (c->instances != NULL) {
+		/* It is not gone, only asked about anew. */
+		c->instances->on_record = false;
 		instance_free(c->instances);
+	}
 	nested_clear(c);
 	c->scanned = false;
 }

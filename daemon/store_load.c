@@ -306,6 +306,31 @@ store_get_revision(struct store *s, uint64_t number, char **ret)
 	return 0;
 }
 
+int
+store_find_revision(struct store *s, uint64_t time_ns, uint64_t *ret)
+{
+	sqlite3_stmt *st;
+	int rc = sqlite3_prepare_v2(s->db,
+	    "SELECT (SELECT max(number) FROM revision WHERE time <= ?), min(number) FROM revision",
+	    -1, &st, NULL);
+	bool found, first_kept;
+
+	if (rc != SQLITE_OK)
+		return store_error(rc);
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)time_ns);
+	rc = sqlite3_step(st);
+	if (rc != SQLITE_ROW) {
+		sqlite3_finalize(st);
+		return store_error(rc) < 0 ? store_error(rc) : -EIO;
+	}
+	found = sqlite3_column_type(st, 0) != SQLITE_NULL;
+	first_kept = sqlite3_column_int64(st, 1) <= 1;
+	if (found || first_kept)
+		*ret = found ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+	sqlite3_finalize(st);
+	return found || first_kept ? 0 : -ENOENT;
+}
+
 json_t *
 store_revisions(struct store *s, size_t max)
 {
