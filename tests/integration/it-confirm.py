@@ -33,7 +33,8 @@ def mode():
 
 def events():
     with open(max(os.path.join(d.state, "audit", f) for f in os.listdir(d.state + "/audit"))) as f:
-        return [(r["event"], r["actor"]["name"], r["reason"]) for r in map(json.loads, f)]
+        return [(r["event"], r["actor"]["name"], r["reason"]) for r in map(json.loads, f)
+                if r["event"] not in ("applied", "checkpoint", "signing-key")]
 
 
 for port in (8000, 8001):
