@@ -56,6 +56,11 @@ struct nft_state {
 	uint64_t dropped; /* packets refused since the table was made; rebuilds keep it */
 };
 int nft_table_read(struct nft_table *t, struct nft_state *ret);
+/*
+ * The netlink port of the socket that owns the table, if that is another than ours; 0: nobody else
+ * does, or there is no table. As a rule it is the number of that process, in its own pid namespace.
+ */
+int nft_table_holder(const struct nft_table *t, uint32_t *ret_port);
 /* Packets refused at input so far; costs one small dump. */
 int nft_table_refused(struct nft_table *t, uint64_t *ret);
 /* The digest nft_table_read() must give after the last apply. */

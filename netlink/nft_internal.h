@@ -171,7 +171,9 @@ void nft_batch_del(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t
 void nft_batch_table(struct nft_batch *b, const struct nft_target *t, uint32_t flags);
 void nft_batch_elems(
     struct nft_batch *b, const struct nft_target *t, bool add, const struct nft_elem *v, size_t n);
-/* 0 or the first error of the kernel. */
+/* An error of a transaction that a new attempt may not meet, and that left everything as it was. */
+bool nft_is_passing(int r);
+/* 0 or the first error of the kernel. Tries again for a moment where that may help. */
 int nft_batch_send(struct nft_batch *b, int sock);
 void nft_batch_chain(
     struct nft_batch *b, const struct nft_target *t, unsigned chain, const struct nft_modes *m);
@@ -266,6 +268,8 @@ void nft_inventory_done(struct nft_inventory *inv);
 int nft_digest_expected(const struct nft_target *t, const struct nft_modes *m,
     const struct nft_elems *elems, uint8_t ret[static RULESET_DIGEST_LEN]);
 int nft_state_read(int sock, const struct nft_target *t, struct nft_state *ret);
+/* The port of the table's owner, 0: it has none, or is not there. */
+int nft_owner_read(int sock, const struct nft_target *t, uint32_t *ret_port);
 int nft_refused_read(int sock, const struct nft_target *t, uint64_t ret[static NFT_N_COUNTERS]);
 
 #endif

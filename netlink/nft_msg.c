@@ -37,6 +37,7 @@
 #define QUERY_MS 5000
 #define DRAIN_MAX 10000
 #define TRIES 8
+#define PAUSE_MAX_MS 8
 
 #ifndef NETLINK_CAP_ACK
 #define NETLINK_CAP_ACK 10
@@ -285,12 +286,18 @@ batch_answer(int sock, void *buf, uint32_t first, uint32_t last)
 	return err;
 }
 
+bool
+nft_is_passing(int r)
+{
+	return r == -EINTR || r == -ERESTART || r == -EAGAIN || r == -EBUSY;
+}
+
 int
 nft_batch_send(struct nft_batch *b, int sock)
 {
 	_cleanup_free_ uint8_t *buf = NULL;
 	unsigned i;
-	int r;
+	int r = -EBUSY;
 
 	if (batch_room(b) < 0)
 		return b->err;
@@ -300,16 +307,15 @@ nft_batch_send(struct nft_batch *b, int sock)
 	if (buf == NULL)
 		return -ENOMEM;
 	sock_size(sock, b->len);
-	for (i = 0; i < TRIES; i++) {
+	/* Nothing was committed, and a new attempt may do. */
+	for (i = 0; i < TRIES && nft_is_passing(r); i++) {
+		if (i > 0)
+			poll(NULL, 0, (int)MIN(1u << i, (unsigned)PAUSE_MAX_MS));
 		r = sock_drain(sock, buf);
 		if (r == 0)
 			r = sock_send(sock, b->buf, b->len);
-		if (r < 0)
-			return r;
-		r = batch_answer(sock, buf, b->first_seq, b->seq - 1);
-		/* Both mean that nothing was committed and that a new attempt may do. */
-		if (r != -EINTR && r != -ERESTART)
-			return r;
+		if (r == 0)
+			r = batch_answer(sock, buf, b->first_seq, b->seq - 1);
 	}
 	return r;
 }

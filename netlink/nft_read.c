@@ -380,9 +380,8 @@ scan_chains(struct scan *s, int sock)
 	return scan_dump(s, sock, NFT_MSG_GETCHAIN, 0, on_chain);
 }
 
-/* Names and shapes: everything but rules and elements. */
 static int
-scan_names(struct scan *s, int sock)
+scan_table(struct scan *s, int sock)
 {
 	const struct nft_query get = {
 		.type = NFT_MSG_GETTABLE,
@@ -390,12 +389,18 @@ scan_names(struct scan *s, int sock)
 		.attr = { NFTA_TABLE_NAME },
 		.value = { s->target->name },
 	};
-	int r;
+	int r = nft_query(sock, &get, on_table, s);
 
-	r = nft_query(sock, &get, on_table, s);
-	if (r == -ENOENT)
-		return 0;
-	if (r < 0)
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Names and shapes: everything but rules and elements. */
+static int
+scan_names(struct scan *s, int sock)
+{
+	int r = scan_table(s, sock);
+
+	if (r < 0 || !s->inv.present)
 		return r;
 	r = scan_dump(s, sock, NFT_MSG_GETSET, NFTA_SET_TABLE, on_set);
 	if (r < 0)
@@ -510,6 +515,17 @@ nft_state_read(int sock, const struct nft_target *target, struct nft_state *ret)
 	}
 	*ret = state;
 	return 0;
+}
+
+int
+nft_owner_read(int sock, const struct nft_target *target, uint32_t *ret_port)
+{
+	_cleanup_(scan_done) struct scan s = { .target = target };
+	int r = scan_table(&s, sock);
+
+	if (r == 0)
+		*ret_port = s.inv.owner;
+	return r;
 }
 
 int

@@ -268,6 +268,14 @@ send_whole(struct nft_table *t, const struct plan *p, const struct nft_inventory
 	return nft_batch_send(&b, t->sock);
 }
 
+/* Errors that say nothing about what the table looks like: no reason to build it anew. */
+static bool
+is_resource_error(int r)
+{
+	return r == -EPERM || r == -ENOMEM || r == -ENOBUFS || r == -E2BIG || r == -EMSGSIZE ||
+	       r == -ENFILE || r == -EPROTO || nft_is_passing(r);
+}
+
 /*
  * The whole table: over what is there, or (anew) after deleting it. In the first case what is old
  * goes last, as in any change.
@@ -280,7 +288,7 @@ apply_whole(
 	_cleanup_(nft_elems_done) struct nft_elems kept = { 0 };
 	struct nft_target with = t->target;
 	uint32_t size[NFT_N_SETS];
-	bool keep[NFT_N_SETS], staged;
+	bool keep[NFT_N_SETS], staged = inv->present && !anew;
 	unsigned i;
 	int r;
 
@@ -294,9 +302,12 @@ apply_whole(
 	if (r < 0)
 		return r;
 	choose_suffix(&t->target, inv);
+	if (staged)
+		r = nft_twins_make(t->sock, &t->target, &delta.add, &with);
+	if (is_resource_error(r))
+		return r;
 	/* Where no twins can be made, the transaction that follows says why. */
-	staged =
-	    inv->present && !anew && nft_twins_make(t->sock, &t->target, &delta.add, &with) == 0;
+	staged = staged && r == 0;
 	r = send_whole(t, p, inv, flags, anew ? NULL : keep, size, &with, &delta, staged);
 	if (r < 0) {
 		nft_twins_drop(t->sock, &with);
@@ -309,14 +320,6 @@ apply_whole(
 	if (staged)
 		r = nft_gone_send(t->sock, &with, &delta, &p->begun);
 	return r < 0 ? r : nft_twins_end(t->sock, &with, &p->modes);
-}
-
-/* Errors that say nothing about what the table looks like: no reason to build it anew. */
-static bool
-is_resource_error(int r)
-{
-	return r == -EPERM || r == -ENOMEM || r == -ENOBUFS || r == -E2BIG || r == -EMSGSIZE ||
-	       r == -ENFILE || r == -EINTR;
 }
 
 static int
@@ -547,6 +550,23 @@ int
 nft_table_read(struct nft_table *t, struct nft_state *ret)
 {
 	return nft_state_read(t->sock, &t->target, ret);
+}
+
+int
+nft_table_holder(const struct nft_table *t, uint32_t *ret_port)
+{
+	struct sockaddr_nl own = { 0 };
+	socklen_t len = sizeof(own);
+	uint32_t port = 0;
+	int r = nft_owner_read(t->sock, &t->target, &port);
+
+	if (r < 0)
+		return r;
+	/* It has been given a port by now, if it had none. */
+	if (getsockname(t->sock, (struct sockaddr *)&own, &len) < 0)
+		return -errno;
+	*ret_port = port != own.nl_pid ? port : 0;
+	return 0;
 }
 
 int

@@ -54,16 +54,21 @@ read_generation(const struct nlmsghdr *nlh, struct reading *r)
 	}
 }
 
+/* Or of one whose name goes on after that with a "_": of a guard. */
 static bool
 is_of_table(const struct nlmsghdr *nlh, const char *table)
 {
 	const struct nlattr *a;
-	size_t len = strlen(table) + 1;
+	const char *name;
+	size_t len = strlen(table);
 
 	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
-		if (nl_attr_type(a) == TABLE_NAME)
-			return nl_attr_len(a) == len && memcmp(nl_attr_data(a), table, len) == 0;
+		if (nl_attr_type(a) != TABLE_NAME)
+			continue;
+		name = nl_attr_data(a);
+		return nl_attr_len(a) > len && memcmp(name, table, len) == 0 &&
+		       (name[len] == '\0' || name[len] == '_');
 	}
 	return false;
 }

@@ -16,9 +16,9 @@ struct nft_change {
 /* A socket that is told of every change of the namespace's tables. Joining needs CAP_NET_ADMIN. */
 int nft_watch_open(int nsfd);
 /*
- * Reads what is there, a bounded part of it, without blocking. 1: the table was changed by another
- * socket than the one with this port, or that cannot be told because messages were lost; 0: it was
- * not. Or a negative errno.
+ * Reads what is there, a bounded part of it, without blocking. 1: the table, or a guard that is
+ * named after it, was changed by another socket than the one with this port, or that cannot be told
+ * because messages were lost; 0: it was not. Or a negative errno.
  */
 int nft_watch_read(int sock, const char *table, uint32_t port, struct nft_change *ret);
 

@@ -3,21 +3,25 @@
 """No denied packet passes and no allowed one is lost, while the policy is replaced again and again
 and while every role is killed again and again. The account is flood.c's, at sender and receiver.
 
-NANOSEG_CHANGES and NANOSEG_KILLS say how often (kills: of each role)."""
+NANOSEG_CHANGES, NANOSEG_FOREIGN_CHANGES and NANOSEG_KILLS say how often (kills: of each role)."""
 import http.client
 import json
+import mmap
 import os
 import random
 import re
+import struct
 import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from nftlink import Link, add_table, delete_table
 from nslab import BUILD, Lab, Tap, table_text, wait
 
 CHANGES = int(os.environ.get("NANOSEG_CHANGES", "100"))
+FOREIGN_CHANGES = int(os.environ.get("NANOSEG_FOREIGN_CHANGES", "40"))
 KILLS = int(os.environ.get("NANOSEG_KILLS", "2"))
 TICK_US = os.environ.get("NANOSEG_TICK_US", "2000")
 ROLES = ["supervisor", "keeper", "warden", "controller", "capture", "relay", "discovery"]
@@ -168,6 +172,46 @@ for _ in range(CHANGES):
 wait(lambda: not api.behind(), 20)
 t.note("%d changes, %d rulesets loaded, %.1f s" % (CHANGES, loads() - n, time.monotonic() - began))
 verdict(flood, "changes")
+
+
+class Others:
+    """Processes that commit transactions of their own all the time, in the workloads' namespaces and the host's."""
+
+    def __init__(self):
+        self.pids, self.committed = [], mmap.mmap(-1, 24)
+        for k, place in enumerate((a, b, lab.host)):
+            link = Link(place)
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    for n in range(1 << 30):
+                        link.commit(add_table("noise"), delete_table("noise"))
+                        struct.pack_into("=Q", self.committed, 8 * k, n)
+                        time.sleep(0.001)
+                finally:
+                    os._exit(1)
+            link.close()
+            self.pids.append(pid)
+
+    def end(self):
+        for pid in self.pids:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        return struct.unpack("=3Q", self.committed)
+
+
+# Others commit transactions in the same namespaces, so that reads and changes of ours cross theirs.
+flood, others = Flood(), Others()
+n, began = loads(), time.monotonic()
+for _ in range(FOREIGN_CHANGES):
+    change()
+settled = wait(lambda: not api.behind(), 20)
+committed = others.end()
+t.note("others commit all the time, %s transactions: %d changes, %d rulesets loaded, %.1f s" % (
+    committed, FOREIGN_CHANGES, loads() - n, time.monotonic() - began))
+t.ok(settled and min(committed) > 100 and sum(api.workload(x.name)["drift"] for x in (a, b)) == 0,
+     "changes arrive while others commit all the time, and theirs are no drift", api.behind())
+verdict(flood, "others commit")
 
 
 def kill(role):
