@@ -186,6 +186,8 @@ json_instance(const struct instance *i)
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
 	json_object_set_new(o, "guard", hostguard_to_json(i));
+	json_object_set_new(o, "tableHeldBy",
+	    i->table_holder != 0 ? json_integer(i->table_holder) : json_null());
 	json_object_set_new(o, "selfTest", selftest_to_json(i->ctl, &i->selftest));
 	return o;
 }

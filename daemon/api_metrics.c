@@ -191,6 +191,8 @@ write_enforcement(FILE *f, const struct metrics *m)
 	counter(f, "ruleset_applies", "Rulesets loaded and read back.", m->applies);
 	counter(
 	    f, "ruleset_apply_failures", "Rulesets that could not be loaded.", m->apply_failures);
+	counter(f, "foreign_tables",
+	    "Times that somebody else owned the table of an instance's rules.", m->foreign);
 	counter(f, "ruleset_drift", "Rulesets that were found changed from outside.", m->drift);
 	family(f, "self_test_probes", "counter",
 	    "Probes that rules have to refuse, by what became of them.");

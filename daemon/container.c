@@ -160,6 +160,10 @@ instance_grade(const struct instance *i, const char **ret_why)
 		*ret_why = "its namespace could not be attached";
 		return "no";
 	}
+	if (i->table_holder != 0) {
+		*ret_why = foreign_why(i);
+		return "no";
+	}
 	if (i->attach == ATTACH_DONE && !i->attached.owned) {
 		*ret_why =
 		    "its table has no owner on this kernel: root inside can change it, until the "

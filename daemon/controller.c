@@ -116,6 +116,18 @@ on_drift(struct controller *c, struct msg *m)
 }
 
 static void
+on_foreign(struct controller *c, struct msg *m)
+{
+	struct w_foreign f;
+	struct instance *i;
+
+	memcpy(&f, m->body, sizeof(f));
+	i = instance_find(c, f.cookie);
+	if (i != NULL)
+		foreign_on_holder(i, f.holder);
+}
+
+static void
 on_ct_stats(struct controller *c, struct msg *m)
 {
 	struct w_ct_stats s;
@@ -256,6 +268,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_DONE, ROLE_WARDEN, on_done },
 	{ MSG_W_NFT_STATE, ROLE_WARDEN, on_nft_state },
 	{ MSG_W_DRIFT, ROLE_WARDEN, on_drift },
+	{ MSG_W_FOREIGN, ROLE_WARDEN, on_foreign },
 	{ MSG_W_CT_STATS, ROLE_WARDEN, on_ct_stats },
 	{ MSG_W_SCANNED, ROLE_WARDEN, on_scanned },
 	{ MSG_W_LOOKED, ROLE_WARDEN, on_looked },

@@ -179,6 +179,7 @@ struct instance {
 	uint64_t ruled_ns;    /* CLOCK_MONOTONIC: governed from the start, its first rules; or 0 */
 	bool start_counted;   /* in the metrics */
 	bool begin_judged;    /* whether it was seen: completeness.c */
+	uint32_t table_holder; /* netlink port of whoever else owns its table, 0: nobody */
 	uint64_t drift;	      /* times that its rules were found changed */
 	uint64_t drift_said;  /* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
@@ -269,7 +270,7 @@ struct histogram {
 
 struct metrics {
 	uint64_t flow_events[FLOW_AUDITED + 1]; /* by enum flow_kind */
-	uint64_t applies, apply_failures, drift, cut;
+	uint64_t applies, apply_failures, drift, foreign, cut;
 	uint64_t starts[START_KINDS];
 	struct histogram lead[START_CLOSED + 1], late, apply;
 	struct selftest_counts selftest;
@@ -662,6 +663,12 @@ void applied_on_failure(struct instance *i, const char *why);
 void applied_on_gone(struct instance *i, const char *why);
 void applied_flush(struct controller *c); /* once a second, and at the end */
 
+/* foreign.c */
+/* The netlink port of whoever else owns its table now, 0: nobody. */
+void foreign_on_holder(struct instance *i, uint32_t port);
+/* What that means for it. */
+const char *foreign_why(const struct instance *i);
+
 /* cut.c */
 /*
  * These rules, encoded, are in force; narrowed: they may refuse what passed before. Connections
@@ -685,6 +692,8 @@ bool hostguard_update(struct instance *i);
 void hostguard_on_guarded(struct controller *c, const struct w_guarded *g);
 /* Does it hold a container with CAP_NET_RAW? *ret_why is a static sentence either way. */
 bool hostguard_holds(const struct instance *i, const char **ret_why);
+/* It admits nothing, in place of rules that cannot be loaded. */
+bool hostguard_closes(const struct instance *i);
 /* It holds all that is sent, with every direction enforced. */
 bool hostguard_in_force(const struct instance *i);
 /* By what is known of its capabilities. */

@@ -189,7 +189,7 @@ static bool
 is_left_alone(const struct instance *i)
 {
 	return !i->ctl->caught_up && i->attached.adopted && i->ns.closed_ns == 0 &&
-	       quarantine_of(i) == NULL;
+	       quarantine_of(i) == NULL && i->table_holder == 0;
 }
 
 static void
@@ -416,6 +416,11 @@ apply_failed(struct instance *i, int error)
 	    (unsigned long long)i->applied_revision, (unsigned long long)wait_s,
 	    error < 0 ? strerror(-error) : "the kernel's rules differ from what was asked");
 	applied_on_failure(i, error < 0 ? strerror(-error) : "the kernel's rules differ");
+	/* What stands in the way may call for a host guard, which comes with the rules. */
+	if (hostguard_update(i)) {
+		i->retry_at_ns = 0;
+		enforce_schedule(i->ctl);
+	}
 }
 
 void
@@ -460,12 +465,13 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 
 /* Counted each time; said and recorded not all the time, as whoever is root inside can do it. */
 static void
-drifted(struct instance *i, const char *program, uint32_t pid, bool still)
+drifted(struct instance *i, const struct w_drift *d)
 {
 	struct controller *c = i->ctl;
-	struct audit_record r = { .event = "drift", .result = still ? "failed" : "repaired" };
+	struct audit_record r = { .event = "drift",
+		.result = d->error != 0 ? "failed" : "repaired" };
 	uint64_t now = now_mono(), times;
-	char safe[4 * sizeof(((struct w_drift *)0)->program)];
+	char safe[4 * sizeof(d->program)];
 
 	i->drift++;
 	c->metrics.drift++;
@@ -474,28 +480,31 @@ drifted(struct instance *i, const char *program, uint32_t pid, bool still)
 	times = i->drift - i->drift_said;
 	i->drift_said = i->drift;
 	i->drift_said_ns = now;
-	text_escape(program, strlen(program), safe, sizeof(safe));
-	log_error("instance %s: its rules were changed from outside, %" PRIu64
+	text_escape(d->program, strlen(d->program), safe, sizeof(safe));
+	log_error("instance %s: its %s changed from outside, %" PRIu64
 		  " times, last by %s (process %" PRIu32 "): %s",
-	    instance_log_id(i), times, *safe != '\0' ? safe : "somebody", pid,
-	    still ? "loading them again" : "repaired");
-	r.subject = json_pack("{s:o, s:o, s:I, s:I, s:o}", "instance", json_text(instance_id(i)),
-	    "workload", json_text(i->workload != NULL ? i->workload->name : NULL), "times",
-	    (json_int_t)times, "pid", (json_int_t)pid, "program", json_text(program));
+	    instance_log_id(i), d->guard ? "host guard was" : "rules were", times,
+	    *safe != '\0' ? safe : "somebody", d->pid,
+	    d->error != 0 ? "loading them again" : "repaired");
+	r.subject = json_pack("{s:o, s:o, s:I, s:I, s:o, s:b}", "instance",
+	    json_text(instance_id(i)), "workload",
+	    json_text(i->workload != NULL ? i->workload->name : NULL), "times", (json_int_t)times,
+	    "pid", (json_int_t)d->pid, "program", json_text(d->program), "guard", d->guard != 0);
 	audit_note(c->audit, &r);
 }
 
 void
 enforce_on_state(struct controller *c, const struct w_nft_state *s)
 {
+	const struct w_drift by_somebody = { .error = -ESTALE };
 	struct instance *i = instance_find(c, s->cookie);
 
-	if (i == NULL || s->error < 0 || !i->has_applied)
+	if (i == NULL || s->error < 0 || !i->has_applied || i->table_holder != 0)
 		return;
 	i->dropped = s->dropped;
 	if (s->match != 0 || i->apply_seq != 0)
 		return;
-	drifted(i, "", 0, true);
+	drifted(i, &by_somebody);
 	i->match = false;
 	enforce_schedule(c);
 }
@@ -507,8 +516,8 @@ enforce_on_drift(struct controller *c, const struct w_drift *d)
 
 	if (i == NULL)
 		return;
-	drifted(i, d->program, d->pid, d->error != 0);
-	if (d->error == 0)
+	drifted(i, d);
+	if (d->error == 0 || d->guard)
 		return;
 	i->match = false;
 	enforce_schedule(c);

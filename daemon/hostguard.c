@@ -18,6 +18,9 @@ hostguard_is_wanted(const struct instance *i)
 
 	if (!(c->warden.features & NFT_CAN_INGRESS) || (grade & GRADE_HOST_NETWORK))
 		return false;
+	/* It stands in for rules that cannot be loaded. */
+	if (i->table_holder != 0)
+		return c->config->host_guard != HOST_GUARD_OFF;
 	switch (c->config->host_guard) {
 	case HOST_GUARD_ON:
 		return true;
@@ -58,7 +61,8 @@ hostguard_update(struct instance *i)
 	void *copy;
 
 	if (i->guard_asked == NULL
-		? !body.head.want && !i->attached.adopted
+		/* One of an earlier life may stand. */
+		? !body.head.want && !i->attached.adopted && !i->existing
 		: len == i->guard_asked_len && memcmp(&body, i->guard_asked, len) == 0)
 		return false;
 	copy = malloc(len);
@@ -91,7 +95,7 @@ hostguard_on_guarded(struct controller *c, const struct w_guarded *g)
 		log_error("instance %s: its host guard is not in force: %s", instance_log_id(i),
 		    strerror(-g->error));
 	i->guard = *g;
-	i->has_guard = true;
+	i->has_guard = i->guard_asked == NULL || ((struct w_guard *)i->guard_asked)->want != 0;
 }
 
 /* Every way out of its namespace is held. */
@@ -142,6 +146,17 @@ hostguard_holds(const struct instance *i, const char **ret_why)
 		return true;
 	}
 	return false;
+}
+
+bool
+hostguard_closes(const struct instance *i)
+{
+	const struct w_guarded *g = &i->guard;
+
+	return i->table_holder != 0 && i->has_guard && g->error == 0 && g->open == 0 &&
+	       g->devices > 0 &&
+	       (mode_of(i, DIR_EGRESS) == MODE_ENFORCE || mode_of(i, DIR_INGRESS) == MODE_ENFORCE ||
+		   quarantine_of(i) != NULL);
 }
 
 bool

@@ -502,6 +502,7 @@ instance_on_attached(struct controller *c, struct msg *m)
 		return;
 	}
 	i->attach = ATTACH_DONE;
+	foreign_on_holder(i, a.holder);
 	i->attached_ns = now_mono();
 	start_on_attached(i);
 	i->ct_count =

@@ -52,6 +52,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 
 	[MSG_W_DRIFT] = { "W_DRIFT", ONE(w_drift), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_GUARDED] = { "W_GUARDED", ONE(w_guarded), 0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_FOREIGN] = { "W_FOREIGN", ONE(w_foreign), 0, 0, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_PROBED] = { "W_PROBED", sizeof(struct w_probed),
 	    sizeof(struct w_probed) + PROBES_MAX * sizeof(struct p_result), sizeof(struct p_result),
 	    0, 0, R(WARDEN), R(CONTROLLER) },

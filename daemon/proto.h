@@ -61,6 +61,7 @@ enum msg_type {
 	MSG_W_LOOKED,	  /* w_looked: answer to LOOK; its NETNS and GUARDED came before */
 	MSG_W_DRIFT,	  /* w_drift: a table was changed by somebody else */
 	MSG_W_GUARDED,	  /* w_guarded: after GUARD, NFT_APPLY, NFT_READ, and when it changes */
+	MSG_W_FOREIGN,	  /* w_foreign: somebody else owns a table of our name, or no longer */
 	MSG_W_PROBED,	  /* w_probed, then p_result[]: answer to PROBE, none on an error */
 
 	/* controller -> warden */
@@ -206,6 +207,8 @@ struct w_attached {
 	uint32_t adopted; /* a kept table with rules was there: apply must follow */
 	uint32_t ct_count, ct_max;
 	uint32_t rcvbuf; /* in force */
+	uint32_t holder; /* as in w_foreign */
+	uint32_t zero;
 };
 
 struct w_applied {
@@ -266,6 +269,15 @@ struct w_drift {
 	int32_t error;
 	uint32_t pid;	  /* of whoever did it, 0: not known */
 	char program[16]; /* its name, which it chooses, or "" */
+	uint32_t guard;	  /* 1: a host guard of it, not its own table */
+	uint32_t zero;
+};
+
+/* Until it is 0 again, rules can be neither loaded nor relied upon; see warden_foreign.c. */
+struct w_foreign {
+	uint64_t cookie;
+	uint32_t holder; /* the netlink port of its owner, 0: nobody else has it */
+	uint32_t zero;
 };
 
 /*

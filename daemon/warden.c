@@ -210,13 +210,14 @@ verb_apply(struct warden *w, struct ns *n, struct msg *m)
 static void
 verb_read(struct warden *w, struct ns *n, struct msg *m)
 {
+	const struct nft_change nobody = { 0 };
 	struct w_nft_state ret = { 0 };
 
 	memcpy(&ret.cookie, m->body, sizeof(ret.cookie));
 	ret.error = n == NULL ? -ENOENT : netns_read(n, &ret);
 	answer(w, MSG_W_NFT_STATE, m->h.seq, &ret, sizeof(ret), NULL, 0);
 	if (ret.error == 0)
-		guard_check(w, n);
+		guard_check(w, n, &nobody);
 }
 
 static void
@@ -481,6 +482,8 @@ start(struct warden *w)
 		r = guard_init(w);
 	if (r == 0)
 		r = begin_init(w);
+	if (r == 0)
+		r = foreign_init(w);
 	if (r < 0)
 		return r;
 	r = scan_new(w->loop.base, &scan_ops, w, &w->scan);
@@ -541,6 +544,7 @@ main(int argc, char **argv)
 	close_done(&w);
 	guard_done(&w);
 	begin_done(&w);
+	foreign_done(&w);
 	probe_done(&w);
 	event_base_free(w.loop.base);
 	return r;

@@ -10,6 +10,7 @@
 #include "daemon/role.h"
 #include "daemon/warden_scan.h"
 #include "netlink/nft.h"
+#include "netlink/nft_watch.h"
 
 #define WARDEN_TABLE_PREFIX "nanoseg_"
 #define WARDEN_MAX_KEPT (2 * SCAN_MAX_NETNS)
@@ -27,6 +28,7 @@ struct attachment {
 	bool host;
 	bool owned;	 /* as far as we know */
 	bool ruled;	 /* its table holds what somebody asked for */
+	uint32_t holder; /* netlink port of the foreign owner of its table, 0: none */
 	uint32_t mark;	 /* of a closed one, in the keeper; 0: not closed. See warden_close.c */
 	uint64_t due_ns; /* when it is to be opened, 0: not by us */
 	struct nft_table *table;
@@ -62,10 +64,13 @@ struct warden {
 	int guard_sock; /* owns the host guards */
 	int link_sock, link_events;
 	struct event *link_event, *link_timer;
+	struct drift *guard_drift;
 	uint64_t links_again_ns;
 	struct links *sweep_links;
-	bool guards_left; /* of an earlier life */
+	bool guards_left;  /* of an earlier life */
+	bool guards_asked; /* it was looked for them */
 	struct event *begin_timer;
+	struct event *foreign_timer;
 	struct prober *prober; /* NULL: there is no probe */
 };
 
@@ -149,15 +154,27 @@ void guard_open(struct ns *n);
 bool guard_has_left(struct warden *w);
 /* Looks at its links now, loads what is missing, tells. */
 void guard_look(struct warden *w, struct ns *n);
-/* Reads back, repairs, tells. */
-void guard_check(struct warden *w, struct ns *n);
+/* Reads back, repairs, tells. who: has changed a guard, as far as that is known. */
+void guard_check(struct warden *w, struct ns *n, const struct nft_change *who);
 /* Deletes its tables. */
 void guard_remove(struct ns *n);
 void guards_free(struct guards *s);
 
 /* warden_drift.c: watches the table, if it can be changed by others. */
 void drift_watch(struct warden *w, struct ns *n);
+/* The same of the host guards. */
+void drift_watch_guards(struct warden *w);
+/* Tells that a guard was changed; error: it is not repaired. */
+void drift_of_guard(struct warden *w, struct ns *n, int error, const struct nft_change *who);
 void drift_free(struct drift *d);
+
+/* warden_foreign.c: tables of our name that another socket owns. */
+int foreign_init(struct warden *w);
+void foreign_done(struct warden *w);
+/* Asks who owns its table; tells the controller what has changed. True: somebody else does. */
+bool foreign_look(struct warden *w, struct ns *n);
+/* Rules cannot be loaded for that reason: its host guard closes, if they enforce. Takes *rs. */
+bool foreign_stops(struct warden *w, struct ns *n, struct ruleset **rs);
 
 /* warden_begin.c: when a new namespace's first program began. */
 int begin_init(struct warden *w);

@@ -2,14 +2,14 @@
 /*
  * Tables without an owner: any process with CAP_NET_ADMIN in their namespace can change them, so
  * they are watched, read back at once, and made again as they were. Tables of others are not our
- * concern, and a change that was none is not told.
+ * concern, and a change that was none is not told. So are the host guards, all of them at once.
  *
  * Whoever changes a table all the time gets a fifth of our time, not all: after SPEND_US of a
  * second the next look waits for its end. Until then his change stands, and is found.
  */
 #include "daemon/log.h"
 #include "daemon/warden.h"
-#include "netlink/nft_watch.h"
+#include "netlink/netns.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,7 +22,7 @@
 
 struct drift {
 	struct warden *w;
-	struct ns *n;
+	struct ns *n; /* NULL: the host guards */
 	int sock;
 	uint32_t port; /* of the socket that we change the table on */
 	struct event *readable, *rest;
@@ -58,18 +58,49 @@ spend(struct drift *d, uint64_t began_us)
 }
 
 static void
+tell(struct warden *w, const struct ns *n, struct w_drift *told, const struct nft_change *who)
+{
+	told->cookie = n->info.cookie;
+	told->pid = who->pid;
+	memcpy(told->program, who->program, sizeof(told->program) - 1);
+	role_send(&w->loop, ROLE_CONTROLLER, MSG_W_DRIFT, 0, told, sizeof(*told));
+}
+
+static void
 look(struct drift *d, const struct nft_change *who)
 {
-	struct w_drift told = { .cookie = d->n->info.cookie, .pid = who->pid };
+	struct w_drift told = { 0 };
 	struct attachment *a = d->n->att;
 	bool changed;
-	int r = nft_table_repair(a->table, &a->owned, &changed);
 
-	if (r == 0 && !changed)
+	told.error = nft_table_repair(a->table, &a->owned, &changed);
+	if (told.error == 0 && !changed)
 		return;
-	told.error = r;
-	memcpy(told.program, who->program, sizeof(told.program) - 1);
-	role_send(&d->w->loop, ROLE_CONTROLLER, MSG_W_DRIFT, 0, &told, sizeof(told));
+	if (told.error == -EPERM)
+		foreign_look(d->w, d->n);
+	tell(d->w, d->n, &told, who);
+}
+
+void
+drift_of_guard(struct warden *w, struct ns *n, int error, const struct nft_change *who)
+{
+	struct w_drift told = { .error = error, .guard = 1 };
+
+	tell(w, n, &told, who);
+}
+
+struct look_at_guards {
+	struct warden *w;
+	const struct nft_change *who;
+};
+
+static void
+look_at_guard(void *arg, struct ns *n)
+{
+	struct look_at_guards *l = arg;
+
+	if (n->att != NULL)
+		guard_check(l->w, n, l->who);
 }
 
 static void
@@ -81,13 +112,19 @@ watch_readable(evutil_socket_t fd, short what, void *arg)
 	int r = nft_watch_read(d->sock, d->w->table, d->port, &who);
 
 	if (r < 0) {
-		log_error("netns %" PRIu64 ": its table cannot be watched any more: %s",
-		    d->n->info.cookie, strerror(-r));
+		log_error("netns %" PRIu64 ": %s cannot be watched any more: %s",
+		    d->n != NULL ? d->n->info.cookie : 0,
+		    d->n != NULL ? "its table" : "host guards", strerror(-r));
 		event_del(d->readable);
 		return;
 	}
-	if (r > 0)
+	if (r > 0 && d->n != NULL) {
 		look(d, &who);
+	} else if (r > 0) {
+		struct look_at_guards l = { d->w, &who };
+
+		scan_each(d->w->scan, look_at_guard, &l);
+	}
 	spend(d, began);
 }
 
@@ -104,17 +141,17 @@ drift_free(struct drift *d)
 	free(d);
 }
 
+/* own: the socket that we change them on, in the namespace nsfd. */
 static int
-drift_new(struct warden *w, struct ns *n, struct drift **ret)
+drift_new(struct warden *w, struct ns *n, int nsfd, int own, struct drift **ret)
 {
 	struct sockaddr_nl sa = { 0 };
 	socklen_t len = sizeof(sa);
-	_cleanup_close_ int nsfd = scan_open(w->scan, n);
 	struct drift *d;
 
 	if (nsfd < 0)
 		return nsfd;
-	if (getsockname(n->att->owner, (struct sockaddr *)&sa, &len) < 0)
+	if (getsockname(own, (struct sockaddr *)&sa, &len) < 0)
 		return -errno;
 	d = calloc(1, sizeof(*d));
 	if (d == NULL)
@@ -139,13 +176,31 @@ drift_new(struct warden *w, struct ns *n, struct drift **ret)
 void
 drift_watch(struct warden *w, struct ns *n)
 {
+	_cleanup_close_ int nsfd = -1;
 	int r;
 
 	if (n->att == NULL || n->att->host || n->att->owned || n->att->drift != NULL)
 		return;
-	r = drift_new(w, n, &n->att->drift);
+	nsfd = scan_open(w->scan, n);
+	r = drift_new(w, n, nsfd, n->att->owner, &n->att->drift);
 	if (r < 0)
 		log_error("netns %" PRIu64 ": its table is not watched, changes of it are found "
 			  "within half a minute: %s",
 		    n->info.cookie, strerror(-r));
+}
+
+void
+drift_watch_guards(struct warden *w)
+{
+	_cleanup_close_ int self = -1;
+	int r;
+
+	if (w->guard_drift != NULL)
+		return;
+	self = netns_open_self();
+	r = drift_new(w, NULL, self, w->guard_sock, &w->guard_drift);
+	if (r < 0)
+		log_error("host guards are not watched, changes of them are found within half a "
+			  "minute: %s",
+		    strerror(-r));
 }

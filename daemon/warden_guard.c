@@ -37,6 +37,7 @@ struct guard {
 	uint8_t mac[LINK_MAC_LEN];
 	bool changed; /* the interface has another one by now */
 	bool in_force;
+	bool stale;	/* it was found changed */
 	uint32_t flags; /* of the link */
 	uint64_t seen_ns, dropped;
 	struct addr addrs[GUARD_OWN_ADDRS]; /* as first seen */
@@ -113,6 +114,12 @@ static void
 table_name(const struct warden *w, uint32_t ifindex, char ret[static NFT_TABLE_NAME_MAX])
 {
 	snprintf(ret, NFT_TABLE_NAME_MAX, "%.21s_%" PRIx32, w->table, ifindex);
+}
+
+static void
+table_prefix(const struct warden *w, char ret[static NFT_TABLE_NAME_MAX])
+{
+	snprintf(ret, NFT_TABLE_NAME_MAX, "%.21s_", w->table);
 }
 
 /* The sockets */
@@ -234,7 +241,7 @@ open_all(struct warden *w)
 	if (r < 0)
 		return r;
 	w->sweep_links = &links;
-	snprintf(prefix, sizeof(prefix), "%.21s_", w->table);
+	table_prefix(w, prefix);
 	nft_each_table(w->guard_sock, prefix, sweep_one, w);
 	w->sweep_links = NULL;
 	w->link_event =
@@ -259,6 +266,7 @@ guard_done(struct warden *w)
 		event_free(w->link_event);
 	if (w->link_timer != NULL)
 		event_free(w->link_timer);
+	drift_free(w->guard_drift);
 	close_fd(&w->guard_sock);
 	close_fd(&w->link_sock);
 	close_fd(&w->link_events);
@@ -292,11 +300,15 @@ static int
 guard_handle(struct warden *w, struct guard *g)
 {
 	char name[NFT_TABLE_NAME_MAX];
+	int r;
 
 	nft_table_free(g->table);
 	g->table = NULL;
 	table_name(w, g->ifindex, name);
-	return nft_guard_new(w->guard_sock, name, g->name, &g->table);
+	r = nft_guard_new(w->guard_sock, name, g->name, &g->table);
+	if (r == 0 && w->without_owner)
+		nft_table_forgo_owner(g->table);
+	return r;
 }
 
 static void
@@ -526,7 +538,7 @@ guard_read_back(struct guard *g)
 static int
 guard_load(struct warden *w, struct guard *g, const struct ruleset *rs, struct nft_pin *pin)
 {
-	bool owned;
+	bool owned = true;
 	int r = -ESTALE;
 
 	memcpy(pin->mac, g->mac, sizeof(pin->mac));
@@ -540,6 +552,8 @@ guard_load(struct warden *w, struct guard *g, const struct ruleset *rs, struct n
 	}
 	if (r < 0)
 		g->in_force = false;
+	else if (!owned)
+		drift_watch_guards(w);
 	return r;
 }
 
@@ -625,7 +639,7 @@ guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
 	s->n_addrs = n_addrs;
 	s->told = false;
 	/* One of an earlier life, which nobody wants any more. */
-	if (!s->want && w->guards_left && open_all(w) == 0 && guards_discover(w, n, s) == 0)
+	if (!s->want && guard_has_left(w) && guards_discover(w, n, s) == 0)
 		for (struct guard *g = s->list; g != NULL; g = g->next)
 			guard_handle(w, g);
 	guards_load(w, n, s, s->rules);
@@ -662,10 +676,22 @@ guard_close(struct warden *w, struct ns *n, const struct ruleset *rs)
 	guards_load(w, n, s, s->rules);
 }
 
+/* Asked once, and of the tables: who has none follows no links for it. */
 bool
 guard_has_left(struct warden *w)
 {
-	return open_all(w) == 0 && w->guards_left;
+	_cleanup_close_ int self = -1, sock = -1;
+	char prefix[NFT_TABLE_NAME_MAX];
+
+	if (!w->guards_asked && (w->features & NFT_CAN_INGRESS)) {
+		self = netns_open_self();
+		if (self >= 0)
+			sock = netns_socket(self, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
+		table_prefix(w, prefix);
+		w->guards_asked = sock >= 0;
+		w->guards_left |= sock >= 0 && nft_count_tables(sock, prefix) > 0;
+	}
+	return w->guards_left && open_all(w) == 0;
 }
 
 void
@@ -710,8 +736,23 @@ guard_look(struct warden *w, struct ns *n)
 		guards_load(w, n, s, s->rules);
 }
 
+/* A device may be gone by now, and its guard with it: that is no change by anybody. */
+static void
+guards_restore(struct warden *w, struct ns *n, struct guards *s, const struct nft_change *who)
+{
+	bool changed = false;
+
+	guards_load(w, n, s, s->rules);
+	for (struct guard *g = s->list; g != NULL; g = g->next) {
+		changed |= g->stale;
+		g->stale = false;
+	}
+	if (changed)
+		drift_of_guard(w, n, s->error, who);
+}
+
 void
-guard_check(struct warden *w, struct ns *n)
+guard_check(struct warden *w, struct ns *n, const struct nft_change *who)
 {
 	_cleanup_(links_done) struct links inner = { 0 };
 	struct guards *s = n->att->guards;
@@ -719,10 +760,12 @@ guard_check(struct warden *w, struct ns *n)
 
 	if (s == NULL)
 		return;
-	for (struct guard *g = s->list; g != NULL; g = g->next)
-		stale |= g->table != NULL && guard_read_back(g) < 0;
+	for (struct guard *g = s->list; g != NULL; g = g->next) {
+		g->stale = g->table != NULL && guard_read_back(g) == -ESTALE;
+		stale |= g->table != NULL && !g->in_force;
+	}
 	if (stale || s->error < 0) {
-		guards_load(w, n, s, s->rules);
+		guards_restore(w, n, s, who);
 		return;
 	}
 	/* A macvlan that has come in shows at no device of the host's. */

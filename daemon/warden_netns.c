@@ -286,6 +286,8 @@ netns_attach(struct warden *w, struct ns *n, const struct w_attach *req, struct 
 		return r;
 	}
 	drift_watch(w, n);
+	foreign_look(w, n);
+	answer.holder = n->att->holder;
 	memcpy(ret_fds, fds, sizeof(fds));
 	*ret = answer;
 	return 0;
@@ -407,6 +409,8 @@ netns_apply(
 	if (r < 0)
 		return r;
 	close_end(w, n);
+	if (n->att->holder != 0 && foreign_stops(w, n, &rs))
+		return -EPERM;
 	guard_apply(w, n, rs);
 	r = nft_table_apply(n->att->table, rs, &n->att->owned);
 	ret->owned = n->att->owned;
@@ -414,7 +418,7 @@ netns_apply(
 	drift_watch(w, n);
 	if (r == 0)
 		guard_keep(n, &rs);
-	else
+	else if (r != -EPERM || !foreign_stops(w, n, &rs))
 		guard_revert(w, n);
 	if (r == 0)
 		r = read_back(n->att, ret);
