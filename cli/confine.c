@@ -90,7 +90,9 @@ confine_run(int (*fn)(void *arg), void *arg)
 	int status, r;
 	pid_t pid;
 
-	json_object_seed(0); /* opens a file where it has to be done later */
+	/* Both open a file where it has to be done later. */
+	json_object_seed(0);
+	text_width("\u00e9");
 	fflush(NULL);
 	pid = fork();
 	if (pid < 0) {

@@ -10,7 +10,7 @@
 
 /* At most a byte more than is allowed, so that the parser says what is wrong. */
 static int
-read_all(int fd, char **ret, size_t *ret_len)
+read_all(int fd, size_t max, char **ret, size_t *ret_len)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0, room = 0;
@@ -19,7 +19,7 @@ read_all(int fd, char **ret, size_t *ret_len)
 		ssize_t n;
 
 		if (len == room) {
-			size_t more = MIN(MAX(room * 2, (size_t)65536), (size_t)DOC_MAX_BYTES + 1);
+			size_t more = MIN(MAX(room * 2, (size_t)65536), max + 1);
 			char *grown;
 
 			if (more == room)
@@ -47,14 +47,20 @@ read_all(int fd, char **ret, size_t *ret_len)
 int
 file_read(const char *path, char **ret, size_t *ret_len)
 {
+	return file_read_max(path, DOC_MAX_BYTES, ret, ret_len);
+}
+
+int
+file_read_max(const char *path, size_t max, char **ret, size_t *ret_len)
+{
 	_cleanup_close_ int fd = -1;
 	int r;
 
 	if (strcmp(path, "-") == 0) {
-		r = read_all(STDIN_FILENO, ret, ret_len);
+		r = read_all(STDIN_FILENO, max, ret, ret_len);
 	} else {
 		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-		r = fd >= 0 ? read_all(fd, ret, ret_len) : -errno;
+		r = fd >= 0 ? read_all(fd, max, ret, ret_len) : -errno;
 	}
 	if (r == 0)
 		return CLI_OK;

@@ -10,6 +10,8 @@
  * exit code after reporting.
  */
 int file_read(const char *path, char **ret, size_t *ret_len);
+/* The same with another bound. */
+int file_read_max(const char *path, size_t max, char **ret, size_t *ret_len);
 /* "FILE:LINE:COL: message", without the program's name: editors read it. */
 void file_report(const char *path, const struct diag *d);
 

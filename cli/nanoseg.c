@@ -150,6 +150,29 @@ const struct cli_command cli_commands[] = {
 	    "                     {workloads: [{name: shop/web, addresses: [10.0.0.5, "
 	    "fd00::/64]}]}\n"
 	    "  -o policy          the edges as a policy file, all pending\n" },
+	{ "export", cmd_export, "FORMAT [--out FILE]", "evidence for auditors and other programs",
+	    "FORMAT is one of\n"
+	    "  json               the evidence bundle: all of it, with a manifest\n"
+	    "  csv                a row for each allowed connection\n"
+	    "  html               a report in one file, to read and to print\n"
+	    "  oscal              OSCAL assessment results\n"
+	    "  k8s, cilium        NetworkPolicy, with a warning for what it cannot say\n"
+	    "  ocsf               OCSF network activity, an event a line\n"
+	    "  dot, mermaid       the graph\n"
+	    "  access, access-csv the audit log: who did what, verified; takes --since\n"
+	    "Options:\n"
+	    "  --out FILE         into a file\n"
+	    "  --manifest FILE    SHA-256 of that file, as sha256sum -c reads it\n"
+	    "  --signature FILE   the daemon's signature of its SHA-256\n"
+	    "  --from FILE        from an evidence bundle (json) and not from the daemon\n"
+	    "  --compare FILE     what differs from an earlier evidence bundle\n"
+	    "  --project NAME     only the workloads of a project and their connections\n"
+	    "  --label KEY=VALUE  only workloads with these labels (scope=pci,tier=db)\n"
+	    "  --since WHEN       what happened: a duration ago (90d) or a time\n"
+	    "  --verification FILE  the JSON of nanoseg verify\n"
+	    "  --controls FILE    more control mappings, a file or a folder\n"
+	    "  --data-dir DIR     where the installed ones are\n"
+	    "Each export from the daemon is recorded in its audit log.\n" },
 	{ "completion", cmd_completion, "bash", "print the completion script of a shell", "" },
 	{ NULL, NULL, NULL, NULL, NULL },
 };

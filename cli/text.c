@@ -24,22 +24,28 @@ decode(const char *text, wchar_t *ret)
 	return have;
 }
 
-/* wcwidth() knows more than ASCII only in a UTF-8 locale, whatever the user's is. */
+/*
+ * wcwidth() knows more than ASCII only in a UTF-8 locale, whatever the user's is. It is read from a
+ * file, once: a confined child has to find it there.
+ */
 static unsigned
 char_width(wchar_t c)
 {
-	locale_t utf8, before;
+	static locale_t utf8;
+	static bool tried;
+	locale_t before;
 	int w;
 
 	if (c < 0x80)
 		return 1;
-	utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	if (!tried)
+		utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	tried = true;
 	if (utf8 == (locale_t)0)
 		return c >= 0x1100 ? 2 : 1;
 	before = uselocale(utf8);
 	w = wcwidth(c);
 	uselocale(before);
-	freelocale(utf8);
 	/* Unknown ones: a terminal shows something, seldom wider than this. */
 	return w < 0 ? 2 : (unsigned)w;
 }

@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log learn completion"
+	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log export learn completion"
 	local global="--socket --timeout --output --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -52,7 +52,7 @@ _nanoseg()
 
 	COMPREPLY=()
 	case $prev in
-	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec | --pcap | --map | --from)
+	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec | --pcap | --map | --from | --out | --manifest | --signature | --compare | --verification | --controls | --data-dir)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
@@ -134,6 +134,10 @@ _nanoseg()
 	audit-log)
 		words="--since --until --event --actor --workload --last --head --key --dir $global"
 		[[ -n $verb || $cur == -* ]] || words="show verify"
+		;;
+	export)
+		words="--out --manifest --signature --from --compare --project --label --since --verification --controls --data-dir $global"
+		[[ -n $verb || $cur == -* ]] || words="json csv html oscal k8s cilium ocsf dot mermaid access access-csv"
 		;;
 	learn) words="--pcap --map $global" ;;
 	completion) words="bash $global" ;;

@@ -15,6 +15,7 @@ struct gate_wait;
 #define API_MAX_BODY POLICY_MAX_BYTES
 #define API_MAX_CONNECTIONS 512 /* many containers may start at once */
 #define API_MAX_IDS 20000
+#define API_EXPORTS_PER_HOUR 200 /* of all users but root */
 
 enum api_role {
 	API_VIEWER = 1,

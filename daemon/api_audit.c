@@ -133,10 +133,81 @@ out:
 	json_decref(o);
 }
 
+static bool
+is_export(const char *format, const char *digest)
+{
+	return strspn(format, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(format) &&
+	       *format != '\0' && strlen(format) <= 32 && strlen(digest) == AUDIT_HASH_STRLEN - 1 &&
+	       strspn(digest, "0123456789abcdef") == AUDIT_HASH_STRLEN - 1;
+}
+
+/* Whoever may read may export, but not fill the disk with records of it. */
+static bool
+may_record(struct controller *c, const struct actor *who)
+{
+	uint64_t now = now_mono();
+
+	if (who->uid == 0)
+		return true;
+	if (c->exports.n == 0 || now - c->exports.since_ns >= 3600 * NSEC_PER_SEC)
+		c->exports = (struct export_rate){ .since_ns = now };
+	if (c->exports.n >= API_EXPORTS_PER_HOUR)
+		return false;
+	c->exports.n++;
+	return true;
+}
+
+/* Evidence leaves: asked before it is handed over, so what is not recorded is not exported. */
+static void
+post_export(const struct api_request *q, struct api_reply *r)
+{
+	const char *format = NULL, *digest = NULL, *selector = NULL;
+	json_t *o = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES, NULL), *statement;
+	struct audit_record rec = { .event = "export", .who = &q->who };
+	json_int_t bytes = 0, revision = 0;
+	struct diag d = { 0 };
+	int ret;
+
+	if (json_unpack(o, "{s:s, s:s, s:I, s:I, s?s !}", "format", &format, "sha256", &digest,
+		"bytes", &bytes, "revision", &revision, "selector", &selector) < 0 ||
+	    !is_export(format, digest) || bytes < 0 || revision < 0 ||
+	    (selector != NULL && strlen(selector) > 1024)) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expected {format, sha256, bytes, revision, selector?}");
+		json_decref(o);
+		return;
+	}
+	if (!may_record(q->c, &q->who)) {
+		api_fail(r, MHD_HTTP_TOO_MANY_REQUESTS, NULL,
+		    "%u exports were made in this hour: more are root's", API_EXPORTS_PER_HOUR);
+		json_decref(o);
+		return;
+	}
+	rec.subject = json_pack("{s:s, s:s, s:I, s:I, s:o}", "format", format, "sha256", digest,
+	    "bytes", bytes, "revision", revision, "selector",
+	    selector != NULL ? json_string(selector) : json_null());
+	statement = json_pack("{s:s, s:s, s:s, s:s}", "kind", "export", "sha256", digest, "format",
+	    format, "actor", q->who.name);
+	json_decref(o);
+	ret = audit_write(q->c->audit, &rec, &d);
+	if (ret < 0) {
+		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "%s", d.msg);
+		json_decref(statement);
+		return;
+	}
+	/* Without a key it is recorded all the same. */
+	if (statement == NULL || audit_sign(q->c->audit, statement, &d) < 0) {
+		json_decref(statement);
+		statement = json_null();
+	}
+	r->json = json_pack("{s:b, s:o}", "recorded", 1, "signature", statement);
+}
+
 const struct api_route api_audit_routes[] = {
 	{ "GET", "/v1/audit", API_VIEWER, get_audit },
 	{ "GET", "/v1/audit/segment", API_VIEWER, get_segment },
 	{ "POST", "/v1/audit/gate", API_ROOT, post_gate_change },
 	{ "POST", "/v1/sign", API_REVIEWER, post_sign },
+	{ "POST", "/v1/audit/export", API_VIEWER, post_export },
 	{ NULL, NULL, API_VIEWER, NULL },
 };

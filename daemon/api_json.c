@@ -155,6 +155,19 @@ json_members(const struct instance *i)
 	return list;
 }
 
+/* Of the rules that the kernel has, as read back. */
+static json_t *
+json_ruleset_digest(const struct instance *i)
+{
+	char text[2 * RULESET_DIGEST_LEN + 1];
+
+	if (!i->has_applied)
+		return json_null();
+	for (size_t k = 0; k < RULESET_DIGEST_LEN; k++)
+		snprintf(text + 2 * k, 3, "%02x", i->applied[k]);
+	return json_string(text);
+}
+
 static json_t *
 json_instance(const struct instance *i)
 {
@@ -185,6 +198,7 @@ json_instance(const struct instance *i)
 	json_object_set_new(o, "quarantine", json_quarantine(quarantine_of(i)));
 	json_object_set_new(o, "appliedRevision", json_integer((json_int_t)i->applied_revision));
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
+	json_object_set_new(o, "rulesetDigest", json_ruleset_digest(i));
 	json_object_set_new(o, "guard", hostguard_to_json(i));
 	json_object_set_new(o, "tableHeldBy",
 	    i->table_holder != 0 ? json_integer(i->table_holder) : json_null());
@@ -420,6 +434,8 @@ json_status(struct controller *c)
 			json_array_append_new(list, json_workload(c, w, &k[w->peer]));
 	o = json_pack("{s:s, s:o, s:I, s:o}", "version", PACKAGE_VERSION, "workloads", list,
 	    "revision", (json_int_t)c->revision, "startedAt", json_time(c->started_ns));
+	json_object_set_new(o, "policyDigest",
+	    c->policy_digest[0] != '\0' ? json_string(c->policy_digest) : json_null());
 	json_object_set_new(o, "held", json_boolean(c->held));
 	json_object_set_new(o, "confirm", json_confirm(c));
 	json_object_set_new(o, "recertification", recertify_to_json(c));

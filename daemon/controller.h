@@ -335,6 +335,12 @@ struct controller {
 	struct exposure exposures[CTL_MAX_EXPOSURES]; /* oldest first */
 	size_t n_exposures, exposures_unsaved;
 
+	/* Recorded exports of users other than root in the hour that began then. */
+	struct export_rate {
+		uint64_t since_ns;
+		unsigned n;
+	} exports;
+
 	struct metrics metrics;
 	struct w_hello warden;
 	struct w_posture posture; /* as last sent */

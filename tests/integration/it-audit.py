@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The audit log of a whole daemon: what is in it, that a crash leaves it sound, that tampering shows."""
+import csv
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ b.serve(8000)
 d = lab.daemon(expect=[a.name, b.name])
 api = d.api
 NOBODY = 65534
+SRC = os.environ.get("top_srcdir", ".")
 
 
 def files():
@@ -242,6 +245,54 @@ t.ok(len(answered) > 20 and set(answered) <= recorded and chain_sound() and
      "through kill -9 of each role: every answered change is on record, and the chain is sound",
      cli("audit-log", "verify").out)
 t.note("%d changes answered, %d recorded" % (len(answered), len(recorded)))
+
+# Exports are recorded before they are handed over.
+wait(lambda: all(i["rulesetDigest"] for i in api.workload(b.name)["instances"]), 30)
+before = len(records("export"))
+out = lab.dir + "/bundle.json"
+r = cli("export", "json", "--out", out, "--signature", out + ".sig", "--data-dir", SRC + "/contrib")
+kept = open(out, "rb").read() if os.path.exists(out) else b"{}"
+e = records("export")
+t.ok(r.returncode == 0 and len(e) == before + 1 and e[-1]["subject"]["format"] == "json" and
+     e[-1]["subject"]["sha256"] == hashlib.sha256(kept).hexdigest() and
+     e[-1]["subject"]["bytes"] == len(kept), "an export is recorded with its hash", r.err, e[-1:])
+signed = json.load(open(out + ".sig"))
+t.ok(signed["sha256"] == hashlib.sha256(kept).hexdigest() and signed["kind"] == "export" and
+     signed["signature"], "and signed", signed)
+kept = json.loads(kept)
+enforced = [w for w in kept["workloads"] if w["mode"] == "enforce"]
+t.ok(sorted(w["name"] for w in kept["workloads"]) == sorted(n.name for n in (a, b, c)) and
+     len(enforced) == 1 and len(enforced[0]["instances"][0]["rulesetDigest"]) == 64 and
+     kept["facts"]["loaded-rules"]["state"] == "shown" and
+     kept["audit"]["head"]["seq"] == e[-1]["seq"] - 1 and
+     kept["policyDigest"] == records("approve")[-1]["after"]["digest"] and
+     kept["revision"] == api.get("/v1/status")["revision"],
+     "the bundle has the rules that are loaded, and the log's head", kept["facts"], enforced)
+for form in "csv", "html", "oscal", "ocsf", "k8s":
+    x = cli("export", form, "--from", out, "--data-dir", SRC + "/contrib")
+    t.ok(x.returncode == 0 and x.out and not x.err, "%s of that bundle" % form, x.err)
+t.ok(len(records("export")) == before + 1, "which asks no daemon")
+r = cli("export", "access", "--data-dir", SRC + "/contrib")
+x = json.loads(r.out) if r.returncode == 0 else {}
+t.ok(x.get("intact") is True and [i["seq"] for i in x["records"]] == list(range(1, e[-1]["seq"] + 1)) and
+     records("export")[-1]["subject"]["format"] == "access", "access evidence is the whole verified log", r.err)
+r = cli("export", "access-csv", "--since", "1h")
+rows = list(csv.DictReader(io.StringIO(r.out), strict=True)) if r.returncode == 0 else []
+t.ok([i["hash"] for i in rows] == [json.loads(x)["hash"] for x in lines()][:len(rows)] and
+     any(i["event"] == "denied" and i["uid"] == str(NOBODY) for i in rows), "and as CSV", r.err, rows[-1:])
+os.chmod(d.sock, 0o666)
+pid = os.fork()
+if pid == 0:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    body = {"format": "csv", "sha256": "0" * 64, "bytes": 1, "revision": 1}
+    codes = [api.call("POST", "/v1/audit/export", body)[0] for _ in range(210)]
+    bad = [api.call("POST", "/v1/audit/export", dict(body, **x))[0] for x in
+           ({"format": "../x"}, {"sha256": "0"}, {"bytes": -1}, {"more": 1}, {"selector": "x" * 2000})]
+    os._exit(0 if codes == [200] * 200 + [429] * 10 and bad == [400] * 5 else 1)
+t.ok(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0 and chain_sound(),
+     "viewers export, and do not fill the disk with it")
 
 # A torn line.
 d.stop()

@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The report: one page without a script, that loads nothing and may load nothing (its own policy
+ * says so), for a screen and for paper. Conclusions first, then what they are made of.
+ */
+#include "cli/export.h"
+
+#include "cli/bundle.h"
+#include "cli/show.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <nettle/base64.h>
+#include <nettle/sha2.h>
+#include <string.h>
+
+static const char style[] =
+    "body{font:15px/1.45 system-ui,sans-serif;color:#1b1f24;background:#fff;max-width:1200px;"
+    "margin:2em auto;padding:0 1em}"
+    "h1{font-size:1.7em}h2{font-size:1.25em;margin-top:2em;border-bottom:1px solid #8c959f}"
+    "table{border-collapse:collapse;width:100%;font-size:.87em}"
+    "th,td{text-align:left;vertical-align:top;padding:.3em .6em;border-bottom:1px solid #d0d7de;"
+    "overflow-wrap:anywhere}"
+    "th{background:#f0f3f6}thead{display:table-header-group}tr{break-inside:avoid}"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.2em 1em}dt{font-weight:600}dd{"
+    "margin:0;overflow-wrap:anywhere}"
+    "code,.n{font-family:ui-monospace,monospace}.n{text-align:right}"
+    ".shown,.partly,.absent,.supported,.none,.approved,.pending,.denied{overflow-wrap:normal}"
+    ".shown,.supported,.approved{color:#116329}.partly,.pending{color:#7d4e00}"
+    ".absent,.none,.denied{color:#a40e26}"
+    "svg{width:100%;height:auto;font:12px system-ui,sans-serif}"
+    "svg .box{fill:#f6f8fa;stroke:#8c959f}svg .title{font-weight:600}"
+    "svg path{fill:none;opacity:.75}svg .many path{opacity:.25}svg path.approved{stroke:#116329}"
+    "svg path.pending{stroke:#7d4e00;stroke-dasharray:5 4}"
+    "svg path.denied{stroke:#a40e26;stroke-dasharray:1 3}"
+    "svg marker path{opacity:1}svg .m-approved path{fill:#116329}svg .m-pending path{fill:#7d4e00}"
+    "svg .m-denied path{fill:#a40e26}"
+    "@media print{body{margin:0;max-width:none;font-size:10pt}h2{break-after:avoid}"
+    "nav{display:none}}";
+
+void
+html_put_raw(FILE *f, const char *text)
+{
+	for (; text != NULL && *text != '\0'; text++) {
+		switch (*text) {
+		case '&':
+			fputs("&amp;", f);
+			break;
+		case '<':
+			fputs("&lt;", f);
+			break;
+		case '>':
+			fputs("&gt;", f);
+			break;
+		case '"':
+			fputs("&quot;", f);
+			break;
+		case '\'':
+			fputs("&#39;", f);
+			break;
+		default:
+			fputc(*text, f);
+		}
+	}
+}
+
+void
+html_put(FILE *f, const char *text)
+{
+	_cleanup_free_ char *safe = text_safe_sentence(text != NULL ? text : "");
+
+	html_put_raw(f, safe);
+}
+
+const char *
+html_hash(const char *text, size_t len, char buf[static HTML_HASH_STRLEN])
+{
+	uint8_t digest[SHA256_DIGEST_SIZE];
+	char encoded[BASE64_ENCODE_RAW_LENGTH(SHA256_DIGEST_SIZE) + 1];
+	struct sha256_ctx ctx;
+
+	sha256_init(&ctx);
+	sha256_update(&ctx, len, (const uint8_t *)text);
+	sha256_digest(&ctx, sizeof(digest), digest);
+	base64_encode_raw(encoded, sizeof(digest), digest);
+	encoded[sizeof(encoded) - 1] = '\0';
+	snprintf(buf, HTML_HASH_STRLEN, "sha256-%s", encoded);
+	return buf;
+}
+
+static void
+cell(FILE *f, const char *text)
+{
+	fputs("<td>", f);
+	html_put(f, text);
+	fputs("</td>", f);
+}
+
+static void
+cell_number(FILE *f, const json_t *o, const char *key)
+{
+	char text[SHOW_NUMBER_LEN];
+
+	fprintf(f, "<td class=\"n\">%s</td>",
+	    json_is_integer(json_object_get(o, key)) ? show_number(show_int(o, key, 0), text) : "");
+}
+
+/* A word of ours as its own class; any other text has none. */
+static void
+cell_state(FILE *f, const char *text)
+{
+	static const char *const known[] = { "shown", "partly", "absent", "supported", "none",
+		"approved", "pending", "denied" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (strcmp(known[i], text) == 0) {
+			fprintf(f, "<td class=\"%s\">%s</td>", text, text);
+			return;
+		}
+	cell(f, text);
+}
+
+static void
+head(FILE *f, const char *id, const char *title)
+{
+	fprintf(f, "<h2 id=\"%s\">%s</h2>\n", id, title);
+}
+
+/* Titles are ours, separated by '|'. */
+static void
+table_begin(FILE *f, const char *titles)
+{
+	fputs("<table><thead><tr>", f);
+	while (*titles != '\0') {
+		size_t len = strcspn(titles, "|");
+
+		fprintf(f, "<th scope=\"col\">%.*s</th>", (int)len, titles);
+		titles += len + (titles[len] == '|');
+	}
+	fputs("</tr></thead><tbody>\n", f);
+}
+
+static void
+table_end(FILE *f)
+{
+	fputs("</tbody></table>\n", f);
+}
+
+static void
+term(FILE *f, const char *name, const char *text)
+{
+	fprintf(f, "<dt>%s</dt><dd>", name);
+	html_put(f, text != NULL ? text : "not known");
+	fputs("</dd>\n", f);
+}
+
+static void
+term_number(FILE *f, const char *name, int64_t n)
+{
+	char text[SHOW_NUMBER_LEN];
+
+	term(f, name, show_number(n, text));
+}
+
+static void
+print_selector(FILE *f, const json_t *b)
+{
+	const json_t *s = show_in(b, "selector"), *v;
+	const char *key;
+
+	if (!json_is_object(s))
+		return;
+	fputs("<dt>Limited to</dt><dd>", f);
+	if (show_text(s, "project", NULL) != NULL) {
+		fputs("project ", f);
+		html_put(f, show_text(s, "project", ""));
+		fputc(' ', f);
+	}
+	json_object_foreach((json_t *)show_in(s, "labels"), key, v)
+	{
+		html_put(f, key);
+		fputc('=', f);
+		html_put(f, json_string_value(v));
+		fputc(' ', f);
+	}
+	fputs("</dd>\n", f);
+}
+
+static void
+print_summary(FILE *f, const json_t *b)
+{
+	const json_t *s = show_in(b, "summary"), *host = show_in(b, "host");
+	const json_t *period = show_in(b, "period"), *audit = show_in(show_in(b, "audit"), "head");
+	const json_t *edges = show_in(s, "edges"), *w = show_in(s, "workloads");
+
+	head(f, "summary", "Summary");
+	fputs("<dl>\n", f);
+	term(f, "Host", show_text(host, "name", NULL));
+	term(f, "Kernel", show_text(host, "kernel", NULL));
+	term(f, "From", show_text(period, "from", NULL));
+	term(f, "Until", show_text(period, "to", NULL));
+	print_selector(f, b);
+	term_number(f, "Policy revision", show_int(b, "revision", 0));
+	term(f, "Policy digest", show_text(b, "policyDigest", NULL));
+	term_number(f, "Audit record", show_int(audit, "seq", 0));
+	term(f, "Audit head", show_text(audit, "hash", NULL));
+	term(f, "Evidence digest", bundle_digest(b));
+	term_number(f, "Workloads", show_int(w, "all", 0));
+	term_number(f, "of them enforced", show_int(w, "enforce", 0));
+	term_number(f, "Allowed connections", show_int(edges, "approved", 0));
+	term_number(f, "Undecided", show_int(edges, "pending", 0));
+	term_number(f, "Denied", show_int(edges, "denied", 0));
+	term_number(f, "Refused attempts", show_int(s, "denials", 0));
+	term_number(f, "Observations lost", show_int(s, "lost", 0));
+	fputs("</dl>\n<p>This report is evidence. It does not say that anything complies with "
+	      "anything: that is for a person to judge.</p>\n",
+	    f);
+}
+
+static void
+print_facts(FILE *f, const json_t *b)
+{
+	const char *name;
+	json_t *o;
+
+	head(f, "facts", "What the evidence shows");
+	table_begin(f, "Fact|State|Figures");
+	json_object_foreach((json_t *)show_in(b, "facts"), name, o)
+	{
+		fputs("<tr>", f);
+		cell(f, show_text(o, "title", name));
+		cell_state(f, show_text(o, "state", "?"));
+		cell(f, show_text(o, "detail", ""));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_workloads(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "workloads");
+
+	head(f, "workloads", "Workloads");
+	table_begin(f, "Workload|Mode|Direction|Enforceable|Instances|Changes of rules|Lost|Why");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *w = json_array_get(list, i);
+
+		fputs("<tr>", f);
+		cell(f, show_text(w, "name", "?"));
+		cell(f, show_text(w, "mode", "?"));
+		cell(f, show_text(w, "direction", "?"));
+		cell(f, show_text(w, "enforceable", "?"));
+		fprintf(f, "<td class=\"n\">%zu</td>", json_array_size(show_in(w, "instances")));
+		cell_number(f, w, "drift");
+		cell_number(f, show_in(w, "loss"), "events");
+		cell(f, show_text(w, "why", ""));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_rules(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "workloads");
+
+	head(f, "rules", "Loaded rules");
+	table_begin(f, "Workload|Instance|Image|Revision|Digest of the rules in the kernel");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *w = json_array_get(list, i), *instances = show_in(w, "instances");
+
+		for (size_t k = 0; k < json_array_size(instances); k++) {
+			const json_t *o = json_array_get(instances, k);
+
+			fputs("<tr>", f);
+			cell(f, show_text(w, "name", "?"));
+			cell(f, show_text(o, "id", "?"));
+			cell(f, show_text(o, "image", ""));
+			cell_number(f, o, "appliedRevision");
+			cell(f, show_text(o, "rulesetDigest", "none"));
+			fputs("</tr>\n", f);
+		}
+	}
+	table_end(f);
+}
+
+static void
+print_edges(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "edges");
+	char port[SHOW_PORT_LEN];
+
+	head(f, "edges", "Connections and their approvals");
+	table_begin(
+	    f, "From|To|Port|State|Connections|Last seen|Approved by|Reason|Ticket|Expires|Edge");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *e = json_array_get(list, i);
+
+		fputs("<tr>", f);
+		cell(f, show_peer(show_text(e, "from", "?")));
+		cell(f, show_peer(show_text(e, "to", "?")));
+		cell(f, show_port(e, port));
+		cell_state(f, show_text(e, "state", "?"));
+		cell_number(f, e, "connections");
+		cell(f, show_text(e, "lastSeen", "never"));
+		cell(f, show_text(e, "approvedBy", ""));
+		cell(f, show_text(e, "reason", ""));
+		cell(f, show_text(e, "ticket", ""));
+		cell(f, show_text(e, "expires", ""));
+		cell(f, show_text(e, "id", ""));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_exceptions(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "exceptions");
+
+	head(f, "exceptions", "Exceptions, to be looked at by a person");
+	if (json_array_size(list) == 0) {
+		fputs("<p>None.</p>\n", f);
+		return;
+	}
+	table_begin(f, "What|Workload or connection|Detail|Edge");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *o = json_array_get(list, i);
+
+		fputs("<tr>", f);
+		cell(f, show_text(o, "kind", "?"));
+		cell(f, show_text(o, "subject", "?"));
+		cell(f, show_text(o, "detail", ""));
+		cell(f, show_text(o, "edge", ""));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_verification(FILE *f, const json_t *b)
+{
+	const json_t *v = show_in(b, "verification"), *cases = show_in(v, "cases");
+
+	head(f, "verification", "Verification");
+	if (!json_is_object(v)) {
+		fputs("<p>No result of <code>nanoseg verify</code> was given.</p>\n", f);
+		return;
+	}
+	fprintf(f, "<p>%" PRId64 " live probes, %" PRId64 " as expected, %" PRId64 " not.</p>\n",
+	    show_int(v, "probes", 0), show_int(v, "passed", 0), show_int(v, "failed", 0));
+	table_begin(f, "From|To|Port|Expected|Got");
+	for (size_t i = 0; i < json_array_size(cases); i++) {
+		const json_t *o = json_array_get(cases, i);
+		char port[SHOW_PORT_LEN];
+
+		fputs("<tr>", f);
+		cell(f, show_peer(show_text(o, "from", "?")));
+		cell(f, show_peer(show_text(o, "to", "?")));
+		cell(f, show_port(o, port));
+		cell(f, show_text(o, "expected", "?"));
+		cell(f, show_text(o, "got", "?"));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_denials(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "denials");
+
+	head(f, "denials", "Refused connections");
+	table_begin(f, "From|To|Port|Verdict|Count|First seen|Last seen");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *o = json_array_get(list, i);
+		char port[SHOW_PORT_LEN];
+
+		fputs("<tr>", f);
+		cell(f, show_peer(show_text(o, "from", "?")));
+		cell(f, show_peer(show_text(o, "to", "?")));
+		cell(f, show_port(o, port));
+		cell(f, show_text(o, "verdict", "?"));
+		cell_number(f, o, "count");
+		cell(f, show_text(o, "firstSeen", ""));
+		cell(f, show_text(o, "lastSeen", ""));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_ids(FILE *f, const char *title, const json_t *ids)
+{
+	fprintf(f, "<h3>%s: %zu</h3>\n<p>", title, json_array_size(ids));
+	for (size_t i = 0; i < json_array_size(ids); i++) {
+		fputs("<code>", f);
+		html_put(f, json_string_value(json_array_get(ids, i)));
+		fputs("</code> ", f);
+	}
+	fputs("</p>\n", f);
+}
+
+static void
+print_review(FILE *f, const json_t *b)
+{
+	const json_t *r = show_in(b, "review");
+
+	head(f, "review", "Stale and overdue");
+	print_ids(f, "Approvals past their date", show_in(r, "overdue"));
+	print_ids(f, "Approvals that end within 14 days", show_in(r, "soon"));
+	print_ids(f, "Approvals that nothing used for 30 days", show_in(r, "stale"));
+	print_ids(f, "Undecided for 30 days", show_in(r, "undecided"));
+}
+
+static void
+print_exposure(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "exposure");
+
+	head(f, "exposure", "Times without rules");
+	if (json_array_size(list) == 0) {
+		fputs("<p>None is known.</p>\n", f);
+		return;
+	}
+	table_begin(f, "Workload|Instance|From|To");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *o = json_array_get(list, i);
+
+		fputs("<tr>", f);
+		cell(f, show_text(o, "workload", "?"));
+		cell(f, show_text(o, "instance", "?"));
+		cell(f, show_text(o, "from", "?"));
+		cell(f, show_text(o, "to", "?"));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_revisions(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "revisions");
+
+	head(f, "revisions", "Changes of the policy");
+	table_begin(f, "Revision|Time|Who|What|Why");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *o = json_array_get(list, i);
+
+		fputs("<tr>", f);
+		cell_number(f, o, "revision");
+		cell(f, show_text(o, "time", "?"));
+		cell(f, show_text(o, "actor", "?"));
+		cell(f, show_text(o, "action", "?"));
+		cell(f, show_text(o, "reason", ""));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+static void
+print_controls(FILE *f, const json_t *b)
+{
+	const json_t *list = show_in(b, "controls");
+
+	head(f, "controls", "Controls that this is evidence for");
+	fputs(
+	    "<p>In our own words; the frameworks' texts count. <em>supported</em>: all facts named "
+	    "are shown; <em>partly</em>: some, or with gaps.</p>\n",
+	    f);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *m = json_array_get(list, i), *controls = show_in(m, "controls");
+
+		fputs("<h3>", f);
+		html_put(f, show_text(m, "title", "?"));
+		fputc(' ', f);
+		html_put(f, show_text(m, "version", ""));
+		fputs("</h3>\n", f);
+		table_begin(f, "Control|Subject|Evidence|What supports it|What it does not show");
+		for (size_t k = 0; k < json_array_size(controls); k++) {
+			const json_t *c = json_array_get(controls, k);
+
+			fputs("<tr>", f);
+			cell(f, show_text(c, "id", "?"));
+			cell(f, show_text(c, "subject", ""));
+			cell_state(f, show_text(c, "evidence", "?"));
+			cell(f, show_text(c, "supports", ""));
+			cell(f, show_text(c, "notShown", ""));
+			fputs("</tr>\n", f);
+		}
+		table_end(f);
+	}
+}
+
+/* One row of a difference, in the words of the table. */
+static void
+print_difference(FILE *f, const char *what, const json_t *o)
+{
+	const json_t *after = show_in(o, "after");
+	const json_t *it = after != NULL ? after : o;
+	char port[SHOW_PORT_LEN];
+
+	fprintf(f, "<tr><td>%s</td>", what);
+	if (show_text(it, "name", NULL) != NULL) {
+		cell(f, show_text(it, "name", "?"));
+		cell(f, after != NULL ? show_text(show_in(o, "before"), "mode", "") : "");
+		cell(f, show_text(it, "mode", ""));
+	} else {
+		fputs("<td>", f);
+		html_put(f, show_peer(show_text(it, "from", "?")));
+		fputs(" to ", f);
+		html_put(f, show_peer(show_text(it, "to", "?")));
+		fputc(' ', f);
+		html_put(f, show_port(it, port));
+		fputs("</td>", f);
+		cell(f, after != NULL ? show_text(show_in(o, "before"), "state", "") : "");
+		cell(f, show_text(it, "state", ""));
+	}
+	fputs("</tr>\n", f);
+}
+
+static void
+print_comparison(FILE *f, const json_t *b)
+{
+	static const char *const groups[] = { "workloads", "edges" };
+	static const char *const kinds[] = { "added", "removed", "changed" };
+	const json_t *c = show_in(b, "comparison"), *with = show_in(c, "with");
+
+	if (!json_is_object(c))
+		return;
+	head(f, "comparison", "Since the earlier report");
+	fprintf(f, "<p>The earlier one is of revision %" PRId64 ", until ",
+	    show_int(with, "revision", 0));
+	html_put(f, show_text(show_in(with, "period"), "to", "?"));
+	fputs(".</p>\n", f);
+	table_begin(f, "Change|Workload or connection|Before|Now");
+	for (size_t g = 0; g < ARRAY_SIZE(groups); g++)
+		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
+			const json_t *list = show_in(show_in(c, groups[g]), kinds[k]);
+
+			for (size_t i = 0; i < json_array_size(list); i++)
+				print_difference(f, kinds[k], json_array_get(list, i));
+		}
+	table_end(f);
+}
+
+static void
+print_manifest(FILE *f, const json_t *b)
+{
+	const json_t *v;
+	const char *name;
+
+	head(f, "manifest", "Manifest");
+	fputs("<p>SHA-256 of each part of the evidence bundle, in its canonical form.</p>\n", f);
+	table_begin(f, "Part|SHA-256");
+	json_object_foreach((json_t *)show_in(show_in(b, "manifest"), "parts"), name, v)
+	{
+		fputs("<tr>", f);
+		cell(f, name);
+		cell(f, json_string_value(v));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
+}
+
+int
+export_html(const json_t *b, FILE *f)
+{
+	char hash[HTML_HASH_STRLEN];
+	int r;
+
+	fprintf(f,
+	    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+	    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+	    "'%s'; base-uri 'none'; form-action 'none'\">\n"
+	    "<meta name=\"viewport\" content=\"width=device-width\">\n<title>Segmentation "
+	    "evidence: ",
+	    html_hash(style, strlen(style), hash));
+	html_put(f, show_text(show_in(b, "host"), "name", "?"));
+	fprintf(
+	    f, "</title>\n<style>%s</style></head><body>\n<h1>Segmentation evidence</h1>\n", style);
+	print_summary(f, b);
+	print_facts(f, b);
+	print_comparison(f, b);
+	head(f, "diagram", "Who talks to whom");
+	fputs("<p>Green: approved; brown and dashed: undecided; red and dotted: denied.</p>\n", f);
+	r = svg_print(b, f);
+	print_exceptions(f, b);
+	print_workloads(f, b);
+	print_edges(f, b);
+	print_verification(f, b);
+	print_denials(f, b);
+	print_rules(f, b);
+	print_review(f, b);
+	print_exposure(f, b);
+	print_revisions(f, b);
+	print_controls(f, b);
+	print_manifest(f, b);
+	fputs("</body></html>\n", f);
+	return r;
+}
