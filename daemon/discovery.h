@@ -54,6 +54,7 @@
 #define WANT_SEND 0x02	  /* tell the controller, with the image's labels */
 #define WANT_INSPECT 0x04 /* pid and sandbox; only after the start: the engine blocks before it */
 #define WANT_POD 0x08	  /* Podman: the pod it belongs to */
+#define WANT_GONE 0x10	  /* tell the controller that it is gone, and forget it */
 
 struct engine;
 
@@ -71,6 +72,8 @@ struct container {
 	unsigned want;
 	uint64_t generation; /* of the list that had it last */
 	bool queued, existing, sent, in_first, looked_up, image_failed;
+	bool believed; /* its engine was the first to claim it; others have to wait for its end */
+	bool disputed; /* another engine's is, and that has been said */
 };
 
 /* What the controller is told of a container that speaks Docker's language. Borrowed. */
@@ -97,6 +100,7 @@ struct engine {
 	struct d_engine state; /* as last sent */
 	struct fetch *events, *list;
 	struct event *retry, *repair;
+	struct event *later; /* the controller has not read what it was told */
 	unsigned backoff_s, repair_s;
 	bool missing;	 /* its socket; said once */
 	bool fresh;	 /* just connected: what the list has was there before us */
@@ -153,8 +157,8 @@ struct container *container_get(struct engine *e, const char *id);
 void container_want(struct container *c, unsigned want);
 /* Takes new facts (moves *facts). */
 void container_update(struct container *c, struct docker_container *facts);
-/* Gone: the controller is told if it knew. */
-void container_remove(struct container *c);
+/* Gone: the controller is told if it knew, as soon as it has room. */
+void container_drop(struct container *c);
 void container_work(struct engine *e);
 /* MSG_D_CONTAINER's text, to be freed; NULL: no memory. */
 char *container_text(const struct container_told *t);

@@ -2,7 +2,8 @@
 /*
  * Each container is a small machine: a set of wants, at most one question out, and a place in its
  * engine's queue while something is wanted and nothing is out. A bounded number of questions is out
- * at a time, so a burst of starts asks each thing once and in turn.
+ * at a time, so a burst of starts asks each thing once and in turn. Nor is the controller told more
+ * than it reads: what its channel had no room for would be lost.
  */
 #include "config.h"
 #include "daemon/discovery.h"
@@ -19,6 +20,8 @@
 #define LIMIT_POD_S 2
 #define MAX_PODS (4u << 20)
 #define MAX_JSON (1u << 20)
+#define MAX_UNREAD 2048 /* messages to the controller */
+#define LATER_MS 20
 
 static struct container **
 bucket_of(struct engine *e, const char *id)
@@ -71,11 +74,27 @@ leave_first(struct container *c)
 	engine_check_synced(c->engine);
 }
 
-void
+/* The same container in another engine, if what that one says of it counts; or if it does not. */
+static struct container *
+twin_of(const struct container *c, bool believed)
+{
+	struct discovery *d = c->engine->d;
+
+	for (uint32_t i = 0; i < d->n_engines; i++) {
+		struct container *k =
+		    d->engines[i] != c->engine ? container_find(d->engines[i], c->id) : NULL;
+
+		if (k != NULL && k->believed == believed && k->c.facts != NULL)
+			return k;
+	}
+	return NULL;
+}
+
+static void
 container_remove(struct container *c)
 {
 	struct engine *e = c->engine;
-	struct container **p = bucket_of(e, c->id);
+	struct container **p = bucket_of(e, c->id), *heir = NULL;
 	struct d_id gone = { .id = "" };
 
 	while (*p != c)
@@ -95,9 +114,15 @@ container_remove(struct container *c)
 		(void)role_send(&e->d->loop, ROLE_CONTROLLER, MSG_D_GONE, 0, &gone, sizeof(gone));
 	}
 	leave_first(c);
+	if (c->believed)
+		heir = twin_of(c, false);
 	docker_container_done(&c->c);
 	json_decref(c->pod);
 	free(c);
+	if (heir == NULL)
+		return;
+	container_want(heir, WANT_SEND);
+	container_work(heir->engine);
 }
 
 void
@@ -151,12 +176,30 @@ container_want(struct container *c, unsigned want)
 	TAILQ_INSERT_TAIL(&c->engine->queue, c, queue);
 }
 
+static bool
+has_room(const struct engine *e)
+{
+	const struct chan *controller = e->d->loop.peers[ROLE_CONTROLLER];
+
+	return controller == NULL || chan_queued(controller) < MAX_UNREAD;
+}
+
+void
+container_drop(struct container *c)
+{
+	if (has_room(c->engine))
+		container_remove(c);
+	else
+		container_want(c, WANT_GONE);
+}
+
 void
 container_update(struct container *c, struct docker_container *facts)
 {
 	docker_container_done(&c->c);
 	c->c = *facts;
 	facts->facts = NULL;
+	c->want &= ~(unsigned)WANT_GONE;
 	if (!c->c.running)
 		c->inspect = (struct docker_inspect){ .pid = 0 };
 	if (is_podman(c->engine)) {
@@ -234,6 +277,14 @@ container_send(struct container *c)
 	int r;
 
 	c->want &= ~(unsigned)WANT_SEND;
+	if (!c->believed && twin_of(c, true) != NULL) {
+		if (!c->disputed)
+			engine_complain(c->engine, "about a container", -EEXIST);
+		c->disputed = true;
+		leave_first(c);
+		return;
+	}
+	c->believed = true;
 	if (text == NULL || strlen(text) > MAX_JSON) {
 		engine_complain(c->engine, "about a container", text == NULL ? -ENOMEM : -E2BIG);
 		leave_first(c);
@@ -302,7 +353,7 @@ on_facts(void *arg, int error, const char *body, size_t len)
 	files_engine_answered(e->d, c->id, error == 0);
 	/* Gone, never known, or renamed while it does not run: nothing to keep. */
 	if (error == -ENOENT || c->c.facts == NULL || (!c->c.running && !c->looked_up)) {
-		container_remove(c);
+		container_drop(c);
 		container_work(e);
 		return;
 	}
@@ -397,6 +448,21 @@ ask(struct container *c, enum relay_request request, const char *id, unsigned li
 	files_engine_answered(e->d, c->id, false);
 }
 
+/* It may have been started again meanwhile. */
+static void
+container_end(struct container *c)
+{
+	bool again = (c->want & WANT_FACTS) != 0;
+	struct engine *e = c->engine;
+	char id[sizeof(c->id)];
+
+	memcpy(id, c->id, sizeof(id));
+	container_remove(c);
+	c = again ? container_get(e, id) : NULL;
+	if (c != NULL)
+		container_want(c, WANT_FACTS);
+}
+
 static void
 container_step(struct container *c)
 {
@@ -405,7 +471,9 @@ container_step(struct container *c)
 	static const struct fetch_callbacks inspect = { .done = on_inspect };
 	static const struct fetch_callbacks pods = { .done = on_pods };
 
-	if (c->want & WANT_FACTS) {
+	if (c->want & WANT_GONE) {
+		container_end(c);
+	} else if (c->want & WANT_FACTS) {
 		c->want &= ~(unsigned)WANT_FACTS;
 		ask(c, RELAY_CONTAINERS, c->id, LIMIT_FACTS_S, &facts);
 	} else if (c->want & WANT_POD) {
@@ -437,9 +505,14 @@ container_step(struct container *c)
 void
 container_work(struct engine *e)
 {
+	const struct timeval later = { 0, LATER_MS * 1000 };
 	struct container *c;
 
 	while (e->in_flight < DISCOVERY_IN_FLIGHT && (c = TAILQ_FIRST(&e->queue)) != NULL) {
+		if (!has_room(e)) {
+			event_add(e->later, &later);
+			return;
+		}
 		TAILQ_REMOVE(&e->queue, c, queue);
 		c->queued = false;
 		container_step(c);

@@ -156,7 +156,7 @@ drop_unlisted(struct container *c)
 	if (c->looked_up && !c->c.running)
 		container_want(c, WANT_FACTS);
 	else if (c->c.facts != NULL)
-		container_remove(c);
+		container_drop(c);
 }
 
 static void engine_list(struct engine *e);
@@ -252,6 +252,12 @@ engine_repair(struct engine *e, int error)
 }
 
 static void
+on_later(evutil_socket_t fd, short what, void *arg)
+{
+	container_work(arg);
+}
+
+static void
 on_repair(evutil_socket_t fd, short what, void *arg)
 {
 	engine_relist(arg);
@@ -286,8 +292,10 @@ on_event_line(void *arg, const char *line, size_t len)
 	c = container_find(e, ev.id);
 	if (ev.kind == DOCKER_EVENT_GONE) {
 		if (c != NULL)
-			container_remove(c);
+			container_drop(c);
 		container_work(e);
+		/* Asked now it may still be listed; an old event told again is found out then. */
+		engine_repair(e, 0);
 		return;
 	}
 	/* A container that dies leaves its networks afterwards, and the engine may still list it.
@@ -356,7 +364,8 @@ engine_new(struct discovery *d, const char *name, size_t name_len, struct engine
 	e->repair_s = REPAIR_MIN_S;
 	e->retry = evtimer_new(d->loop.base, on_retry, e);
 	e->repair = evtimer_new(d->loop.base, on_repair, e);
-	if (e->retry == NULL || e->repair == NULL) {
+	e->later = evtimer_new(d->loop.base, on_later, e);
+	if (e->retry == NULL || e->repair == NULL || e->later == NULL) {
 		free(e);
 		return -ENOMEM;
 	}
