@@ -72,8 +72,8 @@ struct container {
 	unsigned want;
 	uint64_t generation; /* of the list that had it last */
 	bool queued, existing, sent, in_first, looked_up, image_failed;
-	bool believed; /* its engine was the first to claim it; others have to wait for its end */
-	bool disputed; /* another engine's is, and that has been said */
+	bool believed; /* its engine was the first to claim it */
+	bool disputed; /* another one was: nothing of it is told, until its engine says it is gone */
 };
 
 /* What the controller is told of a container that speaks Docker's language. Borrowed. */

@@ -74,27 +74,26 @@ leave_first(struct container *c)
 	engine_check_synced(c->engine);
 }
 
-/* The same container in another engine, if what that one says of it counts; or if it does not. */
-static struct container *
-twin_of(const struct container *c, bool believed)
+/* Another engine has said so before. */
+static bool
+is_anothers(const struct container *c)
 {
 	struct discovery *d = c->engine->d;
 
 	for (uint32_t i = 0; i < d->n_engines; i++) {
-		struct container *k =
-		    d->engines[i] != c->engine ? container_find(d->engines[i], c->id) : NULL;
+		const struct container *k = container_find(d->engines[i], c->id);
 
-		if (k != NULL && k->believed == believed && k->c.facts != NULL)
-			return k;
+		if (k != NULL && k != c && k->believed)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 static void
 container_remove(struct container *c)
 {
 	struct engine *e = c->engine;
-	struct container **p = bucket_of(e, c->id), *heir = NULL;
+	struct container **p = bucket_of(e, c->id);
 	struct d_id gone = { .id = "" };
 
 	while (*p != c)
@@ -114,15 +113,9 @@ container_remove(struct container *c)
 		(void)role_send(&e->d->loop, ROLE_CONTROLLER, MSG_D_GONE, 0, &gone, sizeof(gone));
 	}
 	leave_first(c);
-	if (c->believed)
-		heir = twin_of(c, false);
 	docker_container_done(&c->c);
 	json_decref(c->pod);
 	free(c);
-	if (heir == NULL)
-		return;
-	container_want(heir, WANT_SEND);
-	container_work(heir->engine);
 }
 
 void
@@ -277,10 +270,11 @@ container_send(struct container *c)
 	int r;
 
 	c->want &= ~(unsigned)WANT_SEND;
-	if (!c->believed && twin_of(c, true) != NULL) {
-		if (!c->disputed)
-			engine_complain(c->engine, "about a container", -EEXIST);
+	if (!c->believed && !c->disputed && is_anothers(c)) {
 		c->disputed = true;
+		engine_complain(c->engine, "about a container", -EEXIST);
+	}
+	if (c->disputed) {
 		leave_first(c);
 		return;
 	}

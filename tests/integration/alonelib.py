@@ -82,6 +82,16 @@ class Dockerd:
             self.p.kill()
             self.p.wait()
         self.p = None
+        if kill:
+            self.reap()
+
+    def reap(self):
+        """Its containerd dies with it, and is left to this process, which is the machine's first."""
+        try:
+            with open("/run/docker/containerd/containerd.pid") as f:
+                os.waitpid(int(f.read()), 0)
+        except (OSError, ValueError):
+            pass
 
     def end(self):
         self.stop()
@@ -99,11 +109,13 @@ class Dockerd:
         finally:
             c.close()
 
-    def create(self, name, image, labels=None, network="bridge", caps=(), cmd=("/bin/sleep", "600")):
+    def create(self, name, image, labels=None, network="bridge", caps=(), cmd=("/bin/sleep", "600"),
+               restart="no"):
         folders = ["%s:%s:ro" % (p, p) for p in ("/usr", "/bin", "/lib", "/lib64") if os.path.exists(p)]
         status, value = self.ask("POST", "/containers/create?" + urllib.parse.urlencode({"name": name}), {
             "Image": image, "Cmd": list(cmd), "Labels": labels or {},
-            "HostConfig": {"NetworkMode": network, "Binds": folders, "CapAdd": list(caps)}})
+            "HostConfig": {"NetworkMode": network, "Binds": folders, "CapAdd": list(caps),
+                           "RestartPolicy": {"Name": restart}}})
         if status != 201:
             raise RuntimeError("create %s: %d %s" % (name, status, value))
         return value["Id"]

@@ -45,7 +45,7 @@ def wait_for(fn, seconds):
 
 
 def two_claim_one(folder):
-    """The first to claim it is believed, until it says that the container is gone."""
+    """The first to claim it is believed."""
     a, b = Engine(folder, "first"), Engine(folder, "second")
     a.add(1, Names=["/true"])
     b.add(2, Names=["/own"])
@@ -78,7 +78,18 @@ def two_claim_one(folder):
     since = d.mark()
     del a.containers[cid(1)]
     a.send(event("container", "die", 1))
-    check("once it is gone, the other one's word counts", gone(d, 1, since) and d.container(1, since, name="false"))
+    check("when it is gone nobody inherits it", gone(d, 1, since) and d.container(1, since, 0.5) is None)
+    a.add(1, Names=["/true"])
+    a.send(event("container", "start", 1))
+    check("so that a restart gives it to nobody else", d.container(1, since, name="true"))
+    for e in (a, b):
+        del e.containers[cid(1)]
+        e.send(event("container", "die", 1))
+    gone(d, 1, since)
+    time.sleep(0.2)
+    b.add(1, Names=["/false"])
+    b.send(event("container", "start", 1))
+    check("once both have said that it is gone, a new one may be the other's", d.container(1, since, name="false"))
     d.end()
 
 

@@ -16,7 +16,7 @@ alone(os.path.abspath(__file__))
 import nslab
 from nslab import BUILD, Docker, Lab, run, skip_all, wait
 
-REMOVED = 100 if "--long" in sys.argv else 30
+REMOVED = 100 if "--long" in sys.argv else 15
 t = nslab.Tap()
 lab = Lab(real_host=True)
 if not have_docker():
@@ -65,7 +65,7 @@ def rules(pid):
 
 
 wait(lambda: engine().get("reachable"), 15)
-web, db = start("web", "web"), start("db", "db")
+web, db = start("web", "web", restart="always"), start("db", "db")
 t.ok(wait(lambda: ids("shop/web") == [web[:12]] and ids("shop/db") == [db[:12]], 15), "two containers are known")
 api.mode("enforce", "shop/web", "shop/db")
 web_pid, db_pid = pid_of(web), pid_of(db)
@@ -115,6 +115,36 @@ t.ok(wait(lambda: ids("shop/web") == [web[:12]] and ids("shop/db") == [], 20), "
 dockerd.ask("POST", "/containers/%s/start" % db)
 t.ok(wait(lambda: ids("shop/db") == [db[:12]], 20), "and known again when it is started")
 t.ok(wait(lambda: "policy drop" in rules(pid_of(db)), 10), "with its rules")
+
+# Killed with live-restore: the same containers with the same rules.
+db_pid = pid_of(db)
+wait(lambda: pid_of(web) == web_pid and "policy drop" in rules(db_pid), 10)
+netns = {i["netns"] for w in ("shop/web", "shop/db") for i in api.workload(w)["instances"]}
+dockerd.stop(kill=True)
+is_away("killed with live-restore")
+t.ok(stand(), "killed with live-restore: all that is known stands", ids("shop/web"), ids("shop/db"))
+dockerd.start(wait, "--live-restore")
+comes_back("killed with live-restore")
+t.ok(stand() and pid_of(web) == web_pid and pid_of(db) == db_pid, "and is the same afterwards", ids("shop/web"), ids("shop/db"))
+
+# Killed, and started without live-restore: it ends what runs and starts what is to run always.
+dockerd.stop(kill=True)
+is_away("killed without live-restore")
+t.ok(stand(), "killed without live-restore: all that is known stands", ids("shop/web"), ids("shop/db"))
+dockerd.start(wait)
+comes_back("killed without live-restore")
+
+
+def started_anew():
+    pid = pid_of(web)
+    return pid not in (0, web_pid) and ids("shop/web") == [web[:12]] and "policy drop" in rules(pid)
+
+
+t.ok(wait(started_anew, 45, 0.2), "what it starts anew has its name and its rules", ids("shop/web"), pid_of(web))
+t.ok(wait(lambda: ids("shop/db") == [], 20, 0.2), "what it does not start is gone", ids("shop/db"))
+web_pid = pid_of(web)
+dockerd.ask("POST", "/containers/%s/start" % db)
+wait(lambda: ids("shop/db") == [db[:12]], 20)
 
 # Paused, unpaused, renamed: the same workload with the same rules.
 for verb in ("pause", "unpause", "rename?name=%s-other" % nslab.PREFIX):
