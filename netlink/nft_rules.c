@@ -8,8 +8,10 @@
  * audit, enforce (input, output): loopback; the event mark; established; errors about that;
  * invalid and new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements
  * go to the refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in
- * enforce to a last drop. refuse_in, refuse_out: a report, then audit accepts; enforce counts,
- * rejects towards local workloads and drops towards everyone else. forward: the event mark; once a
+ * enforce to a last drop. Conntrack calls every ICMP message invalid that is neither a request it
+ * knows nor an error about something it has: an approved type passes all the same, others go
+ * without a report. refuse_in, refuse_out: a report, then audit accepts; enforce counts, rejects
+ * towards local workloads and drops towards everyone else. forward: the event mark; once a
  * direction enforces, all is reported and dropped: what a nested namespace sends has no identity of
  * its own here. Audit reports it.
  *
@@ -41,7 +43,6 @@ enum {
 	ICMP6_MLD_REPORT = 131,
 	ICMP6_MLD_DONE = 132,
 	ICMP6_RS = 133,
-	ICMP6_RA = 134,
 	ICMP6_NS = 135,
 	ICMP6_NA = 136,
 	ICMP6_MLD2_REPORT = 143,
@@ -176,6 +177,18 @@ rule_invalid(struct builder *b, const struct side *s)
 {
 	rule_begin(b, s->chain);
 	match_ct_state(b, NF_CT_STATE_INVALID_BIT);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_ICMP);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_ICMPV6);
+	expr_count(b, s->egress);
+	expr_verdict(b, NF_DROP, NULL);
+}
+
+/* Of ICMP: an error about what is long gone, or nonsense. Nobody would approve it. */
+static void
+rule_refuse_invalid(struct builder *b, const struct side *s)
+{
+	rule_begin(b, s->refuse);
+	match_ct_state(b, NF_CT_STATE_INVALID_BIT);
 	expr_count(b, s->egress);
 	expr_verdict(b, NF_DROP, NULL);
 }
@@ -230,8 +243,9 @@ rule_icmp6(
 }
 
 /*
- * What a link needs to carry IPv6 at all. Router advertisements and listener queries come from the
- * link alone; without the answers to queries a snooping bridge stops delivering solicitations.
+ * What a link needs to carry IPv6 at all. Listener queries come from the link alone; without the
+ * answers to them a snooping bridge stops delivering solicitations. A router advertisement is none
+ * of it: any neighbour could make itself the router, so one needs an edge like everything else.
  */
 static void
 rules_neighbours(struct builder *b, const struct side *s)
@@ -244,7 +258,6 @@ rules_neighbours(struct builder *b, const struct side *s)
 		rule_icmp6(b, s, ICMP6_MLD_DONE, 1, false);
 		rule_icmp6(b, s, ICMP6_MLD2_REPORT, 1, false);
 	} else {
-		rule_icmp6(b, s, ICMP6_RA, 255, true);
 		rule_icmp6(b, s, ICMP6_MLD_QUERY, 1, true);
 	}
 }
@@ -317,6 +330,8 @@ rule_report(struct builder *b, enum nft_chain_id chain, uint32_t rate, char what
 static void
 rules_refuse(struct builder *b, const struct side *s, uint32_t rate)
 {
+	if (s->mode == MODE_ENFORCE)
+		rule_refuse_invalid(b, s);
 	rule_report(b, s->refuse, rate, s->mode == MODE_ENFORCE ? 'd' : 'a', s->where);
 	if (s->mode != MODE_ENFORCE) {
 		rule_begin(b, s->refuse);

@@ -145,7 +145,10 @@ is_pool(const struct addr *a)
 	return false;
 }
 
-/* Conntrack takes requests alone for the first packet of a connection. */
+/*
+ * Of ICMP, conntrack takes requests alone for the first packet of a connection, leaves alone what
+ * neighbours and listeners say, and calls all else invalid (nf_conntrack_proto_icmp.c, _icmpv6.c).
+ */
 static bool
 probe_tracked(struct probe *p)
 {
@@ -159,13 +162,15 @@ probe_tracked(struct probe *p)
 	case IPPROTO_SCTP:
 		return p->t.dport != 0;
 	case IPPROTO_ICMP:
-		if (type == 0)
+		if (type != 8 && type != 13 && type != 15 && type != 17)
 			p->ct_state = NF_CT_STATE_INVALID_BIT;
-		return v4 && (type == 8 || type == 13 || type == 0);
+		return v4;
 	case IPPROTO_ICMPV6:
-		if (type == 129)
+		if ((type >= 130 && type <= 136) || type == 143)
+			p->ct_state = NF_CT_STATE_UNTRACKED_BIT;
+		else if (type != 128 && type != 139)
 			p->ct_state = NF_CT_STATE_INVALID_BIT;
-		return !v4 && (type == 128 || type == 129);
+		return !v4;
 	default:
 		return false;
 	}

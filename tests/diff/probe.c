@@ -69,8 +69,6 @@ is_link_talk(const struct probe *p, enum flow_dir dir)
 		return p->hops == 255;
 	case 133: /* router solicitation */
 		return dir == DIR_EGRESS && p->hops == 255;
-	case 134: /* router advertisement */
-		return dir == DIR_INGRESS && p->hops == 255 && local;
 	case 131: /* multicast listener report, done, report of version 2 */
 	case 132:
 	case 143:
@@ -108,6 +106,13 @@ expect_refusal(const struct world *w, const struct probe *p, enum flow_dir dir, 
 		ret->verdict = p->t.proto == IPPROTO_TCP ? SIM_REJECT_RST : SIM_REJECT_ADMIN;
 }
 
+static void
+expect_drop(enum flow_dir dir, struct sim_result *ret)
+{
+	ret->counted = dir == DIR_INGRESS ? 1 : 2;
+	ret->verdict = SIM_DROP;
+}
+
 /* The workload's own other direction. */
 static bool
 other_enforces(const struct world *w, const struct inventory_entry *own, enum flow_dir dir)
@@ -135,6 +140,7 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 	const bool middle = p->t.proto == IPPROTO_TCP && !p->cut && (p->tcp_flags & 0x17) != SYN;
 	const bool enforces = dir == DIR_INGRESS ? ev->destination_enforces : ev->source_enforces;
 	const bool audits = dir == DIR_INGRESS ? ev->destination_audits : ev->source_audits;
+	const bool invalid = p->ct_state == NF_CT_STATE_INVALID_BIT;
 
 	memset(ret, 0, sizeof(*ret));
 	if (p->ct_state == STATE_NEW)
@@ -153,9 +159,8 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 	}
 	if (p->ct_state == STATE_ESTABLISHED || is_error(p, dir))
 		return;
-	if (enforces && p->ct_state == NF_CT_STATE_INVALID_BIT) {
-		ret->counted = dir == DIR_INGRESS ? 1 : 2;
-		ret->verdict = SIM_DROP;
+	if (enforces && invalid && !proto_is_icmp(p->t.proto)) {
+		expect_drop(dir, ret);
 		return;
 	}
 	if (is_link_talk(p, dir))
@@ -165,7 +170,11 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 		ret->verdict = enforces ? SIM_DROP : SIM_ACCEPT;
 		return;
 	}
-	if (ev->verdict != VERDICT_ALLOW || p->cut)
+	if (ev->verdict == VERDICT_ALLOW && !p->cut)
+		return;
+	if (enforces && invalid)
+		expect_drop(dir, ret);
+	else
 		expect_refusal(w, p, dir, enforces, ret);
 }
 

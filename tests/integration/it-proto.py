@@ -1,28 +1,38 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a network needs of ICMP passes where all is enforced, and no more of it: path MTU, neighbour discovery
-and DAD pass; redirects, router advertisements of a container and echoes do not."""
+and DAD pass; redirects, router advertisements and echoes do not, unless the policy says so. DHCP is an edge."""
 import json
 import os
+import re
 import socket
 import struct
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nslab import Lab, Tap, wait
+import guardlib
+from nslab import Inside, Lab, Tap, wait
 
 t = Tap()
 lab = Lab()
-a, b = lab.ns("a"), lab.ns("b")
+a, b, c = lab.ns("a"), lab.ns("b"), lab.ns("c")
 far = lab.outside("198.51.100.9")
+far6, dev = "2001:db8:9::9", "no%d" % os.getpid()
+far.ip("addr", "add", far6 + "/128", "dev", "lo", "nodad")
+far.ip("addr", "add", "fd00:9::2/64", "dev", "eth0", "nodad")
+far.ip("-6", "route", "add", "default", "via", "fd00:9::1")
+lab.host.ip("addr", "add", "fd00:9::1/64", "dev", dev, "nodad")
+lab.host.ip("-6", "route", "add", far6 + "/128", "via", "fd00:9::2")
 b.serve(7001)
 d = lab.daemon(expect=[a.name, b.name])
 far.serve(7001)
 policy = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy",
           "workloads": [{"name": n.name, "mode": "enforce"} for n in (a, b)],
           "edges": [{"from": a.name, "to": b.name, "proto": "tcp", "port": 7001, "state": "approved"},
-                    {"from": a.name, "to": {"cidr": "198.51.100.9/32"}, "proto": "tcp", "port": 7001, "state": "approved"}]}
+                    {"from": a.name, "to": {"cidr": "198.51.100.9/32"}, "proto": "tcp", "port": 7001, "state": "approved"},
+                    {"from": a.name, "to": {"cidr": far6 + "/128"}, "proto": "tcp", "port": 7001, "state": "approved"}]}
 d.api.apply(json.dumps(policy))
 
 
@@ -87,14 +97,17 @@ def bulk(s, size=200000):
 
 
 # Path MTU: the way to the outside narrows behind the host, which says so by an error.
-dev = "no%d" % os.getpid()
-with a.connect("198.51.100.9", 7001) as s:
+wait(lambda: a.tcp(far6, 7001) == "open", 5)
+with a.connect("198.51.100.9", 7001) as s, a.connect(far6, 7001) as s6:
     lab.host.ip("link", "set", dev, "mtu", "1300")
     s.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER: always
-    t.ok(bulk(s), "IPv4: a narrower way is found by its error (fragmentation needed)")
+    t.ok(bulk(s, 2000000), "IPv4: a narrower way is found by its error (fragmentation needed), 2 MB pass")
     t.ok(s.getsockopt(socket.IPPROTO_IP, 14) == 1300, "and the error has arrived", s.getsockopt(socket.IPPROTO_IP, 14))
+    t.ok(bulk(s6, 2000000), "IPv6: so it is (packet too big), 2 MB pass")
+    t.ok(s6.getsockopt(socket.IPPROTO_IPV6, 24) == 1300, "and the error has arrived",
+         s6.getsockopt(socket.IPPROTO_IPV6, 24))
 
-# The same in IPv6, told by the neighbour for the connection that is open.
+# An error that speaks of no connection, or of the one that is open.
 with a.connect(b.v6, 7001) as s:
     sport, seq = s.getsockname()[1], 0
     quoted = (struct.pack("!IHBB", 6 << 28, 20, 6, 64) + socket.inet_pton(socket.AF_INET6, a.v6) +
@@ -119,6 +132,45 @@ for what, kind, rest in (("an echo request", 128, b"\0\1\0\1"), ("a node informa
     t.ok(not received(b, 58, (kind,), lambda: icmp6(a, b.v6, kind, 0, rest)), "IPv6: %s is refused" % what)
 t.ok(not received(b, 58, (134,), lambda: icmp6(a, "ff02::1%eth0", 134, 0, struct.pack("!BBHII", 64, 0, 1800, 0, 0)), 0.5),
      "a container's router advertisement is refused where it leaves")
+
+# A neighbour that nothing holds makes itself the router of all.
+def link_local(ns):
+    return re.search(r"inet6 (fe80\S+)/64", ns.ip("-6", "addr", "show", "dev", "eth0").out).group(1)
+
+
+def advertise(ns):
+    """A router for half an hour, with a prefix of its own."""
+    prefix = struct.pack("!BBBBIII", 3, 4, 64, 0xc0, 1800, 1800, 0) + socket.inet_pton(socket.AF_INET6, "2001:db8:bad::")
+    icmp6(ns, "ff02::1%eth0", 134, 0, struct.pack("!BBHII", 64, 0, 1800, 0, 0) + prefix)
+
+
+def believes():
+    return "proto ra" in b.ip("-6", "route", "show").out
+
+
+t.ok(wait(lambda: "tentative" not in c.ip("-6", "addr", "show", "dev", "eth0").out, 5), "a neighbour is there")
+b.exec("sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
+for ns in (c, lab.host):
+    t.ok(not received(b, 58, (134,), lambda: advertise(ns), 0.5) and not believes(),
+         "a router advertisement of a neighbour that nothing holds is refused")
+declared = {"from": {"address": link_local(c)}, "to": b.name, "proto": "icmpv6", "type": 134, "state": "approved"}
+d.api.apply(json.dumps(dict(policy, edges=policy["edges"] + [declared])))
+t.ok(received(b, 58, (134,), lambda: advertise(c)) and wait(believes, 2), "of a router that the policy declares it is taken")
+icmp6(c, "ff02::1%eth0", 134, 0, struct.pack("!BBHII", 64, 0, 0, 0, 0))
+d.api.apply(json.dumps(policy))
+b.exec("sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=0")
+b.ip("-6", "route", "flush", "proto", "ra", check=False)
+
+# Conntrack calls most types invalid; what is approved passes all the same, and nothing else of its kind.
+for proto, kind, send in (("icmp", 5, lambda k: icmp4(a, b.v4, k, 0, socket.inet_aton(b.v4) + b"\x45" + b"\0" * 27)),
+                          ("icmp", 42, lambda k: icmp4(a, b.v4, k, 0, b"\0\1\0\1")),
+                          ("icmpv6", 138, lambda k: icmp6(a, b.v6, k, 0, b"\0" * 12))):
+    edge = {"from": a.name, "to": b.name, "proto": proto, "type": kind, "state": "approved"}
+    d.api.apply(json.dumps(dict(policy, edges=policy["edges"] + [edge])))
+    number = 1 if proto == "icmp" else 58
+    t.ok(received(b, number, (kind,), lambda: send(kind)) and not received(b, number, (kind + 1,), lambda: send(kind + 1), 0.3),
+         "%s type %d passes once it is approved" % (proto, kind))
+d.api.apply(json.dumps(policy))
 
 # Neighbour discovery and DAD.
 for ns in (a, b):
@@ -152,5 +204,85 @@ with b.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
                         {"from": a.name, "to": b.name, "proto": "udp", "port": 5353, "state": "approved"}]
     d.api.apply(json.dumps(policy))
     t.ok(heard("224.0.0.251"), "multicast passes by its edges")
+
+# DHCP: a client asks everybody by packet socket before it has an address, and its server alone later.
+MAC = guardlib.link_mac(a.ip("-j", "link", "show").out, "eth0")
+
+
+def dhcp(kind, op=1):
+    return struct.pack("!BBBBIHH4s4s4s4s16s64s128s4s", op, 1, 6, 0, 0x1234, 0, 0x8000, b"", b"", b"", b"", MAC, b"", b"",
+                       b"\x63\x82\x53\x63") + bytes((53, 1, kind, 255))
+
+
+class Server:
+    """Offers to whoever discovers, acknowledges whoever requests."""
+
+    def __init__(self, place):
+        self.s = place.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self.s.setsockopt(socket.SOL_SOCKET, 25, b"eth0\0")  # SO_BINDTODEVICE
+        self.s.bind(("", 67))
+        self.heard = []
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            data, who = self.s.recvfrom(2048)
+            kind = data[242]
+            self.heard.append(kind)
+            to = (who[0] if who[0] != "0.0.0.0" else "255.255.255.255", 68)
+            try:
+                self.s.sendto(dhcp(2 if kind == 1 else 5, 2), to)
+            except OSError:
+                pass
+
+
+def discovers():
+    """By packet socket: the kind of the answer, or None."""
+    with Inside(a.fd):
+        p = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x800))
+        p.bind(("eth0", 0x800))
+    p.settimeout(0.5)
+    body = guardlib.udp("0.0.0.0", "255.255.255.255", 68, 67, dhcp(1))
+    p.send(guardlib.ether(MAC, guardlib.BROADCAST, 0x800, guardlib.ip4("0.0.0.0", "255.255.255.255", 17, body)))
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        try:
+            data = p.recv(2048)
+        except OSError:
+            continue
+        if data[23] == 17 and data[36:38] == struct.pack("!H", 68) and len(data) > 284:
+            return data[284]
+    return None
+
+
+def renews():
+    with a.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.bind(("", 68))
+        u.settimeout(0.5)
+        try:
+            u.sendto(dhcp(3), (c.v4, 67))
+            return u.recv(2048)[242]
+        except OSError:
+            return None
+
+
+server = Server(c)
+d.stop()
+d.cleanup()
+d = lab.daemon("hostGuard: on\n", expect=[a.name, b.name, c.name])
+d.api.apply(json.dumps(policy))
+t.ok(wait(lambda: (d.api.workload(a.name)["instances"][0]["guard"] or {}).get("inForce"), 5), "with a host guard")
+policy["edges"] = [e for e in policy["edges"] if e["to"] != {"multicast": True}]
+d.api.apply(json.dumps(policy))
+t.ok(discovers() is None and renews() is None and not server.heard, "DHCP is refused without an edge", server.heard)
+policy["edges"].append({"from": a.name, "to": {"multicast": True}, "proto": "udp", "port": 67, "state": "approved"})
+d.api.apply(json.dumps(policy))
+t.ok(discovers() == 2 and server.heard == [1], "a client without an address is answered once its edge to multicast is approved",
+     server.heard)
+t.ok(renews() is None, "which is not one to the server")
+policy["edges"].append({"from": a.name, "to": c.name, "proto": "udp", "port": 67, "state": "approved"})
+d.api.apply(json.dumps(policy))
+t.ok(renews() == 5, "an edge to the server lets it renew", server.heard)
 
 t.done()
