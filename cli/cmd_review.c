@@ -256,7 +256,7 @@ static int
 load(struct review *v, const struct review_select *sel, const char *workload)
 {
 	_cleanup_free_ char *path =
-	    client_path("/v1/edges", "state", "pending", "workload", workload, (char *)NULL);
+	    client_path("/v1/edges", "state", sel->state, "workload", workload, (char *)NULL);
 	int r = path != NULL ? client_get(v->cli, path, &v->edges) : cli_no_memory();
 
 	if (r == CLI_OK)
@@ -273,7 +273,7 @@ load(struct review *v, const struct review_select *sel, const char *workload)
 	if (v->left == NULL)
 		return cli_no_memory();
 	/* Only a list of all of them says which are gone. */
-	if (workload == NULL)
+	if (workload == NULL && strcmp(sel->state, "pending") == 0)
 		review_left_prune(v->left, v->edges);
 	return review_make_groups(v, sel) < 0 ? cli_no_memory() : CLI_OK;
 }
@@ -316,9 +316,9 @@ int
 cmd_review(struct cli *cli, int argc, char **argv)
 {
 	_cleanup_(review_done) struct review v = { .cli = cli };
-	struct review_select sel = { 0 };
+	struct review_select sel = { .state = "pending" };
 	const char *from = NULL, *workload = NULL;
-	bool stale = false;
+	bool stale = false, recertifies = false;
 	const struct arg_option own[] = {
 		{ "all", 0, &sel.all, NULL },
 		{ "label", 0, NULL, &sel.label },
@@ -326,6 +326,7 @@ cmd_review(struct cli *cli, int argc, char **argv)
 		{ "network", 0, NULL, &sel.network },
 		{ "from", 0, NULL, &from },
 		{ "stale", 0, &stale, NULL },
+		{ "recertify", 0, &recertifies, NULL },
 		{ "reason", 'r', NULL, &v.reason },
 		{ "ticket", 0, NULL, &v.ticket },
 		{ "expires", 0, NULL, &v.expires },
@@ -338,8 +339,8 @@ cmd_review(struct cli *cli, int argc, char **argv)
 	code = check_options(&v, &sel);
 	if (code != CLI_OK)
 		return code;
-	if (stale && from != NULL)
-		return cli_usage(cli, "--stale and --from do not go together");
+	if (stale + recertifies + (from != NULL) > 1)
+		return cli_usage(cli, "--stale, --recertify and --from do not go together");
 	if (stale)
 		return run_stale(&v, n, argv);
 	if (n > (from != NULL ? 0 : 1))
@@ -348,6 +349,12 @@ cmd_review(struct cli *cli, int argc, char **argv)
 		return review_batch(&v, from);
 	if (n == 1 && workload_arg(argv[0], &workload, &d) < 0)
 		return cli_usage(cli, "%s", d.msg);
+	if (recertifies) {
+		sel.state = "approved";
+		sel.all = v.never_expires = true;
+	}
 	code = load(&v, &sel, workload);
+	if (code == CLI_OK && recertifies)
+		return review_recertify(&v, &sel);
 	return code == CLI_OK ? walk(&v) : code;
 }

@@ -288,6 +288,7 @@ static void
 trouble_lines(const json_t *status, FILE *f)
 {
 	const json_t *main = show_in(status, "engine"), *engine;
+	int64_t overdue = show_int(show_in(status, "recertification"), "overdue", 0);
 	size_t i;
 
 	if (json_is_true(show_in(status, "held")))
@@ -297,6 +298,11 @@ trouble_lines(const json_t *status, FILE *f)
 	json_array_foreach(show_in(status, "engines"), i, engine)
 	    engine_line(engine, json_equal(engine, main), f);
 	passed_lines(show_in(status, "workloads"), f);
+	if (overdue > 0)
+		fprintf(f,
+		    "%" PRId64 " approval%s overdue to be looked at again: nanoseg review "
+		    "--recertify\n",
+		    overdue, overdue == 1 ? " is" : "s are");
 }
 
 /* Each, if they are asked for. */

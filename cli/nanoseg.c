@@ -32,7 +32,7 @@ const struct cli_command cli_commands[] = {
 	    "refused connections, and what each would need",
 	    "  --follow           go on with new ones\n"
 	    "  --attempts         connections that nobody answered as well\n" },
-	{ "review", cmd_review, "[WORKLOAD] [--all] [--from FILE] | --stale [DAYS]",
+	{ "review", cmd_review, "[WORKLOAD] [--all] [--from FILE] | --stale [DAYS] | --recertify",
 	    "go through what waits for a decision, most important first",
 	    "  --all              what was left in an earlier review as well\n"
 	    "  --label KEY=VALUE  edges of workloads with this label\n"
@@ -44,6 +44,8 @@ const struct cli_command cli_commands[] = {
 	    "  --from FILE        decisions, one on a line: y, x or n, an edge's id, the reason\n"
 	    "  --stale [DAYS]     approved edges not used for so long (30), never seen, or about\n"
 	    "                     to expire\n"
+	    "  --recertify        approved edges, those overdue first: y lets one stand, on "
+	    "record\n"
 	    "Answers: y approve, n leave, x deny, a all of the group, e edit, s split, q quit, ?\n"
 	    "help. Without a terminal the groups are listed.\n" },
 	{ "approve", cmd_approve,

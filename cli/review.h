@@ -43,14 +43,16 @@ struct review {
 	size_t n, n_groups, n_left; /* n_left: not shown, left in an earlier review */
 	struct review_left *left;
 	const char *reason, *ticket, *expires; /* given on the command line, or NULL */
+	bool never_expires;		       /* and not asked */
 };
 
 struct review_select {
 	const char *label, *project, *network;
+	const char *state; /* of the edges */
 	bool all;
 };
 
-/* review_group.c. Fills list and groups from edges: most important first. 0 or -ENOMEM. */
+/* review_group.c. Fills (anew) list and groups from edges: most important first. 0 or -ENOMEM. */
 int review_make_groups(struct review *v, const struct review_select *sel);
 /* "shop" of "shop/web"; the length, 0 for none. */
 size_t review_project_len(const char *name);
@@ -97,6 +99,9 @@ int review_edit(
 int review_batch(const struct review *v, const char *file);
 int review_decide(const struct cli *cli, bool approve, const char *const *ids, size_t n,
     const struct review_why *w, int64_t *ret_revision);
+
+/* review_recertify.c: approved edges, to be kept or denied. */
+int review_recertify(struct review *v, const struct review_select *sel);
 
 /* review_stale.c: approved edges that are not used, about to end, or never seen. */
 int review_stale(struct cli *cli, const char *workload, uint64_t days);

@@ -129,7 +129,7 @@ ask_why(const struct review *v, const char *verb, struct review_why *w)
 		if (expiry_arg(v->expires, (uint64_t)time(NULL) * NSEC_PER_SEC, &w->expires_s, &d) <
 		    0)
 			return false;
-	} else if (v->reason == NULL && !ask_expiry(&w->expires_s)) {
+	} else if (v->reason == NULL && !v->never_expires && !ask_expiry(&w->expires_s)) {
 		return false;
 	}
 	w->known = true;

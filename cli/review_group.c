@@ -272,6 +272,9 @@ review_make_groups(struct review *v, const struct review_select *sel)
 	const json_t *json;
 	size_t i;
 
+	free(v->list);
+	free(v->groups);
+	v->n = v->n_groups = v->n_left = 0;
 	v->list = calloc(json_array_size(v->edges) + 1, sizeof(*v->list));
 	v->groups = calloc(json_array_size(v->edges) + 1, sizeof(*v->groups));
 	if (v->list == NULL || v->groups == NULL)
@@ -281,7 +284,8 @@ review_make_groups(struct review *v, const struct review_select *sel)
 		struct review_edge *e = &v->list[v->n];
 
 		read_edge(v, json, e);
-		if (strcmp(show_text(json, "state", ""), "pending") != 0 || !is_selected(v, sel, e))
+		if (strcmp(show_text(json, "state", ""), sel->state) != 0 ||
+		    !is_selected(v, sel, e))
 			continue;
 		if (!sel->all && review_left_has(v->left, e->id))
 			v->n_left++;

@@ -92,7 +92,7 @@ _nanoseg()
 	flows) words="--follow $global" ;;
 	denials) words="--follow --attempts $global" ;;
 	review)
-		words="--all --label --project --network --reason --ticket --expires --from --stale $global"
+		words="--all --label --project --network --reason --ticket --expires --from --stale --recertify $global"
 		[[ $cur == -* ]] || words=$(_nanoseg_workloads)
 		;;
 	approve | deny)

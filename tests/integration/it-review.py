@@ -62,6 +62,7 @@ class World:
             "/v1/edges": lambda h: self.answer(h, [e for e in self.edges if "=" + e["state"] in h.path]),
             "/v1/status": {"workloads": [cli.workload("shop/db"), cli.workload("shop/api", mode="observe")]},
             "/v1/edges/approve": lambda h: self.decide(h, "approved"),
+            "/v1/edges/recertify": lambda h: self.decide(h, "approved"),
             "/v1/edges/deny": lambda h: self.decide(h, "denied"),
             "/v1/policy": lambda h: self.answer(h, json.loads(POLICY % ("" if "decided" in h.path else
                                                                        PENDING_5))),
@@ -330,6 +331,45 @@ def test_lists():
     expect("--stale: none", run("review", "--stale", "45", "-o", "json"), 0)
 
 
+KEEP = "[y,n,x,a,q,?]? "
+
+
+def test_recertify():
+    w = World()
+    w.edges = [dict(e, state="approved", approvedBy="uid:1000\x1b[31m", decided="2026-01-05T10:00:00Z",
+                    recertifyBy="2999-07-05T10:00:00Z", reason="as \x1b[31mever", ticket=None)
+               for e in pending()]
+    for i in (0, 1, 3):
+        w.edges[i]["recertifyBy"] = "2026-02-01T10:00:00Z"
+    w.edges[3].update(keptBy="uid:7", kept="2026-01-20T10:00:00Z")
+    w.edges.append(edge(77, "workload:a", "workload:b", 80))
+    t = Terminal("--recertify")
+    why = t.script(("3 approved edges overdue.", None), ("kept by uid:7 on 2026-01-20", None),
+                   ("OVERDUE since 2026-02-01", None), (KEEP, "?"), ("keep this approval", None),
+                   (KEEP, "x"), (WHY, "nobody needs it"), (TICKET, ""), (KEEP, "a"), (WHY, "still so"),
+                   (TICKET, "T-3"), ("kept: 2 edges", None), ("3 approved edges not due yet.", None),
+                   (KEEP, "n"), (KEEP, "q"))
+    t.end()
+    text = t.all.decode("utf-8", "replace").replace("\r\n", "\n")
+    check("--recertify: those overdue first, y keeps, x denies, no expiry is asked", why or
+          (None if "2 kept, 1 denied." in text else text))
+    check("--recertify: what was sent", None if w.short() == [
+        ("deny", [4], "nobody needs it"), ("recertify", [2, 1], "still so")] and
+        w.sent()[1][1]["ticket"] == "T-3" and "expiresInSeconds" not in w.sent()[1][1] else w.sent())
+    check("--recertify: names are escaped, lines fit", cli.unsafe(text) or
+          [x for x in text.split("\n") if cli.width(x) > 80])
+    w.fail = (403, "not you")
+    t = Terminal("--recertify", "--reason", "r")
+    why = t.script((KEEP, "y"), ("not you", None))
+    check("--recertify: who may not is told so, once", why or (None if t.end() == 5 << 8 else "exit"))
+    w.fail = None
+    r = run("review", "--recertify")
+    expect("--recertify: without a terminal a list", r, 0, ["2026-02-01", "2999-07-05", "uid:1000"])
+    check("--recertify: nothing is sent", [x for x in w.sent()[2:] if x[0] == "recertify"][1:])
+    for args in (["--recertify", "--stale"], ["--recertify", "--from", "x"], ["--recertify", "a", "b"]):
+        expect("usage: review %s" % " ".join(args), run("review", *args), 2, err="")
+
+
 def test_nonsense():
     bad = []
     World()
@@ -355,7 +395,8 @@ def test_nonsense():
 def main():
     cli.daemon = cli.Daemon(cli.DIR)
     try:
-        for test in (test_walk, test_bulk, test_edit, test_ends, test_batch, test_lists, test_nonsense):
+        for test in (test_walk, test_bulk, test_edit, test_ends, test_batch, test_lists, test_recertify,
+                     test_nonsense):
             test()
     finally:
         cli.daemon.server.shutdown()
