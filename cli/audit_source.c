@@ -2,6 +2,7 @@
 #include "cli/audit_source.h"
 
 #include "cli/client.h"
+#include "cli/page.h"
 #include "cli/show.h"
 
 #include <dirent.h>
@@ -164,8 +165,9 @@ audit_source_walk(
     const struct audit_source *s, struct audit_chain *chain, audit_line_fn fn, void *arg)
 {
 	const json_t *list = json_object_get(s->list, "segments");
+	size_t n = json_array_size(list);
 
-	for (size_t i = 0; i < json_array_size(list); i++) {
+	for (size_t i = 0; i < n; i++) {
 		const json_t *o = json_array_get(list, i);
 		const char *name = show_text(o, "name", "");
 		int64_t size = show_int(o, "size", 0);
@@ -181,6 +183,7 @@ audit_source_walk(
 				   : read_daemon(s->cli, name, (size_t)size, &text, &len);
 		if (r == CLI_OK)
 			r = walk_segment(chain, name, text, len, fn, arg);
+		progress_show("audit log", i + 1, r == CLI_OK && i + 1 < n ? n : 0);
 		if (r != CLI_OK)
 			return r;
 	}

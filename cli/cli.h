@@ -5,6 +5,7 @@
 
 #include "cli/args.h"
 #include "cli/out.h"
+#include "cli/remote.h"
 
 #include <jansson.h>
 
@@ -24,6 +25,8 @@ struct cli {
 	const char *socket;
 	unsigned timeout_s;
 	struct out out;
+	struct remote remote; /* if is_remote: -H */
+	bool is_remote;
 	const struct cli_command *command;
 	bool help;
 };
@@ -38,6 +41,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_commands[];
+extern const char cli_global_help[];
 
 /*
  * The command's own options and the global ones. The number of other arguments, now at the front of
@@ -79,6 +83,7 @@ int cmd_audit_log(struct cli *cli, int argc, char **argv);
 int cmd_learn(struct cli *cli, int argc, char **argv);
 int cmd_export(struct cli *cli, int argc, char **argv);
 int cmd_completion(struct cli *cli, int argc, char **argv);
+int cmd_help(struct cli *cli, int argc, char **argv);
 
 /*
  * Fetches path and shows it; with watch again each second, until interrupted. draw prints the table

@@ -209,11 +209,16 @@ report_status(const struct call *k, long status, const char *file)
 static int
 call_new(const struct cli *cli, const char *path, struct call *k)
 {
+	const char *socket_path = cli->socket;
 	struct sockaddr_un sun;
 	char url[8192];
+	int r;
 
 	*k = (struct call){ .cli = cli };
-	if (strlen(cli->socket) >= sizeof(sun.sun_path) || cli->socket[0] == '\0') {
+	if (cli->is_remote &&
+	    (r = remote_open(&cli->remote, cli->timeout_s, &socket_path)) != CLI_OK)
+		return r;
+	if (strlen(socket_path) >= sizeof(sun.sun_path) || socket_path[0] == '\0') {
 		cli_error("--socket: expected a path of 1 to %zu bytes", sizeof(sun.sun_path) - 1);
 		return CLI_USAGE;
 	}
@@ -225,7 +230,7 @@ call_new(const struct cli *cli, const char *path, struct call *k)
 	if (k->curl == NULL)
 		return cli_no_memory();
 	curl_easy_setopt(k->curl, CURLOPT_URL, url);
-	curl_easy_setopt(k->curl, CURLOPT_UNIX_SOCKET_PATH, cli->socket);
+	curl_easy_setopt(k->curl, CURLOPT_UNIX_SOCKET_PATH, socket_path);
 	curl_easy_setopt(k->curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_SECONDS);
 	curl_easy_setopt(k->curl, CURLOPT_PROXY, "");
 	curl_easy_setopt(k->curl, CURLOPT_NOSIGNAL, 1L);

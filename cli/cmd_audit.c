@@ -2,6 +2,7 @@
 /* nanoseg audit-log: the records, and the proof that none is missing or changed. */
 #include "cli/audit_signed.h"
 #include "cli/audit_source.h"
+#include "cli/page.h"
 #include "cli/show.h"
 
 #include "rules/timefmt.h"
@@ -156,6 +157,7 @@ print_records(const struct cli *cli, const json_t *records)
 	char words[WORDS_LEN];
 	int r;
 
+	page_begin(&cli->out);
 	if (!out_is_table(&cli->out))
 		return out_document(&cli->out, records);
 	r = table_new(cols, ARRAY_SIZE(cols), &t);

@@ -69,7 +69,7 @@ draw(const struct cli *cli, const json_t *edges, FILE *f, void *arg)
 	}
 	json_array_foreach(edges, i, e) add_edge(t, e, now_ns, letters);
 	r = out_table(&cli->out, t, f);
-	if (r == 0 && letters[0] != '\0')
+	if (r == 0 && letters[0] != '\0' && !cli->out.no_headers)
 		fprintf(f, "flags: %s\n", show_flags_legend(letters, legend));
 	return r;
 }
@@ -78,9 +78,11 @@ int
 cmd_edges(struct cli *cli, int argc, char **argv)
 {
 	const char *state = NULL, *workload = NULL;
+	bool watch = false;
 	const struct arg_option own[] = {
 		{ "state", 0, NULL, &state },
 		{ "workload", 0, NULL, &workload },
+		{ "watch", 'w', &watch, NULL },
 	};
 	_cleanup_free_ char *path = NULL;
 	struct diag d;
@@ -96,5 +98,5 @@ cmd_edges(struct cli *cli, int argc, char **argv)
 	path = client_path("/v1/edges", "state", state, "workload", workload, (char *)NULL);
 	if (path == NULL)
 		return cli_no_memory();
-	return cli_show(cli, path, false, draw, NULL);
+	return cli_show(cli, path, watch, draw, NULL);
 }

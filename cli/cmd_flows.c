@@ -169,8 +169,8 @@ on_line(void *arg, const json_t *record)
 	if (o->form == OUT_JSON)
 		return out_line(record);
 	g->list->add(g->table, record, now());
-	r = table_print_stream(
-	    g->table, stdout, wide ? 0 : o->width, wide, o->colour, !g->header_done);
+	r = table_print_stream(g->table, stdout, wide ? 0 : o->width, wide, o->colour,
+	    !g->header_done && !o->no_headers);
 	g->header_done = true;
 	return r == 0 && fflush(stdout) == 0 ? 0 : -1;
 }
@@ -192,35 +192,43 @@ follow(struct cli *cli, const struct list *l, const char *path)
 int
 cmd_flows(struct cli *cli, int argc, char **argv)
 {
-	bool following = false;
-	const struct arg_option own[] = { { "follow", 'f', &following, NULL } };
-	int code;
-
-	if (!cli_options_only(cli, own, ARRAY_SIZE(own), argc, argv, &code))
-		return code;
-	if (following)
-		return follow(cli, &flows, "/v1/flows?follow=1");
-	if (cli->out.form == OUT_JSON)
-		return print_lines(cli, "/v1/flows");
-	return cli_show(cli, "/v1/flows", false, draw, (void *)&flows);
-}
-
-int
-cmd_denials(struct cli *cli, int argc, char **argv)
-{
-	bool following = false, attempts = false;
+	bool following = false, watch = false;
 	const struct arg_option own[] = {
 		{ "follow", 'f', &following, NULL },
-		{ "attempts", 0, &attempts, NULL },
+		{ "watch", 'w', &watch, NULL },
 	};
 	int code;
 
 	if (!cli_options_only(cli, own, ARRAY_SIZE(own), argc, argv, &code))
 		return code;
+	if (following && watch)
+		return cli_usage(cli, "--follow and --watch do not go together");
+	if (following)
+		return follow(cli, &flows, "/v1/flows?follow=1");
+	if (cli->out.form == OUT_JSON && !watch)
+		return print_lines(cli, "/v1/flows");
+	return cli_show(cli, "/v1/flows", watch, draw, (void *)&flows);
+}
+
+int
+cmd_denials(struct cli *cli, int argc, char **argv)
+{
+	bool following = false, attempts = false, watch = false;
+	const struct arg_option own[] = {
+		{ "follow", 'f', &following, NULL },
+		{ "attempts", 0, &attempts, NULL },
+		{ "watch", 'w', &watch, NULL },
+	};
+	int code;
+
+	if (!cli_options_only(cli, own, ARRAY_SIZE(own), argc, argv, &code))
+		return code;
+	if (following && watch)
+		return cli_usage(cli, "--follow and --watch do not go together");
 	if (following && attempts)
 		return cli_usage(cli, "--attempts cannot be followed");
 	if (following)
 		return follow(cli, &denials, "/v1/denials?follow=1");
-	return cli_show(cli, attempts ? "/v1/denials?attempts=1" : "/v1/denials", false, draw,
+	return cli_show(cli, attempts ? "/v1/denials?attempts=1" : "/v1/denials", watch, draw,
 	    (void *)&denials);
 }

@@ -3,6 +3,7 @@
 #include "cli/client.h"
 #include "cli/confirm.h"
 #include "cli/file.h"
+#include "cli/page.h"
 #include "cli/policy.h"
 #include "cli/show.h"
 
@@ -40,6 +41,7 @@ show(struct cli *cli, bool decided)
 		return r;
 	if (cli->out.form != OUT_JSON)
 		cli->out.form = OUT_YAML;
+	page_begin(&cli->out);
 	r = cli_printed(out_document(&cli->out, policy));
 	json_decref(policy);
 	return r;

@@ -269,7 +269,7 @@ load(struct review *v, const struct review_select *sel, const char *workload)
 		cli_error("the policy has no network '%s'", sel->network);
 		return CLI_USAGE;
 	}
-	v->left = review_left_load(v->cli->socket);
+	v->left = review_left_load(v->cli->is_remote ? v->cli->remote.host : v->cli->socket);
 	if (v->left == NULL)
 		return cli_no_memory();
 	/* Only a list of all of them says which are gone. */

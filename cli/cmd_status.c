@@ -361,10 +361,12 @@ draw(const struct cli *cli, const json_t *status, FILE *f, void *arg)
 		r = table_new(why_cols, ARRAY_SIZE(why_cols), &reasons);
 	if (r < 0)
 		return r;
-	head_line(status, f);
-	trouble_lines(status, f);
-	confirm_line(status, f);
-	losses_line(status, f);
+	if (!cli->out.no_headers) {
+		head_line(status, f);
+		trouble_lines(status, f);
+		confirm_line(status, f);
+		losses_line(status, f);
+	}
 	if (json_array_size(workloads) == 0) {
 		fputs("no workload yet\n", f);
 		return 0;

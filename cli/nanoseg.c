@@ -2,6 +2,7 @@
 /* nanoseg: the command line. Global options, the table of commands, and how mistakes are told. */
 #include "config.h"
 #include "cli/cli.h"
+#include "cli/page.h"
 
 #include "rules/read.h"
 
@@ -23,15 +24,19 @@ const struct cli_command cli_commands[] = {
 	{ "graph", cmd_graph, "[--watch]", "who talks to whom",
 	    "  --watch            redraw each second (needs a terminal)\n"
 	    "  -o dot, -o mermaid  for Graphviz' dot, and for Mermaid\n" },
-	{ "edges", cmd_edges, "[--state STATE] [--workload NAME]", "the edges, with their ids",
+	{ "edges", cmd_edges, "[--state STATE] [--workload NAME] [--watch]",
+	    "the edges, with their ids",
 	    "  --state STATE      pending, approved or denied\n"
-	    "  --workload NAME    only edges that touch this workload\n" },
-	{ "flows", cmd_flows, "[--follow]", "the latest connections, with verdict",
-	    "  --follow           go on with new ones\n" },
-	{ "denials", cmd_denials, "[--follow] [--attempts]",
+	    "  --workload NAME    only edges that touch this workload\n"
+	    "  --watch            redraw each second (needs a terminal)\n" },
+	{ "flows", cmd_flows, "[--follow|--watch]", "the latest connections, with verdict",
+	    "  --follow           go on with new ones\n"
+	    "  --watch            redraw each second (needs a terminal)\n" },
+	{ "denials", cmd_denials, "[--follow|--watch] [--attempts]",
 	    "refused connections, and what each would need",
 	    "  --follow           go on with new ones\n"
-	    "  --attempts         connections that nobody answered as well\n" },
+	    "  --attempts         connections that nobody answered as well\n"
+	    "  --watch            redraw each second (needs a terminal)\n" },
 	{ "review", cmd_review, "[WORKLOAD] [--all] [--from FILE] | --stale [DAYS] | --recertify",
 	    "go through what waits for a decision, most important first",
 	    "  --all              what was left in an earlier review as well\n"
@@ -175,15 +180,20 @@ const struct cli_command cli_commands[] = {
 	    "  --controls FILE    more control mappings, a file or a folder\n"
 	    "  --data-dir DIR     where the installed ones are\n"
 	    "Each export from the daemon is recorded in its audit log.\n" },
-	{ "completion", cmd_completion, "bash", "print the completion script of a shell", "" },
+	{ "completion", cmd_completion, "bash|zsh|fish", "print the completion script of a shell",
+	    "" },
+	{ "help", cmd_help, "[COMMAND]", "how a command is used", "" },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 
-static const char global_help[] = "  --socket PATH      the daemon's socket (" DEFAULT_SOCKET ")\n"
-				  "  --timeout SECONDS  give up on an answer (60)\n"
-				  "  -o, --output FORM  table, wide, json or yaml\n"
-				  "  -h, --help         this text; after a command, the command's\n"
-				  "  --version\n";
+const char cli_global_help[] =
+    "  --socket PATH      the daemon's socket (" DEFAULT_SOCKET ")\n"
+    "  -H, --host URL     another machine's daemon: ssh://[USER@]HOST[:PORT][/SOCKET]\n"
+    "  --timeout SECONDS  give up on an answer (60)\n"
+    "  -o, --output FORM  table, wide, json or yaml\n"
+    "  --no-headers       tables: the rows alone\n"
+    "  -h, --help         this text; after a command, the command's\n"
+    "  --version\n";
 
 static const char exit_help[] =
     "Exit codes: 0 ok, 1 error, 2 usage or invalid input, 3 problems found, 4 daemon not\n"
@@ -191,7 +201,7 @@ static const char exit_help[] =
 
 struct globals {
 	const char *socket, *form, *host, *timeout;
-	bool help, version;
+	bool help, version, no_headers;
 };
 
 static struct globals globals;
@@ -201,6 +211,7 @@ static const struct arg_option global_options[] = {
 	{ "output", 'o', NULL, &globals.form },
 	{ "host", 'H', NULL, &globals.host },
 	{ "timeout", 0, NULL, &globals.timeout },
+	{ "no-headers", 0, &globals.no_headers, NULL },
 	{ "help", 'h', &globals.help, NULL },
 	{ "version", 0, &globals.version, NULL },
 };
@@ -280,7 +291,15 @@ print_usage(FILE *f)
 	fputs("usage: nanoseg [OPTION]... COMMAND [ARGUMENT]...\n\n", f);
 	for (const struct cli_command *c = cli_commands; c->name != NULL; c++)
 		fprintf(f, "  %-11s %s\n", c->name, c->brief);
-	fprintf(f, "\n%s\n%s", global_help, exit_help);
+	fprintf(f, "\n%s\n%s", cli_global_help, exit_help);
+}
+
+static void
+print_help(const struct cli_command *c)
+{
+	printf("usage: nanoseg %s%s%s\n\n%c%s.\n%s%s\nGlobal options:\n%s", c->name,
+	    c->usage[0] != '\0' ? " " : "", c->usage, toupper(c->brief[0]), c->brief + 1,
+	    c->help[0] != '\0' ? "\n" : "", c->help, cli_global_help);
 }
 
 static int
@@ -289,10 +308,14 @@ apply_globals(struct cli *cli)
 	struct diag d;
 	uint64_t seconds;
 
-	if (globals.host != NULL)
-		return cli_usage(cli,
-		    "-H: other hosts cannot be reached from here; run nanoseg over there: ssh "
-		    "HOST nanoseg ...");
+	if (globals.host != NULL && globals.socket != NULL)
+		return cli_usage(cli, "-H and --socket do not go together: the socket over there "
+				      "stands behind the host");
+	if (globals.host != NULL &&
+	    remote_parse(globals.host, DEFAULT_SOCKET, &cli->remote, &d) < 0)
+		return cli_usage(cli, "%s", d.msg);
+	cli->is_remote = globals.host != NULL;
+	cli->out.no_headers = globals.no_headers;
 	if (globals.socket != NULL)
 		cli->socket = globals.socket;
 	if (globals.form != NULL && out_form_parse(globals.form, &cli->out.form) < 0)
@@ -325,11 +348,7 @@ cli_options(struct cli *cli, const struct arg_option *own, size_t n_own, int arg
 		return -1;
 	}
 	if (globals.help) {
-		const struct cli_command *c = cli->command;
-
-		printf("usage: nanoseg %s%s%s\n\n%c%s.\n%s%s\nGlobal options:\n%s", c->name,
-		    c->usage[0] != '\0' ? " " : "", c->usage, toupper(c->brief[0]), c->brief + 1,
-		    c->help[0] != '\0' ? "\n" : "", c->help, global_help);
+		print_help(cli->command);
 		*ret_exit = CLI_OK;
 		return -1;
 	}
@@ -371,6 +390,26 @@ fail_command(const struct cli *cli, const char *name)
 	return cli_usage(cli, "there is no command '%s'", name);
 }
 
+int
+cmd_help(struct cli *cli, int argc, char **argv)
+{
+	int code, n = cli_options(cli, NULL, 0, argc, argv, &code);
+
+	if (n < 0)
+		return code;
+	if (n > 1)
+		return cli_usage(cli, "expected one command");
+	if (n == 0) {
+		print_usage(stdout);
+		return CLI_OK;
+	}
+	cli->command = find_command(argv[0]);
+	if (cli->command == NULL)
+		return fail_command(cli, argv[0]);
+	print_help(cli->command);
+	return CLI_OK;
+}
+
 static int
 run(struct cli *cli, int argc, char **argv)
 {
@@ -398,7 +437,7 @@ run(struct cli *cli, int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	struct cli cli = { .socket = DEFAULT_SOCKET, .timeout_s = DEFAULT_TIMEOUT };
+	static struct cli cli = { .socket = DEFAULT_SOCKET, .timeout_s = DEFAULT_TIMEOUT };
 	int code, r;
 
 	/* LC_NUMERIC stays C: numbers look the same everywhere. */
@@ -410,6 +449,7 @@ main(int argc, char **argv)
 	}
 	code = run(&cli, argc > 0 ? argc - 1 : 0, argv + 1);
 	r = out_close();
+	page_end();
 	curl_global_cleanup();
 	/* A reader that has gone away knows. */
 	if (r < 0 && code == CLI_OK) {

@@ -139,9 +139,12 @@ out_line(const json_t *value)
 }
 
 int
-out_table(const struct out *o, const struct table *t, FILE *f)
+out_table(const struct out *o, struct table *t, FILE *f)
 {
 	bool wide = o->form == OUT_WIDE;
+
+	if (o->no_headers)
+		table_hide_header(t);
 
 	return table_print(t, f, wide ? 0 : o->width, wide, o->colour);
 }

@@ -16,7 +16,7 @@ enum out_form {
 
 struct out {
 	enum out_form form;
-	bool terminal, colour;
+	bool terminal, colour, no_headers;
 	unsigned width; /* 0: no limit */
 };
 
@@ -33,7 +33,7 @@ bool out_is_table(const struct out *o);
 int out_document(const struct out *o, const json_t *value);
 /* One compact line of JSON, flushed. 0, -ENOMEM, -EIO. */
 int out_line(const json_t *value);
-int out_table(const struct out *o, const struct table *t, FILE *f);
+int out_table(const struct out *o, struct table *t, FILE *f);
 /* Flushes and closes: 0, or -errno if something did not get through. */
 int out_close(void);
 

@@ -17,7 +17,7 @@ struct table {
 	size_t n_cols;
 	struct cell *cells; /* rows after one another, a line takes a row's place */
 	size_t n, room;
-	bool failed;
+	bool failed, headless;
 };
 
 int
@@ -166,7 +166,7 @@ choose_cols(const struct table *t, bool wide, bool stream, size_t *ret)
 static unsigned
 natural_width(const struct table *t, size_t c)
 {
-	unsigned w = t->cols[c].title != NULL ? text_width(t->cols[c].title) : 0;
+	unsigned w = t->cols[c].title != NULL && !t->headless ? text_width(t->cols[c].title) : 0;
 
 	for (size_t r = 0; r < table_rows(t); r++) {
 		const struct cell *row = &t->cells[r * t->n_cols];
@@ -203,6 +203,12 @@ print_cell(FILE *f, const char *text, enum colour c, unsigned w, bool right, boo
 	return 0;
 }
 
+void
+table_hide_header(struct table *t)
+{
+	t->headless = true;
+}
+
 struct layout {
 	size_t cols[TABLE_MAX_COLS], n;
 	unsigned widths[TABLE_MAX_COLS]; /* 0: as it comes */
@@ -213,7 +219,7 @@ print_header(const struct table *t, const struct layout *l, FILE *f, bool colour
 {
 	int r = 0;
 
-	if (t->cols[0].title == NULL)
+	if (t->cols[0].title == NULL || t->headless)
 		return 0;
 	for (size_t i = 0; i < l->n && r == 0; i++) {
 		const struct table_col *col = &t->cols[l->cols[i]];

@@ -49,6 +49,8 @@ void table_cell(struct table *t, const char *text, enum colour c);
 void table_cellf(struct table *t, enum colour c, const char *fmt, ...) _printf_(3, 4);
 /* A line across all columns, between rows. */
 void table_line(struct table *t, const char *text, enum colour c);
+/* Rows alone, in columns as wide as they need. */
+void table_hide_header(struct table *t);
 size_t table_rows(const struct table *t);
 /* width 0: as wide as it is. 0 or -ENOMEM. */
 int table_print(const struct table *t, FILE *f, unsigned width, bool wide, bool colour);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A picture of one answer, once or redrawn each second. */
 #include "cli/client.h"
+#include "cli/page.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -55,6 +56,8 @@ show_once(struct cli *cli, const char *path, cli_draw_fn draw, void *arg, bool w
 
 	if (r != CLI_OK)
 		return r;
+	if (!watch)
+		page_begin(&cli->out);
 	if (!out_is_table(&cli->out))
 		r = out_document(&cli->out, answer);
 	else

@@ -7,7 +7,7 @@ _nanoseg_ask()
 	local i socket=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket) socket=(--socket "${COMP_WORDS[i + 1]}") ;;
+		--socket | -H | --host) socket=("${COMP_WORDS[i]}" "${COMP_WORDS[i + 1]}") ;;
 		esac
 	done
 	nanoseg "${socket[@]}" --timeout 2 "$@" 2>/dev/null
@@ -21,7 +21,7 @@ _nanoseg_safe()
 
 _nanoseg_workloads()
 {
-	_nanoseg_ask status -o wide | awk '/^WORKLOAD/ { on = 1; next } on { print $1 }' | _nanoseg_safe
+	_nanoseg_ask status -o wide --no-headers | awk '{ print $1 }' | _nanoseg_safe
 }
 
 _nanoseg_ids()
@@ -33,12 +33,12 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log export learn completion"
-	local global="--socket --timeout --output --help --version"
+	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log export help learn completion"
+	local global="--socket --host --timeout --output --no-headers --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket | --timeout | -o | --output) ((i++)) ;;
+		--socket | -H | --host | --timeout | -o | --output) ((i++)) ;;
 		-*) ;;
 		*)
 			if [[ -z $command ]]; then
@@ -79,7 +79,7 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "$(_nanoseg_workloads)" -- "$cur"))
 		return
 		;;
-	--image | --label | --project | --network | --reason | --ticket | --expires | --expect | --at | --confirm | --key | --head | --timeout | --wait)
+	--image | --label | --project | --network | --reason | --ticket | --expires | --expect | --at | --confirm | --key | --head | --host | -H | --timeout | --wait)
 		return
 		;;
 	esac
@@ -88,9 +88,9 @@ _nanoseg()
 	'') words="$commands $global" ;;
 	status) words="--watch --why $global" ;;
 	graph) words="--watch $global" ;;
-	edges) words="--state --workload $global" ;;
-	flows) words="--follow $global" ;;
-	denials) words="--follow --attempts $global" ;;
+	edges) words="--state --workload --watch $global" ;;
+	flows) words="--follow --watch $global" ;;
+	denials) words="--follow --watch --attempts $global" ;;
 	review)
 		words="--all --label --project --network --reason --ticket --expires --from --stale --recertify $global"
 		[[ $cur == -* ]] || words=$(_nanoseg_workloads)
@@ -140,7 +140,8 @@ _nanoseg()
 		[[ -n $verb || $cur == -* ]] || words="json csv html oscal k8s cilium ocsf dot mermaid access access-csv"
 		;;
 	learn) words="--pcap --map $global" ;;
-	completion) words="bash $global" ;;
+	completion) words="bash zsh fish $global" ;;
+	help) words=$commands ;;
 	*) words=$global ;;
 	esac
 	COMPREPLY=($(compgen -W "$words" -- "$cur"))

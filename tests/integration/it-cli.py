@@ -536,7 +536,7 @@ def test_usage():
     daemon.requests.clear()
     cases = [
         [], ["nonsense"], ["status", "extra"], ["status", "--nonsense"], ["status", "-o", "xml"],
-        ["-H", "ssh://other", "status"], ["--timeout", "0", "status"], ["--timeout", "x", "status"],
+        ["-H", "ssh://-oProxyCommand=x", "status"], ["-H", "http://h", "status"], ["--timeout", "0", "status"], ["--timeout", "x", "status"],
         ["edges", "--state", "maybe"], ["edges", "--workload", "host"], ["edges", "--state"],
         ["approve", "--reason", "x"], ["approve", e1], ["approve", e1, "--reason", ""],
         ["approve", "web", "--reason", "x"], ["approve", e1, "--reason", "x" * 513],
@@ -555,14 +555,15 @@ def test_usage():
         ["explain", "web", "fd00::1:53"], ["explain", "web", "10.0.0.0/99:80"],
         ["explain", "web", "db:256/icmp"], ["explain", "web", "db:80/"],
         ["flows", "--follow", "-o", "yaml"], ["denials", "--follow", "--attempts"],
-        ["status", "--watch"], ["graph", "--watch"], ["completion", "zsh"], ["completion"],
+        ["status", "--watch"], ["graph", "--watch"], ["completion", "csh"], ["completion"], ["help", "nonsense"], ["help", "a", "b"],
+        ["flows", "--follow", "--watch"], ["edges", "--watch"],
     ]
     for args in cases:
         shown = " ".join(a if isinstance(a, str) else repr(a) for a in args)[:60]
         expect("usage: '%s'" % shown, run(*args), 2, err="" if args else "a command is needed")
     check("usage: nothing was asked of the daemon", daemon.requests)
     expect("a socket's path that cannot be", run("status", socket_path="/" + "x" * 200), 2)
-    expect("-H is refused in a sentence", run("-H", "ssh://h", "status"), 2, err="ssh HOST nanoseg")
+    expect("-H and --socket are one too many", run("-H", "ssh://h", "status"), 2, err="do not go together")
     expect("--version", run("--version"), 0, "nanoseg 0.")
     expect("status --version", run("status", "--version"), 0, "nanoseg 0.")
     r = run("--help")

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/args.h"
+#include "cli/remote.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -301,6 +302,72 @@ numbers_have_a_maximum(void **state)
 	}
 }
 
+static void
+remote_hosts_are_names_and_nothing_else(void **state)
+{
+	static const struct {
+		const char *text, *user, *host, *port, *path; /* host NULL: refused */
+	} cases[] = {
+		{ "ssh://h", "", "h", "", "/def" },
+		{ "ssh://h/", "", "h", "", "/def" },
+		{ "ssh://root@h.example:2222/run/x.sock", "root", "h.example", "2222",
+		    "/run/x.sock" },
+		{ "ssh://[fd00::1]:22", "", "fd00::1", "22", "/def" },
+		{ "ssh://[fe80::1%eth0]", "", "fe80::1%eth0", "", "/def" },
+		{ "h" },
+		{ "http://h" },
+		{ "ssh://" },
+		{ "ssh:///x" },
+		{ "ssh://-oProxyCommand=touch" },
+		{ "ssh://-l@h" },
+		{ "ssh://h;id" },
+		{ "ssh://h id" },
+		{ "ssh://h$(id)" },
+		{ "ssh://a@b@c" },
+		{ "ssh://h:0" },
+		{ "ssh://h:65536" },
+		{ "ssh://h:-1" },
+		{ "ssh://h:22x" },
+		{ "ssh://[::1]x" },
+		{ "ssh://h/a:b" },
+		{ "ssh://h/a b" },
+		{ "ssh://h/%d" },
+		{ "ssh://\xff" },
+		{ "ssh://h\n" },
+	};
+	const char *args[REMOTE_ARGS_MAX];
+	char longer[400];
+	struct remote r;
+	struct diag d;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int e = remote_parse(cases[i].text, "/def", &r, &d);
+
+		if (cases[i].host == NULL) {
+			assert_int_equal(e, -EINVAL);
+			continue;
+		}
+		assert_int_equal(e, 0);
+		assert_string_equal(r.user, cases[i].user);
+		assert_string_equal(r.host, cases[i].host);
+		assert_string_equal(r.port, cases[i].port);
+		assert_string_equal(r.path, cases[i].path);
+	}
+	memset(longer, 'h', sizeof(longer) - 1);
+	memcpy(longer, "ssh://", 6);
+	longer[sizeof(longer) - 1] = '\0';
+	assert_int_equal(remote_parse(longer, "/def", &r, &d), -EINVAL);
+	assert_int_equal(remote_parse("ssh://u@h:22", "/def", &r, &d), 0);
+	remote_args(&r, "/l:/def", args);
+	while (args[n] != NULL)
+		n++;
+	assert_true(n < REMOTE_ARGS_MAX);
+	assert_string_equal(args[n - 1], "h");
+	assert_string_equal(args[n - 2], "--");
+	assert_string_equal(args[n - 3], "/l:/def");
+}
+
 int
 main(void)
 {
@@ -312,6 +379,7 @@ main(void)
 		cmocka_unit_test(keywords_are_no_workloads),
 		cmocka_unit_test(expiries_are_durations_or_times),
 		cmocka_unit_test(numbers_have_a_maximum),
+		cmocka_unit_test(remote_hosts_are_names_and_nothing_else),
 	};
 
 	return cmocka_run_group_tests_name("cli-args", tests, NULL, NULL);
