@@ -138,6 +138,13 @@ const struct cli_command cli_commands[] = {
 	    "db,10.0.0.5,192.0.2.0/24\n" },
 	{ "release", cmd_release, "WORKLOAD|CONTAINER --reason TEXT", "end a quarantine",
 	    "  --reason TEXT      why; needed\n" },
+	{ "verify", cmd_verify, "[--plan] [--max NUMBER]",
+	    "probe whether what the policy says is so, from inside the containers",
+	    "A sample of each approved edge is to be answered, of refused pairs nothing is to "
+	    "come\n"
+	    "through. Shown is what was not so (-o wide: everything); exit 3 if anything was not.\n"
+	    "  --plan             what would be tried, for somebody else to try; sends nothing\n"
+	    "  --max NUMBER       of approved and of refused probes (500)\n" },
 	{ "audit-log", cmd_audit_log, "[show|verify]", "who decided what, when and why",
 	    "audit-log show        the records; --since, --until, --event, --actor, --workload, "
 	    "--last\n"

@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release audit-log export help learn completion"
+	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release verify audit-log export help learn completion"
 	local global="--socket --host --timeout --output --no-headers --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -131,6 +131,7 @@ _nanoseg()
 		words="--reason --allow-from $global"
 		[[ $cur == -* ]] || words=$(_nanoseg_workloads)
 		;;
+	verify) words="--plan --max $global" ;;
 	audit-log)
 		words="--since --until --event --actor --workload --last --head --key --dir $global"
 		[[ -n $verb || $cur == -* ]] || words="show verify"

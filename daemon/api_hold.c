@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Taking changes back: confirm and rollback. Holding and releasing. */
+/* Taking changes back: confirm and rollback. Holding and releasing. Verifying. */
 #include "daemon/api.h"
+#include "daemon/verify.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -146,7 +147,42 @@ post_release(const struct api_request *q, struct api_reply *r)
 	json_decref(o);
 }
 
+static void
+get_verify(const struct api_request *q, struct api_reply *r)
+{
+	r->json = verify_to_json(q->c);
+}
+
+/* {plan?, max?} */
+static void
+post_verify(const struct api_request *q, struct api_reply *r)
+{
+	static const char *const keys[] = { "plan", "max", NULL };
+	json_t *o = api_read_body(q, r, keys);
+	const json_t *max = json_object_get(o, "max"), *plan = json_object_get(o, "plan");
+	json_int_t n = max != NULL ? json_integer_value(max) : VERIFY_DEFAULT;
+	int ret;
+
+	if (o == NULL)
+		return;
+	if (n < 1 || n > VERIFY_MAX || (plan != NULL && !json_is_boolean(plan))) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "expected {plan?: true, max?: 1 to %d}",
+		    VERIFY_MAX);
+	} else {
+		ret = verify_start(q->c, (uint32_t)n, json_is_true(plan), &q->who);
+		if (ret < 0)
+			api_fail(r,
+			    ret == -EBUSY ? MHD_HTTP_CONFLICT : MHD_HTTP_SERVICE_UNAVAILABLE, NULL,
+			    "%s", ret == -EBUSY ? "a verification runs" : strerror(-ret));
+		else
+			r->json = verify_to_json(q->c);
+	}
+	json_decref(o);
+}
+
 const struct api_route api_hold_routes[] = {
+	{ "GET", "/v1/verify", API_VIEWER, get_verify },
+	{ "POST", "/v1/verify", API_REVIEWER, post_verify },
 	{ "GET", "/v1/quarantine", API_VIEWER, get_quarantine },
 	{ "POST", "/v1/quarantine", API_ADMIN, post_quarantine },
 	{ "POST", "/v1/release", API_ADMIN, post_release },

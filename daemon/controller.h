@@ -28,6 +28,7 @@
  *   posture.c      whether the warden closes new namespaces
  *   start.c        how long before its program an instance was held
  *   probing.c      probes: who may be asked, and that nothing is learned from them
+ *   verify*.c      nanoseg verify: what the policy says, asked of the kernel
  *   selftest.c     are denied probes denied, all the time
  *   promote.c      automatic segmentation by the clock
  *   recertify.c    who let an approval stand, and which ones are overdue
@@ -84,6 +85,7 @@ struct controller;
 struct match;
 struct probing;
 struct selftest;
+struct verify;
 
 /* What the controller knows about a container from an engine (MSG_D_CONTAINER). */
 struct container {
@@ -297,6 +299,7 @@ struct controller {
 	struct gate *gate;
 	struct probing *probing;
 	struct selftest *selftest;
+	struct verify *verify;
 	struct peer_table *peers;
 	struct edge_table *edges;
 	struct addr_map *addr_map;

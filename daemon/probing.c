@@ -187,10 +187,15 @@ probing_is_settled(const struct instance *i)
 {
 	const struct controller *c = i->ctl;
 
-	return c->caught_up && i->workload != NULL && i->attach == ATTACH_DONE && i->has_applied &&
+	return i->workload != NULL && i->attach == ATTACH_DONE && i->has_applied &&
 	       i->match && i->apply_seq == 0 && i->applied_revision == c->revision &&
-	       !evtimer_pending(c->ev_reconcile, NULL) && !evtimer_pending(c->ev_first, NULL) &&
 	       quarantine_of(i) == NULL && !instance_is_refused(i);
+}
+
+bool
+probing_is_quiet(const struct controller *c)
+{
+	return !evtimer_pending(c->ev_reconcile, NULL) && !evtimer_pending(c->ev_first, NULL);
 }
 
 static bool

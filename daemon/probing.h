@@ -48,8 +48,10 @@ bool probing_is_own(const struct controller *c, const struct tuple *t);
 bool probing_addrs(const struct instance *from, const struct instance *to, uint8_t family,
     struct addr *ret_src, struct addr *ret_dst);
 bool probing_may_be_target(const struct instance *i);
-/* Its rules are those of the policy as it is now: nothing is planned or under way. */
+/* Its rules are those of this revision, and in force. */
 bool probing_is_settled(const struct instance *i);
+/* And nobody's are about to be looked at, for a name or an address that is new. */
+bool probing_is_quiet(const struct controller *c);
 
 /* What a result says of whoever was to refuse it. */
 enum probe_verdict {

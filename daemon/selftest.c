@@ -205,8 +205,9 @@ judge(struct controller *c, const struct instance *i, const struct p_result *got
 	if (v != PROBE_PASSED)
 		return v;
 	inv = inventory_build(c);
-	return inv != NULL && probing_is_settled(i) && i->applied_ns == s->applied_ns &&
-		       addr_eq(&got->src, &s->t.src) && is_refused(c, inv, s)
+	return inv != NULL && probing_is_quiet(c) && probing_is_settled(i) &&
+		       i->applied_ns == s->applied_ns && addr_eq(&got->src, &s->t.src) &&
+		       is_refused(c, inv, s)
 		   ? PROBE_PASSED
 		   : PROBE_UNCLEAR;
 }
@@ -259,7 +260,7 @@ step(struct controller *c)
 	struct probe_want want;
 	bool found = false;
 
-	if (!c->warden_ready || probing_is_busy(c))
+	if (!c->warden_ready || probing_is_busy(c) || !probing_is_quiet(c))
 		return; /* the next second */
 	i = next_due(c);
 	if (i == NULL)
