@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rules that somebody changes: refused by the kernel where the table has an owner; noticed and repaired where
-it has none, and what is not ours is never touched. CHANGES says how many changes are measured."""
+it has none, and what is not ours is never touched. CHANGES says how many changes are measured.
+
+Reloads of firewalld and ufw are the commands that they give; with UFW_ROOT, where an unpacked ufw is (ENABLED=yes,
+DEFAULT_INPUT_POLICY="ACCEPT"), its own script reloads it."""
 import json
 import os
 import re
@@ -15,6 +18,12 @@ sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integr
 from nslab import Lab, Tap, table_text, wait
 
 CHANGES = int(os.environ.get("CHANGES", "100"))
+UFW_ROOT = os.environ.get("UFW_ROOT")
+UFW = ("sh", "-c", "iptables-restore -n <<E\n*filter\n:ufw-before-input - [0:0]\n:INPUT ACCEPT [0:0]\n"
+       "-F\n-A INPUT -j ufw-before-input\nCOMMIT\nE\n")
+if UFW_ROOT:
+    UFW = ("sh", "-c", "for x in start force-reload; do sh %s/lib/ufw/ufw-init --rootdir %s --datadir %s $x; done" % (
+        3 * (UFW_ROOT,)))
 t = Tap()
 lab = Lab()
 a, b = lab.ns("a"), lab.ns("b")
@@ -66,8 +75,7 @@ def what_firewalls_do(name):
                                   "add rule inet firewalld f ct state established accept"),
         "a reload of firewalld with iptables": ("sh", "-c", "".join(
             "iptables-restore -n <<E\n*%s\n-F\n-X\n-Z\nCOMMIT\nE\n" % x for x in ("raw", "mangle", "nat", "filter"))),
-        "a reload of ufw": ("sh", "-c", "iptables-restore -n <<E\n*filter\n:ufw-before-input - [0:0]\n:INPUT ACCEPT [0:0]\n"
-                            "-F\n-A INPUT -j ufw-before-input\nCOMMIT\nE\n"),
+        "a reload of ufw": UFW,
         "a script that restores its own ruleset": ("nft", "flush ruleset; add table inet mine; "
                                                    "add chain inet mine i { type filter hook input priority 0; policy accept; }"),
         "delete table": ("nft", "delete", "table", "inet", name),
@@ -134,7 +142,7 @@ for what, cmd in what_firewalls_do(d.table()).items():
     ours = "reload" not in what and "iptables" not in what
     good = wait(repaired, 3) and (not ours or wait(lambda: drift(d) > n, 2))
     t.ok(good and holds(), "without: %s is repaired" % what, r.err, drift(d), n, table_text(b, d.table()))
-    if "flush ruleset" not in " ".join(cmd) and "iptables" not in " ".join(cmd):
+    if "flush ruleset" not in " ".join(cmd) and "iptables" not in " ".join(cmd) and cmd is not UFW:
         t.ok(foreign() == before, "and what is not ours is as it was", before, foreign())
     if not ours:
         t.ok(drift(d) == n, "that was none of ours: no drift is counted", n, drift(d))
