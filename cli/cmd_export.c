@@ -12,6 +12,7 @@
 #include "cli/export.h"
 #include "cli/export_access.h"
 #include "cli/file.h"
+#include "cli/graph_page.h"
 #include "cli/show.h"
 
 #include "rules/timefmt.h"
@@ -433,9 +434,14 @@ read_args(const struct cli *cli, struct job *j)
 	j->write = f->write;
 	if (f->name == NULL && access_format_find(j->format) == NULL)
 		return cli_usage(cli,
-		    "expected json, csv, html, oscal, k8s, cilium, ocsf, dot, mermaid, access or "
+		    "expected json, csv, html, oscal, k8s, cilium, ocsf, graph, dot, mermaid, "
+		    "access or "
 		    "access-csv, not '%s'",
 		    j->format);
+	if (j->write == export_graph && !page_is_there()) {
+		cli_error(PAGE_MISSING);
+		return CLI_ERROR;
+	}
 	if (j->manifest != NULL && j->out == NULL)
 		return cli_usage(cli, "--manifest goes with --out");
 	if (j->from != NULL && j->signature != NULL)

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nanoseg graph: who talks to whom as a picture in text, grouped by source. */
+#include "cli/bundle.h"
 #include "cli/client.h"
+#include "cli/export.h"
 #include "cli/graph.h"
+#include "cli/graph_page.h"
 #include "cli/show.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 static const struct table_col cols[] = {
 	{ NULL, COL_CUT, 16, 0 },  /* -> destination */
@@ -112,6 +116,29 @@ draw(const struct cli *cli, const json_t *graph, FILE *f, void *arg)
 	return r;
 }
 
+/* What export_graph() looks at, of what the graph alone has. */
+static int
+print_page(const json_t *graph, json_t *const *edges, size_t n, FILE *f)
+{
+	json_t *sorted = json_array(), *workloads = json_array(), *node, *b;
+	struct utsname u = { 0 };
+	const char *name;
+	size_t i;
+	int r;
+
+	for (i = 0; i < n; i++)
+		json_array_append(sorted, edges[i]);
+	json_array_foreach(show_in(graph, "nodes"), i,
+	    node) if (bundle_peer_workload(show_text(node, "id", ""), &name))
+	    json_array_append_new(workloads, json_pack("{s:s}", "name", name));
+	uname(&u);
+	b = json_pack("{s:{s:s}, s:o, s:o}", "host", "name", u.nodename, "edges", sorted,
+	    "workloads", workloads);
+	r = b != NULL ? export_graph(b, f) : -ENOMEM;
+	json_decref(b);
+	return r;
+}
+
 typedef int (*graph_print_fn)(const json_t *graph, json_t *const *edges, size_t n, FILE *f);
 
 /* A form that only the graph has. */
@@ -137,12 +164,13 @@ cmd_graph(struct cli *cli, int argc, char **argv)
 	static const struct {
 		const char *form;
 		graph_print_fn print;
-	} drawn[] = { { "dot", graph_print_dot }, { "mermaid", graph_print_mermaid } };
+	} drawn[] = { { "dot", graph_print_dot }, { "mermaid", graph_print_mermaid },
+		{ "html", print_page } };
 	const char *form = NULL;
 	bool watch = false;
 	const struct arg_option own[] = {
 		{ "watch", 'w', &watch, NULL },
-		{ "output", 'o', NULL, &form }, /* two forms more than other commands have */
+		{ "output", 'o', NULL, &form }, /* three forms more than other commands have */
 	};
 	int code;
 
@@ -153,10 +181,14 @@ cmd_graph(struct cli *cli, int argc, char **argv)
 			continue;
 		if (watch)
 			return cli_usage(cli, "--watch draws tables only");
+		if (drawn[i].print == print_page && !page_is_there()) {
+			cli_error(PAGE_MISSING);
+			return CLI_ERROR;
+		}
 		return print_drawn(cli, drawn[i].print);
 	}
 	if (form != NULL && out_form_parse(form, &cli->out.form) < 0)
-		return cli_usage(
-		    cli, "-o: expected table, wide, json, yaml, dot or mermaid, not '%s'", form);
+		return cli_usage(cli,
+		    "-o: expected table, wide, json, yaml, dot, mermaid or html, not '%s'", form);
 	return cli_show(cli, "/v1/graph", watch, draw, NULL);
 }

@@ -19,6 +19,7 @@ const struct export_format export_formats[] = {
 	{ "k8s", export_k8s, "Kubernetes NetworkPolicy" },
 	{ "cilium", export_cilium, "CiliumNetworkPolicy" },
 	{ "ocsf", export_ocsf, "OCSF network activity, an event a line" },
+	{ "graph", export_graph, "the graph as a page, to look at" },
 	{ "dot", export_dot, "the graph for Graphviz" },
 	{ "mermaid", export_mermaid, "the graph for Mermaid" },
 	{ NULL, NULL, NULL },

@@ -29,6 +29,7 @@ int export_oscal(const json_t *b, FILE *f);
 int export_ocsf(const json_t *b, FILE *f);
 int export_k8s(const json_t *b, FILE *f);
 int export_cilium(const json_t *b, FILE *f);
+int export_graph(const json_t *b, FILE *f);
 int export_dot(const json_t *b, FILE *f);
 int export_mermaid(const json_t *b, FILE *f);
 

@@ -172,6 +172,7 @@ const struct cli_command cli_commands[] = {
 	    "  oscal              OSCAL assessment results\n"
 	    "  k8s, cilium        NetworkPolicy, with a warning for what it cannot say\n"
 	    "  ocsf               OCSF network activity, an event a line\n"
+	    "  graph              the graph as a page, to look at\n"
 	    "  dot, mermaid       the graph\n"
 	    "  access, access-csv the audit log: who did what, verified; takes --since\n"
 	    "Options:\n"

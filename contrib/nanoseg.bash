@@ -59,7 +59,7 @@ _nanoseg()
 	-o | --output)
 		words="table wide json yaml"
 		[[ $command != learn ]] || words+=" policy"
-		[[ $command != graph ]] || words+=" dot mermaid"
+		[[ $command != graph ]] || words+=" dot mermaid html"
 		COMPREPLY=($(compgen -W "$words" -- "$cur"))
 		return
 		;;
@@ -138,7 +138,7 @@ _nanoseg()
 		;;
 	export)
 		words="--out --manifest --signature --from --compare --project --label --since --verification --controls --data-dir $global"
-		[[ -n $verb || $cur == -* ]] || words="json csv html oscal k8s cilium ocsf dot mermaid access access-csv"
+		[[ -n $verb || $cur == -* ]] || words="json csv html oscal k8s cilium ocsf graph dot mermaid access access-csv"
 		;;
 	learn) words="--pcap --map $global" ;;
 	completion) words="bash zsh fish $global" ;;
