@@ -202,6 +202,44 @@ add_workload(struct table *t, const json_t *w)
 }
 
 static void
+add_reason(struct table *t, const json_t *w, const char *why)
+{
+	if (why == NULL)
+		return;
+	table_cell(t, show_text(w, "name", "?"), COLOUR_NONE);
+	table_cell(t, why, COLOUR_NONE);
+}
+
+/* What its evidence is, in a sentence. */
+static void
+add_complete(struct table *t, const json_t *w)
+{
+	const json_t *k = show_in(w, "completeness");
+	const json_t *high = show_in(k, "newEdgeChanceHigh");
+	const char *kind = show_text(k, "windowKind", NULL), *why = show_text(k, "why", NULL);
+	char text[512];
+
+	if (kind == NULL)
+		return;
+	if (json_is_number(high))
+		snprintf(text, sizeof(text),
+		    "%" PRId64 " %.4ss seen, %" PRId64
+		    " more with gaps: a new edge in at most %.1f%% "
+		    "of those to come, at most %" PRId64 " in a time as long",
+		    show_int(k, "windows", 0), kind, show_int(k, "incompleteWindows", 0),
+		    json_number_value(high) * 100, show_int(k, "unseenHigh", 0));
+	else
+		snprintf(text, sizeof(text),
+		    "%" PRId64 " %.4ss seen, %" PRId64
+		    " more with gaps: how much is missing cannot be "
+		    "bounded: %.200s",
+		    show_int(k, "windows", 0), kind, show_int(k, "incompleteWindows", 0),
+		    why != NULL ? why : "not known");
+	add_reason(t, w, text);
+}
+
+/* What keeps it from being held, from being promoted, and from being known in full. */
+static void
 add_why(struct table *t, const json_t *workloads)
 {
 	const json_t *w;
@@ -209,12 +247,13 @@ add_why(struct table *t, const json_t *workloads)
 
 	json_array_foreach(workloads, i, w)
 	{
-		const char *why = show_text(w, "why", NULL);
+		const json_t *promotion = show_in(w, "promotion");
 
-		if (why == NULL)
-			continue;
-		table_cell(t, show_text(w, "name", "?"), COLOUR_NONE);
-		table_cell(t, why, COLOUR_NONE);
+		add_reason(t, w, show_text(w, "why", NULL));
+		add_reason(t, w, show_text(promotion, "why", NULL));
+		/* Who waits for it says so already. */
+		if (show_text(promotion, "why", NULL) == NULL)
+			add_complete(t, w);
 	}
 }
 

@@ -352,6 +352,7 @@ json_workload(struct controller *c, const struct workload *w, const struct count
 	    json_pack("{s:I, s:I, s:I}", "approved", k->approved, "pending", k->pending, "denied",
 		k->denied));
 	json_object_set_new(o, "completeness", complete_to_json(c, w));
+	json_object_set_new(o, "promotion", promote_to_json(w));
 	json_object_set_new(o, "loss",
 	    json_pack(
 		"{s:I, s:I}", "events", (json_int_t)s.events, "packets", (json_int_t)s.packets));

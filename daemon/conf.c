@@ -30,6 +30,7 @@ struct setting {
 };
 
 static const char *const promote_names[] = { "off", "audit", "enforce" };
+static const char *const promote_by_names[] = { "clock", "evidence" };
 static const char *const direction_names[] = { NULL, "ingress", "egress", "both" };
 static const char *const unknown_names[] = { "allow", "quarantine" };
 static const char *const guard_names[] = { "auto", "on", "off" };
@@ -105,6 +106,76 @@ set_bool(const struct reader *r, const struct slot *s, const struct setting *t, 
 	return 0;
 }
 
+static bool
+time_read(const char *text, uint16_t *ret)
+{
+	unsigned h, m;
+	int n = 0;
+
+	if (strspn(text, "0123456789:") < 5 || sscanf(text, "%2u:%2u%n", &h, &m, &n) != 2 ||
+	    n != 5 || m > 59 || h * 60 + m > 24 * 60)
+		return false;
+	*ret = (uint16_t)(h * 60 + m);
+	return true;
+}
+
+static int
+day_read(const char *text)
+{
+	static const char *const days[] = { "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun" };
+
+	for (int i = 0; i < 7; i++)
+		if (strncmp(text, days[i], 3) == 0)
+			return i;
+	return -1;
+}
+
+/* "Mon-Thu 09:00-16:00", "Sat 00:00-24:00"; "" is always. */
+static bool
+window_read(const char *text, struct config_window *ret)
+{
+	struct config_window w = { 0 };
+	int first = day_read(text), last = first;
+
+	snprintf(w.text, sizeof(w.text), "%s", text);
+	if (*text == '\0') {
+		*ret = w;
+		return true;
+	}
+	if (first >= 0 && text[3] == '-') {
+		text += 4;
+		last = day_read(text);
+	}
+	if (first < 0 || last < first || text[3] != ' ' || !time_read(text + 4, &w.from_min) ||
+	    text[9] != '-' || !time_read(text + 10, &w.to_min) || text[15] != '\0' ||
+	    w.from_min >= w.to_min)
+		return false;
+	for (int i = first; i <= last; i++)
+		w.days |= (uint8_t)(1u << i);
+	*ret = w;
+	return true;
+}
+
+static int
+set_window(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	char said[SHOWN_LEN];
+	const char *text;
+	int rc;
+
+	/* Read as text even where it is empty. */
+	if (json_is_string(s->value) && json_string_length(s->value) == 0)
+		return window_read("", field_of(c, t)) ? 0 : -EINVAL;
+	rc = read_text(r, s, "a window such as Mon-Thu 09:00-16:00", 24, &text);
+	if (rc < 0)
+		return rc;
+	if (!window_read(text, field_of(c, t)))
+		return read_fail(r, s,
+		    "'%s' is not a window of the week, expected one such as Mon-Thu 09:00-16:00",
+		    shown(text, said));
+	return 0;
+}
+
 static void
 names_free(char **names, size_t n)
 {
@@ -173,6 +244,15 @@ static const struct setting settings[] = {
 	{ "promote", set_choice, AT(promote), NAMES(promote_names), .fallback = "off" },
 	{ "promoteDirection", set_choice, AT(promote_direction), NAMES(direction_names),
 	    .fallback = "both" },
+	{ "promoteBy", set_choice, AT(promote_by), NAMES(promote_by_names), .fallback = "clock" },
+	{ "promoteNewEdgeChance", set_number, AT(promote_chance), 1, 100, .fallback = "5" },
+	{ "quietAudit", set_duration, AT(quiet_audit_ns), SEC, 366 * 86400 * SEC,
+	    .fallback = "1d" },
+	{ "promoteNotice", set_duration, AT(promote_notice_ns), 0, 30 * 86400 * SEC,
+	    .fallback = "1h" },
+	{ "promoteWindow", set_window, AT(promote_window), .fallback = "''" },
+	{ "promoteConfirm", set_duration, AT(promote_confirm_ns), 5 * SEC, 86400 * SEC,
+	    .fallback = "10m" },
 	{ "onUnknown", set_choice, AT(on_unknown), NAMES(unknown_names), .fallback = "allow" },
 	{ "identifyTimeout", set_duration, AT(identify_timeout_ns), 100 * NSEC_PER_MSEC, 60 * SEC,
 	    .fallback = "2s" },

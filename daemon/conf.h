@@ -21,6 +21,18 @@ enum config_promote {
 	PROMOTE_ENFORCE,
 };
 
+enum config_promote_by {
+	PROMOTE_BY_CLOCK,
+	PROMOTE_BY_EVIDENCE,
+};
+
+/* A time of the week, UTC. */
+struct config_window {
+	uint8_t days; /* bit 0: Monday; 0: always */
+	uint16_t from_min, to_min;
+	char text[32];
+};
+
 enum config_on_unknown {
 	ON_UNKNOWN_ALLOW,
 	ON_UNKNOWN_QUARANTINE,
@@ -36,6 +48,10 @@ struct config {
 	uint64_t observation_period_ns;
 	enum config_promote promote;
 	enum wl_direction promote_direction;
+	enum config_promote_by promote_by;
+	uint32_t promote_chance; /* percent: of a new edge in a window, at most */
+	uint64_t quiet_audit_ns, promote_notice_ns, promote_confirm_ns;
+	struct config_window promote_window;
 	enum config_on_unknown on_unknown;
 	uint64_t identify_timeout_ns;
 	enum config_host_guard host_guard;

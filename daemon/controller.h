@@ -30,7 +30,7 @@
  *   probing.c      probes: who may be asked, and that nothing is learned from them
  *   verify*.c      nanoseg verify: what the policy says, asked of the kernel
  *   selftest.c     are denied probes denied, all the time
- *   promote.c      automatic segmentation by the clock
+ *   promote.c      automatic segmentation, by the clock or by evidence
  *   recertify.c    who let an approval stand, and which ones are overdue
  *   duties.c       who approves is not who enforces
  *   completeness.c how much of what a workload does is known
@@ -368,6 +368,7 @@ struct controller {
 	uint64_t unresolved;		      /* events of no instance, not counted anywhere else */
 	uint64_t ticked_ns, promote_retry_ns; /* CLOCK_MONOTONIC */
 	uint64_t completed_ns, promote_looked_ns; /* CLOCK_MONOTONIC */
+	uint64_t reports_lost, reports_lost_ns;	  /* as promote.c has seen them; CLOCK_REALTIME */
 	uint64_t started_ns;
 };
 
@@ -640,7 +641,8 @@ int segment_apply_policy(struct controller *c, const struct policy *p, uint64_t 
     uint64_t confirm_ns, const char *reason, const struct actor *who, struct diag *d);
 /* Approves edges and changes one workload's mode in one revision (promotion). */
 int segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
-    enum wl_direction direction, struct diag *d, size_t *ret_approved);
+    enum wl_direction direction, uint64_t confirm_ns, const char *reason, struct diag *d,
+    size_t *ret_approved);
 /* The policy value of now; pending edges included on request. */
 int segment_build_policy(struct controller *c, bool with_pending, struct policy **ret);
 /* The part of it that --only selects, for people. */
@@ -789,6 +791,8 @@ json_t *complete_to_json(const struct controller *c, const struct workload *w);
 
 /* promote.c */
 void promote_tick(struct controller *c);
+/* {why, at}: what it waits for, and when it would be enforced if that is announced; or null. */
+json_t *promote_to_json(const struct workload *w);
 
 /* refusal.c: says why once and ends the loop when it is worth another start. */
 int refusal_begin(struct controller *c, const struct diag *d, int error);

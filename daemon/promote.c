@@ -1,32 +1,138 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Automatic segmentation by the clock: a workload that has been observed for the observation period
- * gets the edges seen so far approved and the configured mode. Time that the daemon or the workload
- * was away does not count, nor does the clock's time of day. Off by default. Edges with a flag
- * (from the host, direction not proven) are left to a person. A workload whose mode a person has
- * chosen is left alone, and so is one promoted before.
+ * Automatic segmentation: a workload gets the edges seen so far approved and the configured mode.
+ * Off by default. What it waits for is a list of reasons; when there is none it is promoted. A
+ * workload whose mode a person has chosen is left alone, and so is one that was promoted before.
+ *
+ * By the clock the observation period is all: time that the daemon or the workload was away does
+ * not count, nor does the clock's time of day. By evidence the period is only the beginning.
+ * Learning has to be complete (rules/complete.h), nothing may wait for a person, everyone around
+ * has to have run; then comes audit, and once that was quiet for long enough, enforce: after a
+ * notice, inside a window of the week, one workload at a time, and for good only if nothing is
+ * refused at first that went through before.
+ *
+ * Either way: one that has not been seen to talk to anybody is never promoted, edges with a flag
+ * are a person's, and after a rollback nothing of the project is promoted until a person has set
+ * the mode of what was rolled back.
  */
-#include "daemon/controller.h"
+#include "daemon/api.h"
 #include "daemon/log.h"
 
+#include "rules/timefmt.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define RETRY_NS (60 * NSEC_PER_SEC)
+#define LOOK_NS (5 * NSEC_PER_SEC)
+#define FRESH_NS (30 * NSEC_PER_SEC)	     /* of completeness */
+#define CONFIRM_SPARE_NS (15 * NSEC_PER_SEC) /* or a quarter of it */
+#define NAMED_MAX 3
+#define WHY_MAX 1024
+#define WAITING "waiting: "
+
+static const struct actor promotion = { .name = "promotion" };
+
+/* What edges and denials say of one peer. */
+struct sight {
+	size_t flagged, seen_in, seen_out;
+	uint64_t
+	    audited_ns; /* CLOCK_REALTIME, the last time that something would have been refused */
+};
+
+struct reasons {
+	char text[WHY_MAX];
+	size_t len;
+	size_t n;
+};
+
+static void _printf_(2, 3) add(struct reasons *r, const char *fmt, ...)
+{
+	const char *sep = r->n++ == 0 ? "" : ", ";
+	size_t room = sizeof(r->text) - r->len;
+	va_list args;
+	int n;
+
+	r->len += (size_t)MIN(snprintf(r->text + r->len, room, "%s", sep), (int)room - 1);
+	room = sizeof(r->text) - r->len;
+	va_start(args, fmt);
+	n = vsnprintf(r->text + r->len, room, fmt, args);
+	va_end(args);
+	r->len += (size_t)MIN(MAX(n, 0), (int)room - 1);
+}
+
+static const char *
+safe_name(const struct workload *w, char buf[static PEER_STRLEN])
+{
+	text_escape(w->name, strlen(w->name), buf, PEER_STRLEN);
+	return buf;
+}
+
+/* Only "3d" of "3d4h5m". */
+static const char *
+coarse(uint64_t ns, char buf[static DURATION_STRLEN])
+{
+	static const uint64_t units[] = { 86400 * NSEC_PER_SEC, 3600 * NSEC_PER_SEC,
+		60 * NSEC_PER_SEC, NSEC_PER_SEC };
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+		if (ns >= units[i])
+			return duration_format(ns / units[i] * units[i], buf);
+	return duration_format(0, buf);
+}
 
 static bool
-is_due(const struct controller *c, const struct workload *w)
+by_evidence(const struct controller *c)
 {
-	uint64_t period = c->config->observation_period_ns;
+	return c->config->promote_by == PROMOTE_BY_EVIDENCE;
+}
 
-	if (w->mode != MODE_OBSERVE || w->auto_promoted || w->mode_reason != NULL)
+/* Of one that evidence has brought to audit, and that is to go on. */
+static bool
+is_halfway(const struct controller *c, const struct workload *w)
+{
+	return by_evidence(c) && c->config->promote == PROMOTE_ENFORCE && w->auto_promoted &&
+	       w->mode == MODE_AUDIT;
+}
+
+static bool
+is_candidate(const struct controller *c, const struct workload *w)
+{
+	if (w->instances == NULL || !workload_selected(c, w->name) || w->rolled_back)
 		return false;
-	/* To agree to another image is a person's. */
-	if (workload_has_other_image(w))
-		return false;
-	if (w->instances == NULL || quarantine_of_workload(c, w) != NULL ||
-	    !workload_selected(c, w->name))
-		return false;
-	return w->observed_ns >= period;
+	if (is_halfway(c, w))
+		return true;
+	return w->mode == MODE_OBSERVE && !w->auto_promoted && w->mode_reason == NULL;
+}
+
+static struct sight *
+look_around(const struct controller *c)
+{
+	struct sight *ret = calloc(peer_table_count(c->peers) + 2, sizeof(*ret));
+	const struct denial *d;
+	const struct edge *e;
+	size_t pos = 0;
+
+	while (ret != NULL && (e = edge_table_next(c->edges, &pos)) != NULL) {
+		if (e->state == EDGE_PENDING && e->flags != 0) {
+			ret[e->key.from].flagged++;
+			ret[e->key.to].flagged += e->key.to != e->key.from;
+		} else if (e->state != EDGE_DENIED && e->evidence.first_seen_ns != 0) {
+			ret[e->key.from].seen_out++;
+			ret[e->key.to].seen_in++;
+		}
+	}
+	pos = 0;
+	while (ret != NULL && (d = denial_next(c->denials, &pos)) != NULL) {
+		if (d->kind != FLOW_AUDITED)
+			continue;
+		ret[d->key.from].audited_ns = MAX(ret[d->key.from].audited_ns, d->last_ns);
+		ret[d->key.to].audited_ns = MAX(ret[d->key.to].audited_ns, d->last_ns);
+	}
+	return ret;
 }
 
 static bool
@@ -38,31 +144,280 @@ is_observed(const struct workload *w)
 	return true;
 }
 
+/* Without a project they are one. */
+static bool
+same_project(const struct workload *a, const struct workload *b)
+{
+	return strcmp(a->project, b->project) == 0;
+}
+
+static const struct workload *
+rolled_back_in(const struct controller *c, const struct workload *w)
+{
+	for (const struct workload *o = c->workloads; o != NULL; o = o->next)
+		if (o->rolled_back && same_project(o, w))
+			return o;
+	return NULL;
+}
+
+static bool
+was_seen(const struct controller *c, const struct sight *s)
+{
+	unsigned direction = c->config->promote_direction;
+
+	return ((direction & WL_INGRESS) != 0 && s->seen_in > 0) ||
+	       ((direction & WL_EGRESS) != 0 && s->seen_out > 0);
+}
+
+/* What holds, by the clock as well. */
+static void
+add_common(
+    const struct controller *c, const struct workload *w, const struct sight *s, struct reasons *r)
+{
+	uint64_t period = c->config->observation_period_ns;
+	const struct workload *back = rolled_back_in(c, w);
+	char name[PEER_STRLEN], is[DURATION_STRLEN], of[DURATION_STRLEN];
+
+	if (back != NULL)
+		add(r, "%.200s was rolled back", safe_name(back, name));
+	/* To agree to another image is a person's. */
+	if (workload_has_other_image(w))
+		add(r, "another image is to be accepted");
+	if (quarantine_of_workload(c, w) != NULL)
+		add(r, "it is quarantined");
+	if (!is_observed(w))
+		add(r, "not all of its containers can be observed");
+	if (w->observed_ns < period)
+		add(r, "%s of %s observed", coarse(w->observed_ns, is),
+		    duration_format(period, of));
+	if (!was_seen(c, s))
+		add(r, "it has not been seen to talk to anybody");
+}
+
+static void
+add_missing(const struct controller *c, const struct workload *w, struct reasons *r)
+{
+	const struct workload *o = NULL;
+	char name[PEER_STRLEN];
+	size_t n = 0;
+
+	while ((o = complete_next_missing(c, w, o)) != NULL)
+		if (n++ < NAMED_MAX)
+			add(r, "%.200s has not run yet", safe_name(o, name));
+	if (n > NAMED_MAX)
+		add(r, "nor have %zu others", n - NAMED_MAX);
+}
+
+static void
+add_evidence(
+    const struct controller *c, const struct workload *w, const struct sight *s, struct reasons *r)
+{
+	const char *why = complete_why_not(&w->complete);
+	unsigned limit = c->config->promote_chance;
+
+	if (s->flagged > 0)
+		add(r, "%zu flagged edge%s", s->flagged, s->flagged == 1 ? "" : "s");
+	add_missing(c, w, r);
+	if (why != NULL)
+		add(r, "%s", why);
+	else if (w->complete.chance_high * 100 > limit)
+		add(r, "a new edge comes in up to %.1f%% of the %ss, %u%% are allowed",
+		    w->complete.chance_high * 100, w->complete.in_runs ? "run" : "hour", limit);
+}
+
+/* In audit, since when has nothing been there that would be refused, and nothing been missed? */
+static void
+add_quiet(
+    const struct controller *c, const struct workload *w, const struct sight *s, struct reasons *r)
+{
+	uint64_t since =
+	    MAX(MAX(w->mode_since_ns, s->audited_ns), MAX(w->lost_ns, c->reports_lost_ns));
+	uint64_t now = now_real(), is = now > since ? now - since : 0,
+		 of = c->config->quiet_audit_ns;
+	char a[DURATION_STRLEN], b[DURATION_STRLEN];
+
+	if (is < of)
+		add(r, "quiet in audit for %s of %s", coarse(is, a), duration_format(of, b));
+}
+
+static bool
+is_in_window(const struct config_window *win, uint64_t real_ns)
+{
+	time_t t = (time_t)(real_ns / NSEC_PER_SEC);
+	unsigned minute, day;
+	struct tm tm;
+
+	if (win->days == 0)
+		return true;
+	gmtime_r(&t, &tm);
+	day = (unsigned)(tm.tm_wday + 6) % 7;
+	minute = (unsigned)(tm.tm_hour * 60 + tm.tm_min);
+	return (win->days >> day & 1) != 0 && minute >= win->from_min && minute < win->to_min;
+}
+
+static const struct workload *
+announced_in(const struct controller *c, const struct workload *w)
+{
+	for (const struct workload *o = c->workloads; o != NULL; o = o->next)
+		if (o != w && o->promote_at_ns != 0 && same_project(o, w))
+			return o;
+	return NULL;
+}
+
+/* True if it is its time: announced long enough ago, inside the window, nobody else under way. */
+static bool
+is_time(struct controller *c, struct workload *w, struct reasons *r)
+{
+	const struct workload *other = announced_in(c, w);
+	char name[PEER_STRLEN], in[DURATION_STRLEN];
+	uint64_t now = now_mono();
+
+	if (other != NULL && w->promote_at_ns == 0) {
+		add(r, "%.200s comes first", safe_name(other, name));
+		return false;
+	}
+	if (w->promote_at_ns == 0) {
+		w->promote_at_ns = now + c->config->promote_notice_ns;
+		log_info("workload %s: will be enforced in %s, unless a person sets its mode",
+		    safe_name(w, name), duration_format(c->config->promote_notice_ns, in));
+	}
+	if (now < w->promote_at_ns)
+		add(r, "announced, %s to go", coarse(w->promote_at_ns - now, in));
+	if (!is_in_window(&c->config->promote_window, now_real()))
+		add(r, "the window is %s UTC", c->config->promote_window.text);
+	if (c->confirm.pending)
+		add(r, "a change awaits confirmation");
+	return r->n == 0;
+}
+
+/* What it waits for; none: now. */
+static void
+find_reasons(struct controller *c, struct workload *w, const struct sight *s, struct reasons *r)
+{
+	add_common(c, w, s, r);
+	if (by_evidence(c))
+		add_evidence(c, w, s, r);
+	if (is_halfway(c, w))
+		add_quiet(c, w, s, r);
+	if (r->n == 0 && is_halfway(c, w))
+		is_time(c, w, r);
+	else
+		w->promote_at_ns = 0;
+	if (r->n == 0 && c->confirm.pending)
+		add(r, "a change awaits confirmation");
+}
+
+static int
+act(struct controller *c, struct workload *w)
+{
+	bool halfway = is_halfway(c, w);
+	/* By evidence audit comes first, whatever follows. */
+	enum wl_mode mode = halfway || (!by_evidence(c) && c->config->promote == PROMOTE_ENFORCE)
+				? MODE_ENFORCE
+				: MODE_AUDIT;
+	const char *why = halfway	   ? "quiet in audit"
+			  : by_evidence(c) ? "learning is complete"
+					   : "observation period over";
+	struct diag d = { 0 };
+	char safe[PEER_STRLEN];
+	size_t approved;
+	int r = segment_promote(c, w, mode, c->config->promote_direction,
+	    halfway ? c->config->promote_confirm_ns : 0, why, &d, &approved);
+
+	if (r < 0) {
+		c->promote_retry_ns = now_mono() + RETRY_NS;
+		log_error("promotion, trying again in a minute: %s",
+		    d.msg[0] != '\0' ? d.msg : strerror(-r));
+		return r;
+	}
+	w->promote_at_ns = 0;
+	log_info("workload %s: %s: %zu edges approved, mode %s", safe_name(w, safe), why, approved,
+	    mode_name(mode));
+	return 0;
+}
+
+/* NULL: nothing. */
+static void
+set_why(struct workload *w, const char *text)
+{
+	free(w->promotion);
+	w->promotion = text != NULL ? strdup(text) : NULL;
+}
+
+/* A promotion stands once the time to confirm is over and nothing was refused that used to pass. */
+static void
+confirm_own(struct controller *c)
+{
+	const struct confirm *f = &c->confirm;
+	struct diag d = { 0 };
+	int r;
+
+	if (!f->pending || strcmp(f->by, promotion.name) != 0 || f->refused > 0 || f->spiked ||
+	    now_mono() + MIN(CONFIRM_SPARE_NS, f->window_ns / 4) < f->deadline_ns ||
+	    now_mono() < c->promote_retry_ns)
+		return;
+	r = confirm_accept(
+	    c, f->revision, "nothing was refused that went through before", &promotion, &d);
+	if (r < 0)
+		log_error("promotion: %s", d.msg[0] != '\0' ? d.msg : strerror(-r));
+}
+
+static bool
+any_candidate(struct controller *c)
+{
+	bool any = false;
+
+	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
+		if (c->config->promote != PROMOTE_OFF && is_candidate(c, w)) {
+			any = true;
+			continue;
+		}
+		set_why(w, w->rolled_back
+			       ? "stopped: its promotion was rolled back, a person has to "
+				 "set its mode"
+			       : NULL);
+		w->promote_at_ns = 0;
+	}
+	return any;
+}
+
 void
 promote_tick(struct controller *c)
 {
-	enum wl_mode mode = c->config->promote == PROMOTE_ENFORCE ? MODE_ENFORCE : MODE_AUDIT;
-	struct diag d = { 0 };
+	_cleanup_free_ struct sight *sights = NULL;
+	uint64_t now = now_mono();
 
-	if (c->config->promote == PROMOTE_OFF || !c->scanned || c->confirm.pending ||
-	    now_mono() < c->promote_retry_ns)
+	if (c->capture.nflog_lost != c->reports_lost) {
+		c->reports_lost = c->capture.nflog_lost;
+		c->reports_lost_ns = now_real();
+	}
+	confirm_own(c);
+	if (!c->scanned || now < c->promote_retry_ns ||
+	    (by_evidence(c) && now - c->promote_looked_ns < LOOK_NS) || !any_candidate(c))
+		return;
+	c->promote_looked_ns = now;
+	sights = look_around(c);
+	if (sights == NULL || (by_evidence(c) && complete_update(c, FRESH_NS) < 0))
 		return;
 	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
-		char safe[PEER_STRLEN];
-		size_t approved;
-		int r;
+		struct reasons r = { .text = WAITING, .len = sizeof(WAITING) - 1 };
 
-		if (!is_due(c, w) || !is_observed(w))
+		if (!is_candidate(c, w))
 			continue;
-		r = segment_promote(c, w, mode, c->config->promote_direction, &d, &approved);
-		if (r < 0) {
-			c->promote_retry_ns = now_mono() + RETRY_NS;
-			log_error("promotion, trying again in a minute: %s",
-			    d.msg[0] != '\0' ? d.msg : strerror(-r));
+		find_reasons(c, w, &sights[w->peer], &r);
+		set_why(w, r.n > 0 ? r.text : NULL);
+		if (r.n == 0 && act(c, w) < 0)
 			return;
-		}
-		text_escape(w->name, strlen(w->name), safe, sizeof(safe));
-		log_info("workload %s: observation period over: %zu edges approved, mode %s", safe,
-		    approved, mode_name(mode));
 	}
+}
+
+json_t *
+promote_to_json(const struct workload *w)
+{
+	uint64_t now = now_mono();
+
+	if (w->promotion == NULL)
+		return json_null();
+	return json_pack("{s:o, s:o}", "why", json_text(w->promotion), "at",
+	    w->promote_at_ns > now ? json_time(now_real() + w->promote_at_ns - now) : json_null());
 }

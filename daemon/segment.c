@@ -306,7 +306,8 @@ segment_set_modes(struct controller *c, const struct mode_change *changes, size_
 		r = set_mode(
 		    &u, changes[i].workload, changes[i].mode, changes[i].direction, reason, who);
 		if (r == 0)
-			changes[i].workload->auto_promoted = false;
+			changes[i].workload->auto_promoted = changes[i].workload->rolled_back =
+			    false;
 	}
 	if (r == 0)
 		r = finish_change(c, &ch, d);
@@ -472,6 +473,21 @@ apply_images(struct workload *w, const struct policy_workload *pw)
 }
 
 static int
+replace_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_direction direction,
+    const struct change *ch)
+{
+	bool undone = ch->restores && w->auto_promoted && mode < w->mode;
+	/* A mode that a rollback leaves alone is not one that it chose: promotion may go on. */
+	int r = set_mode(u, w, mode, direction,
+	    ch->restores && w->mode == mode ? w->mode_reason : ch->reason, ch->who);
+
+	/* Until a person has looked into it. */
+	if (r == 0)
+		w->rolled_back = ch->restores && (undone || w->rolled_back);
+	return r;
+}
+
+static int
 apply_workload(
     struct controller *c, struct undo *u, const struct policy_workload *pw, const struct change *ch)
 {
@@ -481,9 +497,7 @@ apply_workload(
 
 	if (w == NULL)
 		return -ENOSPC;
-	/* A mode that a rollback leaves alone is not one that it chose: promotion may go on. */
-	r = set_mode(u, w, pw->mode, pw->direction,
-	    ch->restores && w->mode == pw->mode ? w->mode_reason : ch->reason, ch->who);
+	r = replace_mode(u, w, pw->mode, pw->direction, ch);
 	if (r == 0)
 		r = labels_copy(pw->labels, pw->n_labels, &labels);
 	if (r < 0)
@@ -513,7 +527,7 @@ apply_workloads(
 	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
 		if (w->mode != MODE_OBSERVE && workload_selected(c, w->name) &&
 		    policy_find_workload(p, w->name) == NULL)
-			r = set_mode(u, w, MODE_OBSERVE, WL_BOTH, ch->reason, ch->who);
+			r = replace_mode(u, w, MODE_OBSERVE, WL_BOTH, ch);
 	return r;
 }
 
@@ -612,15 +626,19 @@ approve_seen(struct controller *c, struct undo *u, const struct workload *w,
 
 int
 segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
-    enum wl_direction direction, struct diag *d, size_t *ret_approved)
+    enum wl_direction direction, uint64_t confirm_ns, const char *reason, struct diag *d,
+    size_t *ret_approved)
 {
-	static const char reason[] = "observation period over";
 	const struct actor who = { .name = "promotion" };
 	const struct edge_decision given = { .reason = (char *)"seen in the observation period",
 		.approved_by = (char *)who.name,
 		.decided_ns = now_real() };
 	struct undo u;
-	const struct change ch = { .action = "promote", .reason = reason, .who = &who, .undo = &u };
+	const struct change ch = { .action = "promote",
+		.reason = reason,
+		.who = &who,
+		.undo = &u,
+		.confirm_ns = confirm_ns };
 	int r;
 
 	undo_start(&u, c);

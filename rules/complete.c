@@ -17,6 +17,7 @@
 #include <math.h>
 #include <string.h>
 
+#define Z_95 1.6449 /* one-sided */
 #define ALPHA (1 - COMPLETE_CONFIDENCE)
 #define DAY_HOURS 24u
 #define MIN_UNITS 7u   /* windows in the latest half */
@@ -260,9 +261,11 @@ group_size(const struct tally *t)
  * no bound holds in both.
  */
 static bool
-is_growing(const struct tally *late)
+is_growing(const struct tally *late, unsigned weeks)
 {
-	return late->groups > MAX_GROUPS || late->with_news > MAX_GROUPS * APART;
+	unsigned few = MIN(weeks + 1, MAX_GROUPS);
+
+	return late->groups > few || late->with_news > few * APART;
 }
 
 static unsigned
@@ -276,6 +279,30 @@ hours_covered(const struct complete_log *l, uint32_t begin, uint32_t now)
 	for (unsigned i = 0; i < WEEK_HOURS; i++)
 		n += covered[i];
 	return n;
+}
+
+/*
+ * Chao2 bounds the mean, and half of the cases are below their mean: so of its log-normal interval
+ * (Chao 1987) the lower end.
+ */
+static double
+at_least(double once, double twice, double windows, double seen)
+{
+	double a = (windows - 1) / windows, ratio, unseen, var;
+
+	if (twice > 0) {
+		ratio = once / twice;
+		unseen = a * once * once / (2 * twice);
+		var = twice *
+		      (a / 2 * pow(ratio, 2) + a * a * pow(ratio, 3) + a * a / 4 * pow(ratio, 4));
+	} else {
+		unseen = a * once * fmax(once - 1, 0) / 2;
+		var = a * once * (once - 1) / 2 + a * a * once * pow(2 * once - 1, 2) / 4 -
+		      a * a * pow(once, 4) / (4 * (seen + unseen));
+	}
+	if (unseen <= 0)
+		return 0;
+	return floor(unseen / exp(Z_95 * sqrt(log1p(fmax(var, 0) / (unseen * unseen)))));
 }
 
 static void
@@ -293,8 +320,7 @@ count_edges(const struct complete_edge *edges, size_t n_edges, uint32_t begin, u
 	if (u->n == 0)
 		return;
 	ret->chance = fmin(once / n, 1);
-	ret->at_least =
-	    (n - 1) / n * (twice > 0 ? once * once / (2 * twice) : once * fmax(once - 1, 0) / 2);
+	ret->at_least = at_least(once, twice, n, (double)n_edges);
 }
 
 /* The bounds that the windows since then give. */
@@ -331,7 +357,7 @@ claim(const struct units *u, uint32_t begin, uint32_t now, struct completeness *
 		ret->why = COMPLETE_LOSSY;
 		return;
 	}
-	if (is_growing(&late)) {
+	if (is_growing(&late, half)) {
 		ret->why = COMPLETE_GROWING;
 		return;
 	}

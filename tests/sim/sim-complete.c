@@ -390,8 +390,8 @@ report(const struct scenario *s, const struct outcome *o, unsigned length)
 {
 	double n = o->claimed > 0 ? o->claimed : 1;
 
-	printf("# %-30s %2u d | none %5.1f%% |", s->name, length / 24,
-	    100.0 * (o->cases - o->claimed) / o->cases);
+	printf("# %-30s %2u d | least %5.1f%% | none %5.1f%% |", s->name, length / 24,
+	    100.0 * o->at_least_held / o->cases, 100.0 * (o->cases - o->claimed) / o->cases);
 	if (o->claimed == 0) {
 		printf("\n");
 		return true;

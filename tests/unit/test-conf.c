@@ -27,6 +27,12 @@ assert_defaults(const struct config *c)
 	assert_true(c->observation_period_ns == 7 * 86400 * NSEC_PER_SEC);
 	assert_int_equal(c->promote, PROMOTE_OFF);
 	assert_int_equal(c->promote_direction, WL_BOTH);
+	assert_int_equal(c->promote_by, PROMOTE_BY_CLOCK);
+	assert_int_equal(c->promote_chance, 5);
+	assert_true(c->quiet_audit_ns == 86400 * NSEC_PER_SEC);
+	assert_true(c->promote_notice_ns == 3600 * NSEC_PER_SEC);
+	assert_true(c->promote_confirm_ns == 600 * NSEC_PER_SEC);
+	assert_int_equal(c->promote_window.days, 0);
 	assert_int_equal(c->on_unknown, ON_UNKNOWN_ALLOW);
 	assert_true(c->identify_timeout_ns == 2 * NSEC_PER_SEC);
 	assert_false(c->close_named);
@@ -201,15 +207,16 @@ static void
 the_example_is_valid_complete_and_the_defaults(void **state)
 {
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
-		"onUnknown", "identifyTimeout", "closeNamed", "hostGuard", "selfTest",
-		"rollbackDenials", "reviewerGroups", "adminGroups", "identity", "idleExpiry",
-		"recertifyAfter", "separateDuties", "maxEdges", "eventBuffer", "conntrackAlert",
-		"logLevel" };
+		"promoteBy", "promoteNewEdgeChance", "quietAudit", "promoteNotice", "promoteWindow",
+		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
+		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
+		"idleExpiry", "recertifyAfter", "separateDuties", "maxEdges", "eventBuffer",
+		"conntrackAlert", "logLevel" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
 	struct diag d = { 0 };
-	char path[4096], text[8192];
+	char path[4096], text[16384];
 	size_t len;
 	FILE *f;
 
@@ -229,6 +236,52 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 		assert_non_null(json_object_get(doc_root(doc), keys[i]));
 }
 
+static void
+a_window_of_the_week_is_read_strictly(void **state)
+{
+	static const struct {
+		const char *text;
+		uint8_t days;
+		uint16_t from, to;
+	} good[] = {
+		{ "''", 0, 0, 0 },
+		{ "Mon-Thu 09:00-16:00", 0x0f, 540, 960 },
+		{ "Sun 00:00-24:00", 0x40, 0, 1440 },
+		{ "Sat-Sun 23:30-23:59", 0x60, 1410, 1439 },
+	};
+	static const char *const bad[] = { "Mon", "Mon-", "Mon 9:00-16:00", "Mon 09:00",
+		"mon 09:00-16:00", "Thu-Mon 09:00-16:00", "Mon 16:00-09:00", "Mon 09:00-09:00",
+		"Mon 09:60-16:00", "Mon 09:00-24:01", "Mon 09:00-16:00 ", "Mon-Thu-Fri 09:00-16:00",
+		"Mon +9:00-16:00", "Mon 09:00-16:000", "Mon  9:00-16:00", "Xyz 09:00-16:00",
+		"always", "7" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct config *c = NULL;
+		struct diag d = { 0 };
+		char text[128];
+
+		snprintf(text, sizeof(text), "promoteWindow: %s\n", good[i].text);
+		if (config_parse(text, strlen(text), &d, &c) < 0)
+			fail_msg("%s: %s", text, d.msg);
+		assert_int_equal(c->promote_window.days, good[i].days);
+		assert_int_equal(c->promote_window.from_min, good[i].from);
+		assert_int_equal(c->promote_window.to_min, good[i].to);
+		assert_string_equal(c->promote_window.text, i == 0 ? "" : good[i].text);
+		config_free(c);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		struct config *c = NULL;
+		struct diag d = { 0 };
+		char text[128];
+
+		snprintf(text, sizeof(text), "promoteWindow: '%s'\n", bad[i]);
+		if (config_parse(text, strlen(text), &d, &c) != -EINVAL)
+			fail_msg("taken: %s", text);
+		assert_non_null(strstr(d.msg, "window"));
+		assert_null(c);
+	}
+}
+
 int
 main(void)
 {
@@ -237,6 +290,7 @@ main(void)
 		cmocka_unit_test(every_setting_arrives),
 		cmocka_unit_test(errors_say_where_and_what),
 		cmocka_unit_test(a_missing_file_is_the_defaults_and_an_unreadable_one_is_not),
+		cmocka_unit_test(a_window_of_the_week_is_read_strictly),
 		cmocka_unit_test(the_example_is_valid_complete_and_the_defaults),
 	};
 

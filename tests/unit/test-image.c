@@ -214,6 +214,7 @@ promotion_waits_for_a_person(void **state)
 	f->c->config->promote = PROMOTE_ENFORCE;
 	start(f->c, 2, "web", "caddy", "10.0.0.2");
 	i->workload->observed_ns = f->c->config->observation_period_ns;
+	ctl_add_edge(f->c, "web", "internet", 443)->evidence.first_seen_ns = fake_now;
 	promote_tick(f->c);
 	assert_int_equal(i->workload->mode, MODE_OBSERVE);
 	assert_int_equal(set_image(f, "web", "caddy", true), 0);

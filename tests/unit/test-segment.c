@@ -507,7 +507,12 @@ what_a_person_withdrew_is_not_promoted(void **state)
 	ctl_restart(f);
 	promote_setup(f, PROMOTE_ENFORCE);
 	observe_for(f->c, 110);
+	/* Nothing else is known of it: that would leave it with nothing. */
+	assert_int_equal(workload_find(f->c, "web")->mode, MODE_OBSERVE);
+	see(f->c, 1, "10.0.0.1", "10.0.0.2", 82);
+	observe_for(f->c, 1);
 	assert_int_equal(workload_find(f->c, "web")->mode, MODE_ENFORCE);
+	assert_int_equal(ctl_edge(f->c, "web", "api", 82)->state, EDGE_APPROVED);
 	e = ctl_edge(f->c, "web", "api", 80);
 	assert_int_equal(e->state, EDGE_PENDING);
 	assert_int_equal(e->flags, EDGE_FLAG_WITHDRAWN);

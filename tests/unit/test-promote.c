@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Promotion by evidence: each safeguard holds it back and says so; and what it is based on. */
+#include "ctl-fixture.h"
+
+#include <math.h>
+
+#define HOUR COMPLETE_HOUR_NS
+#define DAY (24 * HOUR)
+#define WEEKS 3
+
+static const struct actor root = { .name = "uid:0" };
+
+static struct workload *
+wl(struct ctl_fixture *f, const char *name)
+{
+	struct workload *w = workload_find(f->c, name);
+
+	assert_non_null(w);
+	return w;
+}
+
+/* Watched without a gap for weeks, up to now. */
+static void
+watch_all_along(struct workload *w)
+{
+	uint32_t now = (uint32_t)(fake_now / HOUR);
+
+	free(w->log);
+	w->log = calloc(1, sizeof(*w->log));
+	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
+		complete_log_mark(w->log, h, COMPLETE_RAN);
+	w->first_seen_ns = fake_now - WEEKS * 7 * DAY;
+	w->observed_ns = WEEKS * 7 * DAY;
+}
+
+static struct edge *
+known_edge(struct controller *c, const char *from, const char *to, uint16_t port)
+{
+	struct edge *e = ctl_add_edge(c, from, to, port);
+
+	e->evidence.first_seen_ns = fake_now - WEEKS * 7 * DAY;
+	e->evidence.last_seen_ns = fake_now;
+	e->evidence.windows = 400;
+	e->evidence.last_window = (uint32_t)(fake_now / HOUR);
+	return e;
+}
+
+/* shop/web and shop/api have been watched for three weeks, and all is well. */
+static int
+setup(void **state)
+{
+	static const char *const names[] = { "web", "api" };
+	struct ctl_fixture *f;
+	struct config *cfg;
+
+	ctl_setup(state);
+	f = *state;
+	cfg = f->c->config;
+	cfg->promote = PROMOTE_ENFORCE;
+	cfg->promote_by = PROMOTE_BY_EVIDENCE;
+	ctl_instance(f->c, 9, "host", "10.0.0.254");
+	for (unsigned i = 0; i < 2; i++) {
+		char addr[32];
+
+		snprintf(addr, sizeof(addr), "10.0.0.%u", i + 1);
+		ctl_instance(f->c, i + 1, names[i], addr);
+		snprintf(wl(f, names[i])->project, sizeof(wl(f, names[i])->project), "shop");
+		watch_all_along(wl(f, names[i]));
+	}
+	known_edge(f->c, "web", "api", 80);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct ctl_fixture *f = *state;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/confirm.json", f->dir);
+	unlink(path);
+	return ctl_teardown(state);
+}
+
+static void
+pass(struct controller *c, uint64_t ns)
+{
+	const uint64_t step = ns > HOUR ? 10 * 60 * NSEC_PER_SEC : NSEC_PER_SEC;
+
+	for (uint64_t at = 0; at < ns; at += step) {
+		ctl_wait(step);
+		c->ticked_ns = 0;
+		instance_tick(c);
+		confirm_tick(c);
+		promote_tick(c);
+	}
+}
+
+static void
+audit_denial(struct controller *c, uint16_t port)
+{
+	struct flow_event ev = ctl_event(1, FLOW_AUDITED, "10.0.0.1", "10.0.0.2", port);
+
+	learn_flow(c, &ev);
+}
+
+static void
+assert_waits(struct ctl_fixture *f, const char *name, enum wl_mode mode, const char *words)
+{
+	const struct workload *w = wl(f, name);
+
+	assert_int_equal(w->mode, mode);
+	if (w->promotion == NULL || strstr(w->promotion, words) == NULL)
+		fail_msg("no \"%s\" in: %s", words, w->promotion);
+}
+
+/* Up to the moment that web is enforced. */
+static void
+reach_enforce(struct ctl_fixture *f)
+{
+	for (unsigned i = 0; i < 200 && wl(f, "web")->promote_at_ns == 0; i++)
+		pass(f->c, 1000 * NSEC_PER_SEC);
+	for (unsigned i = 0; i < 4000 && wl(f, "web")->mode != MODE_ENFORCE; i++)
+		pass(f->c, NSEC_PER_SEC);
+	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
+	assert_true(f->c->confirm.pending);
+}
+
+static void
+it_goes_by_audit_notice_and_confirmation_to_enforce_one_by_one(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct controller *c = f->c;
+	const struct edge *e = ctl_edge(c, "web", "api", 80);
+
+	pass(c, 10 * NSEC_PER_SEC);
+	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
+	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
+	assert_int_equal(e->state, EDGE_APPROVED);
+	assert_int_equal(e->flags, EDGE_FLAG_AUTO);
+	assert_false(c->confirm.pending);
+	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for");
+	assert_waits(f, "web", MODE_AUDIT, "of 1d");
+
+	pass(c, DAY - HOUR);
+	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 23h of 1d");
+	pass(c, HOUR + 20 * 60 * NSEC_PER_SEC);
+	assert_waits(f, "web", MODE_AUDIT, "waiting: announced, ");
+	assert_waits(f, "api", MODE_AUDIT, "web comes first");
+	reach_enforce(f);
+	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
+	assert_null(wl(f, "web")->promotion);
+	/* It confirms itself, as nothing was refused; only then is it the other's turn. */
+	pass(c, 11 * 60 * NSEC_PER_SEC);
+	assert_false(c->confirm.pending);
+	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
+	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
+	pass(c, HOUR);
+	assert_int_equal(wl(f, "api")->mode, MODE_ENFORCE);
+	ctl_restart(f);
+	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
+}
+
+static void
+audit_is_all_that_promote_audit_does(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	f->c->config->promote = PROMOTE_AUDIT;
+	pass(f->c, 3 * DAY);
+	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
+	assert_null(wl(f, "web")->promotion);
+}
+
+static void
+off_is_off(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	f->c->config->promote = PROMOTE_OFF;
+	pass(f->c, 3 * DAY);
+	assert_int_equal(f->c->revision, 0);
+	assert_null(wl(f, "web")->promotion);
+}
+
+/* Each takes one thing away from the workload web for which all is well. */
+static void
+too_short(struct ctl_fixture *f)
+{
+	wl(f, "web")->observed_ns = 5 * DAY + 3 * HOUR;
+	f->c->config->observation_period_ns = 7 * DAY;
+}
+
+static void
+one_week(struct ctl_fixture *f)
+{
+	wl(f, "web")->log->begin = (uint32_t)(fake_now / HOUR) - WEEK_HOURS;
+}
+
+static void
+a_gap(struct ctl_fixture *f)
+{
+	struct complete_log *l = wl(f, "web")->log;
+	uint32_t now = (uint32_t)(fake_now / HOUR);
+
+	memset(l, 0, sizeof(*l));
+	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
+		complete_log_mark(
+		    l, h, COMPLETE_RAN | (h % WEEK_HOURS == 77 ? COMPLETE_BROKEN : 0));
+}
+
+static void
+much_loss(struct ctl_fixture *f)
+{
+	struct complete_log *l = wl(f, "web")->log;
+	uint32_t now = (uint32_t)(fake_now / HOUR);
+
+	memset(l, 0, sizeof(*l));
+	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
+		complete_log_mark(l, h, COMPLETE_RAN | (h + 20 > now ? COMPLETE_BROKEN : 0));
+}
+
+static void
+new_edges(struct ctl_fixture *f)
+{
+	for (uint16_t k = 1; k <= 5; k++)
+		known_edge(f->c, "web", "api", k)->evidence.first_seen_ns =
+		    fake_now - k * 20 * HOUR;
+}
+
+static void
+one_new_edge(struct ctl_fixture *f)
+{
+	known_edge(f->c, "web", "api", 1)->evidence.first_seen_ns = fake_now - 20 * HOUR;
+}
+
+static void
+flagged(struct ctl_fixture *f)
+{
+	known_edge(f->c, "host", "web", 443)->flags = EDGE_FLAG_VIA_HOST;
+	known_edge(f->c, "web", "api", 81)->flags = EDGE_FLAG_MIDSTREAM;
+}
+
+static void
+missing(struct ctl_fixture *f)
+{
+	static const char *const names[] = { "shop/a", "shop/b", "shop/c", "shop/d", "shop/e" };
+
+	flagged(f);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct workload *w = workload_get(f->c, names[i]);
+
+		w->last_seen_ns = i % 2 ? fake_now - 300 * DAY : 0;
+	}
+}
+
+static void
+missing_in_network(struct ctl_fixture *f)
+{
+	struct workload *w = workload_get(f->c, "backup");
+
+	w->last_seen_ns = fake_now - 300 * DAY;
+	snprintf(w->network, sizeof(w->network), "shop_default");
+	snprintf(wl(f, "web")->network, sizeof(w->network), "shop_default");
+}
+
+static void
+silent(struct ctl_fixture *f)
+{
+	edge_table_remove(f->c->edges, ctl_edge(f->c, "web", "api", 80));
+	/* Refused and pending by a person's word, it is not what it does. */
+	audit_denial(f->c, 80);
+}
+
+static void
+silent_in_its_direction(struct ctl_fixture *f)
+{
+	f->c->config->promote_direction = WL_INGRESS;
+}
+
+static void
+unobserved(struct ctl_fixture *f)
+{
+	instance_find(f->c, 1)->attach = ATTACH_FAILED;
+	instance_find(f->c, 1)->attach_retry_ns = UINT64_MAX;
+}
+
+static void
+each_safeguard_holds_it_back_and_says_so(void **state)
+{
+	static const struct {
+		void (*spoil)(struct ctl_fixture *f);
+		const char *words;
+	} cases[] = {
+		{ too_short, "waiting: 5d of 7d observed" },
+		{ one_week, "waiting: it has been observed for less than two weeks" },
+		{ a_gap, "not every hour of the week has been observed without a gap" },
+		{ much_loss, "too much may have been missed lately" },
+		{ new_edges, "new edges keep coming" },
+		{ one_new_edge, "% of the hours, 5% are allowed" },
+		{ flagged, "waiting: 2 flagged edges" },
+		{ missing, "waiting: 2 flagged edges, shop/a has not run yet, shop/b has not run "
+			   "yet, shop/c has not run yet, nor have 2 others" },
+		{ missing_in_network, "waiting: backup has not run yet" },
+		{ silent, "waiting: it has not been seen to talk to anybody" },
+		{ silent_in_its_direction, "it has not been seen to talk to anybody" },
+		{ unobserved, "not all of its containers can be observed" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		setup(state);
+		cases[i].spoil(*state);
+		pass(((struct ctl_fixture *)*state)->c, 10 * NSEC_PER_SEC);
+		assert_waits(*state, "web", MODE_OBSERVE, cases[i].words);
+		if (i + 1 < ARRAY_SIZE(cases))
+			teardown(state);
+	}
+}
+
+static void
+silence_is_not_promoted_by_the_clock_either(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	f->c->config->promote_by = PROMOTE_BY_CLOCK;
+	silent(f);
+	pass(f->c, 2 * DAY);
+	assert_waits(f, "web", MODE_OBSERVE, "it has not been seen to talk to anybody");
+}
+
+static void
+a_person_who_chose_the_mode_is_not_overruled(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct mode_change m = { wl(f, "web"), MODE_OBSERVE, WL_BOTH };
+
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "leave it", &root, &f->d), 0);
+	pass(f->c, DAY);
+	assert_int_equal(wl(f, "web")->mode, MODE_OBSERVE);
+	assert_null(wl(f, "web")->promotion);
+	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
+	m.workload = wl(f, "api");
+	m.mode = MODE_AUDIT;
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "stay", &root, &f->d), 0);
+	pass(f->c, 3 * DAY);
+	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
+}
+
+static void
+what_audit_reports_begins_the_quiet_time_anew(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	pass(f->c, 10 * NSEC_PER_SEC);
+	pass(f->c, 20 * HOUR);
+	audit_denial(f->c, 4444);
+	pass(f->c, 20 * HOUR);
+	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 20h of 1d");
+	/* So does what may have been missed. */
+	complete_on_loss(instance_find(f->c, 1));
+	f->c->capture.nflog_lost++;
+	pass(f->c, 20 * HOUR);
+	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 19h of 1d");
+	assert_waits(f, "api", MODE_AUDIT, "quiet in audit for 19h of 1d");
+}
+
+static void
+the_window_of_the_week_is_kept_to(void **state)
+{
+	struct ctl_fixture *f = *state;
+	const uint64_t minute = 60 * NSEC_PER_SEC;
+	/* The hour before midnight, on every day; T0 is at 8. */
+	const struct config_window w = {
+		.days = 0x7f, .from_min = 23 * 60, .to_min = 24 * 60, .text = "Mon-Sun 23:00-24:00"
+	};
+
+	f->c->config->promote_window = w;
+	pass(f->c, 10 * NSEC_PER_SEC);
+	pass(f->c, DAY + 14 * HOUR + 30 * minute);
+	assert_waits(f, "web", MODE_AUDIT, "waiting: the window is Mon-Sun 23:00-24:00 UTC");
+	pass(f->c, 50 * minute);
+	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
+}
+
+static void
+one_refusal_of_what_went_through_takes_it_back_and_stops_the_project(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct mode_change m = { .mode = MODE_OBSERVE, .direction = WL_BOTH };
+	struct flow_event ev;
+
+	ctl_instance(f->c, 3, "lone", "10.0.0.3");
+	watch_all_along(wl(f, "lone"));
+	reach_enforce(f);
+	/* It was seen, then withdrawn: pending, and refused now. */
+	assert_int_equal(
+	    edge_decide(f->c->edges, ctl_edge(f->c, "web", "api", 80), EDGE_PENDING, NULL), 0);
+	ctl_wait(NSEC_PER_SEC);
+	ev = ctl_event(1, FLOW_DENIED, "10.0.0.1", "10.0.0.2", 80);
+	learn_flow(f->c, &ev);
+	assert_int_equal(f->c->confirm.refused, 1);
+	pass(f->c, 11 * 60 * NSEC_PER_SEC);
+	assert_false(f->c->confirm.pending);
+	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
+	assert_true(wl(f, "web")->rolled_back);
+	assert_waits(f, "web", MODE_AUDIT, "stopped: its promotion was rolled back");
+	pass(f->c, 3 * DAY);
+	assert_waits(f, "api", MODE_AUDIT, "waiting: web was rolled back");
+	ctl_restart(f);
+	assert_true(wl(f, "web")->rolled_back);
+	/* A person sets its mode: the others may go on. */
+	m.workload = wl(f, "web");
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "looked", &root, &f->d), 0);
+	assert_false(wl(f, "web")->rolled_back);
+	ctl_restart(f);
+	assert_false(wl(f, "web")->rolled_back);
+}
+
+static void
+a_persons_rollback_stops_it_too(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	reach_enforce(f);
+	assert_int_equal(confirm_roll_back(f->c, f->c->revision - 1, "no", &root, &f->d), 0);
+	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
+	assert_true(wl(f, "web")->rolled_back);
+	assert_false(wl(f, "api")->rolled_back);
+}
+
+/* A change that a person has made under --confirm is a person's to confirm. */
+static void
+it_confirms_only_its_own(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct mode_change m = { wl(f, "api"), MODE_AUDIT, WL_BOTH };
+
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 60 * NSEC_PER_SEC, "try", &root, &f->d), 0);
+	pass(f->c, 30 * NSEC_PER_SEC);
+	assert_waits(f, "web", MODE_OBSERVE, "waiting: a change awaits confirmation");
+	pass(f->c, 40 * NSEC_PER_SEC);
+	assert_false(f->c->confirm.pending);
+	assert_int_equal(wl(f, "api")->mode, MODE_OBSERVE);
+}
+
+static unsigned
+broken(struct ctl_fixture *f, const char *name)
+{
+	ctl_wait(HOUR);
+	assert_int_equal(complete_update(f->c, 0), 0);
+	return wl(f, name)->complete.incomplete_windows;
+}
+
+static void
+every_kind_of_loss_breaks_the_hour_of_whom_it_hit(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct controller *c = f->c;
+	struct instance *web = instance_find(c, 1);
+	struct flow_event ev;
+	unsigned n = broken(f, "web"), other = broken(f, "api");
+
+	assert_int_equal(n, 0);
+	/* The connection table near its end. */
+	web->ct_count = (struct w_ct_stats){ .count = 90, .max = 100 };
+	instance_check_headroom(web);
+	assert_int_equal(broken(f, "web"), ++n);
+	/* It cannot be attached to. */
+	web->attach = ATTACH_FAILED;
+	web->attach_retry_ns = UINT64_MAX;
+	instance_tick(c);
+	assert_int_equal(broken(f, "web"), ++n);
+	web->attach = ATTACH_DONE;
+	/* A full table of edges hits both ends. */
+	for (uint16_t port = 1000; port < 6100; port++) {
+		ev = ctl_event(1, FLOW_ANSWERED, "10.0.0.1", "10.0.0.2", port);
+		learn_flow(c, &ev);
+	}
+	assert_true(edge_table_overflow(c->edges) > 0);
+	assert_int_equal(broken(f, "web"), ++n);
+	assert_int_equal(broken(f, "api"), ++other);
+	/* It began before it was watched. */
+	ctl_instance(c, 4, "web", "10.0.0.4");
+	instance_find(c, 4)->ns.began_ns = fake_mono;
+	ctl_wait(NSEC_PER_SEC);
+	instance_find(c, 4)->attached_ns = fake_mono;
+	instance_find(c, 4)->start_counted = true;
+	instance_tick(c);
+	assert_int_equal(broken(f, "web"), ++n);
+	/* In time, and that is seen before it ends. */
+	ctl_instance(c, 5, "web", "10.0.0.5");
+	instance_find(c, 5)->attached_ns = fake_mono;
+	instance_find(c, 5)->ns.began_ns = fake_mono + 1;
+	instance_on_netns_gone(c, 5);
+	assert_int_equal(broken(f, "web"), n);
+	/* Found running by a daemon that has just started. */
+	c->scanned = false;
+	ctl_instance(c, 6, "web", "10.0.0.6");
+	c->scanned = true;
+	assert_int_equal(broken(f, "web"), ++n);
+	assert_int_equal(broken(f, "api"), other);
+}
+
+static void
+windows_and_runs_reach_status(void **state)
+{
+	struct ctl_fixture *f = *state;
+	json_t *o;
+
+	assert_int_equal(complete_update(f->c, 0), 0);
+	o = complete_to_json(f->c, wl(f, "web"));
+	assert_int_equal(json_integer_value(json_object_get(o, "windows")), WEEKS * WEEK_HOURS);
+	assert_int_equal(json_integer_value(json_object_get(o, "hoursOfWeek")), 168);
+	assert_string_equal(json_string_value(json_object_get(o, "windowKind")), "hour");
+	assert_true(json_number_value(json_object_get(o, "newEdgeChanceHigh")) < 0.05);
+	assert_true(json_is_integer(json_object_get(o, "unseenHigh")));
+	assert_true(json_is_null(json_object_get(o, "why")));
+	json_decref(o);
+	/* A nightly job of an hour: its runs are what counts. */
+	memset(wl(f, "web")->log, 0, sizeof(struct complete_log));
+	for (unsigned day = 21; day > 0; day--)
+		complete_log_mark(
+		    wl(f, "web")->log, (uint32_t)(fake_now / HOUR) - day * 24, COMPLETE_BEGAN);
+	wl(f, "web")->observed_ns = 21 * HOUR;
+	assert_int_equal(complete_update(f->c, 0), 0);
+	o = complete_to_json(f->c, wl(f, "web"));
+	assert_string_equal(json_string_value(json_object_get(o, "windowKind")), "run");
+	assert_int_equal(json_integer_value(json_object_get(o, "windows")), 21);
+	assert_true(json_is_number(json_object_get(o, "newEdgeChanceHigh")));
+	json_decref(o);
+}
+
+int
+main(void)
+{
+#define PROMOTE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		PROMOTE_TEST(it_goes_by_audit_notice_and_confirmation_to_enforce_one_by_one),
+		PROMOTE_TEST(audit_is_all_that_promote_audit_does),
+		PROMOTE_TEST(off_is_off),
+		cmocka_unit_test_teardown(each_safeguard_holds_it_back_and_says_so, teardown),
+		PROMOTE_TEST(silence_is_not_promoted_by_the_clock_either),
+		PROMOTE_TEST(a_person_who_chose_the_mode_is_not_overruled),
+		PROMOTE_TEST(what_audit_reports_begins_the_quiet_time_anew),
+		PROMOTE_TEST(the_window_of_the_week_is_kept_to),
+		PROMOTE_TEST(one_refusal_of_what_went_through_takes_it_back_and_stops_the_project),
+		PROMOTE_TEST(a_persons_rollback_stops_it_too),
+		PROMOTE_TEST(it_confirms_only_its_own),
+		PROMOTE_TEST(every_kind_of_loss_breaks_the_hour_of_whom_it_hit),
+		PROMOTE_TEST(windows_and_runs_reach_status),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
