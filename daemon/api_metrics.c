@@ -185,6 +185,33 @@ write_events(FILE *f, struct controller *c, const struct sums *s)
 	labelled(f, "lost_total", "source", "denials", denial_evicted(c->denials));
 }
 
+/* How far what is known of workloads goes. */
+static void
+write_completeness(FILE *f, struct controller *c)
+{
+	uint64_t complete = 0, incomplete = 0, bounded = 0, unbounded = 0;
+
+	if (complete_update(c, COMPLETE_FRESH_NS) < 0)
+		return;
+	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
+		if (!workload_selected(c, w->name))
+			continue;
+		complete += w->complete.windows;
+		incomplete += w->complete.incomplete_windows;
+		bounded += w->complete.why == COMPLETE_CLAIMED;
+		unbounded += w->complete.why != COMPLETE_CLAIMED;
+	}
+	family(f, "windows", "gauge",
+	    "Hours of workloads, or runs of short-lived ones, by whether something may have been "
+	    "missed in them.");
+	labelled(f, "windows", "observed", "complete", complete);
+	labelled(f, "windows", "observed", "incomplete", incomplete);
+	family(f, "workloads_completeness", "gauge",
+	    "Workloads, by whether the edges to come can be bounded.");
+	labelled(f, "workloads_completeness", "bound", "claimed", bounded);
+	labelled(f, "workloads_completeness", "bound", "none", unbounded);
+}
+
 static void
 write_enforcement(FILE *f, const struct metrics *m)
 {
@@ -235,6 +262,7 @@ metrics_text(struct controller *c)
 	write_instances(f, &s);
 	write_policy(f, c);
 	write_events(f, c, &s);
+	write_completeness(f, c);
 	write_enforcement(f, &c->metrics);
 	fputs("# EOF\n", f);
 	failed = ferror(f) != 0;

@@ -34,13 +34,23 @@ mark(struct workload *w, uint64_t real_ns, unsigned what)
 		w->lost_ns = real_ns;
 }
 
+/* Found running: between what is known of it and now there may be a gap. What begins has none. */
+static void
+mark_found(struct workload *w, uint64_t now)
+{
+	bool known = w->log != NULL && w->log->head != 0 && w->log->begin < hour_of(now);
+
+	mark(w, now, known ? COMPLETE_BROKEN : COMPLETE_RAN);
+	w->lost_ns = now;
+}
+
 /* Its program did something before it was watched, or may have. */
 static bool
 began_unseen(const struct instance *i)
 {
 	struct start s = start_of(i);
 
-	return s.kind == START_EXISTING || (s.known && s.lead_ns < 0);
+	return s.known && s.lead_ns < 0;
 }
 
 void
@@ -48,7 +58,10 @@ complete_on_joined(struct instance *i)
 {
 	if (i->container != NULL)
 		memcpy(i->workload->network, i->container->network, sizeof(i->workload->network));
-	mark(i->workload, now_real(), i->existing ? COMPLETE_BROKEN : COMPLETE_BEGAN);
+	if (i->existing)
+		mark_found(i->workload, now_real());
+	else
+		mark(i->workload, now_real(), COMPLETE_BEGAN);
 }
 
 void
@@ -61,8 +74,10 @@ complete_on_left(struct instance *i)
 void
 complete_on_loss(const struct instance *i)
 {
-	if (i != NULL && i->workload != NULL)
-		mark(i->workload, now_real(), COMPLETE_BROKEN);
+	if (i == NULL || i->workload == NULL)
+		return;
+	mark(i->workload, now_real(), COMPLETE_BROKEN);
+	i->ctl->completed_ns = 0; /* whoever asks next is told */
 }
 
 static bool
@@ -83,7 +98,7 @@ complete_tick(struct controller *c)
 
 		if (i->workload == NULL || !workload_selected(c, i->workload->name))
 			continue;
-		if (!i->begin_judged && (i->start_counted || i->existing)) {
+		if (!i->begin_judged && i->start_counted) {
 			i->begin_judged = true;
 			if (began_unseen(i))
 				mark(i->workload, now - MIN(age, now), COMPLETE_BROKEN);

@@ -390,6 +390,8 @@ complete_estimate(const struct complete_log *l, uint32_t now_hour,
 	for (unsigned i = 0; i < u.n; i++)
 		ret->incomplete_windows += u.broken[i];
 	ret->windows = u.n - ret->incomplete_windows;
+	/* Of the one under way that much is known already. */
+	ret->incomplete_windows += l->head == now_hour && bit_get(l->broken, now_hour);
 	ret->weeks = (now_hour - begin) / WEEK_HOURS;
 	ret->hours_covered = hours_covered(l, begin, now_hour);
 	count_edges(edges, n_edges, begin, now_hour, &u, ret);

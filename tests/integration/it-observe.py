@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integr
 from nslab import Lab, Tap, table_text, wait
 
 t = Tap()
+began = int(time.time()) // 3600
 lab = Lab()
 a, b = lab.ns("a"), lab.ns("b")
 stranger = lab.ns("x", prefix="nsx%d" % os.getpid())  # on the bridge, but not the daemon's to watch
@@ -154,7 +155,8 @@ t.ok(not table_text(stranger, d.table()), "nothing is loaded where --only does n
 # An overrun: the reader stands still while more happens than the buffer holds.
 d.stop()
 d.configure("eventBuffer: 262144\n")
-d.start(expect=[a.name, b.name])
+quiet = lab.ns("quiet")
+d.start(expect=[a.name, b.name, quiet.name])
 roles = d.roles()
 for port in range(7300, 7320):
     b.serve_udp(port)
@@ -184,6 +186,14 @@ def lost():
 
 
 t.ok(wait(lost, 5), "the loss is counted in the status", api.workloads())
+w = api.workloads()
+lossy = [n for n, x in w.items() if x["loss"]["events"] > 0]
+t.ok(lossy and all(w[n]["completeness"]["incompleteWindows"] == 1 for n in lossy),
+     "the hour does not count as observed for whom it hit", {n: w[n]["completeness"] for n in lossy})
+whole = [n for n, x in w.items() if n not in lossy and x["instances"]]
+t.ok(int(time.time()) // 3600 != began or
+     (whole and all(w[n]["completeness"]["incompleteWindows"] == 0 for n in whole)),
+     "and for nobody else", {n: w[n]["completeness"] for n in whole})
 missing = lambda: [p for p in list(range(7300, 7320)) if not api.edge(from_=A, to=B, proto="udp", port=p)]
 # A dump is asked for at most every ten seconds, and one was at the start.
 wait(lambda: not missing() and api.edge(from_=A, to=B, proto="tcp", port=7330), 14)
