@@ -30,8 +30,9 @@ name_missing_features(const struct controller *c)
 		const char *cost;
 	} costs[] = {
 		{ NFT_CAN_TABLE, "nothing can be observed or enforced" },
-		{ NFT_CAN_OWNER, "root in a container can remove its rules" },
-		{ NFT_CAN_PERSIST, "rules vanish when the keeper dies" },
+		{ NFT_CAN_OWNER,
+		    "root in a container can change its rules, until they are repaired" },
+		{ NFT_CAN_PERSIST, "tables get no owner, so that they outlive the keeper" },
 		{ NFT_CAN_CT_EVENT, "connections cannot be observed" },
 		{ NFT_CAN_CONCAT_RANGES, "prefixes and port ranges cannot be enforced" },
 		{ NFT_CAN_LOG, "refusals cannot be reported" },

@@ -626,6 +626,8 @@ guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
 		if (addrs[i].addr.family != 4 && addrs[i].addr.family != 6)
 			return -EINVAL;
 	s = n->att->guards;
+	if (s == NULL && !req->want && !guard_has_left(w))
+		return 0;
 	if (s == NULL) {
 		s = n->att->guards = calloc(1, sizeof(*s));
 		if (s == NULL)

@@ -99,7 +99,7 @@ told(d, "adopted", link, b"nanoseg_foreign_tables_total 1")
 d.api.apply(json.dumps(POLICY))
 t.ok(closed(d), "adopted: it stays closed through a change of policy")
 over(d, link, "adopted")
-guards = [x for x in lab.host.exec("nft", "list", "tables").out.split() if x.startswith("nanoseg_")]
+guards = [x for x in lab.host.exec("nft", "list", "tables").out.split() if x.startswith(d.table() + "_")]
 t.ok(not guards, "and the guard, which was wanted for that alone, goes", guards)
 
 # All of it dies.
