@@ -188,6 +188,14 @@ const struct cli_command cli_commands[] = {
 	    "  --controls FILE    more control mappings, a file or a folder\n"
 	    "  --data-dir DIR     where the installed ones are\n"
 	    "Each export from the daemon is recorded in its audit log.\n" },
+	{ "exposure", cmd_exposure, "--scan FILE [FILE...] [--file POLICY]",
+	    "who can reach workloads that a scan found vulnerable",
+	    "  --scan FILE        the JSON of trivy image or grype; more may follow\n"
+	    "  -f, --file POLICY  a candidate policy: what would be under it as well\n"
+	    "  --severity LEVEL   only findings of unknown, low, medium, high or critical, or "
+	    "worse\n"
+	    "  --from FILE        an evidence bundle (export json) and not the daemon\n"
+	    "Exit code 3: one of them can be reached from outside.\n" },
 	{ "completion", cmd_completion, "bash|zsh|fish", "print the completion script of a shell",
 	    "" },
 	{ "help", cmd_help, "[COMMAND]", "how a command is used", "" },

@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release verify audit-log export help learn completion"
+	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release verify audit-log export exposure help learn completion"
 	local global="--socket --host --timeout --output --no-headers --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -52,7 +52,7 @@ _nanoseg()
 
 	COMPREPLY=()
 	case $prev in
-	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec | --pcap | --map | --from | --out | --manifest | --signature | --compare | --verification | --controls | --data-dir)
+	--socket | --runtime | --dir | --programs | --marker | --config | --data-root | --engine-socket | --hooks-dir | --base-spec | --pcap | --map | --from | --out | --manifest | --signature | --compare | --verification | --controls | --data-dir | --scan | --file | -f)
 		COMPREPLY=($(compgen -f -- "$cur"))
 		return
 		;;
@@ -135,6 +135,13 @@ _nanoseg()
 	audit-log)
 		words="--since --until --event --actor --workload --last --head --key --dir $global"
 		[[ -n $verb || $cur == -* ]] || words="show verify"
+		;;
+	exposure)
+		words="--scan --file --severity --from $global"
+		if [[ $cur != -* ]]; then
+			COMPREPLY=($(compgen -f -- "$cur"))
+			return
+		fi
 		;;
 	export)
 		words="--out --manifest --signature --from --compare --project --label --since --verification --controls --data-dir $global"
