@@ -323,12 +323,12 @@ count_edges(const struct complete_edge *edges, size_t n_edges, uint32_t begin, u
 	ret->at_least = at_least(once, twice, n, (double)n_edges);
 }
 
-/* The bounds that the windows since then give. */
+/* The bounds that these windows give, for so many to come. */
 static void
-bound(const struct tally *t, double size, double periods, struct completeness *ret)
+bound(const struct tally *t, double size, double to_come, struct completeness *ret)
 {
 	double chance = fmin(FASTER * complete_binomial_high(t->with_news, t->complete), 1);
-	double unseen = ceil(size * complete_predict_high(t->groups, periods));
+	double unseen = ceil(size * complete_predict_high(t->groups, to_come / t->complete));
 
 	ret->chance_high = fmax(ret->chance_high, chance);
 	ret->unseen_high = fmax(ret->unseen_high, unseen);
@@ -341,8 +341,9 @@ claim(const struct units *u, uint32_t begin, uint32_t now, struct completeness *
 	uint32_t since = now - half * WEEK_HOURS, known = begin + WEEK_HOURS;
 	struct tally late = tally_units(u, since, now + 1, u->n + 1);
 	struct tally all;
-	unsigned lost = late.broken - 1; /* the one under way is none */
-	double size;
+	/* Of hours also those in which nobody was there to see; the one under way is none. */
+	unsigned all_late = ret->in_runs ? late.complete + late.broken - 1 : half * WEEK_HOURS;
+	double size, to_come = ret->in_runs ? u->n : now - begin;
 
 	ret->new_lately = late.news;
 	if (ret->weeks < MIN_WEEKS || late.complete < MIN_UNITS) {
@@ -353,7 +354,7 @@ claim(const struct units *u, uint32_t begin, uint32_t now, struct completeness *
 		ret->why = COMPLETE_UNCOVERED;
 		return;
 	}
-	if (lost > MAX_BROKEN * (lost + late.complete)) {
+	if (late.complete < (1 - MAX_BROKEN) * all_late) {
 		ret->why = COMPLETE_LOSSY;
 		return;
 	}
@@ -367,8 +368,8 @@ claim(const struct units *u, uint32_t begin, uint32_t now, struct completeness *
 	ret->why = COMPLETE_CLAIMED;
 	ret->chance_high = ret->chance;
 	ret->unseen_high = 0;
-	bound(&late, size, (double)(now - begin) / (now - since), ret);
-	bound(&all, size, (double)(now - begin) / (now - known), ret);
+	bound(&late, size, to_come, ret);
+	bound(&all, size, to_come, ret);
 }
 
 void

@@ -146,6 +146,25 @@ too_much_loss_claims_nothing(void **state)
 	assert_int_equal(c.why, COMPLETE_LOSSY);
 }
 
+/* Nor does time in which nobody was there. */
+static void
+an_absence_is_no_observation(void **state)
+{
+	struct complete_log l;
+	struct completeness c;
+
+	watch(&l, WEEKS(3));
+	for (uint32_t h = WEEKS(5); h < WEEKS(6); h++)
+		complete_log_mark(&l, T0 + h, COMPLETE_RAN);
+	complete_estimate(&l, T0 + WEEKS(6), NULL, 0, false, &c);
+	assert_int_equal(c.windows, WEEKS(4));
+	assert_int_equal(c.why, COMPLETE_LOSSY);
+	for (uint32_t h = WEEKS(6); h < WEEKS(10); h++)
+		complete_log_mark(&l, T0 + h, COMPLETE_RAN);
+	complete_estimate(&l, T0 + WEEKS(10), NULL, 0, false, &c);
+	assert_int_equal(c.why, COMPLETE_CLAIMED);
+}
+
 static void
 new_edges_that_keep_coming_claim_nothing(void **state)
 {
@@ -371,6 +390,7 @@ main(void)
 		cmocka_unit_test(nothing_watched_claims_nothing),
 		cmocka_unit_test(an_hour_of_the_week_that_was_never_seen_whole_claims_nothing),
 		cmocka_unit_test(too_much_loss_claims_nothing),
+		cmocka_unit_test(an_absence_is_no_observation),
 		cmocka_unit_test(new_edges_that_keep_coming_claim_nothing),
 		cmocka_unit_test(what_is_under_way_counts_only_against),
 		cmocka_unit_test(at_least_is_the_lower_end_of_chaos_interval),
