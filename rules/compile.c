@@ -80,7 +80,7 @@ entry_cmp(const void *name, const void *entry)
 	return strcmp(name, ((const struct inventory_entry *)entry)->workload);
 }
 
-static const struct inventory_entry *
+const struct inventory_entry *
 inventory_find(const struct inventory *inv, const char *workload)
 {
 	if (inv->n_entries == 0)

@@ -47,6 +47,15 @@ struct inventory {
  */
 int ruleset_compile(const struct policy *p, const struct inventory *inv, const char *workload,
     uint64_t now_ns, struct ruleset **ret);
+const struct inventory_entry *inventory_find(const struct inventory *inv, const char *workload);
+/*
+ * For each of now's entries: may its workload's ruleset be another one than under `before`, the
+ * policy being the same? `local` aside, and link-local addresses of the host: engines give it one
+ * with each container, and it has them on links that are nobody else's. True if workloads'
+ * addresses are others, and so `local` is.
+ */
+bool inventory_concerns(const struct policy *p, const struct inventory *before,
+    const struct inventory *now, bool *concerned);
 /* True if some decided edge of the workload cannot be compiled; *ret points at the first. */
 bool compile_unsupported(
     const struct policy *p, const char *workload, const struct policy_edge **ret);

@@ -310,6 +310,16 @@ ruleset_digest(const struct ruleset *r, uint8_t ret[static RULESET_DIGEST_LEN])
 	return 0;
 }
 
+int
+ruleset_digest_verdicts(const struct ruleset *r, uint8_t ret[static RULESET_DIGEST_LEN])
+{
+	struct ruleset verdicts = *r;
+
+	verdicts.local = NULL;
+	verdicts.n_local = 0;
+	return ruleset_digest(&verdicts, ret);
+}
+
 struct text {
 	char *buf;
 	size_t len, size;
