@@ -9,6 +9,7 @@
 
 #include "daemon/role.h"
 #include "daemon/warden_scan.h"
+#include "netlink/link.h"
 #include "netlink/nft.h"
 #include "netlink/nft_watch.h"
 
@@ -66,6 +67,7 @@ struct warden {
 	struct event *link_event, *link_timer;
 	struct drift *guard_drift;
 	uint64_t links_again_ns;
+	struct link_changes link_changes; /* that have not been looked at */
 	struct links *sweep_links;
 	bool guards_left;  /* of an earlier life */
 	bool guards_asked; /* it was looked for them */

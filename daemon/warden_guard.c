@@ -14,6 +14,7 @@
  */
 #include "daemon/log.h"
 #include "daemon/warden.h"
+#include "daemon/warden_links.h"
 #include "netlink/link.h"
 #include "netlink/netns.h"
 
@@ -29,6 +30,8 @@
 /* How long after its first sight a link's addresses are still being given to it. */
 #define GRACE_NS NSEC_PER_SEC
 #define LINKS_PAUSE_NS (5 * NSEC_PER_MSEC)
+/* Beyond that many, one dump of the host's links costs less than asking for each. */
+#define LINKS_ASK_MAX 32
 
 struct guard {
 	struct guard *next;
@@ -61,27 +64,6 @@ struct guards {
 	struct w_guarded last;
 };
 
-struct links {
-	struct link_info *v;
-	size_t n;
-};
-
-static void
-links_done(struct links *l)
-{
-	free(l->v);
-}
-
-static int
-links_read(struct warden *w, int32_t nsid, struct links *ret)
-{
-	int r = -EINTR;
-
-	for (unsigned i = 0; i < 8 && r == -EINTR; i++)
-		r = link_dump(w->link_sock, nsid, &ret->v, &ret->n);
-	return r;
-}
-
 static int
 addrs_read(struct warden *w, int32_t nsid, struct rtnl_addr *ret, size_t *ret_n)
 {
@@ -90,15 +72,6 @@ addrs_read(struct warden *w, int32_t nsid, struct rtnl_addr *ret, size_t *ret_n)
 	for (unsigned i = 0; i < 8 && r == -EINTR; i++)
 		r = link_addrs(w->link_sock, nsid, ret, GUARD_MAX_ADDRS, ret_n);
 	return r;
-}
-
-static const struct link_info *
-links_find(const struct links *l, uint32_t ifindex)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i].ifindex == ifindex)
-			return &l->v[i];
-	return NULL;
 }
 
 static uint64_t
@@ -180,7 +153,7 @@ on_link_event(evutil_socket_t fd, short what, void *arg)
 	uint64_t wait_us;
 	struct timeval tv = { 0 };
 
-	if (link_events_read(fd) <= 0 || evtimer_pending(w->link_timer, NULL))
+	if (link_events_read(fd, &w->link_changes) <= 0 || evtimer_pending(w->link_timer, NULL))
 		return;
 	wait_us = w->links_again_ns - MIN(mono_ns(), w->links_again_ns);
 	wait_us /= 1000;
@@ -452,17 +425,41 @@ count_open(struct guards *s, const struct links *inner)
 	}
 }
 
+/* Those of the host's links that the namespace's lead to, and those that have been guarded. */
+static int
+links_of(struct warden *w, const struct guards *s, const struct links *inner, struct links *ret)
+{
+	size_t n = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < inner->n; i++)
+		n += inner->v[i].veth && inner->v[i].peer != 0;
+	for (const struct guard *g = s->list; g != NULL; g = g->next)
+		n++;
+	if (n > LINKS_ASK_MAX)
+		return links_read(w, -1, ret);
+	ret->v = calloc(n + 1, sizeof(*ret->v));
+	if (ret->v == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < inner->n; i++)
+		if (inner->v[i].veth && inner->v[i].peer != 0)
+			r = links_ask(w, inner->v[i].peer, ret);
+	for (const struct guard *g = s->list; r == 0 && g != NULL; g = g->next)
+		r = links_ask(w, g->ifindex, ret);
+	return r;
+}
+
 static int
 guards_discover(struct warden *w, struct ns *n, struct guards *s)
 {
 	_cleanup_(links_done) struct links host = { 0 }, inner = { 0 };
 	int r;
 
-	r = links_read(w, -1, &host);
-	if (r == 0)
-		r = guards_number(w, n, s);
+	r = guards_number(w, n, s);
 	if (r == 0)
 		r = links_read(w, s->nsid, &inner);
+	if (r == 0)
+		r = links_of(w, s, &inner, &host);
 	if (r == 0 && s->nsid >= 0)
 		r = addrs_read(w, s->nsid, s->found, &s->n_found);
 	if (r < 0)
@@ -535,6 +532,13 @@ guard_read_back(struct guard *g)
 	return g->in_force ? 0 : -ESTALE;
 }
 
+/* Nothing was sent, and what was before has been read back. */
+static bool
+guard_stands(const struct guard *g)
+{
+	return g->in_force && nft_table_unchanged(g->table);
+}
+
 static int
 guard_load(struct warden *w, struct guard *g, const struct ruleset *rs, struct nft_pin *pin)
 {
@@ -547,7 +551,7 @@ guard_load(struct warden *w, struct guard *g, const struct ruleset *rs, struct n
 		r = g->table == NULL || i > 0 ? guard_handle(w, g) : 0;
 		if (r == 0)
 			r = nft_guard_apply(g->table, rs, pin, &owned);
-		if (r == 0)
+		if (r == 0 && !guard_stands(g))
 			r = guard_read_back(g);
 	}
 	if (r < 0)
@@ -786,25 +790,36 @@ guard_remove(struct ns *n)
 
 /* Links have changed: only namespaces that are concerned are looked at closely. */
 
+struct look {
+	struct warden *w;
+	struct links host; /* of those that have changed */
+	const struct link_changes *changes;
+};
+
 static bool
-is_concerned(struct warden *w, struct ns *n, const struct guards *s, const struct links *host)
+has_changed(const struct look *l, uint32_t ifindex)
 {
-	for (size_t i = 0; i < host->n; i++)
-		if (leads_to(s, &host->v[i]) && guard_of(s, host->v[i].ifindex) == NULL)
+	for (size_t i = 0; i < l->changes->n; i++)
+		if (l->changes->ifindex[i] == ifindex)
+			return true;
+	return l->changes->all;
+}
+
+static bool
+is_concerned(const struct look *look, const struct guards *s)
+{
+	for (size_t i = 0; i < look->host.n; i++)
+		if (leads_to(s, &look->host.v[i]) && guard_of(s, look->host.v[i].ifindex) == NULL)
 			return true;
 	for (const struct guard *g = s->list; g != NULL; g = g->next) {
-		const struct link_info *l = links_find(host, g->ifindex);
+		const struct link_info *l = links_find(&look->host, g->ifindex);
 
-		if (l == NULL || l->flags != g->flags || strcmp(l->name, g->name) != 0)
+		if (has_changed(look, g->ifindex) &&
+		    (l == NULL || l->flags != g->flags || strcmp(l->name, g->name) != 0))
 			return true;
 	}
 	return false;
 }
-
-struct look {
-	struct warden *w;
-	struct links host;
-};
 
 static void
 look_at(void *arg, struct ns *n)
@@ -814,17 +829,21 @@ look_at(void *arg, struct ns *n)
 
 	if (s == NULL || !s->want || s->rules == NULL || observes(s->rules))
 		return;
-	if (guards_number(l->w, n, s) == 0 && is_concerned(l->w, n, s, &l->host))
+	if (guards_number(l->w, n, s) == 0 && is_concerned(l, s))
 		guards_load(l->w, n, s, s->rules);
 }
 
 static void
 look_at_links(struct warden *w)
 {
-	struct look l = { .w = w };
+	struct link_changes changes = w->link_changes;
+	struct look l = { .w = w, .changes = &changes };
 
-	if (links_read(w, -1, &l.host) == 0)
+	w->link_changes = (struct link_changes){ 0 };
+	if (links_changed(w, &changes, &l.host) == 0)
 		scan_each(w->scan, look_at, &l);
+	else
+		w->link_changes.all = true;
 	links_done(&l.host);
 	w->links_again_ns = mono_ns() + LINKS_PAUSE_NS;
 }

@@ -50,22 +50,45 @@ link_open_events(void)
 	return steal_fd(&fd);
 }
 
+static void
+changes_add(struct link_changes *c, uint32_t ifindex)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (c->ifindex[i] == ifindex)
+			return;
+	if (c->n == LINK_CHANGES_MAX)
+		c->all = true;
+	else
+		c->ifindex[c->n++] = ifindex;
+}
+
 static int
 on_event(void *arg, const struct nlmsghdr *nlh)
 {
+	struct link_changes *c = arg;
+	struct link_info l;
+
+	if ((nlh->nlmsg_type != RTM_NEWLINK && nlh->nlmsg_type != RTM_DELLINK) ||
+	    link_parse(nlh, &l) < 0)
+		return 0;
+	changes_add(c, l.ifindex);
+	/* It may have gone to another namespace, of which its other end is told nothing. */
+	if (nlh->nlmsg_type == RTM_DELLINK && l.peer != 0)
+		changes_add(c, l.peer);
 	return 0;
 }
 
 int
-link_events_read(int sock)
+link_events_read(int sock, struct link_changes *ret)
 {
 	uint8_t buf[BUF_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 	uint64_t malformed = 0;
-	int r = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_event, NULL, &malformed);
+	int r = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_event, ret, &malformed);
 
-	if (r == -ENOBUFS)
-		return 1;
-	return r < 0 ? r : r > 0;
+	ret->all |= r == -ENOBUFS || malformed > 0;
+	if (r < 0 && r != -ENOBUFS)
+		return r;
+	return ret->all || ret->n > 0;
 }
 
 struct answer {
@@ -214,6 +237,7 @@ on_answer(void *arg, const struct nlmsghdr *nlh)
 		w->error = nl_message_error(nlh);
 		return 0;
 	case RTM_NEWLINK:
+		w->done |= (nlh->nlmsg_flags & NLM_F_MULTI) == 0;
 		return on_link(w, nlh);
 	case RTM_NEWADDR:
 		on_addr(w, nlh);
@@ -263,6 +287,7 @@ link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n)
 	nlh->nlmsg_type = RTM_GETLINK;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	mnl_nlmsg_put_extra_header(nlh, sizeof(struct ifinfomsg));
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	if (nsid >= 0)
 		mnl_attr_put_u32(nlh, IFLA_TARGET_NETNSID, (uint32_t)nsid);
 	r = ask(sock, nlh, &w);
@@ -273,6 +298,29 @@ link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n)
 	*ret = w.links;
 	*ret_n = w.n;
 	return 0;
+}
+
+int
+link_get(int sock, uint32_t ifindex, struct link_info *ret)
+{
+	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
+	struct answer w = { 0 };
+	struct ifinfomsg *ifi;
+	int r;
+
+	nlh->nlmsg_type = RTM_GETLINK;
+	nlh->nlmsg_flags = NLM_F_REQUEST;
+	ifi = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifi));
+	ifi->ifi_index = (int)ifindex;
+	mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	r = ask(sock, nlh, &w);
+	if (r == 0 && w.n != 1)
+		r = -EBADMSG;
+	if (r == 0)
+		*ret = w.links[0];
+	free(w.links);
+	return r;
 }
 
 int

@@ -35,8 +35,17 @@ int link_parse(const struct nlmsghdr *nlh, struct link_info *ret);
 /* A NETLINK_ROUTE socket of the caller's namespace; joined to the group of link changes. */
 int link_open(void);
 int link_open_events(void);
-/* Reads away what is there: 1: links have changed (or it was too much); 0; or a negative errno. */
-int link_events_read(int sock);
+/* Links that have changed, and where one is gone, the one that it led to. */
+#define LINK_CHANGES_MAX 64
+struct link_changes {
+	uint32_t ifindex[LINK_CHANGES_MAX]; /* unique */
+	size_t n;
+	bool all; /* it was too much: any may have changed */
+};
+/* Adds those that are told of on the socket. 1: there were some; 0; or a negative errno. */
+int link_events_read(int sock, struct link_changes *ret);
+/* One link of the socket's own namespace. 0, -ENODEV, or another negative errno. */
+int link_get(int sock, uint32_t ifindex, struct link_info *ret);
 /*
  * The links of the namespace with that number, -1: the socket's own. *ret is malloc'ed. 0, -E2BIG,
  * or a negative errno (-EINTR: they changed meanwhile).

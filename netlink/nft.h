@@ -46,6 +46,8 @@ int nft_table_repair(struct nft_table *t, bool *ret_owned, bool *ret_changed);
 void nft_table_forgo_owner(struct nft_table *t);
 /* Did the last apply, or may it have, refuse what passed before it? */
 bool nft_table_narrowed(const struct nft_table *t);
+/* Had the last apply nothing to send? */
+bool nft_table_unchanged(const struct nft_table *t);
 
 /* What the kernel has now, canonical: digest over chains, rules and elements (counters left out).
  */

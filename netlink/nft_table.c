@@ -51,7 +51,7 @@ struct nft_table {
 	struct nft_modes modes;
 	struct nft_elems elems;
 	uint32_t size[NFT_N_SETS];
-	bool narrowed;
+	bool narrowed, unchanged;
 };
 
 static void
@@ -75,7 +75,7 @@ struct plan {
 	struct nft_modes modes;
 	struct nft_elems elems;
 	uint32_t count[NFT_N_SETS], size[NFT_N_SETS];
-	bool owned, narrows;
+	bool owned, narrows, nothing;
 	bool begun; /* some of it is committed */
 };
 
@@ -138,6 +138,8 @@ apply_delta(struct nft_table *t, struct plan *p)
 	r = nft_delta_make(&t->elems, &p->elems, &change.delta);
 	if (r < 0)
 		return r;
+	p->nothing = change.delta.add.n == 0 && change.delta.del.n == 0 &&
+		     nft_modes_eq(&t->modes, &p->modes);
 	p->narrows = nft_delta_narrows(&change.delta) || modes_narrow(&t->modes, &p->modes);
 	r = nft_change_send(t->sock, &t->target, &change);
 	nft_delta_done(&change.delta);
@@ -437,6 +439,7 @@ table_became(struct nft_table *t, struct plan *p)
 	t->owned = p->owned;
 	t->known = true;
 	t->narrowed = p->narrows;
+	t->unchanged = p->nothing;
 }
 
 static int
@@ -544,6 +547,12 @@ bool
 nft_table_narrowed(const struct nft_table *t)
 {
 	return t->narrowed;
+}
+
+bool
+nft_table_unchanged(const struct nft_table *t)
+{
+	return t->unchanged;
 }
 
 int
