@@ -29,6 +29,8 @@
 
 #define RETRY_MS 20
 #define LOOK_EVERY_NS (50 * NSEC_PER_MSEC)
+/* No answer to a look: the warden has died. */
+#define LOOK_LOST_NS (2 * NSEC_PER_SEC)
 #define SETTLE_NS (300 * NSEC_PER_MSEC)
 #define MAX_TIMEOUT_MS 600000
 #define MARKER "enforced"
@@ -44,6 +46,7 @@ struct gate_wait {
 	uint32_t seq;	 /* of its questions to the warden */
 	uint64_t cookie; /* 0: not known */
 	uint64_t asked_ns, deadline_ns, looked_ns;
+	bool is_asked;	   /* an answer of the warden is due */
 	uint64_t ready_ns; /* its own rules are in force since; 0: not yet */
 	/* Its links have been looked at since, as the last thing before the answer. */
 	bool links_seen;
@@ -212,8 +215,7 @@ static bool
 in_force(const struct controller *c, const struct instance *i)
 {
 	return i != NULL && i->workload != NULL && i->attach == ATTACH_DONE && i->has_applied &&
-	       i->match && i->apply_seq == 0 && i->applied_revision == c->revision &&
-	       !evtimer_pending(c->ev_reconcile, NULL);
+	       i->match && i->apply_seq == 0 && i->applied_revision == c->revision;
 }
 
 static void
@@ -269,9 +271,11 @@ look(struct gate_wait *g, uint32_t seq, uint64_t now, uint64_t *asked_ns)
 {
 	struct w_look body = { .pid = g->pid };
 
-	if (*asked_ns != 0 && now - *asked_ns < LOOK_EVERY_NS)
+	/* Of many that start at once, each has one question in the warden's queue. */
+	if (*asked_ns != 0 && now - *asked_ns < (g->is_asked ? LOOK_LOST_NS : LOOK_EVERY_NS))
 		return;
 	*asked_ns = now;
+	g->is_asked = true;
 	memcpy(body.container_id, g->id, sizeof(g->id));
 	role_send(&g->c->loop, ROLE_WARDEN, MSG_W_LOOK, seq, &body, sizeof(body));
 }
@@ -324,7 +328,9 @@ check_one(struct gate_wait *g, uint64_t now)
 	}
 	ready =
 	    ready && (is_settled(c, i) || now - g->ready_ns >= SETTLE_NS || now >= g->deadline_ns);
-	if (ready && (!governed || is_guarded(g, i, now)))
+	ready = ready && (!governed || is_guarded(g, i, now));
+	/* What is planned may be about its own rules. */
+	if (ready && (!governed || !evtimer_pending(c->ev_reconcile, NULL)))
 		start(g, i, governed);
 	else if (now >= g->deadline_ns)
 		time_out(g, i, known);
@@ -362,6 +368,7 @@ gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq)
 	for (struct gate_wait *g = c->gate->waits; g != NULL; g = g->next) {
 		struct instance *i;
 
+		g->is_asked &= g->seq != seq && g->links_seq != seq;
 		if (l->error != 0)
 			continue;
 		i = instance_find(c, l->cookie);
