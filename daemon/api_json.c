@@ -164,7 +164,7 @@ json_ruleset_digest(const struct instance *i)
 	if (!i->has_applied)
 		return json_null();
 	for (size_t k = 0; k < RULESET_DIGEST_LEN; k++)
-		snprintf(text + 2 * k, 3, "%02x", i->applied[k]);
+		snprintf(text + 2 * k, 3, "%02x", i->loaded[k]);
 	return json_string(text);
 }
 

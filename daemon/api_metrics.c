@@ -216,6 +216,10 @@ static void
 write_enforcement(FILE *f, const struct metrics *m)
 {
 	counter(f, "ruleset_applies", "Rulesets loaded and read back.", m->applies);
+	counter(f, "ruleset_refreshes",
+	    "Of those, for the addresses of local workloads alone, which only decide how a "
+	    "connection is refused.",
+	    m->refreshes);
 	counter(
 	    f, "ruleset_apply_failures", "Rulesets that could not be loaded.", m->apply_failures);
 	counter(f, "foreign_tables",

@@ -70,13 +70,13 @@ applied_on_read_back(struct instance *i)
 		applied_on_gone(i, "not governed");
 		return;
 	}
-	if (i->on_record && memcmp(i->recorded, i->applied, sizeof(i->recorded)) == 0 &&
+	if (i->on_record && memcmp(i->recorded, i->loaded, sizeof(i->recorded)) == 0 &&
 	    memcmp(i->recorded_kernel, i->kernel, sizeof(i->recorded_kernel)) == 0)
 		return;
 	o = entry_new(i);
-	put_digest(o, "digest", i->applied);
+	put_digest(o, "digest", i->loaded);
 	put_digest(o, "kernel", i->kernel);
-	memcpy(i->recorded, i->applied, sizeof(i->recorded));
+	memcpy(i->recorded, i->loaded, sizeof(i->recorded));
 	memcpy(i->recorded_kernel, i->kernel, sizeof(i->recorded_kernel));
 	i->on_record = true;
 	add(i->ctl, o);

@@ -19,7 +19,8 @@
  *   confirm.c      changes that are taken back unless confirmed; rollback
  *   quarantine*.c  who is held, whatever the policy says
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
- *   enforce.c      reconciles what is to be with what the warden says is
+ *   enforce.c      when what is to be in the kernel is looked at, and what the warden says of it
+ *   reconcile.c    what each instance is to have, sent if it has not
  *   applied.c      what the kernel was read back with, on record
  *   cut.c          live connections that rules allow no more
  *   gate.c         the start gate: who may start, the marker
@@ -164,7 +165,13 @@ struct instance {
 	uint8_t *asked_rules; /* what it holds, encoded */
 	size_t asked_rules_len;
 	uint64_t asked_revision, applied_revision;
-	uint8_t asked[RULESET_DIGEST_LEN], applied[RULESET_DIGEST_LEN];
+	uint8_t asked[RULESET_DIGEST_LEN], applied[RULESET_DIGEST_LEN]; /* without `local` */
+	uint8_t loaded[RULESET_DIGEST_LEN];				/* with it */
+	uint64_t asked_local, applied_local; /* controller.local_generation of it */
+	bool local_due, asked_refresh;	     /* it is, was, to be loaded for that alone */
+	uint64_t local_asked_ns;	     /* CLOCK_MONOTONIC: as it was missing */
+	uint64_t looked_ns;		     /* CLOCK_MONOTONIC: its turn, in enforce.c */
+	uint64_t local_since;		     /* the first generation that has it as it is now */
 	bool has_applied, match;
 	bool is_first; /* waits for its first rules */
 	uint8_t kernel[RULESET_DIGEST_LEN];
@@ -172,22 +179,22 @@ struct instance {
 	uint64_t applied_ns; /* CLOCK_REALTIME */
 	int apply_error;
 	unsigned apply_failures;
-	uint64_t retry_at_ns; /* CLOCK_MONOTONIC */
-	bool asked_held;      /* the rules asked for are those of its quarantine */
-	bool held_cut;	      /* and the connections from before it are cut */
-	bool gated;	      /* it passed the start gate, its rules in force */
-	int64_t gate_lead_ns; /* and they were so long before the answer */
-	uint64_t held_ns;     /* CLOCK_REALTIME: gated or closed since */
-	uint64_t ruled_ns;    /* CLOCK_MONOTONIC: governed from the start, its first rules; or 0 */
-	bool start_counted;   /* in the metrics */
-	bool begin_judged;    /* whether it was seen: completeness.c */
+	uint64_t retry_at_ns;  /* CLOCK_MONOTONIC */
+	bool asked_held;       /* the rules asked for are those of its quarantine */
+	bool held_cut;	       /* and the connections from before it are cut */
+	bool gated;	       /* it passed the start gate, its rules in force */
+	int64_t gate_lead_ns;  /* and they were so long before the answer */
+	uint64_t held_ns;      /* CLOCK_REALTIME: gated or closed since */
+	uint64_t ruled_ns;     /* CLOCK_MONOTONIC: governed from the start, its first rules; or 0 */
+	bool start_counted;    /* in the metrics */
+	bool begin_judged;     /* whether it was seen: completeness.c */
 	uint32_t table_holder; /* netlink port of whoever else owns its table, 0: nobody */
-	uint64_t drift;	      /* times that its rules were found changed */
-	uint64_t drift_said;  /* how many of them have been said */
+	uint64_t drift;	       /* times that its rules were found changed */
+	uint64_t drift_said;   /* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
 	struct selftest_counts selftest;
 	uint64_t selftest_due_ns, selftest_said_ns; /* CLOCK_MONOTONIC */
-	bool on_record;		/* applied.c: what it was read back with, or that it failed */
+	bool on_record; /* applied.c: what it was read back with, or that it failed */
 	uint8_t recorded[RULESET_DIGEST_LEN], recorded_kernel[RULESET_DIGEST_LEN];
 	bool exposure_judged; /* its first rules are there: exposure.c has seen them */
 
@@ -223,6 +230,9 @@ struct workload {
 	bool auto_promoted;
 	struct instance *instances;
 	size_t n_hosted; /* containers in the host's network, which are no instances */
+	/* reconcile.c: what it was compiled to, without `local` */
+	uint8_t wanted[RULESET_DIGEST_LEN];
+	bool is_compiled, wants_nothing;
 	uint64_t lost_events, lost_packets; /* of instances that are gone */
 	/* completeness.c */
 	struct complete_log *log; /* NULL: it has not run */
@@ -272,7 +282,7 @@ struct histogram {
 
 struct metrics {
 	uint64_t flow_events[FLOW_AUDITED + 1]; /* by enum flow_kind */
-	uint64_t applies, apply_failures, drift, foreign, cut;
+	uint64_t applies, refreshes, apply_failures, drift, foreign, cut;
 	uint64_t starts[START_KINDS];
 	struct histogram lead[START_CLOSED + 1], late, apply;
 	struct selftest_counts selftest;
@@ -320,15 +330,15 @@ struct controller {
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
 	size_t n_workloads;
-	uint64_t workloads_refused; /* times that one found no place */
-	bool memory_used;	    /* by much that is free again */
-	bool policy_outdated;	    /* `policy` lacks or has too many workloads */
+	uint64_t workloads_refused;			    /* times that one found no place */
+	bool memory_used;				    /* by much that is free again */
 	uint64_t expired_ns, refused_ns, refused_logged_ns; /* CLOCK_MONOTONIC, of the last time */
 
 	struct policy_network *networks;
 	size_t n_networks;
 	uint64_t revision;
-	struct policy *policy; /* of `revision`, built from the tables; never NULL */
+	/* Of `revision`, built from the tables; never NULL. Whom it does not name is observed. */
+	struct policy *policy;
 	char policy_digest[AUDIT_HASH_STRLEN]; /* of its stored text; "": not known */
 	peer_id peer_host, peer_internet, peer_multicast;
 
@@ -357,6 +367,9 @@ struct controller {
 	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_first, *ev_expire;
 	bool drain_armed;
 	uint64_t reconcile_after_ns, first_after_ns; /* CLOCK_MONOTONIC */
+	struct inventory *inventory; /* that the workloads are compiled under; NULL: none yet */
+	bool compile_all;	     /* they are to be compiled anew whatever it says */
+	uint64_t local_generation;   /* of the addresses of all workloads, as of that inventory */
 	uint64_t
 	    drained_ns; /* CLOCK_REALTIME of the drain under way: one read for all its events */
 	uint32_t next_seq;
@@ -680,7 +693,19 @@ void foreign_on_holder(struct instance *i, uint32_t port);
 /* What that means for it. */
 const char *foreign_why(const struct instance *i);
 
+/* reconcile.c */
+/* Sends everybody's rules, where they are not what was loaded last. 0 or -ENOMEM. */
+int reconcile_all(struct controller *c);
+/* Those of the workloads of which an instance waits for its first ones. */
+void reconcile_first(struct controller *c);
+/* Its `local` is to be brought up to date, if it is not. */
+void reconcile_local(struct instance *i);
+/* The same, as it was refused a connection with that one, which may not be there. */
+void reconcile_on_refused(struct instance *i, const struct instance *other);
+
 /* cut.c */
+/* Its rules let nothing new through: now what was there before them goes. */
+void cut_held(struct instance *i);
 /*
  * These rules, encoded, are in force; narrowed: they may refuse what passed before. Connections
  * that are established and that they refuse are cut from here on.

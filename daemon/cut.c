@@ -278,3 +278,13 @@ cut_tick(struct instance *i)
 	if (i->cut != NULL)
 		cut_go_on(i);
 }
+
+void
+cut_held(struct instance *i)
+{
+	struct w_cookie body = { .cookie = i->ns.cookie };
+
+	if (!i->held_cut)
+		i->held_cut = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_FLUSH, 0, &body,
+				  sizeof(body)) == 0;
+}

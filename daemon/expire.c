@@ -129,7 +129,6 @@ forget(struct controller *c, struct workload *const *list, size_t n)
 		log_info("workload %s: idle, nothing decided about it: forgotten", safe);
 		unlink_workload(c, list[i]);
 	}
-	c->policy_outdated = true;
 	enforce_schedule(c);
 	return 0;
 }

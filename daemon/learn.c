@@ -319,8 +319,9 @@ static void
 learn_refused(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
 	struct edge_key key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto };
-	const struct instance *seen_in = instance_find(c, ev->netns);
+	struct instance *seen_in = instance_find(c, ev->netns);
 	const struct instance *local = ev->dir == DIR_EGRESS ? e->src : e->dst;
+	const struct instance *other = ev->dir == DIR_EGRESS ? e->dst : e->src;
 	const struct denial *d;
 	struct edge *edge;
 
@@ -331,6 +332,8 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 	}
 	if (audited_at_source(ev, e))
 		return;
+	if (ev->kind == FLOW_DENIED && seen_in != NULL && other != NULL)
+		reconcile_on_refused(seen_in, other);
 	key.port_lo = key.port_hi = ev->tuple.dport;
 	edge = edge_table_find(c->edges, &key);
 	attempt_answered(c, &ev->tuple, ev->time_ns);

@@ -377,6 +377,7 @@ observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_be
 	/* A user gives his namespaces any address: nobody else is called by one of them. */
 	for (size_t k = 0; k < n && (i->ns.flags & NETNS_F_USER) == 0; k++)
 		addr_map_claim(i->ctl->addr_map, &a[k].addr, i);
+	i->local_since = i->ctl->local_generation + 1;
 	learn_retry_waiting(i->ctl, false);
 	/* Until its guard knows them it drops even its ARP, which is asked again a second later. */
 	if (i->guard_asked != NULL && hostguard_update(i))

@@ -348,6 +348,7 @@ inventory_build(struct controller *c)
 	qsort(entries, inv->n_entries, sizeof(*entries), entry_cmp);
 	if (c->host != NULL)
 		inv->n_host = append_addrs(c->host, host, 0, &contested);
+	qsort(host, inv->n_host, sizeof(*host), addr_cmp_void);
 	return steal_ptr(inv);
 }
 
