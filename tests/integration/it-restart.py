@@ -290,6 +290,6 @@ d.start(expect=[a.name, b.name])
 wait(lambda: not api.behind(), 3)
 w = api.workloads()
 t.ok(w[b.name]["mode"] == "enforce" and api.edge(id=edge)["reason"] == "kept", "the policy is back", w)
-t.ok(a.tcp(b.v4, 8000) == "open" and a.tcp(b.v4, 8001) != "open" and lab.host.tcp(b.v4, 8000) != "open",
+t.ok(wait(lambda: a.tcp(b.v4, 8000) == "open", 3) and a.tcp(b.v4, 8001) != "open" and lab.host.tcp(b.v4, 8000) != "open",
      "and in force, in new namespaces with new addresses")
 t.done()
