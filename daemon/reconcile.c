@@ -7,9 +7,10 @@
  * and else the digest of the last time is compared with what its instances have.
  *
  * `local` is in every ruleset, and every start changes it. It decides only how a connection is
- * refused, so it has no part in that digest: it goes along with the next change of an instance's
- * rules, or is loaded when it shows that it is missing, or when its turn has come (enforce.c).
- * Until then what has started since is refused without an answer, as what is not identified is.
+ * refused, so what is in it has no part in that digest: it goes along with the next change of an
+ * instance's rules, or is loaded when it shows that it is missing, or when its turn has come
+ * (enforce.c). Until then what has started since is refused without an answer, as what is not
+ * identified is.
  *
  * Before an instance's first enforcement, the established connections that its rules do not refuse
  * and that conntrack has never seen (idle since before the attach) are inserted, so that they live

@@ -63,7 +63,7 @@ int ruleset_encode(const struct ruleset *r, uint8_t **ret, size_t *ret_len);
 int ruleset_decode(const uint8_t *buf, size_t len, struct ruleset **ret);
 /* SHA-256 of the binary form. */
 int ruleset_digest(const struct ruleset *r, uint8_t ret[static RULESET_DIGEST_LEN]);
-/* The same of what it lets through and what not: without `local`. */
+/* The same whatever is in `local`; but not whether anything is: then nobody is answered. */
 int ruleset_digest_verdicts(const struct ruleset *r, uint8_t ret[static RULESET_DIGEST_LEN]);
 /* Readable text for goldens and explain; one line per fact; malloc'ed. */
 int ruleset_print(const struct ruleset *r, char **ret);

@@ -21,7 +21,8 @@ digest_of(const struct world *w, const char *workload, uint8_t ret[static RULESE
 	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
 
 	assert_int_equal(ruleset_compile(&w->policy, &w->inv, workload, WORLD_NOW, &r), 0);
-	assert_int_equal(ruleset_digest_verdicts(r, ret), 0);
+	r->n_local = 0;
+	assert_int_equal(ruleset_digest(r, ret), 0);
 }
 
 static int

@@ -548,6 +548,36 @@ holes_are_cut_out_of_ranges(void **state)
 	}
 }
 
+static void
+a_digest_of_verdicts_does_not_know_who_is_local(void **state)
+{
+	struct addr two[] = { A("10.0.0.2"), A("10.0.0.3") };
+	struct ruleset_elem e = E(DIR_EGRESS, 1, "10.0.0.9", "10.0.0.9", IPPROTO_TCP, 80, 80, 7);
+	struct ruleset a = { .in_mode = MODE_ENFORCE,
+		.out_mode = MODE_ENFORCE,
+		.report_per_second = 50,
+		.elems = &e,
+		.n_elems = 1,
+		.local = two,
+		.n_local = 2 };
+	struct ruleset b = a;
+	uint8_t d1[RULESET_DIGEST_LEN], d2[RULESET_DIGEST_LEN];
+
+	assert_int_equal(ruleset_digest_verdicts(&a, d1), 0);
+	b.local = two + 1;
+	b.n_local = 1;
+	assert_int_equal(ruleset_digest_verdicts(&b, d2), 0);
+	assert_memory_equal(d1, d2, sizeof(d1));
+	/* In quarantine nobody is answered: another ruleset. */
+	b.n_local = 0;
+	assert_int_equal(ruleset_digest_verdicts(&b, d2), 0);
+	assert_memory_not_equal(d1, d2, sizeof(d1));
+	b.n_local = 1;
+	b.n_elems = 0;
+	assert_int_equal(ruleset_digest_verdicts(&b, d2), 0);
+	assert_memory_not_equal(d1, d2, sizeof(d1));
+}
+
 int
 main(void)
 {
@@ -567,6 +597,7 @@ main(void)
 		cmocka_unit_test(ranges_that_cross_are_cut_where_they_meet),
 		cmocka_unit_test(work_without_end_is_refused),
 		cmocka_unit_test(holes_are_cut_out_of_ranges),
+		cmocka_unit_test(a_digest_of_verdicts_does_not_know_who_is_local),
 		cmocka_unit_test(exact_elements_and_other_groups_are_left_alone),
 	};
 
