@@ -423,7 +423,7 @@ learn_flow(struct controller *c, const struct flow_event *ev)
 {
 	int r;
 
-	if (probing_is_own(c, &ev->tuple))
+	if (probing_is_own(c, ev))
 		return;
 	r = try_learn(c, ev, 0);
 	c->metrics.flow_events[ev->kind] += ev->count;

@@ -12,10 +12,14 @@
 #define PORTS (65536u - PROBE_PORT_MIN)
 /* Longer than an unanswered entry of conntrack lives. */
 #define REMEMBER_NS (130 * NSEC_PER_SEC)
+/* From an event to its being read. */
+#define SLACK_NS (100 * NSEC_PER_MSEC)
 
 /* What was sent from a port. */
 struct mark {
-	uint64_t until_ns; /* CLOCK_MONOTONIC */
+	uint64_t until_ns;	     /* CLOCK_MONOTONIC */
+	uint64_t from;		     /* the namespace's cookie */
+	uint64_t began_ns, ended_ns; /* CLOCK_REALTIME */
 	size_t n;
 	struct p_probe to[];
 };
@@ -26,6 +30,7 @@ struct probing {
 
 	/* The list under way; seq 0: none. */
 	uint32_t seq;
+	uint16_t sport;
 	size_t n;
 	probing_fn fn;
 	void *arg;
@@ -58,9 +63,23 @@ probing_is_busy(const struct controller *c)
 	return c->probing->seq != 0;
 }
 
-bool
-probing_is_own(const struct controller *c, const struct tuple *t)
+/*
+ * While a list is under way nobody else in its namespace has the port: then it is a probe wherever
+ * rules of others have sent it.
+ */
+static bool
+is_under_way(const struct controller *c, const struct mark *m, const struct flow_event *ev)
 {
+	const struct instance *from = instance_find((struct controller *)c, m->from);
+
+	return ev->time_ns >= m->began_ns && ev->time_ns <= m->ended_ns + SLACK_NS &&
+	       from != NULL && instance_has_addr(from, &ev->tuple.src);
+}
+
+bool
+probing_is_own(const struct controller *c, const struct flow_event *ev)
+{
+	const struct tuple *t = &ev->tuple;
 	const struct mark *m;
 
 	if (c->probing == NULL || t->sport < PROBE_PORT_MIN)
@@ -68,16 +87,19 @@ probing_is_own(const struct controller *c, const struct tuple *t)
 	m = c->probing->marks[t->sport - PROBE_PORT_MIN];
 	if (m == NULL || now_mono() >= m->until_ns)
 		return false;
+	/* Only a dump tells of what is over. */
 	for (size_t i = 0; i < m->n; i++)
 		if (m->to[i].dport == t->dport && m->to[i].proto == t->proto &&
 		    addr_eq(&m->to[i].dst, &t->dst))
-			return true;
-	return false;
+			return (ev->flags & FLOW_F_FROM_DUMP) != 0 ||
+			       ev->time_ns <= m->ended_ns + LATE_NS;
+	return is_under_way(c, m, ev);
 }
 
 /* A port that nothing was sent from for a while. */
 static int
-take_port(struct probing *p, const struct probe_want *list, size_t n, uint16_t *ret)
+take_port(struct probing *p, const struct instance *from, const struct probe_want *list, size_t n,
+    uint16_t *ret)
 {
 	unsigned k = p->next;
 	struct mark *m;
@@ -88,6 +110,9 @@ take_port(struct probing *p, const struct probe_want *list, size_t n, uint16_t *
 	if (m == NULL)
 		return -ENOMEM;
 	m->until_ns = now_mono() + REMEMBER_NS;
+	m->from = from->ns.cookie;
+	m->began_ns = now_real();
+	m->ended_ns = UINT64_MAX - LATE_NS;
 	m->n = n;
 	for (size_t i = 0; i < n; i++)
 		m->to[i] = (struct p_probe){
@@ -115,7 +140,7 @@ probing_ask(struct controller *c, const struct instance *from, const struct prob
 		return -EBUSY;
 	if (!c->warden_ready)
 		return -ENOTCONN;
-	r = take_port(p, list, n, &body.head.sport);
+	r = take_port(p, from, list, n, &body.head.sport);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < n; i++) {
@@ -128,9 +153,12 @@ probing_ask(struct controller *c, const struct instance *from, const struct prob
 		c->next_seq = 1;
 	r = role_send(&c->loop, ROLE_WARDEN, MSG_W_PROBE, c->next_seq, &body,
 	    sizeof(body.head) + n * sizeof(body.to[0]));
-	if (r < 0)
+	if (r < 0) {
+		p->marks[body.head.sport - PROBE_PORT_MIN]->ended_ns = now_real();
 		return r;
+	}
 	p->seq = c->next_seq;
+	p->sport = body.head.sport;
 	p->n = n;
 	p->fn = fn;
 	p->arg = arg;
@@ -140,8 +168,11 @@ probing_ask(struct controller *c, const struct instance *from, const struct prob
 static void
 end_list(struct controller *c, int error, const struct p_result *got, size_t n)
 {
-	c->probing->seq = 0;
-	c->probing->fn(c, error, got, n, c->probing->arg);
+	struct probing *p = c->probing;
+
+	p->seq = 0;
+	p->marks[p->sport - PROBE_PORT_MIN]->ended_ns = now_real();
+	p->fn(c, error, got, n, p->arg);
 }
 
 void
@@ -187,8 +218,8 @@ probing_is_settled(const struct instance *i)
 {
 	const struct controller *c = i->ctl;
 
-	return i->workload != NULL && i->attach == ATTACH_DONE && i->has_applied &&
-	       i->match && i->apply_seq == 0 && i->applied_revision == c->revision &&
+	return i->workload != NULL && i->attach == ATTACH_DONE && i->has_applied && i->match &&
+	       i->apply_seq == 0 && i->applied_revision == c->revision &&
 	       quarantine_of(i) == NULL && !instance_is_refused(i);
 }
 
@@ -237,7 +268,7 @@ probing_addrs(const struct instance *from, const struct instance *to, uint8_t fa
 /* What a result says */
 
 enum probe_verdict
-probing_judge(const struct p_result *got, uint8_t proto, bool at_source)
+probing_judge(const struct p_result *got, bool at_source)
 {
 	bool arrived = (got->flags & PROBE_F_ARRIVED) != 0;
 	bool counted = (got->flags & PROBE_F_COUNTED) != 0;

@@ -2,7 +2,9 @@
 /*
  * The controller's side of probes (see proto.h): which may be sent, which came through, and that
  * nothing is learned from them. A probe is known by its tuple: the source port is chosen here, and
- * what the observers tell of it within two minutes is nobody's traffic.
+ * what the observers tell of it is nobody's traffic: for two seconds, and of dumps for two minutes.
+ * Nor is anything else from that port, but only as long as the port is the probe's alone. Who has
+ * seen it cannot hide behind it.
  *
  * Probes go from a watched namespace to an address of another one on a network that both have; the
  * host counts. A container that can give itself addresses (CAP_NET_ADMIN) is no target: what
@@ -39,7 +41,7 @@ bool probing_is_busy(const struct controller *c);
 void probing_on_probed(struct controller *c, const struct msg *m);
 void probing_on_warden_gone(struct controller *c);
 /* Is the event about a probe? */
-bool probing_is_own(const struct controller *c, const struct tuple *t);
+bool probing_is_own(const struct controller *c, const struct flow_event *ev);
 
 /*
  * Addresses of that family on a network that both are on, and whose they are beyond doubt. False:
@@ -59,7 +61,7 @@ enum probe_verdict {
 	PROBE_PASSED,
 	PROBE_UNCLEAR, /* it did not arrive, or cannot be told */
 };
-enum probe_verdict probing_judge(const struct p_result *got, uint8_t proto, bool at_source);
+enum probe_verdict probing_judge(const struct p_result *got, bool at_source);
 const char *probing_outcome_name(const struct p_result *got); /* "answered", "silent", ... */
 
 #endif

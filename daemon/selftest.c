@@ -200,7 +200,7 @@ judge(struct controller *c, const struct instance *i, const struct p_result *got
 {
 	_cleanup_(inventory_freep) struct inventory *inv = NULL;
 	struct selftest *s = c->selftest;
-	enum probe_verdict v = probing_judge(got, s->t.proto, s->egress);
+	enum probe_verdict v = probing_judge(got, s->egress);
 
 	if (v != PROBE_PASSED)
 		return v;

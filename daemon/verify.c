@@ -97,7 +97,7 @@ judge_refused(const struct verify_case *k, const struct p_result *got)
 {
 	if (got->outcome == PROBE_HELD)
 		return RESULT_PASS;
-	switch (probing_judge(got, k->t.proto, k->at_source)) {
+	switch (probing_judge(got, k->at_source)) {
 	case PROBE_DENIED:
 		return RESULT_PASS;
 	case PROBE_PASSED:
