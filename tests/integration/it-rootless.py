@@ -3,6 +3,8 @@
 """A container that an ordinary user runs with Podman: a workload of that user, observed and enforced,
 whose addresses name nobody. On a machine of its own, where that user exists."""
 import os
+import shutil
+import socket
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integr
 from alonelab import alone
 
 alone("podman", "runc", "newuidmap", "setpriv")
-from nslab import Lab, Tap, run, skip_all, wait
+from nslab import Lab, Place, Tap, run, skip_all, wait
 
 UID, NAME = 4242, "user-4242/web"
 t = Tap()
@@ -51,7 +53,8 @@ def podman(*args, **kw):
 
 podman("import", "-", "img", stdin=None, input=empty)
 folders = [x for p in ("/usr", "/bin", "/lib", "/lib64") if os.path.exists(p) for x in ("-v", p + ":" + p + ":ro")]
-r = podman("run", "-d", "--name", "web", "--network", "none", *folders, "img", "/bin/sleep", "600")
+network = "slirp4netns" if shutil.which("slirp4netns") and os.path.exists("/dev/net/tun") else "none"
+r = podman("run", "-d", "--name", "web", "--network", network, *folders, "img", "/bin/sleep", "600")
 if r.returncode != 0:
     skip_all("Podman does not run without root here: " + r.err.strip()[-100:])
 pid = int(podman("inspect", "-f", "{{.State.Pid}}", "web").out)
@@ -59,6 +62,21 @@ d = lab.daemon(only="")
 w = wait(lambda: d.api.workload(NAME), 25)
 t.ok(w and w["instances"][0]["attached"], "the container is a workload of its user", sorted(d.api.workloads()))
 t.ok(w and w["enforceable"] == "partial" and "user's" in w["why"], "graded as what its user can do", w)
+if network == "none":
+    t.skip("the network that his Podman made", "needs slirp4netns and /dev/net/tun")
+else:
+    own = "10.0.2.100"  # every such container's, so nobody's name
+    t.ok(wait(lambda: own in d.api.workload(NAME)["instances"][0]["addresses"], 10),
+         "with the network that his Podman made: its address is listed", d.api.workload(NAME))
+    x = d.api.get("/v1/explain", src=own, dst="host", port=80, proto="tcp")
+    t.ok(x["from"] == "addr:" + own, "and names nobody outside", x)
+    place = Place("/proc/%d/ns/net" % pid)
+    s = place.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    s.sendto(bytes.fromhex("0800e5ca12340001"), ("10.0.2.2", 0))  # to Podman's own end, which answers
+    e = wait(lambda: d.api.edges(proto="icmp", from_="workload:" + NAME), 5)
+    t.ok(e and e[0]["to"] == "addr:10.0.2.2", "what it sends through it is its workload's", e, d.api.edges())
+    s.close()
+    place.close()
 run("nsenter", "-t", str(pid), "-n", "ip", "link", "add", "br7", "type", "bridge")
 run("nsenter", "-t", str(pid), "-n", "ip", "addr", "add", "10.99.99.1/24", "dev", "br7")
 wait(lambda: "10.99.99.1" in d.api.workload(NAME)["instances"][0]["addresses"], 5)
