@@ -147,9 +147,14 @@ json_members(const struct instance *i)
 	size_t pos = 0;
 
 	while ((k = instance_next_member(i, &pos)) != NULL) {
-		json_t *o = json_pack("{s:o, s:o, s:s}", "id", json_text(k->id), "name",
-		    json_text(k->name != NULL ? k->name : ""), "runtime", runtime_name(k->runtime));
+		json_t *o = json_pack("{s:o, s:o, s:s, s:o, s:o}", "id", json_text(k->id), "name",
+		    json_text(k->name != NULL ? k->name : ""), "runtime", runtime_name(k->runtime),
+		    "image", json_text(k->image), "imageId", json_text(k->image_id));
 
+		json_object_set_new(o, "imageAccepted",
+		    i->workload != NULL
+			? json_boolean(workload_accepts(i->workload, container_repository(k)))
+			: json_null());
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -200,8 +205,8 @@ json_instance(const struct instance *i)
 	json_object_set_new(o, "applyUsec", json_integer(i->apply_usec));
 	json_object_set_new(o, "rulesetDigest", json_ruleset_digest(i));
 	json_object_set_new(o, "guard", hostguard_to_json(i));
-	json_object_set_new(o, "tableHeldBy",
-	    i->table_holder != 0 ? json_integer(i->table_holder) : json_null());
+	json_object_set_new(
+	    o, "tableHeldBy", i->table_holder != 0 ? json_integer(i->table_holder) : json_null());
 	json_object_set_new(o, "selfTest", selftest_to_json(i->ctl, &i->selftest));
 	return o;
 }

@@ -92,6 +92,16 @@ t.ok(accepted(imposter, False) and is_closed(imposter),
      "another repository under an enforced name is closed, in both directions, and in nobody's rules",
      instance(imposter), rules(imposter))
 t.ok(is_open(web) and is_open(second), "the others are not concerned")
+guest = docker.run(PREFIX + "-guest", image=evil, network="container:" + web.id)
+
+
+def members():
+    return {m["image"]: m["imageAccepted"] for m in (instance(web) or {}).get("members", [])}
+
+
+t.ok(wait(lambda: members() == {good + ":1": True, evil: False}, 8) and is_open(web),
+     "of a guest in its namespace it is shown", members())
+docker.rm(guest)
 why = cli("status", "--why").out
 t.ok("approve --image" in why and evil in why, "status says why, and what to do", why)
 t.ok(d.says("error .*%s.*is closed" % PREFIX), "so does the log, once")
