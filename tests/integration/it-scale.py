@@ -384,7 +384,7 @@ def start_and_end(k):
 
 in_threads(4, start_and_end, range(DOCKER_CHURN // 10))
 wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 20, 0.1)
-docker_fds = fd_counts()
+docker_fds, docker_ns = fd_counts(), dead_namespaces()
 time.sleep(GIVE_BACK_S)
 _, before = memory("after %d containers" % (DOCKER_CHURN // 10))
 began = time.monotonic()
@@ -396,6 +396,8 @@ t.ok(quiet and back, "%d containers come and gone: no fd is left" % DOCKER_CHURN
 t.ok(wait(lambda: memory("after %d containers" % (DOCKER_CHURN + DOCKER_CHURN // 10))[1] - before <= GROWTH_MB, 20, 3),
      "memory does not grow", before)
 t.note("%.1f s" % took)
+t.ok(wait(lambda: (dead_namespaces() or 0) - (docker_ns or 0) <= 20, 60, 0.5), "and no namespace is kept alive",
+     docker_ns, dead_namespaces())
 errors = [line for line in d.text().splitlines() if " error: " in line or " error " in line]
 t.ok(not errors, "nothing in the log asks for a person", errors[:10])
 t.done()
