@@ -72,7 +72,8 @@ engine_fail(struct engine *e, const char *about, int error)
 {
 	struct timeval pause = { 0, 0 };
 	char why[sizeof(e->state.why)];
-	bool missing = error == -ENOENT, away = missing || error == -ECONNREFUSED;
+	bool missing = error == -ENOENT || error == -ELOOP;
+	bool away = missing || error == -ECONNREFUSED;
 
 	fetch_cancel(e->events);
 	fetch_cancel(e->list);

@@ -319,6 +319,7 @@ fetch_strerror(int error)
 		{ -ENOENT, "its socket does not exist" },
 		{ -EACCES, "its socket may not be opened" },
 		{ -ENOTCONN, "the relay is away" },
+		{ -ELOOP, "its socket is a link to another engine's" },
 		{ -EEXIST, "another engine has it already, and is believed" },
 		{ -EBUSY, "too many requests are open" },
 	};

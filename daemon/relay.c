@@ -21,6 +21,7 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define MAX_ENGINES 8
 #define MAX_STREAMS 64
@@ -77,6 +78,7 @@ struct stream {
 struct relay {
 	struct role_loop loop;
 	struct sockaddr_un engines[MAX_ENGINES];
+	bool alias[MAX_ENGINES]; /* its path is a link to another one's */
 	uint32_t n_engines;
 	LIST_HEAD(, stream) streams;
 	unsigned n_streams;
@@ -338,6 +340,8 @@ stream_new(struct relay *r, const struct r_get *get, uint32_t seq)
 		return file_new(r, f, get, seq);
 	if (t == NULL || get->engine >= r->n_engines)
 		return -EINVAL;
+	if (r->alias[get->engine])
+		return -ELOOP;
 	n = stream_add(r, seq, &s);
 	if (n < 0)
 		return n;
@@ -426,6 +430,23 @@ parse_args(struct relay *r, int argc, char **argv)
 	}
 }
 
+/* Podman comes with a link in Docker's place: its containers are to be asked about once. */
+static void
+find_aliases(struct relay *r)
+{
+	char target[sizeof(r->engines[0].sun_path)];
+
+	for (uint32_t i = 0; i < r->n_engines; i++) {
+		ssize_t n = readlink(r->engines[i].sun_path, target, sizeof(target) - 1);
+
+		if (n < 0)
+			continue;
+		target[n] = '\0';
+		for (uint32_t k = 0; k < r->n_engines; k++)
+			r->alias[i] |= k != i && strcmp(target, r->engines[k].sun_path) == 0;
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -436,6 +457,7 @@ main(int argc, char **argv)
 	role_parse_args(ROLE_RELAY, &argc, argv, &args);
 	parse_args(&r, argc, argv);
 	priv_drop(ROLE_RELAY, args.uid, args.gid);
+	find_aliases(&r);
 	error = role_loop_init(&r.loop, ROLE_RELAY);
 	if (error < 0) {
 		log_error("cannot start: %s", strerror(-error));

@@ -4,6 +4,7 @@
 one container, events told again or in another order, answers about somebody else, streams without
 an end. Nothing foreign is ever told, nothing grows, and afterwards all is as the engine says."""
 import json
+import os
 import sys
 import time
 
@@ -90,6 +91,19 @@ def two_claim_one(folder):
     b.add(1, Names=["/false"])
     b.send(event("container", "start", 1))
     check("once both have said that it is gone, a new one may be the other's", d.container(1, since, name="false"))
+    d.end()
+
+
+def one_by_two_names(folder):
+    """Docker's place is a link to Podman's socket, as Podman's package leaves it."""
+    e = Engine(folder, "podman.sock")
+    e.add(1)
+    os.symlink(e.path, folder + "/link.sock")
+    d = Driver("discovery", f"docker={folder}/link.sock", f"podman={e.path}")
+    m = d.container(1)
+    check("an engine with two names is asked by its own", m and m["facts"]["runtime"] == "podman", m)
+    check("and the other one is said to be a link", d.wait(
+        "D_ENGINE", lambda m: m["engine"] == "docker" and "is a link" in m["why"] and m["errors"] == 0))
     d.end()
 
 
@@ -251,4 +265,4 @@ def trickle(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main((two_claim_one, about_another), (events_in_any_order, ), (without_end, ), (trickle, )))
+    sys.exit(main((one_by_two_names, two_claim_one, about_another), (events_in_any_order, ), (without_end, ), (trickle, )))

@@ -28,8 +28,8 @@ if not DEB:
     skip_all("there is no package: make deb")
 if os.environ.get("BARE_ALONE") != "1":
     os.environ["BARE_ALONE"] = "1"
-    os.execvp("unshare", ["unshare", "--mount", "--pid", "--net", "--fork", "--kill-child", "--mount-proc",
-                          "--propagation", "private", sys.executable, *sys.argv])
+    os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
+                          "private", *([] if FRESH else ["--net"]), sys.executable, *sys.argv])
 t = Tap()
 base = tempfile.mkdtemp(prefix="nanoseg-bare-", dir="/var/tmp")
 
@@ -47,9 +47,9 @@ def needed():
 
 
 def sources():
-    for path in ["/etc/apt/sources.list"] + glob.glob("/etc/apt/sources.list.d/*"):
+    for path in glob.glob("/etc/apt/sources.list") + glob.glob("/etc/apt/sources.list.d/*"):
         with open(path, encoding="utf-8") as f:
-            m = re.search(r"^(?:URIs:|deb(?: \[.*?\])?) (https?://\S*/debian)/?\s", f.read(), re.M)
+            m = re.search(r"^(?:URIs:|deb(?: \[.*?\])?) (https?://\S+?/debian)/?\s", f.read(), re.M)
             if m:
                 return m.group(1)
     return "http://deb.debian.org/debian"
