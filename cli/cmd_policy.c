@@ -5,6 +5,7 @@
 #include "cli/file.h"
 #include "cli/page.h"
 #include "cli/policy.h"
+#include "cli/policy_names.h"
 #include "cli/show.h"
 
 #include "rules/policy.h"
@@ -53,24 +54,42 @@ plural(size_t n)
 	return n == 1 ? "" : "s";
 }
 
+/* On standard error, where they spoil no answer. */
+static void
+print_doubts(const char *path, const json_t *doubts)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(doubts, i, one) cli_warn("%s:%" PRId64 ":%" PRId64 ": %s",
+	    strcmp(path, "-") == 0 ? "stdin" : path, show_int(one, "line", 0),
+	    show_int(one, "column", 0), show_text(one, "message", ""));
+}
+
 static int
 validate(struct cli *cli, const char *path)
 {
 	_cleanup_(policy_freep) struct policy *p = NULL;
 	_cleanup_free_ char *text = NULL, *file = NULL;
-	json_t *counts;
+	json_t *counts, *doubts;
 	size_t len;
 	int r = policy_file_read(path, &text, &len, &p);
 
 	if (r != CLI_OK)
 		return r;
+	/* One that is larger, or lists none, was not written by hand. */
+	doubts = p->n_workloads > 0 && len <= NAMES_MAX_BYTES ? policy_names_doubtful(text, len)
+							      : json_array();
 	if (!out_is_table(&cli->out)) {
-		counts = json_pack("{s:I, s:I, s:I}", "workloads", (json_int_t)p->n_workloads,
-		    "edges", (json_int_t)p->n_edges, "networks", (json_int_t)p->n_networks);
+		counts = json_pack("{s:I, s:I, s:I, s:o}", "workloads", (json_int_t)p->n_workloads,
+		    "edges", (json_int_t)p->n_edges, "networks", (json_int_t)p->n_networks,
+		    "warnings", doubts);
 		r = cli_printed(counts != NULL ? out_document(&cli->out, counts) : -ENOMEM);
 		json_decref(counts);
 		return r;
 	}
+	print_doubts(path, doubts);
+	json_decref(doubts);
 	file = text_safe_sentence(strcmp(path, "-") == 0 ? "stdin" : path);
 	printf("%s: valid: %zu workload%s, %zu edge%s, %zu network%s\n", file != NULL ? file : "",
 	    p->n_workloads, plural(p->n_workloads), p->n_edges, plural(p->n_edges), p->n_networks,

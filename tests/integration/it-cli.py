@@ -450,6 +450,17 @@ def test_policy_files():
            "good.yaml: valid: 0 workloads, 1 edge, 0 networks\n")
     expect("policy validate: file, line and column", run("policy", "validate", bad, socket_path=none),
            2, err="bad\\x0a.yaml:4:22: unknown key 'prto'")
+    names = b"apiVersion: nanoseg/v1\nkind: SegmentPolicy\nworkloads:\n- {name: shop/api}\n- {name: web-1}\n" \
+        b"edges:\n- {from: shop/apii, to: shop/db, proto: tcp, port: 80, state: approved}\n" \
+        b"- {from: wbe-1, to: other, proto: tcp, port: 81, state: approved}\n"
+    r = run("policy", "validate", "-", stdin=names, socket_path=none)
+    expect("policy validate: a name that was probably meant otherwise", r, 0,
+           err=["stdin:7:10: workload 'shop/apii' is not listed, did you mean 'shop/api'?",
+                "stdin:8:10: workload 'wbe-1' is not listed, did you mean 'web-1'?"])
+    check("policy validate: no other is doubted", None if r.err.count("did you mean") == 2 else r.err)
+    r = run("policy", "validate", "-", "-o", "json", stdin=names, socket_path=none)
+    check("policy validate -o json: the same", None if [(w["line"], w["column"]) for w in
+          json.loads(r.out)["warnings"]] == [(7, 10), (8, 10)] else str(r))
     expect("policy validate -: standard input",
            run("policy", "validate", "-", stdin=b"a: [", socket_path=none), 2, err="stdin:2:1: ")
     expect("policy validate: a file that is not there",
