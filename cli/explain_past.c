@@ -146,7 +146,10 @@ fill_answer(const struct past *p, const struct audit_chain *chain, json_t *answe
 	const char *key;
 	char uid[32];
 
-	json_object_foreach(p->applied, key, one) json_array_append(list, one);
+	json_object_foreach(p->applied, key, one)
+	{
+		json_array_append(list, one);
+	}
 	json_object_set_new(answer, "applied", list);
 	json_object_set(answer, "record", p->record != NULL ? p->record : json_null());
 	if (actor != NULL) {

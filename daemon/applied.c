@@ -137,7 +137,10 @@ workloads_of(const json_t *entries)
 		if (name != NULL)
 			json_object_set_new(seen, name, json_true());
 	}
-	json_object_foreach(seen, key, e) json_array_append_new(ret, json_string(key));
+	json_object_foreach(seen, key, e)
+	{
+		json_array_append_new(ret, json_string(key));
+	}
 	json_decref(seen);
 	return ret;
 }
