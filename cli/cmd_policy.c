@@ -61,9 +61,12 @@ print_doubts(const char *path, const json_t *doubts)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(doubts, i, one) cli_warn("%s:%" PRId64 ":%" PRId64 ": %s",
-	    strcmp(path, "-") == 0 ? "stdin" : path, show_int(one, "line", 0),
-	    show_int(one, "column", 0), show_text(one, "message", ""));
+	json_array_foreach(doubts, i, one)
+	{
+		cli_warn("%s:%" PRId64 ":%" PRId64 ": %s", strcmp(path, "-") == 0 ? "stdin" : path,
+		    show_int(one, "line", 0), show_int(one, "column", 0),
+		    show_text(one, "message", ""));
+	}
 }
 
 static int
