@@ -28,7 +28,7 @@
 #define MAX_UPLOADS (4u * API_MAX_BODY)
 /* ASCII: a bidirectional override in a name shows as \u202e, also on a bare terminal. */
 #define LARGE_ANSWER (256u << 10)
-#define JSON_FORM (JSON_COMPACT | JSON_ENSURE_ASCII)
+#define JSON_FORM (JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY)
 
 struct follower {
 	struct follower *next;
