@@ -12,17 +12,17 @@
 #include <string.h>
 
 const struct export_format export_formats[] = {
-	{ "json", export_json, "the evidence bundle: all of it, with a manifest" },
-	{ "csv", export_csv, "a row for each allowed connection" },
-	{ "html", export_html, "a report in one file, to read and to print" },
-	{ "oscal", export_oscal, "OSCAL assessment results" },
-	{ "k8s", export_k8s, "Kubernetes NetworkPolicy" },
-	{ "cilium", export_cilium, "CiliumNetworkPolicy" },
-	{ "ocsf", export_ocsf, "OCSF network activity, an event a line" },
-	{ "graph", export_graph, "the graph as a page, to look at" },
-	{ "dot", export_dot, "the graph for Graphviz" },
-	{ "mermaid", export_mermaid, "the graph for Mermaid" },
-	{ NULL, NULL, NULL },
+	{ "json", export_json },
+	{ "csv", export_csv },
+	{ "html", export_html },
+	{ "oscal", export_oscal },
+	{ "k8s", export_k8s },
+	{ "cilium", export_cilium },
+	{ "ocsf", export_ocsf },
+	{ "graph", export_graph },
+	{ "dot", export_dot },
+	{ "mermaid", export_mermaid },
+	{ NULL, NULL },
 };
 
 int

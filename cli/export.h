@@ -16,7 +16,6 @@ typedef int (*export_fn)(const json_t *b, FILE *f);
 struct export_format {
 	const char *name;
 	export_fn write;
-	const char *brief;
 };
 
 /* Ends in one without a name. */
@@ -35,13 +34,5 @@ int export_mermaid(const json_t *b, FILE *f);
 
 /* export_svg.c: the diagram, for a page: without a prolog. */
 int svg_print(const json_t *b, FILE *f);
-
-/* Text made safe to look at, then for HTML, with the quotes of attributes. NULL is nothing. */
-void html_put(FILE *f, const char *text);
-/* For what is safe to look at already. */
-void html_put_raw(FILE *f, const char *text);
-/* "sha256-..." of a page's style or script, for its policy. */
-#define HTML_HASH_STRLEN 64
-const char *html_hash(const char *text, size_t len, char buf[static HTML_HASH_STRLEN]);
 
 #endif

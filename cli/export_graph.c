@@ -8,6 +8,7 @@
 
 #include "cli/bundle.h"
 #include "cli/graph_page.h"
+#include "cli/html.h"
 #include "cli/show.h"
 
 #include <errno.h>

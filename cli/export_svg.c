@@ -7,6 +7,7 @@
 #include "cli/export.h"
 
 #include "cli/bundle.h"
+#include "cli/html.h"
 #include "cli/show.h"
 
 #include <errno.h>
