@@ -73,7 +73,8 @@ struct container {
 	uint64_t generation; /* of the list that had it last */
 	bool queued, existing, sent, in_first, looked_up, image_failed;
 	bool believed; /* its engine was the first to claim it */
-	bool disputed; /* another one was: nothing of it is told, until its engine says it is gone */
+	bool
+	    disputed; /* another one was: nothing of it is told, until its engine says it is gone */
 };
 
 /* What the controller is told of a container that speaks Docker's language. Borrowed. */

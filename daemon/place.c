@@ -390,8 +390,8 @@ place_listen(const char *path, int type, gid_t gid, mode_t mode, int *ret_fd)
 	mask = umask(0177);
 	r = bind(fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0 ? -errno : 0;
 	umask(mask);
-	if (r == 0 && (lchown(temp, 0, gid) < 0 || chmod(temp, mode) < 0 || listen(fd, SOMAXCONN) < 0 ||
-			  rename(temp, path) < 0))
+	if (r == 0 && (lchown(temp, 0, gid) < 0 || chmod(temp, mode) < 0 ||
+			  listen(fd, SOMAXCONN) < 0 || rename(temp, path) < 0))
 		r = -errno;
 	if (r < 0) {
 		log_error("cannot listen at %s: %s", path, strerror(-r));

@@ -92,8 +92,8 @@ child_exec(const struct supervisor *s, enum role r, int control)
 		}
 	}
 	if (r == ROLE_WARDEN) {
-		snprintf(probe, sizeof(probe), "%u:%u", c->ids.uid[ROLE_PROBE],
-		    c->ids.gid[ROLE_PROBE]);
+		snprintf(
+		    probe, sizeof(probe), "%u:%u", c->ids.uid[ROLE_PROBE], c->ids.gid[ROLE_PROBE]);
 		argv[n++] = "--probe";
 		argv[n++] = probe;
 	}

@@ -199,7 +199,8 @@ scan_obj(struct scan *s, const struct nftnl_obj *o)
 	s->met++;
 	for (i = 0; type == NFT_OBJECT_COUNTER && i < NFT_N_COUNTERS; i++)
 		if (str_is(name, s->target->kind->counters[i]))
-			s->dropped[i] += nftnl_obj_get_u64((struct nftnl_obj *)o, NFTNL_OBJ_CTR_PKTS);
+			s->dropped[i] +=
+			    nftnl_obj_get_u64((struct nftnl_obj *)o, NFTNL_OBJ_CTR_PKTS);
 	snprintf(typed, sizeof(typed), "%c%s", (char)type, name);
 	r = nft_names_add(&s->inv.objs, typed);
 	if (r < 0)
