@@ -169,22 +169,26 @@ open_own(int state_fd, const char *name, int flags)
 	return steal_fd(&fd);
 }
 
+/* A supervisor that was killed as it forked: the child holds the lock until it runs its program. */
 int
 place_lock(int state_fd, const char *state_dir, int *ret_fd)
 {
-	int fd = open_own(state_fd, "lock", O_RDWR | O_CREAT);
+	const struct timespec pause = { 0, STALE_STEP_MS * 1000000L };
+	_cleanup_close_ int fd = open_own(state_fd, "lock", O_RDWR | O_CREAT);
 
 	if (fd < 0) {
 		log_error("cannot open %s/lock: %s", state_dir, strerror(-fd));
 		return fd;
 	}
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		log_error(
-		    "another nanosegd runs with the state folder %s; stop it first", state_dir);
-		close(fd);
-		return -EBUSY;
+	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; waited += STALE_STEP_MS) {
+		if (waited >= STALE_MS) {
+			log_error("another nanosegd runs with the state folder %s; stop it first",
+			    state_dir);
+			return -EBUSY;
+		}
+		nanosleep(&pause, NULL);
 	}
-	*ret_fd = fd;
+	*ret_fd = steal_fd(&fd);
 	return 0;
 }
 
