@@ -3,6 +3,7 @@
 """Who may do what: every route of the API asked by every kind of caller, with the identity that the
 kernel vouches for; what is refused is refused before anything else of the request is looked at."""
 import glob
+import json
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ import sys
 
 SRC = os.environ.get("top_srcdir", ".")
 sys.path.insert(0, os.path.join(SRC, "tests/integration"))
-from nslab import Lab, Tap
+from nslab import Lab, Tap, wait
 
 VIEWER, REVIEWER, ADMIN, ROOT = 1, 2, 3, 4
 ROUTES = {
@@ -41,7 +42,8 @@ CALLERS = {
 t = Tap()
 lab = Lab()
 a = lab.ns("a")
-d = lab.daemon(config="reviewerGroups: [games]\nadminGroups: [users]\n", expect=[a.name])
+b = lab.ns("b")
+d = lab.daemon(config="reviewerGroups: [games]\nadminGroups: [users]\nseparateDuties: true\n", expect=[a.name, b.name])
 known = set()
 for path in glob.glob(os.path.join(SRC, "daemon/*.c")):
     with open(path, encoding="utf-8") as f:
@@ -90,6 +92,35 @@ for name, (uid, gid, groups, role) in CALLERS.items():
     t.ok(len(got) == len(ROUTES) and not wrong, "%s: %d of %d routes, the others 403" % (
         name, sum(role >= x for x in ROUTES.values()), len(ROUTES)), wrong)
 t.ok(d.api.get("/v1/status")["revision"] == before, "and nothing was changed by any of it")
+
+
+def post(uid, path, body):
+    """The status that an administrator of that uid is answered."""
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([ADMINS])
+        os.setgid(NOBODY)
+        os.setuid(uid)
+        os._exit(d.api.raw("POST", path, json.dumps(body))[0] - 200)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) + 200
+
+
+# With separateDuties nobody has both approved an edge of a workload and enforced it.
+b.serve(80)
+a.tcp(b.v4, 80)
+edge = wait(lambda: next(iter(d.api.get("/v1/edges", state="pending")), None), 10)
+enforce = {"workloads": [b.name], "mode": "enforce", "reason": "r"}
+first, second = NOBODY, NOBODY - 2
+t.ok(edge and post(first, "/v1/edges/approve", {"ids": [edge["id"]], "reason": "r"}) == 200,
+     "an administrator approves", edge)
+t.ok(post(first, "/v1/mode", enforce) == 403 and d.api.workload(b.name)["mode"] == "observe",
+     "with separateDuties the same one may not enforce", d.api.workload(b.name)["mode"])
+t.ok(post(second, "/v1/mode", enforce) == 200 and d.api.workload(b.name)["mode"] == "enforce",
+     "another one may")
+t.ok(post(second, "/v1/edges/approve", {"ids": [edge["id"]], "reason": "again"}) == 403 and
+     post(first, "/v1/edges/deny", {"ids": [edge["id"]], "reason": "no"}) == 200,
+     "who enforces may not approve; whoever may can deny")
+t.ok(post(second, "/v1/mode", dict(enforce, mode="observe")) == 200, "and open again")
 
 # What a request says of itself counts for nothing.
 s = socket.socket(socket.AF_UNIX)
