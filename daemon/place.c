@@ -24,7 +24,7 @@
 #include <time.h>
 
 #define LOG_FILE_MAX (8 << 20)
-#define STALE_MS 2000
+#define STALE_MS 5000
 #define STALE_STEP_MS 50
 
 /* Numbers that no distribution and no systemd range gives out. */
