@@ -140,17 +140,26 @@ is_state(const json_t *e, const char *state)
 	return strcmp(show_text(e, "state", ""), state) == 0;
 }
 
+/* When the approval ends, or is to be looked at again: whichever is first. 0: never. */
+static uint64_t
+due_ns(const json_t *e)
+{
+	uint64_t expires = bundle_time(e, "expires"), again = bundle_time(e, "recertifyBy");
+
+	return expires == 0 || (again != 0 && again < expires) ? again : expires;
+}
+
 static void
 judge_review(json_t *review, const json_t *e, uint64_t now)
 {
-	uint64_t expires = bundle_time(e, "expires"), seen = bundle_time(e, "lastSeen");
+	uint64_t due = due_ns(e), seen = bundle_time(e, "lastSeen");
 	uint64_t first = bundle_time(e, "firstSeen");
 	const char *id = show_text(e, "id", NULL), *list = NULL;
 
 	if (is_state(e, "approved")) {
-		if (expires != 0 && expires <= now)
+		if (due != 0 && due <= now)
 			list = "overdue";
-		else if (expires != 0 && expires - now <= BUNDLE_SOON_DAYS * DAY_NS)
+		else if (due != 0 && due - now <= BUNDLE_SOON_DAYS * DAY_NS)
 			list = "soon";
 		else if (seen == 0 || (now > seen && now - seen > BUNDLE_STALE_DAYS * DAY_NS))
 			list = "stale";
