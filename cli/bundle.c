@@ -89,8 +89,8 @@ lower_escapes(char *text)
 static int
 part_digest(const json_t *value, char ret[static AUDIT_HASH_STRLEN])
 {
-	_cleanup_free_ char *text = json_dumps(
-	    value != NULL ? value : json_null(), JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+	_cleanup_free_ char *text = json_dumps(value != NULL ? value : json_null(),
+	    JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY | BUNDLE_REALS);
 
 	if (text == NULL)
 		return -ENOMEM;
@@ -284,6 +284,44 @@ keep_concerned(json_t *b, const char *key, const json_t *names)
 	json_object_set_new(b, key, kept);
 }
 
+bool
+bundle_is_verification(const json_t *v)
+{
+	return strcmp(show_text(v, "kind", ""), "verification") == 0 &&
+	       !json_is_true(show_in(v, "plan"));
+}
+
+/* The signature is of the whole: what is left of it is not signed. */
+void
+bundle_narrow_verification(json_t *b)
+{
+	static const char *const results[][2] = { { "pass", "passed" }, { "fail", "failed" },
+		{ "unclear", "unclear" } };
+	json_t *v = json_object_get(b, "verification"), *names, *o;
+	json_int_t counts[ARRAY_SIZE(results)] = { 0 };
+	size_t i;
+
+	if (!json_is_object(v) || !json_is_object(json_object_get(b, "selector")))
+		return;
+	names = json_object();
+	json_array_foreach(json_object_get(b, "workloads"), i, o)
+	    json_object_set_new(names, show_text(o, "name", ""), json_true());
+	keep_concerned(v, "cases", names);
+	keep_concerned(v, "rulesets", names);
+	json_decref(names);
+	json_array_foreach(json_object_get(v, "cases"), i, o)
+	{
+		for (size_t k = 0; k < ARRAY_SIZE(results); k++)
+			counts[k] += strcmp(show_text(o, "result", ""), results[k][0]) == 0;
+	}
+	for (size_t k = 0; k < ARRAY_SIZE(results); k++)
+		json_object_set_new(v, results[k][1], json_integer(counts[k]));
+	json_object_set_new(
+	    v, "probes", json_integer((json_int_t)json_array_size(json_object_get(v, "cases"))));
+	json_object_del(v, "signature");
+	json_object_del(v, "publicKey");
+}
+
 static json_t *
 selector_json(const struct bundle_selector *s)
 {
@@ -317,6 +355,7 @@ bundle_select(json_t *b, const struct bundle_selector *s)
 	keep_concerned(b, "denials", names);
 	keep_concerned(b, "exposure", names);
 	json_object_set_new(b, "selector", selector_json(s));
+	bundle_narrow_verification(b);
 	i = json_object_size(names);
 	json_decref(names);
 	return i > 0 ? 0 : -ENOENT;

@@ -19,6 +19,8 @@
 #define BUNDLE_MAX_EDGES 200000
 #define BUNDLE_MAX_WORKLOADS 20000
 #define BUNDLE_MAX_LABELS 16
+/* Of jansson: real numbers as others write them, 0.0513 and not 0.051299999999999998. */
+#define BUNDLE_REALS JSON_REAL_PRECISION(15)
 
 struct bundle_selector {
 	const char *project; /* or NULL */
@@ -42,6 +44,10 @@ int bundle_collect(const struct cli *cli, uint64_t since_ns, json_t **ret);
 int bundle_parse(const char *text, size_t len, struct diag *d, json_t **ret);
 /* Keeps what concerns the selected workloads, and notes the selector. -ENOENT: none is. */
 int bundle_select(json_t *b, const struct bundle_selector *s);
+/* What nanoseg verify found, and not its plan of what it would try. */
+bool bundle_is_verification(const json_t *v);
+/* Of the verification, what concerns the workloads that a selector has left. */
+void bundle_narrow_verification(json_t *b);
 /* The manifest over the parts as they are now. */
 int bundle_seal(json_t *b);
 

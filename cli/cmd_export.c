@@ -197,7 +197,14 @@ add_verification(const struct job *j, json_t *b)
 		json_decref(v);
 		return report(f, &d, -EINVAL);
 	}
+	if (!bundle_is_verification(v)) {
+		diag_set(&d, 0, 0,
+		    "this is a plan, or of another kind: expected what nanoseg verify found");
+		json_decref(v);
+		return report(f, &d, -EINVAL);
+	}
 	json_object_set_new(b, "verification", v);
+	bundle_narrow_verification(b);
 	return CLI_OK;
 }
 

@@ -28,7 +28,7 @@ const struct export_format export_formats[] = {
 int
 export_json(const json_t *b, FILE *f)
 {
-	if (json_dumpf(b, f, JSON_INDENT(2) | JSON_ENSURE_ASCII) < 0)
+	if (json_dumpf(b, f, JSON_INDENT(2) | JSON_ENSURE_ASCII | BUNDLE_REALS) < 0)
 		return ferror(f) ? 0 : -ENOMEM;
 	fputc('\n', f);
 	return 0;

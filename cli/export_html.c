@@ -297,8 +297,11 @@ print_verification(FILE *f, const json_t *b)
 		fputs("<p>No result of <code>nanoseg verify</code> was given.</p>\n", f);
 		return;
 	}
-	fprintf(f, "<p>%" PRId64 " live probes, %" PRId64 " as expected, %" PRId64 " not.</p>\n",
-	    show_int(v, "probes", 0), show_int(v, "passed", 0), show_int(v, "failed", 0));
+	fprintf(f,
+	    "<p>%" PRId64 " live probes, %" PRId64 " as expected, %" PRId64 " not, %" PRId64
+	    " unclear.</p>\n",
+	    show_int(v, "probes", 0), show_int(v, "passed", 0), show_int(v, "failed", 0),
+	    show_int(v, "unclear", 0));
 	table_begin(f, "From|To|Port|Expected|Got");
 	for (size_t i = 0; i < json_array_size(cases); i++) {
 		const json_t *o = json_array_get(cases, i);

@@ -199,16 +199,38 @@ judge_start(const json_t *b, char detail[static DETAIL_LEN])
 	return of_all(held, all);
 }
 
+/* Or one of the two is not known. */
+static bool
+is_same(const json_t *o, const char *key, const json_t *want)
+{
+	const char *a = show_text(o, key, NULL), *b = json_string_value(want);
+
+	return a == NULL || b == NULL || strcmp(a, b) == 0;
+}
+
 static enum state
 judge_verification(const json_t *b, char detail[static DETAIL_LEN])
 {
 	const json_t *v = show_in(b, "verification");
-	int64_t failed = show_int(v, "failed", 0), probes = show_int(v, "probes", 0);
+	int64_t passed = show_int(v, "passed", 0), failed = show_int(v, "failed", 0);
+	int64_t unclear = show_int(v, "unclear", 0);
+	bool here = is_same(v, "host", show_in(show_in(b, "host"), "name"));
+	bool now = is_same(v, "policyDigest", show_in(b, "policyDigest"));
 
-	snprintf(detail, DETAIL_LEN, "%" PRId64 " live probes, %" PRId64 " failed", probes, failed);
-	if (!json_is_object(v) || probes <= 0)
+	if (!bundle_is_verification(v) || show_int(v, "probes", 0) <= 0) {
 		snprintf(detail, DETAIL_LEN, "no result of nanoseg verify was given");
-	return !json_is_object(v) || probes <= 0 ? ABSENT : failed == 0 ? SHOWN : PARTLY;
+		return ABSENT;
+	}
+	snprintf(detail, DETAIL_LEN,
+	    "%" PRId64 " live probes, %" PRId64 " as the policy says, %" PRId64 " failed, %" PRId64
+	    " unclear%s",
+	    show_int(v, "probes", 0), passed, failed, unclear,
+	    !here  ? "; of another host"
+	    : !now ? "; of another policy than this one"
+		   : "");
+	if (!here || passed + failed <= 0)
+		return ABSENT;
+	return now && failed == 0 && unclear == 0 ? SHOWN : PARTLY;
 }
 
 static enum state

@@ -48,7 +48,7 @@ def workload(name, instances=1, **more):
                         "start": {"kind": "gated", "leadMs": 20, "at": "2026-01-01T10:00:00.000Z"}}
                        for i in range(instances)],
          "edges": {"approved": 1, "pending": 0, "denied": 0},
-         "completeness": {"newEdgeChance": 0.25, "incompleteWindows": 0},
+         "completeness": {"newEdgeChance": 0.0513, "incompleteWindows": 0},
          "loss": {"events": 0, "packets": 0}, "drift": 0, "quarantine": None,
          "revision": 12, "appliedRevision": 12, "firstSeen": "2026-01-01T10:00:00.000Z"}
     w.update(more)

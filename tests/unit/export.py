@@ -325,17 +325,44 @@ def test_compare():
     ok("Since the earlier report" in page and page.count("<td>changed</td>") == 2, "compare: in the report")
 
 
+def test_recertification():
+    day = "2026-02-%02dT00:00:00Z"
+    edges = [bundlelib.edge(1, "workload:a", "workload:b", recertifyBy=day % 20),
+             bundlelib.edge(2, "workload:a", "workload:b", recertifyBy=day % 22),
+             bundlelib.edge(3, "workload:a", "workload:b", recertifyBy=day % 20, expires="2027-01-01T00:00:00Z"),
+             bundlelib.edge(4, "workload:a", "workload:b", recertifyBy="2027-01-01T00:00:00Z")]
+    b = bundlelib.bundle([bundlelib.workload("a"), bundlelib.workload("b")], edges)
+    r = json.loads(export("json", put("due.json", b)).stdout)
+    ok(r["review"]["overdue"] == ["e-%016x" % 1, "e-%016x" % 3] and r["review"]["soon"] == ["e-%016x" % 2] and
+       r["facts"]["review"]["state"] == "partly", "review: what is to be certified again is overdue", r["review"])
+
+
 def test_verification():
-    good = put("v.json", {"probes": 3, "passed": 3, "failed": 0, "cases": [
-        {"from": "workload:</td><b>x", "to": "workload:shop/db", "proto": "tcp", "port": 5432,
-         "expected": "deny", "got": "deny"}]})
+    case = {"from": "workload:</td><b>x", "to": "workload:shop/db", "proto": "tcp", "port": 5432,
+            "expected": "deny", "got": "deny", "result": "pass"}
+    sound = {"kind": "verification", "plan": False, "host": "node-1", "policyDigest": "ab" * 32, "probes": 3,
+             "passed": 3, "failed": 0, "unclear": 0, "signature": "00", "publicKey": "11", "cases": [
+                 case, dict(case, to="workload:shop/web"), dict(case, to="workload:batch")]}
+    good = put("v.json", sound)
+    for state, what, more in [
+            ("partly", "a failure", {"failed": 1, "passed": 2}), ("partly", "an unclear one", {"unclear": 1, "passed": 2}),
+            ("absent", "all unclear", {"unclear": 3, "passed": 0}), ("absent", "another host", {"host": "node-2"}),
+            ("partly", "another policy", {"policyDigest": "00" * 32}), ("absent", "none", {"probes": 0, "passed": 0})]:
+        r = json.loads(export("json", SMALL, "--verification", put("v2.json", dict(sound, **more))).stdout)
+        ok(r["facts"]["verification"]["state"] == state, "verification: %s: %s" % (what, state),
+           r["facts"]["verification"])
+    r = json.loads(export("json", SMALL, "--verification", good, "--project", "shop", "--label", "scope=pci").stdout)
+    v = r["verification"]
+    ok([c["to"] for c in v["cases"]] == ["workload:shop/web"] and v["probes"] == v["passed"] == 1 and
+       "signature" not in v, "verification: of a selection, what concerns it", v)
     b = json.loads(export("json", SMALL, "--verification", good).stdout)
     ok(b["facts"]["verification"]["state"] == "shown" and b["verification"]["probes"] == 3 and
        b["manifest"]["parts"]["verification"] != small["manifest"]["parts"]["verification"],
        "verification: is part of the bundle", b["facts"]["verification"])
     page = export("html", SMALL, "--verification", good).stdout.decode()
     ok("3 live probes" in page and "<b>x" not in page, "verification: in the report")
-    for name, text in [("list", "[]"), ("other", '{"a": 1}'), ("not JSON", "{")]:
+    for name, text in [("list", "[]"), ("other", '{"a": 1}'), ("not JSON", "{"), ("plan", dict(sound, plan=True)),
+                       ("kind", dict(sound, kind="verification-plan"))]:
         r = export("json", SMALL, "--verification", put("bad.json", text))
         ok(r.returncode == 2 and not r.stdout, "verification: refused: " + name, r)
 
