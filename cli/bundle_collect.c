@@ -12,7 +12,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 struct answers {
@@ -145,15 +144,14 @@ add_labels(json_t *workloads, const json_t *policy)
 	json_decref(labels);
 }
 
+/* The daemon's: with -H it is not this one. */
 static json_t *
 host_json(const json_t *status)
 {
-	struct utsname u;
+	const json_t *host = show_in(status, "host");
 
-	if (uname(&u) < 0)
-		memset(&u, 0, sizeof(u));
-	return json_pack("{s:s, s:s, s:s}", "kernel", u.release, "name", u.nodename, "nanoseg",
-	    show_text(status, "version", "?"));
+	return json_pack("{s:s, s:s, s:s}", "kernel", show_text(host, "kernel", "?"), "name",
+	    show_text(host, "name", "?"), "nanoseg", show_text(status, "version", "?"));
 }
 
 /* From when on something is known of the workloads, or from when it was asked for. */

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 static const struct table_col cols[] = {
 	{ NULL, COL_CUT, 16, 0 },  /* -> destination */
@@ -121,7 +120,6 @@ static int
 print_page(const json_t *graph, json_t *const *edges, size_t n, FILE *f)
 {
 	json_t *sorted = json_array(), *workloads = json_array(), *node, *b;
-	struct utsname u = { 0 };
 	const char *name;
 	size_t i;
 	int r;
@@ -131,9 +129,9 @@ print_page(const json_t *graph, json_t *const *edges, size_t n, FILE *f)
 	json_array_foreach(show_in(graph, "nodes"), i,
 	    node) if (bundle_peer_workload(show_text(node, "id", ""), &name))
 	    json_array_append_new(workloads, json_pack("{s:s}", "name", name));
-	uname(&u);
-	b = json_pack("{s:{s:s}, s:o, s:o}", "host", "name", u.nodename, "edges", sorted,
-	    "workloads", workloads);
+	b = json_pack("{s:{s:s}, s:o, s:o}", "host", "name",
+	    show_text(show_in(graph, "host"), "name", "?"), "edges", sorted, "workloads",
+	    workloads);
 	r = b != NULL ? export_graph(b, f) : -ENOMEM;
 	json_decref(b);
 	return r;

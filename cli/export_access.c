@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
 
 struct collecting {
 	uint64_t since_ns, violations;
@@ -40,7 +39,6 @@ access_collect(const struct cli *cli, uint64_t since_ns, json_t **ret)
 	struct audit_chain chain = { 0 };
 	struct audit_source src;
 	struct diag d;
-	struct utsname u = { 0 };
 	int code = audit_source_open(cli, NULL, &src);
 
 	if (code != CLI_OK) {
@@ -52,12 +50,12 @@ access_collect(const struct cli *cli, uint64_t since_ns, json_t **ret)
 	/* The daemon may have written since it said what its last record is, but not less. */
 	if (chain.seq < (uint64_t)show_int(show_in(src.list, "head"), "seq", 0))
 		c.violations++;
-	audit_source_close(&src);
-	uname(&u);
 	*ret = json_pack("{s:s, s:s, s:s, s:{s:I, s:s}, s:b, s:I, s:o}", "apiVersion", "nanoseg/v1",
-	    "kind", "AccessEvidence", "host", u.nodename, "head", "seq", (json_int_t)chain.seq,
-	    "hash", chain.seq > 0 ? chain.hash : audit_no_hash, "intact", c.violations == 0,
-	    "violations", (json_int_t)c.violations, "records", c.records);
+	    "kind", "AccessEvidence", "host", show_text(show_in(src.list, "host"), "name", "?"),
+	    "head", "seq", (json_int_t)chain.seq, "hash",
+	    chain.seq > 0 ? chain.hash : audit_no_hash, "intact", c.violations == 0, "violations",
+	    (json_int_t)c.violations, "records", c.records);
+	audit_source_close(&src);
 	return code == CLI_OK && *ret == NULL ? cli_no_memory() : code;
 }
 

@@ -88,6 +88,8 @@ json_t *json_flow(struct controller *c, const struct flow_record *f);
 json_t *json_edge_behind(struct controller *c, const struct edge *e);
 json_t *json_denial(struct controller *c, const struct denial *d);
 json_t *json_status(struct controller *c);
+/* {name, kernel} of this machine. */
+json_t *json_host(void);
 /* The one to show where there is room for one: the first that answers. NULL: none is known. */
 const struct engine_state *engine_main(const struct controller *c);
 json_t *json_graph(struct controller *c);

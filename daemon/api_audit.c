@@ -21,9 +21,9 @@ get_audit(const struct api_request *q, struct api_reply *r)
 
 	if (audit_head(q->c->audit, &seq, hash))
 		head = json_pack("{s:I, s:s}", "seq", (json_int_t)seq, "hash", hash);
-	r->json =
-	    json_pack("{s:o, s:o, s:o}", "head", head != NULL ? head : json_null(), "segments",
-		audit_list(q->c->audit), "publicKey", json_text(audit_public_key(q->c->audit)));
+	r->json = json_pack("{s:o, s:o, s:o, s:o}", "host", json_host(), "head",
+	    head != NULL ? head : json_null(), "segments", audit_list(q->c->audit), "publicKey",
+	    json_text(audit_public_key(q->c->audit)));
 }
 
 static void

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 json_t *
 json_edge_behind(struct controller *c, const struct edge *e)
@@ -426,6 +427,16 @@ json_exposures(const struct controller *c)
 }
 
 json_t *
+json_host(void)
+{
+	struct utsname u = { 0 };
+
+	uname(&u);
+	return json_pack(
+	    "{s:o, s:o}", "name", json_text(u.nodename), "kernel", json_text(u.release));
+}
+
+json_t *
 json_status(struct controller *c)
 {
 	_cleanup_free_ struct counts *k = count_edges(c);
@@ -438,8 +449,9 @@ json_status(struct controller *c)
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (workload_selected(c, w->name))
 			json_array_append_new(list, json_workload(c, w, &k[w->peer]));
-	o = json_pack("{s:s, s:o, s:I, s:o}", "version", PACKAGE_VERSION, "workloads", list,
-	    "revision", (json_int_t)c->revision, "startedAt", json_time(c->started_ns));
+	o = json_pack("{s:s, s:o, s:o, s:I, s:o}", "version", PACKAGE_VERSION, "host", json_host(),
+	    "workloads", list, "revision", (json_int_t)c->revision, "startedAt",
+	    json_time(c->started_ns));
 	json_object_set_new(o, "policyDigest",
 	    c->policy_digest[0] != '\0' ? json_string(c->policy_digest) : json_null());
 	json_object_set_new(o, "held", json_boolean(c->held));
@@ -498,5 +510,5 @@ json_graph(struct controller *c)
 			    nodes, json_pack("{s:o, s:s}", "id", json_peer(c->peers, id), "kind",
 				       kind_name(p->kind)));
 	}
-	return json_pack("{s:o, s:o}", "nodes", nodes, "edges", edges);
+	return json_pack("{s:o, s:o, s:o}", "host", json_host(), "nodes", nodes, "edges", edges);
 }

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nanoseg export from a daemon of canned answers, which is on another machine. Needs no root."""
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import sys
+
+SRC = os.environ.get("top_srcdir", ".")
+spec = importlib.util.spec_from_file_location("it_cli", SRC + "/tests/integration/it-cli.py")
+cli = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cli)
+check, expect, run = cli.check, cli.expect, cli.run
+HOST = {"name": "far-away", "kernel": "5.99.0-far"}
+
+
+class Log:
+    """An audit log of one segment, sealed as rules/audit.h says."""
+
+    def __init__(self):
+        self.lines, self.seq, self.hash = [], 0, "0" * 64
+
+    def add(self, event, **more):
+        self.seq += 1
+        body = json.dumps(dict({"time": "2026-01-01T10:00:%02d.000Z" % self.seq, "event": event, "prev": self.hash,
+                                "actor": {"name": "root", "uid": 0}, "result": "ok", "seq": self.seq}, **more),
+                          sort_keys=True, separators=(",", ":"))
+        self.hash = hashlib.sha256((self.hash + body).encode()).hexdigest()
+        self.lines.append('%s,"hash":"%s"}\n' % (body[:-1], self.hash))
+
+    def text(self):
+        return "".join(self.lines).encode()
+
+    def serve(self, **head):
+        """The head is what the daemon says, whatever its files hold."""
+        text = self.text()
+        cli.daemon.replies.update({
+            "/v1/audit": {"host": HOST, "head": dict({"seq": self.seq, "hash": self.hash}, **head), "publicKey": None,
+                          "segments": [{"name": "000000000001.jsonl", "size": len(text)}]},
+            "/v1/audit/segment": text})
+
+
+def serve(**more):
+    cli.daemon.reset()
+    cli.daemon.replies.update({
+        "/v1/status": dict(cli.STATUS, host=HOST, version="0.1.0"), "/v1/graph": dict(cli.GRAPH, host=HOST),
+        "/v1/denials": [], "/v1/revisions": [], "/v1/audit/export": {"recorded": True, "signature": None}}, **more)
+    log = Log()
+    log.add("start")
+    log.add("approve", reason="why")
+    log.serve()
+    return log
+
+
+def test_host():
+    serve()
+    r = run("export", "json", "--data-dir", SRC + "/contrib")
+    host = json.loads(r.out)["host"] if r.code == 0 else r
+    check("evidence names the daemon's machine", None if host == dict(HOST, nanoseg="0.1.0") else
+          {"host": host, "name": HOST["name"], "kernel": HOST["kernel"]})
+    r = run("export", "access-csv")
+    check("so do the audit log's records", None if r.code == 0 and r.out.count('\n"far-away",') == 2 else str(r))
+    r = run("graph", "-o", "html")
+    check("and the page of the graph", None if HOST["name"] in r.out or "without" in r.err else str(r))
+
+
+def main():
+    cli.daemon = cli.Daemon(cli.DIR)
+    try:
+        for test in [v for k, v in list(globals().items()) if k.startswith("test_")]:
+            test()
+    finally:
+        cli.daemon.server.shutdown()
+        shutil.rmtree(cli.DIR, ignore_errors=True)
+    print("1..%d" % cli.tests)
+    return 1 if cli.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
