@@ -200,6 +200,12 @@ cmd_gate(struct cli *cli, int argc, char **argv)
 
 	if (n < 0)
 		return code;
+	if (cli->is_remote) {
+		cli_error(
+		    "gate changes and looks at the files of this machine, -H names another: run "
+		    "it over there");
+		return CLI_USAGE;
+	}
 	o.socket = cli->socket;
 	if (n != 1)
 		return cli_usage(cli, "expected install, remove or status");

@@ -66,6 +66,15 @@ def test_host():
     check("and the page of the graph", None if HOST["name"] in r.out or "without" in r.err else str(r))
 
 
+def test_gate():
+    conf = os.path.join(cli.DIR, "daemon.json")
+    for action in ("install", "remove", "status"):
+        r = cli.subprocess.run([cli.NANOSEG, "-H", "ssh://no-such-host.invalid", "gate", action, "--engine", "docker",
+                                "--config", conf, "--dir", cli.DIR], capture_output=True, timeout=60)
+        check("gate %s is not for another machine" % action,
+              None if r.returncode == 2 and b"this machine" in r.stderr and not os.path.exists(conf) else str(r))
+
+
 def main():
     cli.daemon = cli.Daemon(cli.DIR)
     try:
