@@ -322,35 +322,6 @@ record(const struct cli *cli, struct job *j, const char *hash, size_t len)
 	return code;
 }
 
-/* By a temporary file beside it: what is there is whole, or as it was. */
-static int
-write_file(const char *path, const char *text, size_t len)
-{
-	_cleanup_free_ char *temporary = NULL;
-	_cleanup_close_ int fd = -1;
-	size_t done = 0;
-	int error = 0;
-
-	if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0)
-		return cli_no_memory();
-	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
-	while (fd >= 0 && done < len && error == 0) {
-		ssize_t n = write(fd, text + done, len - done);
-
-		if (n < 0 && errno != EINTR)
-			error = errno;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	if (fd < 0 || (error == 0 && (fsync(fd) < 0 || rename(temporary, path) < 0)))
-		error = errno;
-	if (error == 0)
-		return CLI_OK;
-	if (fd >= 0)
-		unlink(temporary);
-	cli_error("%s: %s", path, strerror(error));
-	return CLI_ERROR;
-}
-
 /* As sha256sum -c reads it, from the folder of the file. */
 static int
 write_manifest(const struct job *j, const char *hash)
@@ -363,7 +334,7 @@ write_manifest(const struct job *j, const char *hash)
 		text = NULL;
 		return cli_no_memory();
 	}
-	return write_file(j->manifest, text, (size_t)n);
+	return file_write(j->manifest, text, (size_t)n);
 }
 
 static int
@@ -372,7 +343,7 @@ write_signature(const struct job *j)
 	_cleanup_free_ char *text = json_dumps(json_object_get(j->answer, "signature"),
 	    JSON_INDENT(2) | JSON_SORT_KEYS | JSON_ENSURE_ASCII);
 
-	return text != NULL ? write_file(j->signature, text, strlen(text)) : cli_no_memory();
+	return text != NULL ? file_write(j->signature, text, strlen(text)) : cli_no_memory();
 }
 
 static int
@@ -392,7 +363,7 @@ hand_over(const struct cli *cli, struct job *j)
 	if (j->from == NULL)
 		code = record(cli, j, hash, (size_t)len);
 	if (code == CLI_OK && j->out != NULL)
-		code = write_file(j->out, text, (size_t)len);
+		code = file_write(j->out, text, (size_t)len);
 	else if (code == CLI_OK && fwrite(text, (size_t)len, 1, stdout) != 1)
 		code = CLI_ERROR;
 	if (code == CLI_OK && j->manifest != NULL)

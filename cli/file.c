@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* At most a byte more than is allowed, so that the parser says what is wrong. */
 static int
@@ -68,6 +70,72 @@ file_read_max(const char *path, size_t max, char **ret, size_t *ret_len)
 		return cli_no_memory();
 	cli_error("%s: %s", path, strerror(-r));
 	return CLI_USAGE;
+}
+
+static int
+write_all(int fd, const char *text, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len) {
+		ssize_t n = write(fd, text + done, len - done);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		done += n > 0 ? (size_t)n : 0;
+	}
+	return 0;
+}
+
+static int
+replace(const char *path, const char *text, size_t len)
+{
+	_cleanup_free_ char *temporary = NULL;
+	_cleanup_close_ int fd = -1;
+	int r;
+
+	if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0)
+		return -ENOMEM;
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+	if (fd < 0)
+		return -errno;
+	r = write_all(fd, text, len);
+	if (r == 0 && (fsync(fd) < 0 || rename(temporary, path) < 0))
+		r = -errno;
+	if (r < 0)
+		unlink(temporary);
+	return r;
+}
+
+static int
+write_in_place(const char *path, const char *text, size_t len)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+
+	return fd >= 0 ? write_all(fd, text, len) : -errno;
+}
+
+int
+file_write(const char *path, const char *text, size_t len)
+{
+	bool there, in_place;
+	struct stat st;
+	int r;
+
+	there = stat(path, &st) == 0;
+	in_place = there && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode) ||
+				(S_ISREG(st.st_mode) && strncmp(path, "/dev/", 5) == 0));
+	if (there && !in_place && !S_ISREG(st.st_mode)) {
+		cli_error("%s: neither a file nor a pipe", path);
+		return CLI_ERROR;
+	}
+	r = in_place ? write_in_place(path, text, len) : replace(path, text, len);
+	if (r == 0)
+		return CLI_OK;
+	if (r == -ENOMEM)
+		return cli_no_memory();
+	cli_error("%s: %s", path, strerror(-r));
+	return CLI_ERROR;
 }
 
 void

@@ -14,9 +14,11 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.dom.minidom
 
@@ -455,6 +457,25 @@ def test_files():
         same = f.read() == outputs["html"]
     ok(r.returncode == 0 and not r.stdout and same and p.returncode == 0, "--out and a manifest for sha256sum -c",
        r, p.stdout)
+    pipe, null, got = os.path.join(DIR, "pipe"), os.path.join(DIR, "null"), []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(open(pipe, "rb").read()), daemon=True)
+    reader.start()
+    r = export("html", SMALL, "--out", pipe)
+    reader.join(60)
+    ok(r.returncode == 0 and got == [outputs["html"]] and stat.S_ISFIFO(os.stat(pipe).st_mode),
+       "--out to a pipe: it stays one", r)
+    r = export("csv", SMALL, "--out", "/dev/stdout")
+    ok(r.returncode == 0 and r.stdout == outputs["csv"], "--out /dev/stdout", r)
+    try:
+        os.mknod(null, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        skip("--out to a device: it stays one", "needs root")
+    else:
+        r = export("csv", SMALL, "--out", out, "--manifest", null)
+        ok(r.returncode == 0 and stat.S_ISCHR(os.stat(null).st_mode), "--manifest to a device: it stays one", r)
+    r = export("csv", SMALL, "--out", DIR)
+    ok(r.returncode == 1 and b"neither a file nor a pipe" in r.stderr, "--out to a folder is refused", r)
     ok(export("csv", SMALL, "--out", DIR + "/no/such").returncode == 1 and
        not [f for f in os.listdir(DIR) if f.endswith(".tmp")], "a folder that is not there; nothing is left behind")
     for args in [["nothing"], [], ["csv", "json"], ["json", "--manifest", "x"], ["json", "--label", "x"],
