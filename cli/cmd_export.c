@@ -469,7 +469,12 @@ run(struct cli *cli, struct job *j)
 	code = j->write != NULL ? confine_run(build, j) : build_access(j);
 	if (code != CLI_OK)
 		return code < 0 ? CLI_ERROR : code;
-	return hand_over(cli, j);
+	code = hand_over(cli, j);
+	if (code != CLI_OK || j->access == NULL || access_is_intact(j->access))
+		return code;
+	cli_error(
+	    "the audit log is NOT intact, and so the export says: see nanoseg audit-log verify");
+	return CLI_DIFFERENCES;
 }
 
 int

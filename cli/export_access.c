@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/export_access.h"
 
+#include "cli/audit_signed.h"
 #include "cli/audit_source.h"
 #include "cli/bundle.h"
 #include "cli/csv.h"
@@ -13,6 +14,7 @@
 
 struct collecting {
 	uint64_t since_ns, violations;
+	struct audit_signed sig;
 	json_t *records;
 };
 
@@ -21,11 +23,13 @@ collect(void *arg, const char *segment, size_t line, json_t *record, const char 
     const char *message)
 {
 	struct collecting *c = arg;
+	struct diag d;
 
 	if (record == NULL) {
 		c->violations++;
 		return 0;
 	}
+	c->violations += audit_signed_record(&c->sig, record, &d) < 0;
 	if (bundle_time(record, "time") < c->since_ns)
 		return 0;
 	json_object_set_new(record, "hash", json_string(hash));
@@ -38,6 +42,7 @@ access_collect(const struct cli *cli, uint64_t since_ns, json_t **ret)
 	struct collecting c = { .since_ns = since_ns, .records = json_array() };
 	struct audit_chain chain = { 0 };
 	struct audit_source src;
+	const char *head;
 	struct diag d;
 	int code = audit_source_open(cli, NULL, &src);
 
@@ -47,9 +52,8 @@ access_collect(const struct cli *cli, uint64_t since_ns, json_t **ret)
 	}
 	code = audit_source_walk(&src, &chain, collect, &c);
 	c.violations += audit_chain_end(&chain, &d) < 0;
-	/* The daemon may have written since it said what its last record is, but not less. */
-	if (chain.seq < (uint64_t)show_int(show_in(src.list, "head"), "seq", 0))
-		c.violations++;
+	head = show_text(show_in(src.list, "head"), "hash", NULL);
+	c.violations += head != NULL && strcmp(head, chain.hash) != 0;
 	*ret = json_pack("{s:s, s:s, s:s, s:{s:I, s:s}, s:b, s:I, s:o}", "apiVersion", "nanoseg/v1",
 	    "kind", "AccessEvidence", "host", show_text(show_in(src.list, "host"), "name", "?"),
 	    "head", "seq", (json_int_t)chain.seq, "hash",
@@ -57,6 +61,12 @@ access_collect(const struct cli *cli, uint64_t since_ns, json_t **ret)
 	    (json_int_t)c.violations, "records", c.records);
 	audit_source_close(&src);
 	return code == CLI_OK && *ret == NULL ? cli_no_memory() : code;
+}
+
+bool
+access_is_intact(const json_t *access)
+{
+	return json_is_true(show_in(access, "intact"));
 }
 
 static int
@@ -88,7 +98,8 @@ write_record(const json_t *access, const json_t *o, FILE *f)
 	csv_cell(f, show_text(o, "ticket", ""), false);
 	csv_number(f, show_in(o, "after"), "revision");
 	csv_cell(f, about, false);
-	csv_cell(f, show_text(o, "hash", ""), true);
+	csv_cell(f, show_text(o, "hash", ""), false);
+	csv_cell(f, access_is_intact(access) ? "yes" : "no", true);
 }
 
 static int
@@ -98,7 +109,7 @@ write_csv(const json_t *access, FILE *f)
 
 	fputs(
 	    "host,seq,time,event,actor,uid,loginuid,program,result,reason,ticket,revision,subject,"
-	    "hash\r\n",
+	    "hash,intact\r\n",
 	    f);
 	for (size_t i = 0; i < json_array_size(list); i++)
 		write_record(access, json_array_get(list, i), f);

@@ -18,4 +18,7 @@ const struct access_format *access_format_find(const char *name);
 /* {host, head, intact, violations, records}: the whole log is verified, records are since then. */
 int access_collect(const struct cli *cli, uint64_t since_ns, json_t **ret);
 
+/* Every record, signed checkpoint and the end were as they must be. */
+bool access_is_intact(const json_t *access);
+
 #endif

@@ -66,6 +66,30 @@ def test_host():
     check("and the page of the graph", None if HOST["name"] in r.out or "without" in r.err else str(r))
 
 
+def checkpoint(log, signature):
+    log.add("checkpoint", subject={"kind": "checkpoint", "head": {"seq": log.seq, "hash": log.hash},
+                                   "publicKey": "11" * 32, "signature": signature})
+
+
+def test_broken_log():
+    def is_said(name, spoil, code=3):
+        log = serve()
+        spoil(log)
+        r, c = run("export", "access"), run("export", "access-csv")
+        same = json.loads(r.out)["intact"] == (code == 0) if r.out else False
+        word = ',"%s"\r\n' % ("yes" if code == 0 else "no")
+        check("an audit log %s: exit %d" % (name, code), None if (r.code, c.code) == (code, code) and same and
+              word in c.out and ("NOT intact" in c.err) == (code == 3) else "%s\n%s" % (r, c))
+    is_said("as it was written", lambda log: None, 0)
+    is_said("with another last record than the daemon's", lambda log: log.serve(hash="ab" * 32))
+    is_said("with a checkpoint that nobody signed", lambda log: (checkpoint(log, "00" * 64), log.serve()))
+
+    def edit(log):
+        log.lines[0] = log.lines[0].replace("start", "stop ")
+        log.serve()
+    is_said("with an edited record", edit)
+
+
 def test_gate():
     conf = os.path.join(cli.DIR, "daemon.json")
     for action in ("install", "remove", "status"):
