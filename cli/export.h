@@ -8,6 +8,7 @@
 #define NANOSEG_CLI_EXPORT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 /* 0 or -ENOMEM; the caller looks at f's errors. */
@@ -32,6 +33,8 @@ int export_graph(const json_t *b, FILE *f);
 int export_dot(const json_t *b, FILE *f);
 int export_mermaid(const json_t *b, FILE *f);
 
+/* export_internet.c: the peer "internet" of a policy's rule; side: "from" or "to". */
+void export_internet(FILE *f, const char *side, bool cilium);
 /* export_svg.c: the diagram, for a page: without a prolog. */
 int svg_print(const json_t *b, FILE *f);
 

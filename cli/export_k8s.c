@@ -203,17 +203,12 @@ put_peer(const struct writer *w, const char *side, const char *peer)
 		return NULL;
 	}
 	if (strcmp(peer, "internet") == 0) {
-		if (w->cilium) {
-			fprintf(w->f, "    - %sEntities:\n        - world\n", side);
-			return NULL;
-		}
-		warn(w, "    ", "internet is written as every address that is not private", NULL);
-		fprintf(w->f,
-		    "    - %s:\n        - ipBlock:\n            cidr: \"0.0.0.0/0\"\n"
-		    "            except: [\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\"]\n"
-		    "        - ipBlock:\n            cidr: \"::/0\"\n            except: "
-		    "[\"fc00::/7\"]\n",
-		    side);
+		warn(w, "    ",
+		    "internet is written as every address that is not local; the public addresses "
+		    "of workloads and "
+		    "of the host, which nanoseg takes out, cannot be known here",
+		    NULL);
+		export_internet(w->f, side, w->cilium);
 		return NULL;
 	}
 	if (strcmp(peer, "host") == 0) {

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import html.parser
 import io
+import ipaddress
 import json
 import os
 import re
@@ -257,6 +258,24 @@ def documents(fmt):
     return json.loads(r.stdout) if r.returncode == 0 else r.stderr.decode()
 
 
+def check_internet(fmt, blocks):
+    """The same addresses as addr_scope() calls so."""
+    nets = [(ipaddress.ip_network(b["cidr"]), [ipaddress.ip_network(x) for x in b["except"]]) for b in blocks]
+    local = ["0.1.2.3", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "192.168.0.1",
+             "224.0.0.1", "239.255.255.255", "255.255.255.255", "::", "::1", "fc00::1", "fdff::1", "fe80::1",
+             "feff::1", "ff02::1", "ffff::1"]
+    outside = ["1.0.0.0", "9.255.255.255", "100.63.255.255", "100.128.0.0", "172.32.0.0", "223.255.255.255",
+               "240.0.0.1", "255.255.255.254", "::2", "2001:db8::1", "fbff::1", "fe7f::1"]
+
+    def takes(text):
+        a = ipaddress.ip_address(text)
+        return any(a in n and not any(a in x for x in out) for n, out in nets if n.version == a.version)
+    wrong = [a for a in local if takes(a)] + [a for a in outside if not takes(a)]
+    whole = all(x.subnet_of(n) and x != n and getattr(x.network_address, "ipv4_mapped", None) is None
+                for n, out in nets for x in out)
+    ok(len(nets) == 2 and whole and not wrong, "%s: internet is what it is to nanoseg" % fmt, wrong, blocks)
+
+
 def test_k8s():
     if debian_python("import yaml").returncode != 0:
         skip("k8s: PyYAML reads it", "no python3-yaml")
@@ -281,7 +300,11 @@ def test_k8s():
                  "it ends at a time", "fully enforceable", "multicast"]:
         if not re.search("# WARNING: .*" + what, text):
             ok(False, "k8s: warns of: " + what)
+    check_internet("k8s", [p["ipBlock"] for r in web["spec"]["ingress"] for p in r["from"]
+                           if "except" in p.get("ipBlock", {})])
     docs = documents("cilium")
+    web = next(d for d in docs if d["metadata"]["name"].startswith("shop-web"))
+    check_internet("cilium", [p for r in web["spec"]["ingress"] for p in r.get("fromCIDRSet", [])])
     ok(len(docs) == len(enforced) and "toFQDNs" in str(docs) and "ingressDeny" in str(docs) and
        "icmps" in str(docs) and all(d["apiVersion"] == "cilium.io/v2" for d in docs),
        "cilium: domains, denials and ICMP are said", docs if isinstance(docs, str) else "")
