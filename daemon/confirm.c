@@ -125,7 +125,13 @@ confirm_load(struct controller *c, struct diag *d)
 		return 0;
 	}
 	c->confirm.pending = true;
-	if (strcmp(boot, boot_id(now_boot)) != 0) {
+	/* What was refused meanwhile nobody has counted: it is watched for the whole time again. */
+	if (strcmp(f.by, promotion_actor.name) == 0) {
+		c->confirm.made_ns = now_real();
+		c->confirm.until_ns = c->confirm.made_ns + f.window_ns;
+		c->confirm.deadline_ns = now_mono() + f.window_ns;
+		save(c);
+	} else if (strcmp(boot, boot_id(now_boot)) != 0) {
 		c->confirm.deadline_ns = now_mono() + left_by_wall(&f, now_real());
 		save(c);
 	}

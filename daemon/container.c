@@ -40,8 +40,10 @@ container_unlink(struct controller *c, struct container **slot)
 	c->n_sharing -= k->shares[0] != '\0';
 	published_remove(c, k);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (i->container == k)
+		if (i->container == k) {
+			i->was_refused = instance_is_refused(i);
 			i->container = NULL;
+		}
 }
 
 static void

@@ -124,6 +124,7 @@ struct instance {
 	struct controller *ctl;
 	struct w_netns ns;
 	struct container *container; /* borrowed, NULL: none known (yet) */
+	bool was_refused;	     /* as its container was forgotten */
 	struct workload *workload;   /* NULL until identified */
 	uint64_t announced_ns;	     /* CLOCK_MONOTONIC */
 	uint64_t attached_ns;
@@ -815,6 +816,7 @@ const char *complete_why_not(const struct completeness *k);
 json_t *complete_to_json(const struct controller *c, const struct workload *w);
 
 /* promote.c */
+extern const struct actor promotion_actor;
 void promote_tick(struct controller *c);
 /* {why, at}: what it waits for, and when it would be enforced if that is announced; or null. */
 json_t *promote_to_json(const struct workload *w);

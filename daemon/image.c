@@ -58,8 +58,12 @@ workload_refuses(const struct workload *w, const struct container *k)
 bool
 instance_is_refused(const struct instance *i)
 {
-	return i->workload != NULL && i->container != NULL &&
-	       workload_refuses(i->workload, i->container);
+	if (i->workload == NULL)
+		return false;
+	/* Its namespace may outlive it, and is no better for that. */
+	if (i->container == NULL)
+		return i->was_refused;
+	return workload_refuses(i->workload, i->container);
 }
 
 struct workload *

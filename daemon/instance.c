@@ -209,6 +209,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	}
 	instance_leave_workload(i);
 	i->workload = w;
+	i->was_refused = false;
 	i->local_since = c->local_generation + 1;
 	i->next_of_workload = w->instances;
 	w->instances = i;

@@ -34,7 +34,7 @@
 #define WHY_MAX 1024
 #define WAITING "waiting: "
 
-static const struct actor promotion = { .name = "promotion" };
+const struct actor promotion_actor = { .name = "promotion" };
 
 /* What edges and denials say of one peer. */
 struct sight {
@@ -95,7 +95,8 @@ static bool
 is_halfway(const struct controller *c, const struct workload *w)
 {
 	return by_evidence(c) && c->config->promote == PROMOTE_ENFORCE && w->auto_promoted &&
-	       w->mode == MODE_AUDIT;
+	       w->mode == MODE_AUDIT && w->mode_by != NULL &&
+	       strcmp(w->mode_by, promotion_actor.name) == 0;
 }
 
 static bool
@@ -352,12 +353,13 @@ confirm_own(struct controller *c)
 	struct diag d = { 0 };
 	int r;
 
-	if (!f->pending || strcmp(f->by, promotion.name) != 0 || f->refused > 0 || f->spiked ||
+	if (!f->pending || strcmp(f->by, promotion_actor.name) != 0 || f->refused > 0 ||
+	    f->spiked || c->reports_lost_ns >= f->made_ns ||
 	    now_mono() + MIN(CONFIRM_SPARE_NS, f->window_ns / 4) < f->deadline_ns ||
 	    now_mono() < c->promote_retry_ns)
 		return;
 	r = confirm_accept(
-	    c, f->revision, "nothing was refused that went through before", &promotion, &d);
+	    c, f->revision, "nothing was refused that went through before", &promotion_actor, &d);
 	if (r < 0)
 		log_error("promotion: %s", d.msg[0] != '\0' ? d.msg : strerror(-r));
 }

@@ -102,6 +102,7 @@ send_ruleset(
 	if (ret < 0)
 		return ret;
 	i->apply_seq = c->next_seq;
+	i->retry_at_ns = 0;
 	i->asked_revision = c->revision;
 	i->asked_held = held;
 	i->asked_refresh =
@@ -185,6 +186,7 @@ is_due(struct instance *i, const uint8_t digest[static RULESET_DIGEST_LEN], bool
 	if (hostguard_update(i))
 		i->match = false;
 	if (has_applied(i, digest)) {
+		i->retry_at_ns = 0;
 		i->applied_revision = i->ctl->revision;
 		if (quarantine_of(i) != NULL)
 			cut_held(i);
@@ -198,15 +200,24 @@ is_due(struct instance *i, const uint8_t digest[static RULESET_DIGEST_LEN], bool
 	return i->retry_at_ns == 0 || now_mono() >= i->retry_at_ns;
 }
 
+/* enforce_tick() comes back to it. */
+static void
+try_again(struct instance *i)
+{
+	i->retry_at_ns = now_mono() + NSEC_PER_SEC;
+}
+
 static void
 reconcile_instance(
     struct instance *i, const struct ruleset *r, const uint8_t digest[static RULESET_DIGEST_LEN])
 {
 	int ret = send_ruleset(i, r, digest);
 
-	if (ret < 0)
+	if (ret < 0) {
 		log_warn("instance %s: rules could not be sent, trying again: %s",
 		    instance_log_id(i), strerror(-ret));
+		try_again(i);
+	}
 }
 
 /* Rules that let nothing through. */
@@ -238,11 +249,13 @@ reconcile_held(struct instance *i)
 		r->n_local = 0;
 		ret = ruleset_digest_verdicts(r, digest);
 	}
-	if (ret < 0)
+	if (ret < 0) {
 		log_error("instance %s: no ruleset for its quarantine, trying again: %s",
 		    instance_log_id(i), strerror(-ret));
-	else if (is_due(i, digest, false))
+		try_again(i);
+	} else if (is_due(i, digest, false)) {
 		reconcile_instance(i, r, digest);
+	}
 }
 
 /* The ruleset of a workload, and in the workload its digest. */
@@ -284,6 +297,8 @@ reconcile_workload(struct controller *c, struct workload *w)
 		else if (w->is_compiled && is_due(i, w->wanted, w->wants_nothing) &&
 			 (r != NULL || compile(c, w, &r) == 0))
 			reconcile_instance(i, r, w->wanted);
+		else if (!w->is_compiled)
+			try_again(i);
 	}
 }
 

@@ -282,7 +282,12 @@ fill_entry(const struct workload *w, struct inventory_entry *e)
 		if (!instance_is_refused(i))
 			n = append_addrs(i, list, n, &e->contested);
 	qsort(list, n, sizeof(*list), addr_cmp_void);
-	e->workload = w->name;
+	/* It outlives the workload: the next one is compared with it. */
+	e->workload = strdup(w->name);
+	if (e->workload == NULL) {
+		free(list);
+		return -ENOMEM;
+	}
 	e->addrs = list;
 	e->n_addrs = n;
 	return 0;
@@ -357,8 +362,10 @@ inventory_free(struct inventory *inv)
 {
 	if (inv == NULL)
 		return;
-	for (size_t i = 0; inv->entries != NULL && i < inv->n_entries; i++)
+	for (size_t i = 0; inv->entries != NULL && i < inv->n_entries; i++) {
+		free((void *)inv->entries[i].workload);
 		free((void *)inv->entries[i].addrs);
+	}
 	free((void *)inv->entries);
 	free((void *)inv->host);
 	free((void *)inv->nobodys);

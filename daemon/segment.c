@@ -477,13 +477,14 @@ replace_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_dire
     const struct change *ch)
 {
 	bool undone = ch->restores && w->auto_promoted && mode < w->mode;
+	bool same = w->mode == mode && w->direction == direction;
 	/* A mode that a rollback leaves alone is not one that it chose: promotion may go on. */
 	int r = set_mode(u, w, mode, direction,
 	    ch->restores && w->mode == mode ? w->mode_reason : ch->reason, ch->who);
 
 	/* Until a person has looked into it. */
 	if (r == 0)
-		w->rolled_back = ch->restores && (undone || w->rolled_back);
+		w->rolled_back = ch->restores ? undone || w->rolled_back : same && w->rolled_back;
 	return r;
 }
 
@@ -629,14 +630,13 @@ segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
     enum wl_direction direction, uint64_t confirm_ns, const char *reason, struct diag *d,
     size_t *ret_approved)
 {
-	const struct actor who = { .name = "promotion" };
 	const struct edge_decision given = { .reason = (char *)"seen in the observation period",
-		.approved_by = (char *)who.name,
+		.approved_by = (char *)promotion_actor.name,
 		.decided_ns = now_real() };
 	struct undo u;
 	const struct change ch = { .action = "promote",
 		.reason = reason,
-		.who = &who,
+		.who = &promotion_actor,
 		.undo = &u,
 		.confirm_ns = confirm_ns };
 	int r;
@@ -644,7 +644,7 @@ segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
 	undo_start(&u, c);
 	r = approve_seen(c, &u, w, &given);
 	if (r == 0)
-		r = set_mode(&u, w, mode, direction, reason, &who);
+		r = set_mode(&u, w, mode, direction, reason, &promotion_actor);
 	if (r == 0) {
 		w->auto_promoted = true;
 		r = finish_change(c, &ch, d);

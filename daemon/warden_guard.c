@@ -838,12 +838,15 @@ look_at_links(struct warden *w)
 {
 	struct link_changes changes = w->link_changes;
 	struct look l = { .w = w, .changes = &changes };
+	const struct timeval again = { .tv_usec = LINKS_PAUSE_NS / 1000 };
 
 	w->link_changes = (struct link_changes){ 0 };
 	if (links_changed(w, &changes, &l.host) == 0)
 		scan_each(w->scan, look_at, &l);
-	else
+	else {
 		w->link_changes.all = true;
+		evtimer_add(w->link_timer, &again);
+	}
 	links_done(&l.host);
 	w->links_again_ns = mono_ns() + LINKS_PAUSE_NS;
 }

@@ -174,6 +174,7 @@ ctl_free(struct controller *c)
 	}
 	free(c->networks);
 	exposure_free_all(c);
+	inventory_free(c->inventory);
 	store_close(c->store);
 	policy_free(c->policy);
 	edge_table_free(c->edges);

@@ -366,11 +366,10 @@ hostile_logs_and_edges_are_survived(void **state)
 		buf[7] &= n % 2 ? 0x01 : 0x3f;
 		if (complete_log_decode(buf, sizeof(buf), &l) < 0)
 			continue;
-		for (size_t i = 0; i < ARRAY_SIZE(edges); i++)
-			edges[i] = (struct complete_edge){
-				l.head - 2000 + (uint32_t)(hash_mix64(seed++) % 4000),
-				(uint32_t)(hash_mix64(seed++) % 4)
-			};
+		for (size_t i = 0; i < ARRAY_SIZE(edges); i++) {
+			edges[i].first_hour = l.head - 2000 + (uint32_t)(hash_mix64(seed++) % 4000);
+			edges[i].windows = (uint32_t)(hash_mix64(seed++) % 4);
+		}
 		now = l.head + (uint32_t)(hash_mix64(seed++) % 6000) - 3000;
 		complete_estimate(&l, now, edges, ARRAY_SIZE(edges), n % 3 == 0, &c);
 		assert_true(c.windows + c.incomplete_windows <= WEEKS(16));

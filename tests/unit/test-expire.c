@@ -193,6 +193,31 @@ a_full_table_of_decisions_says_so(void **state)
 	assert_null(workload_find(c, "w5"));
 }
 
+/* The rules are compared with what they were made of, which may be gone by then. */
+static void
+an_inventory_outlives_its_workloads(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct controller *c = f->c;
+	struct inventory *before, *now;
+	bool concerned[2] = { false };
+
+	ctl_instance(c, 1, "web", "10.0.0.1");
+	before = inventory_build(c);
+	assert_non_null(before);
+	assert_int_equal(before->n_entries, 1);
+	instance_on_netns_gone(c, 1);
+	pass(c, 400 * DAY);
+	assert_null(workload_find(c, "web"));
+	ctl_instance(c, 2, "api", "10.0.0.2");
+	now = inventory_build(c);
+	assert_non_null(now);
+	assert_true(inventory_concerns(c->policy, before, now, concerned));
+	assert_string_equal(before->entries[0].workload, "web");
+	inventory_free(before);
+	inventory_free(now);
+}
+
 #define EXPIRE_TEST(name) cmocka_unit_test_setup_teardown(name, ctl_setup, ctl_teardown)
 
 int
@@ -206,6 +231,7 @@ main(void)
 		EXPIRE_TEST(a_store_that_refuses_forgets_nothing),
 		EXPIRE_TEST(churn_makes_room_for_itself_and_for_nothing_decided),
 		EXPIRE_TEST(a_full_table_of_decisions_says_so),
+		EXPIRE_TEST(an_inventory_outlives_its_workloads),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -105,6 +105,26 @@ another_repository_is_nobody_under_an_enforced_name(void **state)
 	assert_int_equal(addresses_of(c, "web"), 1);
 }
 
+/* An engine that says so, or another container that keeps the namespace: it is what it was. */
+static void
+it_stays_refused_when_its_container_is_forgotten(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct controller *c = f->c;
+	struct d_id gone = { 0 };
+	struct instance *bad;
+
+	start(c, 1, "web", "nginx", "10.0.0.1");
+	set_mode(f, "web", MODE_ENFORCE);
+	bad = start(c, 2, "web", "evil", "10.0.0.2");
+	assert_true(instance_is_refused(bad));
+	snprintf(gone.id, sizeof(gone.id), "%s", bad->container->id);
+	instance_on_container_gone(c, &gone);
+	assert_null(bad->container);
+	assert_true(instance_is_refused(bad));
+	assert_int_equal(addresses_of(c, "web"), 1);
+}
+
 static void
 its_connections_are_not_the_workloads(void **state)
 {
@@ -324,6 +344,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		IMAGE_TEST(another_repository_is_nobody_under_an_enforced_name),
 		IMAGE_TEST(its_connections_are_not_the_workloads),
+		IMAGE_TEST(it_stays_refused_when_its_container_is_forgotten),
 		IMAGE_TEST(a_person_agrees_and_it_lasts),
 		IMAGE_TEST(a_change_that_is_not_stored_accepts_nothing),
 		IMAGE_TEST(a_new_tag_needs_nobody),

@@ -346,6 +346,55 @@ a_person_who_chose_the_mode_is_not_overruled(void **state)
 	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
 }
 
+/* The same by a policy file, to a mode that promotion had brought about before. */
+static void
+nor_is_one_who_applied_a_policy(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct policy_workload w[] = {
+		{ .name = (char *)"api", .mode = MODE_AUDIT, .direction = WL_BOTH },
+		{ .name = (char *)"web", .mode = MODE_AUDIT, .direction = WL_BOTH }
+	};
+	const struct policy p = { .workloads = w, .n_workloads = 2 };
+
+	reach_enforce(f);
+	pass(f->c, 11 * 60 * NSEC_PER_SEC);
+	assert_false(f->c->confirm.pending);
+	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
+	assert_int_equal(
+	    segment_apply_policy(f->c, &p, f->c->revision, 0, "it broke", &root, &f->d), 0);
+	pass(f->c, 5 * DAY);
+	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
+}
+
+/* It may have been refused something while nobody counted. */
+static void
+after_a_restart_it_is_watched_for_the_whole_time_again(void **state)
+{
+	struct ctl_fixture *f = *state;
+	const uint64_t minute = 60 * NSEC_PER_SEC;
+
+	reach_enforce(f);
+	pass(f->c, 8 * minute);
+	ctl_restart(f);
+	assert_int_equal(confirm_load(f->c, &f->d), 0);
+	assert_true(f->c->confirm.pending);
+	assert_int_equal(f->c->confirm.deadline_ns - fake_mono, f->c->confirm.window_ns);
+	assert_int_equal(f->c->confirm.until_ns - fake_now, f->c->confirm.window_ns);
+}
+
+static void
+lost_reports_confirm_nothing(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	reach_enforce(f);
+	f->c->capture.nflog_lost++;
+	pass(f->c, 11 * 60 * NSEC_PER_SEC);
+	assert_false(f->c->confirm.pending);
+	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
+}
+
 static void
 what_audit_reports_begins_the_quiet_time_anew(void **state)
 {
@@ -541,6 +590,9 @@ main(void)
 		cmocka_unit_test_teardown(each_safeguard_holds_it_back_and_says_so, teardown),
 		PROMOTE_TEST(silence_is_not_promoted_by_the_clock_either),
 		PROMOTE_TEST(a_person_who_chose_the_mode_is_not_overruled),
+		PROMOTE_TEST(nor_is_one_who_applied_a_policy),
+		PROMOTE_TEST(after_a_restart_it_is_watched_for_the_whole_time_again),
+		PROMOTE_TEST(lost_reports_confirm_nothing),
 		PROMOTE_TEST(what_audit_reports_begins_the_quiet_time_anew),
 		PROMOTE_TEST(the_window_of_the_week_is_kept_to),
 		PROMOTE_TEST(one_refusal_of_what_went_through_takes_it_back_and_stops_the_project),
