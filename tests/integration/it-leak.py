@@ -252,7 +252,7 @@ def kill_all_roles():
 
 
 flood = Flood()
-changer = threading.Thread(target=change_on)
+changer = threading.Thread(target=change_on, daemon=True)
 changer.start()
 began = time.monotonic()
 killed = kill_all_roles()
