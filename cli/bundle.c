@@ -72,6 +72,16 @@ bundle_has_flag(const json_t *edge, const char *flag)
 	return false;
 }
 
+const json_t *
+bundle_container(const json_t *instance, size_t k)
+{
+	const json_t *members = show_in(instance, "members");
+
+	if (json_array_size(members) > 0)
+		return json_array_get(members, k);
+	return k == 0 ? instance : NULL;
+}
+
 /* jansson writes \u001B where all others write \u001b. */
 static void
 lower_escapes(char *text)

@@ -63,6 +63,9 @@ uint64_t bundle_time(const json_t *o, const char *key);
 /* True if the peer is "workload:..."; *ret its name. */
 bool bundle_peer_workload(const char *peer, const char **ret);
 bool bundle_has_flag(const json_t *edge, const char *flag);
+/* The kth container of an instance: of a pod, each member; else the instance itself. NULL: no more.
+ */
+const json_t *bundle_container(const json_t *instance, size_t k);
 /* A UUID (as of version 5) of the bundle's digest and a name: the same each time. */
 #define BUNDLE_UUID_STRLEN 37
 const char *bundle_uuid(const char *digest, const char *name, char buf[static BUNDLE_UUID_STRLEN]);

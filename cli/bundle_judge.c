@@ -194,6 +194,18 @@ sum_edge(json_t *s, const json_t *e)
 		count(edges, "approvedToOutside", 1);
 }
 
+/* Of a pod, each container's. */
+static bool
+has_images(const json_t *instance)
+{
+	const json_t *o;
+
+	for (size_t k = 0; (o = bundle_container(instance, k)) != NULL; k++)
+		if (show_text(o, "imageId", NULL) == NULL)
+			return false;
+	return true;
+}
+
 static void
 sum_instance(json_t *s, const json_t *w, const json_t *i, int64_t revision)
 {
@@ -202,7 +214,7 @@ sum_instance(json_t *s, const json_t *w, const json_t *i, int64_t revision)
 
 	count(o, "all", 1);
 	count(json_object_get(s, "starts"), show_text(show_in(i, "start"), "kind", "unknown"), 1);
-	if (show_text(i, "imageId", NULL) != NULL)
+	if (has_images(i))
 		count(o, "withImage", 1);
 	if (!enforced)
 		return;

@@ -53,24 +53,32 @@ complain(const struct input *in, const struct diag *d, int r)
 	return r == -EBADMSG ? CLI_DIFFERENCES : CLI_USAGE;
 }
 
-/* How a workload's image matches a scan: by digest before by name; NULL: not at all. */
+/* By digest before by name. */
+static void
+match_instance(const json_t *instance, const json_t *scan, const char **how, const char **ret_image)
+{
+	const json_t *o;
+
+	for (size_t k = 0; (o = bundle_container(instance, k)) != NULL; k++) {
+		const char *h = scan_matches(scan, o);
+
+		if (h == NULL || (*how != NULL && strcmp(h, "digest") != 0))
+			continue;
+		*how = h;
+		*ret_image = show_text(o, "image", show_text(o, "imageId", "?"));
+	}
+}
+
+/* How an image of a workload matches a scan; NULL: not at all. */
 static const char *
 match_workload(const json_t *w, const json_t *scan, const char **ret_image)
 {
 	const json_t *list = show_in(w, "instances");
 	const char *how = NULL;
 
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *o = json_array_get(list, i);
-		const char *h = scan_matches(scan, o);
-
-		if (h == NULL || (how != NULL && strcmp(h, "digest") != 0))
-			continue;
-		how = h;
-		*ret_image = show_text(o, "image", show_text(o, "imageId", "?"));
-		if (strcmp(h, "digest") == 0)
-			break;
-	}
+	for (size_t i = 0; i < json_array_size(list) && (how == NULL || strcmp(how, "digest") != 0);
+	     i++)
+		match_instance(json_array_get(list, i), scan, &how, ret_image);
 	return how;
 }
 

@@ -210,6 +210,24 @@ print_workloads(FILE *f, const json_t *b)
 }
 
 static void
+cell_images(FILE *f, const json_t *instance)
+{
+	_cleanup_free_ char *text = NULL;
+	const json_t *o;
+
+	for (size_t k = 0; (o = bundle_container(instance, k)) != NULL; k++) {
+		char *more = NULL;
+
+		if (asprintf(&more, "%s%s%s", text != NULL ? text : "", text != NULL ? ", " : "",
+			show_text(o, "image", "")) < 0)
+			break;
+		free(text);
+		text = more;
+	}
+	cell(f, text != NULL ? text : "");
+}
+
+static void
 print_rules(FILE *f, const json_t *b)
 {
 	const json_t *list = show_in(b, "workloads");
@@ -225,7 +243,7 @@ print_rules(FILE *f, const json_t *b)
 			fputs("<tr>", f);
 			cell(f, show_text(w, "name", "?"));
 			cell(f, show_text(o, "id", "?"));
-			cell(f, show_text(o, "image", ""));
+			cell_images(f, o);
 			cell_number(f, o, "appliedRevision");
 			cell(f, show_text(o, "rulesetDigest", "none"));
 			fputs("</tr>\n", f);

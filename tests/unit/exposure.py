@@ -149,6 +149,25 @@ def test_matching():
     ok(listed("--scan", put("s.json", trivy(6, Results=None)))[1] == [], "an image without findings")
 
 
+def test_pod():
+    pod = load("pod", 40)
+    pod["instances"][0]["members"] = [{"id": "a", "name": "infra", "imageId": digest(40), "image": "r.example/infra:1"},
+                                      {"id": "b", "name": "app", "imageId": digest(41), "image": "r.example/app:1"}]
+    path = put("pod.json", bundlelib.bundle([pod], []))
+    r = run("--from", path, "-o", "json", "--scan", put("s.json", trivy(41, "HIGH")))
+    out = json.loads(r.stdout)
+    ok([(o["workload"], o["image"], o["match"]) for o in out] == [("pod", "r.example/app:1", "digest")],
+       "each container of a pod counts", out)
+    pod["instances"][0]["members"][1]["imageId"] = None
+    path = put("pod.json", bundlelib.bundle([pod], []))
+    r = subprocess.run([NANOSEG, "export", "json", "--from", path, "--data-dir", os.path.join(SRC, "contrib")],
+                       capture_output=True, timeout=60, check=False)
+    ok(json.loads(r.stdout)["facts"]["images"]["state"] == "absent", "and an image of it that is not known is said")
+    r = subprocess.run([NANOSEG, "export", "html", "--from", path, "--data-dir", os.path.join(SRC, "contrib")],
+                       capture_output=True, timeout=60, check=False)
+    ok(b"<td>r.example/infra:1, r.example/app:1</td>" in r.stdout, "and all of them are in the report")
+
+
 def test_hostile():
     for name, text in [("nothing", ""), ("not JSON", "{"), ("list", "[]"), ("another tool", '{"bomFormat": "CycloneDX"}'),
                        ("deep", "[" * 100000), ("nul", '{"Results": ["\\u0000"]}'), ("number", "1"),
