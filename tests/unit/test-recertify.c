@@ -161,6 +161,90 @@ who_approves_is_not_who_enforces(void **state)
 	assert_int_equal(segment_apply_policy(f->c, p, 0, 0, "all", &alice, &f->d), 0);
 }
 
+static struct policy *
+parse(struct ctl_fixture *f, const char *text)
+{
+	struct policy *ret;
+
+	if (policy_parse(text, strlen(text), &f->d, &ret) < 0)
+		fail_msg("%s", f->d.msg);
+	return ret;
+}
+
+static int
+apply(struct ctl_fixture *f, const char *text, const struct actor *who)
+{
+	_cleanup_(policy_freep) struct policy *p = parse(f, text);
+
+	f->d = (struct diag){ 0 };
+	return segment_apply_policy(f->c, p, 0, 0, "a file", who, &f->d);
+}
+
+/* clang-format off */
+#define SET(set, network) \
+	"apiVersion: nanoseg/v1\nkind: SegmentPolicy\nmetadata: {name: shop}\n" network \
+	"edges:\n  - {from: " set ", to: other, proto: tcp, port: 80, state: approved}\n"
+#define NETWORK(prefixes) "networks: {n: [" prefixes "]}\n"
+#define ENFORCED "workloads: [{name: web, mode: enforce}]\n"
+/* clang-format on */
+
+/* An edge from or to the addresses that a workload is among is one of it. */
+static void
+who_approves_a_set_does_not_enforce_who_is_in_it(void **state)
+{
+	static const struct {
+		const char *alone, *enforced;
+	} in[] = {
+		{ SET("{cidr: 10.0.0.0/30}", ""), SET("{cidr: 10.0.0.0/30}", ENFORCED) },
+		{ SET("{address: 10.0.0.1}", ""), SET("{address: 10.0.0.1}", ENFORCED) },
+		{ SET("{network: n}", NETWORK("10.0.0.0/30")),
+		    SET("{network: n}", NETWORK("10.0.0.0/30") ENFORCED) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(in); i++) {
+		struct ctl_fixture *f;
+
+		ctl_setup(state);
+		f = *state;
+		ctl_instance(f->c, 1, "web", "10.0.0.1");
+		ctl_instance(f->c, 2, "far", "10.0.0.9");
+		f->c->config->separate_duties = true;
+		assert_int_equal(apply(f, in[i].alone, &alice), 0);
+		assert_int_equal(set_mode(f, "web", MODE_ENFORCE, &alice), -EPERM);
+		assert_non_null(strstr(f->d.msg, "of web"));
+		assert_int_equal(set_mode(f, "far", MODE_ENFORCE, &alice), 0);
+		assert_int_equal(set_mode(f, "web", MODE_ENFORCE, &bob), 0);
+		ctl_teardown(state);
+
+		ctl_setup(state);
+		f = *state;
+		ctl_instance(f->c, 1, "web", "10.0.0.1");
+		f->c->config->separate_duties = true;
+		assert_int_equal(set_mode(f, "web", MODE_ENFORCE, &alice), 0);
+		assert_int_equal(apply(f, in[i].enforced, &alice), -EPERM);
+		assert_non_null(strstr(f->d.msg, "set web to enforce"));
+		assert_int_equal(apply(f, in[i].enforced, &bob), 0);
+		if (i + 1 < ARRAY_SIZE(in))
+			ctl_teardown(state);
+	}
+}
+
+static void
+who_enforces_does_not_put_it_into_a_network_they_approved(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	f->c->config->separate_duties = true;
+	assert_int_equal(apply(f, SET("{network: n}", NETWORK("10.9.0.0/24")), &alice), 0);
+	assert_int_equal(set_mode(f, "web", MODE_ENFORCE, &alice), 0);
+	assert_int_equal(
+	    apply(f, SET("{network: n}", NETWORK("10.9.0.0/24, 10.0.0.0/30") ENFORCED), &alice),
+	    -EPERM);
+	assert_int_equal(
+	    apply(f, SET("{network: n}", NETWORK("10.9.0.0/24, 10.8.0.0/24") ENFORCED), &alice), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, ctl_setup, ctl_teardown)
 
 int
@@ -172,6 +256,8 @@ main(void)
 		TEST(a_standing_decision_of_an_applied_policy_stays_kept),
 		TEST(what_is_not_approved_cannot_be_kept_and_nothing_is),
 		TEST(who_approves_is_not_who_enforces),
+		TEST(who_approves_a_set_does_not_enforce_who_is_in_it),
+		TEST(who_enforces_does_not_put_it_into_a_network_they_approved),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
