@@ -76,6 +76,27 @@ is_under_way(const struct controller *c, const struct mark *m, const struct flow
 	       from != NULL && instance_has_addr(from, &ev->tuple.src);
 }
 
+/*
+ * What another sends to the same port there is its own, whatever its source port. Rules of others
+ * may have given the probe another source; then it is the host's or nobody's, and seen at an end.
+ */
+static bool
+is_of_sender(const struct controller *c, const struct mark *m, const struct p_probe *to,
+    const struct flow_event *ev)
+{
+	struct controller *ctl = (struct controller *)c;
+	const struct instance *from = instance_find(ctl, m->from), *at, *owner;
+	bool ambiguous;
+
+	if (from != NULL && instance_has_addr(from, &ev->tuple.src))
+		return true;
+	owner = addr_map_find(c->addr_map, &ev->tuple.src, &ambiguous);
+	if (owner != NULL && !owner->is_host)
+		return false;
+	at = instance_find(ctl, ev->netns);
+	return ev->netns == m->from || (at != NULL && instance_has_addr(at, &to->dst));
+}
+
 bool
 probing_is_own(const struct controller *c, const struct flow_event *ev)
 {
@@ -90,7 +111,7 @@ probing_is_own(const struct controller *c, const struct flow_event *ev)
 	/* Only a dump tells of what is over. */
 	for (size_t i = 0; i < m->n; i++)
 		if (m->to[i].dport == t->dport && m->to[i].proto == t->proto &&
-		    addr_eq(&m->to[i].dst, &t->dst))
+		    addr_eq(&m->to[i].dst, &t->dst) && is_of_sender(c, m, &m->to[i], ev))
 			return (ev->flags & FLOW_F_FROM_DUMP) != 0 ||
 			       ev->time_ns <= m->ended_ns + LATE_NS;
 	return is_under_way(c, m, ev);

@@ -137,6 +137,7 @@ a_probe_is_known_and_nothing_else(void **state)
 		uint8_t proto, flags;
 		unsigned after_ms; /* its end, which is 100 ms after its begin; 0: before */
 		bool own;
+		uint64_t netns; /* 0: of its sender */
 	} t[] = {
 		{ "itself", "10.0.0.1", "10.0.0.2", 0, 5432, IPPROTO_TCP, 0, 0, true },
 		{ "read late", "10.0.0.1", "10.0.0.2", 0, 5432, IPPROTO_TCP, 0, 1900, true },
@@ -152,13 +153,28 @@ a_probe_is_known_and_nothing_else(void **state)
 		    false },
 		{ "another port", "10.0.0.1", "10.0.0.2", 1, 5432, IPPROTO_TCP, 0, 0, false },
 		{ "a usual port", "10.0.0.1", "10.0.0.2", -20000, 5432, IPPROTO_TCP, 0, 0, false },
+		{ "another's to the same port", "10.0.0.3", "10.0.0.2", 0, 5432, IPPROTO_TCP, 0, 0,
+		    false, 13 },
+		{ "another's, seen at the target", "10.0.0.3", "10.0.0.2", 0, 5432, IPPROTO_TCP, 0,
+		    0, false, 12 },
+		{ "the host's own", "10.0.0.254", "10.0.0.2", 0, 5432, IPPROTO_TCP, 0, 0, false,
+		    1 },
+		{ "seen at the target", "10.0.0.1", "10.0.0.2", 0, 5432, IPPROTO_TCP, 0, 0, true,
+		    12 },
+		{ "with the host's source at the target", "10.0.0.254", "10.0.0.2", 0, 5432,
+		    IPPROTO_TCP, 0, 0, true, 12 },
 		{ "another protocol, later", "10.0.0.1", "10.0.0.2", 0, 5432, IPPROTO_UDP, 0, 500,
 		    false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
 		struct setting s = begin();
-		struct flow_event ev = { .kind = FLOW_DENIED, .flags = t[i].flags };
+		struct flow_event ev = { .kind = FLOW_DENIED,
+			.flags = t[i].flags,
+			.netns = t[i].netns != 0 ? t[i].netns : 11 };
+
+		ctl_instance(s.c, 13, "c", "10.0.0.3");
+		ctl_instance(s.c, 1, "host", "10.0.0.254");
 
 		assert_int_equal(probing_ask(s.c, s.a, &s.want, 1, 100, on_answer, NULL), 0);
 		ev.tuple = (struct tuple){ .src = ctl_addr(t[i].src),
