@@ -240,6 +240,11 @@ struct workload {
 	struct completeness complete;
 	uint64_t lost_ns;	/* CLOCK_REALTIME, when something may last have been missed */
 	char network[128];	/* the engine's name of its network, "": not known */
+	/* promote.c: since when it is quiet in audit, CLOCK_REALTIME; when that was first and last
+	 * looked at, CLOCK_MONOTONIC; and how long it had been so when first */
+	struct {
+		uint64_t since_ns, seen_ns, looked_ns, before_ns;
+	} quiet;
 	char *promotion;	/* promote.c: what it waits for, for people; NULL: nothing */
 	uint64_t promote_at_ns; /* CLOCK_MONOTONIC, announced for; 0: not */
 	bool rolled_back;	/* a promotion of it was: a person has to look */

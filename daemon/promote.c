@@ -226,17 +226,29 @@ add_evidence(
 		    w->complete.chance_high * 100, w->complete.in_runs ? "run" : "hour", limit);
 }
 
-/* In audit, since when has nothing been there that would be refused, and nothing been missed? */
+/*
+ * In audit, since when has nothing been there that would be refused, and nothing been missed? A
+ * clock that jumps ahead does not make it longer: from when this daemon has first seen that time,
+ * what has passed counts by the clock that does not jump.
+ */
 static void
-add_quiet(
-    const struct controller *c, const struct workload *w, const struct sight *s, struct reasons *r)
+add_quiet(const struct controller *c, struct workload *w, const struct sight *s, struct reasons *r)
 {
 	uint64_t since =
 	    MAX(MAX(w->mode_since_ns, s->audited_ns), MAX(w->lost_ns, c->reports_lost_ns));
-	uint64_t now = now_real(), is = now > since ? now - since : 0,
+	uint64_t now = now_real(), mono = now_mono(), is = now > since ? now - since : 0,
 		 of = c->config->quiet_audit_ns;
 	char a[DURATION_STRLEN], b[DURATION_STRLEN];
 
+	if (w->quiet.since_ns != since) {
+		/* Before the last look it was another one, unless there was none. */
+		w->quiet.before_ns =
+		    w->quiet.since_ns == 0 ? is : MIN(is, mono - w->quiet.looked_ns);
+		w->quiet.since_ns = since;
+		w->quiet.seen_ns = mono;
+	}
+	w->quiet.looked_ns = mono;
+	is = MIN(is, w->quiet.before_ns + mono - w->quiet.seen_ns);
 	if (is < of)
 		add(r, "quiet in audit for %s of %s", coarse(is, a), duration_format(of, b));
 }

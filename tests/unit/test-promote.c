@@ -414,6 +414,23 @@ what_audit_reports_begins_the_quiet_time_anew(void **state)
 }
 
 static void
+a_clock_that_jumps_ahead_does_not_end_the_quiet_time(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	pass(f->c, 10 * NSEC_PER_SEC);
+	pass(f->c, 2 * HOUR);
+	fake_now += 30 * HOUR;
+	watch_all_along(wl(f, "web"));
+	pass(f->c, HOUR);
+	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 3h of 1d");
+	/* What was before this daemon counts. */
+	wl(f, "web")->quiet.since_ns = 0;
+	pass(f->c, 10 * 60 * NSEC_PER_SEC);
+	assert_null(strstr(wl(f, "web")->promotion, "quiet in audit"));
+}
+
+static void
 the_window_of_the_week_is_kept_to(void **state)
 {
 	struct ctl_fixture *f = *state;
@@ -594,6 +611,7 @@ main(void)
 		PROMOTE_TEST(after_a_restart_it_is_watched_for_the_whole_time_again),
 		PROMOTE_TEST(lost_reports_confirm_nothing),
 		PROMOTE_TEST(what_audit_reports_begins_the_quiet_time_anew),
+		PROMOTE_TEST(a_clock_that_jumps_ahead_does_not_end_the_quiet_time),
 		PROMOTE_TEST(the_window_of_the_week_is_kept_to),
 		PROMOTE_TEST(one_refusal_of_what_went_through_takes_it_back_and_stops_the_project),
 		PROMOTE_TEST(a_persons_rollback_stops_it_too),
