@@ -104,7 +104,7 @@ judge_edge(json_t *list, const json_t *e)
 		add_exception(
 		    list, "from-host", NULL, e, "admits whoever reaches a published port");
 	if (by_nobody(e))
-		add_exception(list, "no-person", NULL, e, "approved by the clock, not by a person");
+		add_exception(list, "no-person", NULL, e, "promoted, not approved by a person");
 	else if (show_text(e, "reason", "")[0] == '\0')
 		add_exception(list, "no-reason", NULL, e, "approved without a reason");
 	if (show_text(e, "expires", NULL) != NULL)

@@ -118,10 +118,18 @@ judge_loaded(const json_t *b, char detail[static DETAIL_LEN])
 static enum state
 judge_tamper(const json_t *b, char detail[static DETAIL_LEN])
 {
-	int64_t all = sum(b, "workloads", "all"), n = sum(b, "workloads", "fullyEnforceable");
+	int64_t all = sum(b, "workloads", "all"), n = 0;
+	const json_t *list = show_in(b, "workloads");
 
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *w = json_array_get(list, i);
+
+		n += strcmp(show_text(w, "mode", ""), "enforce") == 0 &&
+		     strcmp(show_text(w, "enforceable", ""), "full") == 0;
+	}
 	snprintf(detail, DETAIL_LEN,
-	    "%" PRId64 " of %" PRId64 " workloads cannot get around their rules; %" PRId64
+	    "%" PRId64 " of %" PRId64
+	    " workloads are enforced and cannot get around their rules; %" PRId64
 	    " changes of loaded rules were found",
 	    n, all, sum(b, NULL, "drift"));
 	return of_all(n, all);
@@ -155,6 +163,19 @@ judge_audit(const json_t *b, char detail[static DETAIL_LEN])
 	snprintf(detail, DETAIL_LEN, "hash-chained log, record %" PRId64 " is %.64s",
 	    show_int(head, "seq", 0), show_text(head, "hash", "not known"));
 	return show_text(head, "hash", NULL) != NULL ? SHOWN : ABSENT;
+}
+
+/* That somebody keeps it is never known here. */
+static enum state
+judge_copy(const json_t *b, char detail[static DETAIL_LEN])
+{
+	bool known = show_text(show_in(show_in(b, "audit"), "head"), "hash", NULL) != NULL;
+
+	snprintf(detail, DETAIL_LEN,
+	    known ? "the log's head is in this export and goes to the journal; that a copy is kept "
+		    "elsewhere is not shown"
+		  : "the log's head is not known");
+	return known ? PARTLY : ABSENT;
 }
 
 static enum state
@@ -279,6 +300,7 @@ static const struct fact facts[] = {
 	{ "drift", "changes of loaded rules are found and repaired", judge_drift },
 	{ "change-control", "each change of the policy is a numbered revision", judge_changes },
 	{ "audit-log", "administrative actions are in a hash-chained log", judge_audit },
+	{ "log-copy", "the audit log's head is kept elsewhere", judge_copy },
 	{ "denials", "refused connections are recorded", judge_denials },
 	{ "outside-connections", "connections from and to the outside are limited and listed",
 	    judge_outside },

@@ -456,6 +456,12 @@ def test_controls():
     states = {c["evidence"] for m in b["controls"] for c in m["controls"]}
     ok({"supported", "partly", "none"} >= states and len(states) > 1 and
        not re.search("complian|complies", json.dumps(b["controls"])), "controls: evidence, not compliance", states)
+    lax = bundlelib.bundle([bundlelib.workload("a", mode="observe"), bundlelib.workload("b", mode="audit")], [])
+    r = json.loads(export("json", put("lax.json", lax), data=os.path.join(SRC, "contrib")).stdout)
+    ok(r["facts"]["tamper-resistance"]["state"] == "absent" and r["facts"]["default-deny"]["state"] == "absent",
+       "controls: where nothing is enforced, no workload resists", r["facts"]["tamper-resistance"])
+    pci = {c["id"]: c["evidence"] for m in r["controls"] if m["id"] == "pci-dss" for c in m["controls"]}
+    ok(pci["10.3.3"] == "partly", "controls: a head alone is no copy on a log server", pci["10.3.3"])
     extra = put("house.yaml", MAPPING)
     b = json.loads(export("json", SMALL, "--controls", extra, data=os.path.join(SRC, "contrib")).stdout)
     ok(b["controls"][-1]["id"] == "house" and len(b["controls"]) == 7 and
