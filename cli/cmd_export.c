@@ -316,7 +316,8 @@ record(const struct cli *cli, struct job *j, const char *hash, size_t len)
 	code = client_post_json(cli, "/v1/audit/export", body, &j->answer);
 	if (code == CLI_OK && j->signature != NULL &&
 	    !json_is_object(json_object_get(j->answer, "signature"))) {
-		cli_error("the daemon has no key to sign with: nothing is written");
+		cli_error("the daemon has not signed it: it has no key, or you are a viewer and no "
+			  "reviewer; nothing is written");
 		return CLI_ERROR;
 	}
 	return code;

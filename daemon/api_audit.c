@@ -4,7 +4,6 @@
  * himself; and records of what the command line did to files without the daemon.
  */
 #include "daemon/api.h"
-#include "rules/sign.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -83,57 +82,6 @@ post_gate_change(const struct api_request *q, struct api_reply *r)
 }
 
 static bool
-is_word(const char *text, size_t max)
-{
-	return strlen(text) <= max &&
-	       strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-.") == strlen(text);
-}
-
-/* What another command has made is recorded, by its digest, and signed: {kind, sha256, format?}. */
-static void
-post_sign(const struct api_request *q, struct api_reply *r)
-{
-	static const char *const keys[] = { "kind", "sha256", "format", "reason", NULL };
-	json_t *o = api_read_body(q, r, keys), *statement = NULL;
-	const char *kind, *sha256, *format, *reason;
-	struct audit_record rec = { .who = &q->who };
-	struct diag d = { 0 };
-	uint8_t digest[32];
-	int ret;
-
-	if (o == NULL)
-		return;
-	if (!api_read_string(o, "kind", 16, r, &kind) ||
-	    !api_read_string(o, "sha256", 64, r, &sha256) ||
-	    !api_read_string(o, "format", 32, r, &format) ||
-	    !api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason))
-		goto out;
-	if (kind == NULL || (strcmp(kind, "export") != 0 && strcmp(kind, "verify") != 0) ||
-	    sha256 == NULL || sign_parse_hex(sha256, digest, sizeof(digest)) < 0 ||
-	    (format != NULL && !is_word(format, 32))) {
-		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
-		    "expected {kind: export or verify, sha256: 64 digits, format?: a word}");
-		goto out;
-	}
-	rec.event = kind;
-	rec.reason = reason;
-	rec.subject = json_pack("{s:s, s:s*}", "sha256", sha256, "format", format);
-	ret = audit_write(q->c->audit, &rec, &d);
-	if (ret == 0) {
-		statement = json_pack("{s:s, s:s, s:s*, s:s}", "kind", kind, "sha256", sha256,
-		    "format", format, "actor", q->who.name);
-		ret = statement != NULL ? audit_sign(q->c->audit, statement, &d) : -ENOMEM;
-	}
-	if (ret < 0)
-		api_fail_change(r, ret, &d);
-	else
-		r->json = json_incref(statement);
-	json_decref(statement);
-out:
-	json_decref(o);
-}
-
-static bool
 is_export(const char *format, const char *digest)
 {
 	return strspn(format, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(format) &&
@@ -195,8 +143,12 @@ post_export(const struct api_request *q, struct api_reply *r)
 		json_decref(statement);
 		return;
 	}
-	/* Without a key it is recorded all the same. */
-	if (statement == NULL || audit_sign(q->c->audit, statement, &d) < 0) {
+	/*
+	 * Without a key it is recorded all the same, and so is a viewer's: of bytes that are his
+	 * own the daemon would sign that he asked, which reads like more.
+	 */
+	if (statement == NULL || q->role < API_REVIEWER ||
+	    audit_sign(q->c->audit, statement, &d) < 0) {
 		json_decref(statement);
 		statement = json_null();
 	}
@@ -207,7 +159,6 @@ const struct api_route api_audit_routes[] = {
 	{ "GET", "/v1/audit", API_VIEWER, get_audit },
 	{ "GET", "/v1/audit/segment", API_VIEWER, get_segment },
 	{ "POST", "/v1/audit/gate", API_ROOT, post_gate_change },
-	{ "POST", "/v1/sign", API_REVIEWER, post_sign },
 	{ "POST", "/v1/audit/export", API_VIEWER, post_export },
 	{ NULL, NULL, API_VIEWER, NULL },
 };

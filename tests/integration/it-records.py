@@ -87,10 +87,8 @@ ACTIONS = [
     ("quarantine", lambda: cli("quarantine", b.name, *R), ["quarantine"], [b.name]),
     ("release", lambda: cli("release", b.name, *R), ["release"], [b.name]),
     ("gate", lambda: api.post("/v1/audit/gate", {"action": "remove", "engine": "podman"}), ["gate"], ["podman"]),
-    ("sign an export", lambda: api.post("/v1/sign", {"kind": "export", "sha256": "0" * 64, "format": "csv"}),
+    ("export", lambda: api.post("/v1/audit/export", {"format": "csv", "sha256": "0" * 64, "bytes": 1, "revision": 1}),
      ["export"], ["csv"]),
-    ("sign a verification", lambda: api.post("/v1/sign", {"kind": "verify", "sha256": "1" * 64}), ["verify"],
-     ["1" * 64]),
     ("a stop and a start", lambda: (d.stop(), d.start(expect=[a.name, b.name])), ["daemon-stop", "daemon-start"], []),
 ]
 wait(lambda: records(), 5)

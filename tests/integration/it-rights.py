@@ -23,7 +23,7 @@ ROUTES = {
     "POST /v1/audit/export": VIEWER, "GET /v1/verify": VIEWER,
     "POST /v1/verify": REVIEWER,
     "POST /v1/edges/approve": REVIEWER, "POST /v1/edges/deny": REVIEWER, "POST /v1/edges/recertify": REVIEWER,
-    "POST /v1/images/approve": REVIEWER, "POST /v1/images/deny": REVIEWER, "POST /v1/sign": REVIEWER,
+    "POST /v1/images/approve": REVIEWER, "POST /v1/images/deny": REVIEWER,
     "POST /v1/mode": ADMIN, "POST /v1/policy/apply": ADMIN, "POST /v1/quarantine": ADMIN,
     "POST /v1/release": ADMIN, "POST /v1/confirm": ADMIN, "POST /v1/rollback": ADMIN,
     "POST /v1/gate": ROOT, "POST /v1/audit/gate": ROOT,
