@@ -25,7 +25,7 @@ struct writer {
 	const json_t *b;
 	json_t *index; /* name -> {"in": [edge], "out": [edge]} */
 	FILE *f;
-	bool cilium;
+	bool cilium, deny;
 };
 
 static void
@@ -82,6 +82,12 @@ put_selector(const struct writer *w, const char *workload, const char *indent)
 	}
 	make_name(name, strlen(name), true, label);
 	fprintf(w->f, "%s  \"%sapp.kubernetes.io/name\": \"%s\"\n", indent, prefix, label);
+	/* Without a project: not those of that name in all projects. */
+	if (slash == NULL)
+		fprintf(w->f,
+		    "%smatchExpressions:\n%s  - key: \"%sapp.kubernetes.io/part-of\"\n%s    "
+		    "operator: DoesNotExist\n",
+		    indent, indent, prefix, indent);
 }
 
 /* "8000-8010" or 8080. False: there is none. */
@@ -217,11 +223,18 @@ put_peer(const struct writer *w, const char *side, const char *peer)
 		fprintf(w->f, "    - %sEntities:\n        - host\n", side);
 		return NULL;
 	}
-	if (strncmp(peer, "cidr:", 5) == 0 || strncmp(peer, "addr:", 5) == 0)
-		return put_prefix(w, side, peer + 5, true) ? NULL : "not an address";
+	if (strncmp(peer, "cidr:", 5) == 0 || strncmp(peer, "addr:", 5) == 0) {
+		if (!put_prefix(w, side, peer + 5, true))
+			return "not an address";
+		warn(
+		    w, "      ", "addresses of pods are not matched by a block of addresses", NULL);
+		return NULL;
+	}
 	if (strncmp(peer, "network:", 8) == 0)
 		return put_network(w, side, peer + 8) ? NULL : "the network has no addresses here";
 	if (strncmp(peer, "fqdn:", 5) == 0) {
+		if (w->deny)
+			return "a denial of a domain name cannot be said";
 		if (!w->cilium || strcmp(side, "to") != 0)
 			return "a domain name cannot be said";
 		if (!is_domain(peer + 5))
@@ -291,6 +304,8 @@ put_direction(const struct writer *w, const char *name, const json_t *edges, boo
 	bool some = false;
 	size_t len;
 
+	inner.deny = strstr(name, "Deny") != NULL;
+
 	inner.f = open_memstream(&text, &len);
 	if (inner.f == NULL)
 		return -ENOMEM;
@@ -300,7 +315,7 @@ put_direction(const struct writer *w, const char *name, const json_t *edges, boo
 		return -ENOMEM;
 	if (some)
 		fprintf(w->f, "  %s:\n%s", name, text);
-	else if (strstr(name, "Deny") != NULL)
+	else if (inner.deny)
 		fputs(text, w->f);
 	else
 		fprintf(w->f, "  %s: %s\n%s", name, w->cilium ? "[{}]" : "[]", text);
@@ -313,6 +328,10 @@ warn_workload(const struct writer *w, const json_t *workload, const json_t *mine
 	static const char *const lists[] = { "deniedIn", "deniedOut" };
 
 	warn(w, "", "pods are selected by labels that they are assumed to have", NULL);
+	if (strcmp(show_text(workload, "direction", "both"), "ingress") != 0)
+		warn(w, "",
+		    "no rule allows the cluster's DNS: without one of your own no name is resolved",
+		    NULL);
 	if (strcmp(show_text(workload, "enforceable", "full"), "full") != 0)
 		warn(w, "", "this workload was not fully enforceable",
 		    show_text(workload, "why", NULL));

@@ -222,7 +222,7 @@ def test_ocsf():
 
 # The published types of networking.k8s.io/v1, as far as policies may use them.
 BLOCK = {"cidr": str, "except?": [str]}
-SELECTOR = {"matchLabels?": dict}
+SELECTOR = {"matchLabels?": dict, "matchExpressions?": [{"key": str, "operator": str}]}
 PORT = {"protocol?": str, "port?": int, "endPort?": int}
 PEER = {"podSelector?": SELECTOR, "namespaceSelector?": SELECTOR, "ipBlock?": BLOCK}
 NETWORK_POLICY = {
@@ -296,7 +296,7 @@ def test_k8s():
        db["spec"]["policyTypes"] == ["Ingress"] and "egress" not in db["spec"],
        "k8s: ports and directions are those of the policy", web, db)
     text = outputs["k8s"].decode()
-    for what in ["internet is written", "cannot be named", "domain name", "override", "icmp", "not enforced",
+    for what in ["internet is written", "cluster's DNS", "addresses of pods", "cannot be named", "domain name", "override", "icmp", "not enforced",
                  "it ends at a time", "fully enforceable", "multicast"]:
         if not re.search("# WARNING: .*" + what, text):
             ok(False, "k8s: warns of: " + what)
@@ -308,6 +308,31 @@ def test_k8s():
     ok(len(docs) == len(enforced) and "toFQDNs" in str(docs) and "ingressDeny" in str(docs) and
        "icmps" in str(docs) and all(d["apiVersion"] == "cilium.io/v2" for d in docs),
        "cilium: domains, denials and ICMP are said", docs if isinstance(docs, str) else "")
+
+
+def test_policies():
+    b = bundlelib.bundle([bundlelib.workload("web"), bundlelib.workload("shop/web")], [
+        bundlelib.edge(1, "workload:shop/web", "workload:web"),
+        bundlelib.edge(2, "workload:web", "fqdn:bad.example.com", "denied", port=443),
+        bundlelib.edge(3, "workload:web", "addr:192.0.2.9", "denied", port=443),
+        bundlelib.edge(4, "workload:shop/web", "fqdn:bad.example.com", "denied", port=443)])
+    path = put("policies.json", b)
+    for fmt in "k8s", "cilium":
+        outputs["policies." + fmt] = export(fmt, path).stdout
+        docs = documents("policies." + fmt)
+        if isinstance(docs, str):
+            skip("%s: policies of workloads without a project" % fmt, docs.splitlines()[-1])
+            continue
+        key = "endpointSelector" if fmt == "cilium" else "podSelector"
+        prefix = "k8s:" if fmt == "cilium" else ""
+        alone = {"matchLabels": {prefix + "app.kubernetes.io/name": "web"}, "matchExpressions": [
+            {"key": prefix + "app.kubernetes.io/part-of", "operator": "DoesNotExist"}]}
+        ok([alone in (d["spec"][key],) for d in docs] == [True, False] and json.dumps(alone) in json.dumps(docs[1]["spec"]),
+           "%s: a workload without a project is not that of each project" % fmt, docs)
+        if fmt == "cilium":
+            ok([len(d["spec"].get("egressDeny", [])) for d in docs] == [1, 0] and "toFQDNs" not in str(docs) and
+               b"a denial of a domain name cannot be said" in outputs["policies.cilium"],
+               "cilium: a denied domain name is a warning, no rule", docs)
 
 
 def test_graph():
