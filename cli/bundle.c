@@ -351,6 +351,9 @@ bundle_select(json_t *b, const struct bundle_selector *s)
 
 	if (s->project == NULL && s->n_labels == 0)
 		return 0;
+	/* What the first has left out is not known to be in the second. */
+	if (json_is_object(json_object_get(b, "selector")))
+		return -EALREADY;
 	names = json_object();
 	kept = json_array();
 	json_array_foreach(json_object_get(b, "workloads"), i, w)

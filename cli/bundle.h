@@ -42,7 +42,10 @@ int bundle_collect(const struct cli *cli, uint64_t since_ns, json_t **ret);
 
 /* From a file: the shape, the bounds and the manifest. 0, -EINVAL, -EBADMSG (it was changed). */
 int bundle_parse(const char *text, size_t len, struct diag *d, json_t **ret);
-/* Keeps what concerns the selected workloads, and notes the selector. -ENOENT: none is. */
+/*
+ * Keeps what concerns the selected workloads, and notes the selector. -ENOENT: none is; -EALREADY:
+ * the bundle was narrowed before.
+ */
 int bundle_select(json_t *b, const struct bundle_selector *s);
 /* What nanoseg verify found, and not its plan of what it would try. */
 bool bundle_is_verification(const json_t *v);

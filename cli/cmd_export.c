@@ -220,9 +220,15 @@ add_comparison(const struct job *j, json_t *b)
 	r = bundle_parse(j->compare_file.text, j->compare_file.len, &d, &earlier);
 	if (r < 0)
 		return report(&j->compare_file, &d, r);
-	r = bundle_select(earlier, &j->selector);
-	if (r == 0 || r == -ENOENT)
-		r = bundle_compare(b, earlier);
+	/* The earlier one may be of the same selection, or whole and is narrowed to it here. */
+	if (!json_is_object(json_object_get(earlier, "selector")))
+		bundle_select(earlier, &j->selector);
+	if (!json_equal(json_object_get(earlier, "selector"), json_object_get(b, "selector"))) {
+		json_decref(earlier);
+		diag_set(&d, 0, 0, "it is of another selection: the two cannot be compared");
+		return report(&j->compare_file, &d, -EINVAL);
+	}
+	r = bundle_compare(b, earlier);
 	json_decref(earlier);
 	return r < 0 ? cli_no_memory() : CLI_OK;
 }
@@ -253,8 +259,11 @@ build(void *arg)
 
 	if (code != CLI_OK)
 		return code;
-	if (bundle_select(b, &j->selector) == -ENOENT) {
-		cli_error("no workload is selected");
+	r = bundle_select(b, &j->selector);
+	if (r < 0) {
+		cli_error(r == -ENOENT ? "no workload is selected"
+				       : "the bundle is of a selection already: make it anew of a "
+					 "whole one");
 		return CLI_USAGE;
 	}
 	code = add_verification(j, b);

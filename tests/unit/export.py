@@ -357,6 +357,22 @@ def test_selectors():
        "selectors: none is selected: said, and nothing is written", r)
 
 
+def test_selected_twice():
+    pci = put("pci.json", export("json", SMALL, "--label", "scope=pci").stdout.decode())
+    r = export("json", pci, "--project", "shop")
+    ok(r.returncode == 2 and not r.stdout and b"selection already" in r.stderr,
+       "selectors: a selection is not narrowed again", r)
+    r = export("json", pci, "--compare", SMALL)
+    ok(r.returncode == 2 and not r.stdout and b"another selection" in r.stderr,
+       "compare: a selection and the whole are refused", r)
+    for earlier in SMALL, pci:
+        r = export("json", SMALL, "--label", "scope=pci", "--compare", earlier)
+        c = json.loads(r.stdout)["comparison"] if r.returncode == 0 else {"edges": str(r)}
+        ok(c["edges"] == {"added": [], "removed": [], "changed": []}, "compare: of one selection with itself", c)
+    r = export("json", SMALL, "--project", "shop", "--compare", pci)
+    ok(r.returncode == 2 and not r.stdout, "compare: two selections are refused", r)
+
+
 def test_compare():
     later = copy.deepcopy(small)
     later["revision"] = 13
