@@ -6,7 +6,9 @@
  * in the kernel then.
  *
  * Instances come and go by the thousand: what happens within a second is one record, and of more
- * than MAX_WAITING the oldest are counted only.
+ * than MAX_WAITING the oldest are counted only. A container that changes its addresses changes the
+ * rules of all that may talk to it, as often as it likes: AT_ONCE entries are taken, and from then
+ * on one every EVERY_NS, about a megabyte an hour. What is beyond that is counted.
  */
 #include "daemon/controller.h"
 
@@ -17,6 +19,8 @@
 
 #define MAX_RECORD 256 /* entries */
 #define MAX_WAITING 8192
+#define AT_ONCE 16384
+#define EVERY_NS (3600 * NSEC_PER_SEC / 2048)
 
 static void
 put_digest(json_t *o, const char *key, const uint8_t digest[static RULESET_DIGEST_LEN])
@@ -38,13 +42,30 @@ entry_new(const struct instance *i)
 	    (json_int_t)i->asked_revision);
 }
 
-static void
+static bool
+take_room(struct controller *c)
+{
+	uint64_t now = now_mono(), full = MAX(c->applied_full_ns, now) + EVERY_NS;
+
+	if (full - now > AT_ONCE * EVERY_NS)
+		return false;
+	c->applied_full_ns = full;
+	return true;
+}
+
+/* False: counted only. */
+static bool
 add(struct controller *c, json_t *entry)
 {
 	/* Without a log, as in tests, nobody takes them. */
 	if (c->audit == NULL || entry == NULL) {
 		json_decref(entry);
-		return;
+		return true;
+	}
+	if (!take_room(c)) {
+		json_decref(entry);
+		c->applied_missed++;
+		return false;
 	}
 	if (c->applied_waiting == NULL)
 		c->applied_waiting = json_array();
@@ -53,6 +74,7 @@ add(struct controller *c, json_t *entry)
 		c->applied_missed++;
 	}
 	json_array_append_new(c->applied_waiting, entry);
+	return true;
 }
 
 static bool
@@ -76,10 +98,11 @@ applied_on_read_back(struct instance *i)
 	o = entry_new(i);
 	put_digest(o, "digest", i->loaded);
 	put_digest(o, "kernel", i->kernel);
+	if (!add(i->ctl, o))
+		return;
 	memcpy(i->recorded, i->loaded, sizeof(i->recorded));
 	memcpy(i->recorded_kernel, i->kernel, sizeof(i->recorded_kernel));
 	i->on_record = true;
-	add(i->ctl, o);
 }
 
 void
@@ -92,9 +115,10 @@ applied_on_failure(struct instance *i, const char *why)
 		return;
 	o = entry_new(i);
 	json_object_set_new(o, "failed", json_string(why));
+	if (!add(i->ctl, o))
+		return;
 	i->on_record = true;
 	memset(i->recorded, 0, sizeof(i->recorded));
-	add(i->ctl, o);
 }
 
 void

@@ -190,6 +190,11 @@ struct instance {
 	bool start_counted;    /* in the metrics */
 	bool begin_judged;     /* whether it was seen: completeness.c */
 	uint32_t table_holder; /* netlink port of whoever else owns its table, 0: nobody */
+	struct {
+		uint32_t holder;     /* as last said */
+		uint64_t times;	     /* that it changed since */
+		uint64_t said_ns[2]; /* CLOCK_MONOTONIC, that it is free and that it is held */
+	} foreign;
 	uint64_t drift;	       /* times that its rules were found changed */
 	uint64_t drift_said;   /* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
@@ -350,6 +355,7 @@ struct controller {
 
 	json_t *applied_waiting; /* applied.c: entries not on record yet, or NULL */
 	uint64_t applied_missed;
+	uint64_t applied_full_ns; /* CLOCK_MONOTONIC, when there is room for all again */
 
 	struct exposure exposures[CTL_MAX_EXPOSURES]; /* oldest first */
 	size_t n_exposures, exposures_unsaved;
@@ -503,6 +509,8 @@ int addr_map_claim(struct addr_map *m, const struct addr *a, struct instance *i)
 void addr_map_retract(struct addr_map *m, const struct addr *a, const struct instance *i);
 /* No event is read longer than this after what it tells of. */
 #define LATE_NS (2 * NSEC_PER_SEC)
+/* What whoever is root inside can do all the time is said and recorded so often, of an instance. */
+#define DRIFT_SAY_NS (5 * NSEC_PER_SEC)
 /* What retract says by itself: from now on it may be another workload's. */
 void addr_map_release(struct addr_map *m, const struct addr *a, const struct instance *i);
 /* May an event of that time be about another workload than the one that i is of now? */
@@ -696,6 +704,7 @@ void applied_flush(struct controller *c); /* once a second, and at the end */
 /* foreign.c */
 /* The netlink port of whoever else owns its table now, 0: nobody. */
 void foreign_on_holder(struct instance *i, uint32_t port);
+void foreign_tick(struct instance *i); /* once a second */
 /* What that means for it. */
 const char *foreign_why(const struct instance *i);
 

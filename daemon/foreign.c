@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Somebody else owns a table of our name in an instance's namespace, see warden_foreign.c: said and
- * recorded when it begins and when it ends. While it lasts the instance has a host guard, whatever
- * it may do, unless hostGuard is off; the rules are asked for again and again, and the warden
- * closes the guard instead of loading them.
+ * recorded when it begins and when it ends. Each at most every DRIFT_SAY_NS, as whoever is root
+ * inside can do it all the time; what lasts is said then. While it lasts the instance has a host
+ * guard, whatever it may do, unless hostGuard is off; the rules are asked for again and again, and
+ * the warden closes the guard instead of loading them.
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
@@ -14,21 +15,18 @@ record(struct instance *i, const char *result, uint32_t port)
 {
 	struct audit_record r = { .event = "foreignTable", .result = result };
 
-	r.subject = json_pack("{s:o, s:o, s:I}", "instance", json_text(instance_id(i)), "workload",
-	    json_text(i->workload != NULL ? i->workload->name : NULL), "port", (json_int_t)port);
+	r.subject = json_pack("{s:o, s:o, s:I, s:I}", "instance", json_text(instance_id(i)),
+	    "workload", json_text(i->workload != NULL ? i->workload->name : NULL), "port",
+	    (json_int_t)port, "times", (json_int_t)i->foreign.times);
 	audit_note(i->ctl->audit, &r);
 }
 
-void
-foreign_on_holder(struct instance *i, uint32_t port)
+static void
+say(struct instance *i)
 {
-	uint32_t before = i->table_holder;
+	uint32_t port = i->table_holder;
 
-	if (port == before)
-		return;
-	i->table_holder = port;
 	if (port != 0) {
-		i->ctl->metrics.foreign++;
 		log_error("instance %s: its table is owned by somebody else (netlink port %u): its "
 			  "rules cannot be loaded or relied upon; %s, trying again",
 		    instance_log_id(i), port,
@@ -39,8 +37,33 @@ foreign_on_holder(struct instance *i, uint32_t port)
 	} else {
 		log_warn("instance %s: nobody else owns its table any more: loading its rules",
 		    instance_log_id(i));
-		record(i, "free", before);
+		record(i, "free", i->foreign.holder);
 	}
+}
+
+void
+foreign_tick(struct instance *i)
+{
+	uint64_t now = now_mono(), *said_ns = &i->foreign.said_ns[i->table_holder != 0];
+
+	if (i->foreign.holder == i->table_holder ||
+	    (*said_ns != 0 && now - *said_ns < DRIFT_SAY_NS))
+		return;
+	say(i);
+	*said_ns = now;
+	i->foreign.holder = i->table_holder;
+	i->foreign.times = 0;
+}
+
+void
+foreign_on_holder(struct instance *i, uint32_t port)
+{
+	if (port == i->table_holder)
+		return;
+	i->table_holder = port;
+	i->ctl->metrics.foreign += port != 0;
+	i->foreign.times++;
+	foreign_tick(i);
 	i->match = false;
 	i->apply_failures = 0;
 	i->retry_at_ns = 0;

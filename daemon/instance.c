@@ -579,6 +579,7 @@ instance_tick(struct controller *c)
 		if (i->attach == ATTACH_FAILED && now_mono() >= i->attach_retry_ns)
 			instance_attach_again(i);
 		observe_tick(i);
+		foreign_tick(i);
 		check_shared(i);
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;
