@@ -44,7 +44,10 @@ int verify_next(struct controller *c, struct verify_cases *v, const struct inven
     struct verify_case *ret);
 /* Evaluates k->t again; false: it cannot be told, as rules are about to change. */
 bool verify_evaluate(struct controller *c, const struct inventory *inv, struct verify_case *k);
-/* {outside, away, protocol}: approved edges without a probe. */
+/*
+ * {outside, away, protocol}: approved edges without a probe. Of two workloads with hundreds of
+ * containers each that share no network not all pairs are looked at: away.
+ */
 json_t *verify_skipped(const struct verify_cases *v);
 
 #endif

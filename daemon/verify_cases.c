@@ -13,8 +13,9 @@
 #include <sys/random.h>
 
 #define PORTS_MAX 64
-#define OTHER_PORTS 8 /* that nobody was seen to use */
-#define TRIES_MAX 40  /* for each probe wanted */
+#define OTHER_PORTS 8  /* that nobody was seen to use */
+#define TRIES_MAX 40   /* for each probe wanted */
+#define PAIRS_MAX 1024 /* looked at for an edge, so that a search does not take long */
 
 struct verify_cases {
 	uint64_t *edges, *cookies;
@@ -150,14 +151,38 @@ is_of(const struct controller *c, const struct instance *i, peer_id peer)
 	return i->is_host ? peer == c->peer_host : w != NULL && w->peer == peer;
 }
 
-/* A pair of its instances that can talk over that family. */
+static const struct instance *
+first_of(struct controller *c, peer_id id)
+{
+	const struct peer *p = peer_get(c->peers, id);
+	const struct workload *w;
+	const struct instance *i = c->instances;
+
+	if (id != c->peer_host) {
+		w = p != NULL && p->kind == PEER_WORKLOAD ? workload_find(c, p->name) : NULL;
+		return w != NULL ? w->instances : NULL;
+	}
+	while (i != NULL && !i->is_host)
+		i = i->next;
+	return i;
+}
+
+/* A pair of its instances that can talk over that family, among the first PAIRS_MAX. */
 static bool
 find_pair(struct controller *c, const struct edge *e, uint8_t family, struct verify_case *ret)
 {
-	for (const struct instance *from = c->instances; from != NULL; from = from->next) {
+	const struct instance *first = first_of(c, e->key.to);
+	unsigned n = 0;
+
+	for (const struct instance *from = first_of(c, e->key.from); from != NULL;
+	     from = from->next_of_workload) {
+		if (n++ == PAIRS_MAX)
+			return false;
 		if (!is_of(c, from, e->key.from) || !is_stable(from))
 			continue;
-		for (const struct instance *to = c->instances; to != NULL; to = to->next) {
+		for (const struct instance *to = first; to != NULL; to = to->next_of_workload) {
+			if (n++ == PAIRS_MAX)
+				return false;
 			if (to == from || !is_of(c, to, e->key.to) || !is_stable(to) ||
 			    !probing_may_be_target(to) ||
 			    !probing_addrs(from, to, family, &ret->t.src, &ret->t.dst))
