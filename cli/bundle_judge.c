@@ -34,8 +34,8 @@ count(json_t *o, const char *key, int64_t more)
 	json_object_set_new(o, key, json_integer(add(show_int(o, key, 0), more)));
 }
 
-static int64_t
-lost_by(const json_t *w)
+int64_t
+bundle_lost_by(const json_t *w)
 {
 	return add(
 	    show_int(show_in(w, "loss"), "events", 0), show_int(show_in(w, "loss"), "packets", 0));
@@ -116,7 +116,7 @@ judge_workload(json_t *list, const json_t *w)
 {
 	const char *name = show_text(w, "name", "?"), *mode = show_text(w, "mode", "?");
 	const char *grade = show_text(w, "enforceable", "?");
-	int64_t lost = lost_by(w);
+	int64_t lost = bundle_lost_by(w);
 	char text[64];
 
 	if (strcmp(mode, "enforce") != 0)
@@ -236,7 +236,7 @@ sum_workload(json_t *s, const json_t *w, int64_t revision)
 	if (strcmp(show_text(w, "enforceable", ""), "full") == 0)
 		count(o, "fullyEnforceable", 1);
 	count(s, "drift", show_int(w, "drift", 0));
-	count(s, "lost", lost_by(w));
+	count(s, "lost", bundle_lost_by(w));
 	for (size_t i = 0; i < json_array_size(list); i++)
 		sum_instance(s, w, json_array_get(list, i), revision);
 }

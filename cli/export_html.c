@@ -202,7 +202,7 @@ print_workloads(FILE *f, const json_t *b)
 		cell(f, show_text(w, "enforceable", "?"));
 		fprintf(f, "<td class=\"n\">%zu</td>", json_array_size(show_in(w, "instances")));
 		cell_number(f, w, "drift");
-		cell_number(f, show_in(w, "loss"), "events");
+		fprintf(f, "<td class=\"n\">%" PRId64 "</td>", bundle_lost_by(w));
 		cell(f, show_text(w, "why", ""));
 		fputs("</tr>\n", f);
 	}

@@ -135,8 +135,10 @@ add_line(struct picture *p, size_t from, size_t to, int state)
 		p->lines[at].edges++;
 		return;
 	}
-	if (p->n_lines == MAX_LINES)
+	if (p->n_lines == MAX_LINES) {
+		p->n_left++;
 		return;
+	}
 	json_object_set_new(p->by_pair, key, json_integer((json_int_t)p->n_lines));
 	p->lines[p->n_lines++] =
 	    (struct line){ .from = from, .to = to, .state = state, .edges = 1 };

@@ -556,6 +556,16 @@ def test_files():
     ok(True, "mistakes on the command line")
 
 
+def test_gaps_are_said():
+    w = [bundlelib.workload("w%02d" % i) for i in range(60)]
+    w[0]["loss"] = {"events": 3, "packets": 4}
+    edges = [bundlelib.edge(i, "workload:w%02d" % (i // 60), "workload:w%02d" % (i % 60)) for i in range(60 * 60)]
+    page = export("html", put("many.json", bundlelib.bundle(w, edges))).stdout.decode()
+    ok("Not everything fits" in page, "html: lines that the picture has no room for are said")
+    row = re.search("<td>w00</td><td>enforce</td>.*", page).group(0)
+    ok('<td class="n">7</td>' in row, "html: lost packets count as lost", row)
+
+
 def test_large():
     path = put("large.json", bundlelib.large(1000, 20000))
     began = time.monotonic()
