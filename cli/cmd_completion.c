@@ -52,7 +52,7 @@ static const struct {
 	{ "policy", "show validate diff apply import" },
 	{ "gate", "install remove status" },
 	{ "audit-log", "show verify" },
-	{ "export", "json csv html oscal k8s cilium ocsf dot mermaid access access-csv" },
+	{ "export", "json csv html oscal k8s cilium ocsf graph dot mermaid access access-csv" },
 	{ "completion", "bash zsh fish" },
 	{ "mode", "observe audit enforce (__nanoseg_workloads)" },
 	{ "review", "(__nanoseg_workloads)" },

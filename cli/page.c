@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/page.h"
 
+#include "cli/cli.h"
+
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -24,16 +28,43 @@ split(char *text, char *ret[ARGS_MAX])
 	return n;
 }
 
+/* Tells on the second pipe why it could not begin; that is closed if it could. */
 static void
-run_pager(char *const *args, const int fds[2])
+run_pager(char *const *args, const int fds[2], int tell)
 {
+	int error;
+
 	dup2(fds[0], STDIN_FILENO);
 	close(fds[0]);
 	close(fds[1]);
 	/* Colours as they are, and out of the way when all of it fits. */
 	setenv("LESS", "FRX", 0);
 	execvp(args[0], args);
+	error = errno;
+	if (write(tell, &error, sizeof(error)) != sizeof(error))
+		_exit(126);
 	_exit(127);
+}
+
+/* 0 once the program runs, or why it does not. */
+static int
+start_pager(char *const *args, const int fds[2])
+{
+	int tell[2], error = 0;
+
+	if (pipe2(tell, O_CLOEXEC) < 0)
+		return errno;
+	fflush(NULL);
+	pager = fork();
+	if (pager == 0)
+		run_pager(args, fds, tell[1]);
+	close(tell[1]);
+	if (pager < 0)
+		error = errno;
+	else if (read(tell[0], &error, sizeof(error)) != sizeof(error))
+		error = 0;
+	close(tell[0]);
+	return error;
 }
 
 void
@@ -42,21 +73,20 @@ page_begin(const struct out *o)
 	const char *wanted = getenv("PAGER");
 	_cleanup_free_ char *text = wanted != NULL ? strdup(wanted) : NULL;
 	char *args[ARGS_MAX];
-	int fds[2];
+	int fds[2], error;
 
 	if (pager != 0 || !o->terminal || text == NULL || split(text, args) == 0 ||
 	    strcmp(args[0], "cat") == 0 || pipe(fds) < 0)
 		return;
-	fflush(NULL);
-	pager = fork();
-	if (pager == 0)
-		run_pager(args, fds);
-	if (pager > 0)
+	error = start_pager(args, fds);
+	if (error == 0)
 		dup2(fds[1], STDOUT_FILENO);
-	else
-		pager = 0;
 	close(fds[0]);
 	close(fds[1]);
+	if (error != 0) {
+		page_end();
+		cli_warn("$PAGER: %s: %s; printed without it", args[0], strerror(error));
+	}
 }
 
 void
