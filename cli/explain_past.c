@@ -132,8 +132,10 @@ read_record(void *arg, const char *segment, size_t line, json_t *record, const c
 		return 0;
 	if (strcmp(event, "cleanup") == 0)
 		json_object_clear(p->applied);
+	/* Recorded before it is stored: a failure after it takes it back. */
 	if (strcmp(event, "quarantine") == 0 || strcmp(event, "release") == 0)
-		take_held(p, record, event[0] == 'q');
+		take_held(p, record,
+		    (event[0] == 'q') == (strcmp(show_text(record, "result", ""), "ok") == 0));
 	take_record(p, record, hash);
 	return 0;
 }

@@ -90,6 +90,19 @@ def test_broken_log():
     is_said("with an edited record", edit)
 
 
+def test_held_then():
+    q, r, bad = ("quarantine", "ok"), ("release", "ok"), "failed: not stored"
+    for steps, held in (([q], True), ([q, r], False), ([q, ("quarantine", bad)], False),
+                        ([q, r, ("release", bad)], True)):
+        log = serve()
+        for event, result in steps:
+            log.add(event, subject={"workloads": ["web"]}, result=result)
+        log.serve()
+        x = run("explain", "web", "db:5432", "--at", "2026-01-01T11:00:00Z", "-o", "json")
+        check("explain --at after %s: %s" % (", ".join(map(" ".join, steps)), "held" if held else "not held"),
+              None if '"verdict"' in x.out and held == ("in quarantine" in x.out) else str(x))
+
+
 def test_gate():
     conf = os.path.join(cli.DIR, "daemon.json")
     for action in ("install", "remove", "status"):
