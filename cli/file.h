@@ -13,8 +13,8 @@ int file_read(const char *path, char **ret, size_t *ret_len);
 /* The same with another bound. */
 int file_read_max(const char *path, size_t max, char **ret, size_t *ret_len);
 /*
- * By a temporary file beside it: what is there is whole, or as it was. What is no file, as a pipe or
- * /dev/null, is written to, and so is all below /dev.
+ * By a temporary file beside it: what is there is whole, or as it was. What is no file, as a pipe
+ * or /dev/null, is written to, and so is all below /dev.
  */
 int file_write(const char *path, const char *text, size_t len);
 /* "FILE:LINE:COL: message", without the program's name: editors read it. */
