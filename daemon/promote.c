@@ -227,28 +227,34 @@ add_evidence(
 }
 
 /*
- * In audit, since when has nothing been there that would be refused, and nothing been missed? A
- * clock that jumps ahead does not make it longer: from when this daemon has first seen that time,
- * what has passed counts by the clock that does not jump.
+ * For how long has nothing been there that audit would refuse, and nothing been missed? A clock
+ * that jumps ahead does not make it longer: only what this daemon has looked on at counts, by the
+ * clock that does not jump.
  */
-static void
-add_quiet(const struct controller *c, struct workload *w, const struct sight *s, struct reasons *r)
+static uint64_t
+quiet_for(const struct controller *c, struct workload *w, const struct sight *s)
 {
 	uint64_t since =
 	    MAX(MAX(w->mode_since_ns, s->audited_ns), MAX(w->lost_ns, c->reports_lost_ns));
-	uint64_t now = now_real(), mono = now_mono(), is = now > since ? now - since : 0,
-		 of = c->config->quiet_audit_ns;
-	char a[DURATION_STRLEN], b[DURATION_STRLEN];
+	uint64_t now = now_real(), mono = now_mono(), is = now > since ? now - since : 0;
 
 	if (w->quiet.since_ns != since) {
-		/* Before the last look it was another one, unless there was none. */
+		/* At the last look it was another one. */
 		w->quiet.before_ns =
-		    w->quiet.since_ns == 0 ? is : MIN(is, mono - w->quiet.looked_ns);
+		    w->quiet.since_ns == 0 ? 0 : MIN(is, mono - w->quiet.looked_ns);
 		w->quiet.since_ns = since;
 		w->quiet.seen_ns = mono;
 	}
 	w->quiet.looked_ns = mono;
-	is = MIN(is, w->quiet.before_ns + mono - w->quiet.seen_ns);
+	return MIN(is, w->quiet.before_ns + mono - w->quiet.seen_ns);
+}
+
+static void
+add_quiet(const struct controller *c, uint64_t is, struct reasons *r)
+{
+	uint64_t of = c->config->quiet_audit_ns;
+	char a[DURATION_STRLEN], b[DURATION_STRLEN];
+
 	if (is < of)
 		add(r, "quiet in audit for %s of %s", coarse(is, a), duration_format(of, b));
 }
@@ -307,11 +313,13 @@ is_time(struct controller *c, struct workload *w, struct reasons *r)
 static void
 find_reasons(struct controller *c, struct workload *w, const struct sight *s, struct reasons *r)
 {
+	uint64_t quiet = quiet_for(c, w, s);
+
 	add_common(c, w, s, r);
 	if (by_evidence(c))
 		add_evidence(c, w, s, r);
 	if (is_halfway(c, w))
-		add_quiet(c, w, s, r);
+		add_quiet(c, quiet, r);
 	if (r->n == 0 && is_halfway(c, w))
 		is_time(c, w, r);
 	else
