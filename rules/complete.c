@@ -127,12 +127,15 @@ complete_log_decode(const uint8_t *buf, size_t len, struct complete_log *ret)
 	return 0;
 }
 
-/* P(Bin(n, p) <= k), 0 < p < 1. */
+/* P(Bin(n, p) <= k), 0 <= p < 1. */
 static double
 binomial_cdf(unsigned k, unsigned n, double p)
 {
-	double term = n * log1p(-p), sum = exp(term), odds = log(p) - log1p(-p);
+	double term = n * log1p(-p), sum = exp(term), odds;
 
+	if (p <= 0)
+		return 1;
+	odds = log(p) - log1p(-p);
 	for (unsigned i = 1; i <= k && i <= n; i++) {
 		term += log((double)(n - i + 1) / i) + odds;
 		sum += exp(term);
