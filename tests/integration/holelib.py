@@ -52,7 +52,10 @@ class Hole:
         want = cookie_of(place.socket(socket.AF_INET, socket.SOCK_DGRAM))
         pidfd = LIBC.syscall(PIDFD_OPEN, warden, 0)
         for fd in os.listdir("/proc/%d/fd" % warden):
-            if not os.readlink("/proc/%d/fd/%s" % (warden, fd)).startswith("socket:"):
+            try:
+                if not os.readlink("/proc/%d/fd/%s" % (warden, fd)).startswith("socket:"):
+                    continue
+            except FileNotFoundError:  # it was closed meanwhile
                 continue
             mine = LIBC.syscall(PIDFD_GETFD, pidfd, int(fd), 0)
             if mine < 0:
