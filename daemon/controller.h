@@ -195,8 +195,8 @@ struct instance {
 		uint64_t times;	     /* that it changed since */
 		uint64_t said_ns[2]; /* CLOCK_MONOTONIC, that it is free and that it is held */
 	} foreign;
-	uint64_t drift;	       /* times that its rules were found changed */
-	uint64_t drift_said;   /* how many of them have been said */
+	uint64_t drift;		/* times that its rules were found changed */
+	uint64_t drift_said;	/* how many of them have been said */
 	uint64_t drift_said_ns; /* CLOCK_MONOTONIC */
 	struct selftest_counts selftest;
 	uint64_t selftest_due_ns, selftest_said_ns; /* CLOCK_MONOTONIC */
@@ -243,8 +243,8 @@ struct workload {
 	/* completeness.c */
 	struct complete_log *log; /* NULL: it has not run */
 	struct completeness complete;
-	uint64_t lost_ns;	/* CLOCK_REALTIME, when something may last have been missed */
-	char network[128];	/* the engine's name of its network, "": not known */
+	uint64_t lost_ns;  /* CLOCK_REALTIME, when something may last have been missed */
+	char network[128]; /* the engine's name of its network, "": not known */
 	/* promote.c: since when it is quiet in audit, CLOCK_REALTIME; when that was first and last
 	 * looked at, CLOCK_MONOTONIC; and how long it had been so when first */
 	struct {
