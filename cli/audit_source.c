@@ -21,23 +21,6 @@ name_cmp(const void *x, const void *y)
 	    show_text(*(json_t *const *)x, "name", ""), show_text(*(json_t *const *)y, "name", ""));
 }
 
-/* jansson cannot sort an array. */
-static json_t *
-sorted(const json_t *list)
-{
-	size_t n = json_array_size(list);
-	_cleanup_free_ json_t **items = calloc(n + 1, sizeof(*items));
-	json_t *ret = json_array();
-
-	for (size_t i = 0; items != NULL && i < n; i++)
-		items[i] = json_array_get(list, i);
-	if (items != NULL)
-		qsort(items, n, sizeof(*items), name_cmp);
-	for (size_t i = 0; items != NULL && i < n; i++)
-		json_array_append(ret, items[i]);
-	return ret;
-}
-
 static int
 list_dir(const char *dir, json_t **ret)
 {
@@ -57,8 +40,12 @@ list_dir(const char *dir, json_t **ret)
 			json_array_append_new(list, json_pack("{s:s, s:I}", "name", e->d_name,
 							"size", (json_int_t)st.st_size));
 	closedir(d);
-	*ret = json_pack("{s:n, s:o}", "head", "segments", sorted(list));
+	*ret = json_pack("{s:n, s:o}", "head", "segments", show_sorted(list, name_cmp));
 	json_decref(list);
+	if (*ret == NULL) {
+		cli_error("%s: %s", dir, strerror(ENOMEM));
+		return CLI_ERROR;
+	}
 	return CLI_OK;
 }
 

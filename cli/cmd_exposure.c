@@ -161,23 +161,6 @@ compare_exposed(const void *a, const void *b)
 	return strcmp(show_text(x, "workload", ""), show_text(y, "workload", ""));
 }
 
-static json_t *
-sorted(json_t *list)
-{
-	size_t n = json_array_size(list);
-	_cleanup_free_ json_t **items = calloc(n + 1, sizeof(*items));
-	json_t *ret = json_array();
-
-	for (size_t i = 0; items != NULL && i < n; i++)
-		items[i] = json_array_get(list, i);
-	if (items != NULL)
-		qsort(items, n, sizeof(*items), compare_exposed);
-	for (size_t i = 0; items != NULL && i < n; i++)
-		json_array_append(ret, items[i]);
-	json_decref(list);
-	return ret;
-}
-
 static void
 cell_reach(struct table *t, const json_t *r)
 {
@@ -284,7 +267,7 @@ static int
 work(void *arg)
 {
 	struct exposure_job *j = arg;
-	json_t *b = j->bundle, *list = json_array();
+	json_t *b = j->bundle, *list = json_array(), *found;
 	struct diag d = { 0 };
 	bool outside = false;
 	int code = CLI_OK, r;
@@ -297,12 +280,15 @@ work(void *arg)
 	code = list_exposed(j, b, list);
 	if (code != CLI_OK)
 		return code;
-	list = sorted(list);
-	for (size_t i = 0; i < json_array_size(list); i++)
+	found = show_sorted(list, compare_exposed);
+	json_decref(list);
+	if (found == NULL)
+		return cli_printed(-ENOMEM);
+	for (size_t i = 0; i < json_array_size(found); i++)
 		outside |= json_is_true(
-		    json_object_get(show_in(json_array_get(list, i), "now"), "outside"));
-	r = out_is_table(&j->cli->out) ? print_table(j->cli, list)
-				       : out_document(&j->cli->out, list);
+		    json_object_get(show_in(json_array_get(found, i), "now"), "outside"));
+	r = out_is_table(&j->cli->out) ? print_table(j->cli, found)
+				       : out_document(&j->cli->out, found);
 	code = r == -EIO ? CLI_ERROR : cli_printed(r);
 	return code == CLI_OK && outside ? CLI_DIFFERENCES : code;
 }

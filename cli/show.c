@@ -41,6 +41,25 @@ show_in(const json_t *o, const char *key)
 	return json_object_get(o, key);
 }
 
+json_t *
+show_sorted(const json_t *list, int (*compare)(const void *, const void *))
+{
+	size_t n = json_array_size(list);
+	_cleanup_free_ json_t **items = calloc(n + 1, sizeof(*items));
+	json_t *ret = json_array();
+
+	if (items == NULL || ret == NULL) {
+		json_decref(ret);
+		return NULL;
+	}
+	for (size_t i = 0; i < n; i++)
+		items[i] = json_array_get(list, i);
+	qsort(items, n, sizeof(*items), compare);
+	for (size_t i = 0; i < n; i++)
+		json_array_append(ret, items[i]);
+	return ret;
+}
+
 const char *
 show_peer(const char *peer)
 {

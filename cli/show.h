@@ -16,6 +16,9 @@ const char *show_text(const json_t *o, const char *key, const char *fallback);
 int64_t show_int(const json_t *o, const char *key, int64_t fallback);
 /* o[key][inner], NULL-safe. */
 const json_t *show_in(const json_t *o, const char *key);
+/* The array's items in order, as a new one, which jansson has no call for; compare is qsort's. NULL
+ * without memory. */
+json_t *show_sorted(const json_t *list, int (*compare)(const void *, const void *));
 
 /* "workload:shop/web" is "shop/web" unless that would read as a keyword or an address. Borrowed. */
 const char *show_peer(const char *peer);

@@ -105,6 +105,25 @@ read_ids(const json_t *list, struct api_reply *r)
 	return ids;
 }
 
+/*
+ * What every decision about edges has: reason, ticket and ids, of which *ret_ids is to be freed.
+ * The number of ids, or 0 after filling r.
+ */
+static size_t
+read_decision(const json_t *o, struct api_reply *r, const char **ret_reason,
+    const char **ret_ticket, const char ***ret_ids)
+{
+	if (!api_read_string(o, "reason", EDGE_REASON_MAX, r, ret_reason) ||
+	    !api_read_string(o, "ticket", EDGE_REASON_MAX, r, ret_ticket))
+		return 0;
+	if (*ret_reason == NULL || **ret_reason == '\0') {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "a decision needs a reason");
+		return 0;
+	}
+	*ret_ids = read_ids(json_object_get(o, "ids"), r);
+	return *ret_ids != NULL ? json_array_size(json_object_get(o, "ids")) : 0;
+}
+
 static void
 decide(const struct api_request *q, struct api_reply *r, enum edge_state state)
 {
@@ -115,18 +134,14 @@ decide(const struct api_request *q, struct api_reply *r, enum edge_state state)
 	struct edge_decision given = { 0 };
 	_cleanup_free_ const char **ids = NULL;
 	struct diag d = { 0 };
-	size_t changed;
+	size_t changed, n;
 	int ret;
 
 	if (o == NULL)
 		return;
-	if (!api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason) ||
-	    !api_read_string(o, "ticket", EDGE_REASON_MAX, r, &ticket))
+	n = read_decision(o, r, &reason, &ticket, &ids);
+	if (n == 0)
 		goto out;
-	if (reason == NULL || *reason == '\0') {
-		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "a decision needs a reason");
-		goto out;
-	}
 	if (expires != NULL && !json_is_null(expires) &&
 	    (!json_is_integer(expires) || json_integer_value(expires) <= 0 ||
 		json_integer_value(expires) > 10LL * 366 * 86400)) {
@@ -134,16 +149,12 @@ decide(const struct api_request *q, struct api_reply *r, enum edge_state state)
 		    "expiresInSeconds: expected a whole number, at most ten years");
 		goto out;
 	}
-	ids = read_ids(json_object_get(o, "ids"), r);
-	if (ids == NULL)
-		goto out;
 	given.reason = (char *)reason;
 	given.ticket = (char *)ticket;
 	if (json_is_integer(expires))
 		given.expires_ns =
 		    now_real() + (uint64_t)json_integer_value(expires) * NSEC_PER_SEC;
-	ret = segment_decide(q->c, ids, json_array_size(json_object_get(o, "ids")), state, &given,
-	    &q->who, &d, &changed);
+	ret = segment_decide(q->c, ids, n, state, &given, &q->who, &d, &changed);
 	if (ret < 0)
 		api_fail_change(r, ret, &d);
 	else
@@ -173,23 +184,15 @@ post_recertify(const struct api_request *q, struct api_reply *r)
 	const char *reason, *ticket;
 	_cleanup_free_ const char **ids = NULL;
 	struct diag d = { 0 };
-	size_t kept;
+	size_t kept, n;
 	int ret;
 
 	if (o == NULL)
 		return;
-	if (!api_read_string(o, "reason", EDGE_REASON_MAX, r, &reason) ||
-	    !api_read_string(o, "ticket", EDGE_REASON_MAX, r, &ticket))
+	n = read_decision(o, r, &reason, &ticket, &ids);
+	if (n == 0)
 		goto out;
-	if (reason == NULL || *reason == '\0') {
-		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "a decision needs a reason");
-		goto out;
-	}
-	ids = read_ids(json_object_get(o, "ids"), r);
-	if (ids == NULL)
-		goto out;
-	ret = recertify(q->c, ids, json_array_size(json_object_get(o, "ids")), reason, ticket,
-	    &q->who, &d, &kept);
+	ret = recertify(q->c, ids, n, reason, ticket, &q->who, &d, &kept);
 	if (ret < 0)
 		api_fail_change(r, ret, &d);
 	else
