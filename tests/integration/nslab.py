@@ -26,6 +26,8 @@ import threading
 import time
 import urllib.parse
 
+from tap import Tap, skip_all  # noqa: F401  for those who import them from here
+
 BUILD = os.path.abspath(os.environ.get("top_builddir", "."))
 PREFIX = "nst%d" % os.getpid()
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -36,37 +38,6 @@ NET_A, NET_B = os.getpid() >> 8 & 0x3f | 0x40, os.getpid() & 0xff
 
 # The leak checker traces its process, which a role forbids.
 os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-
-
-class Tap:
-    def __init__(self):
-        self.n = self.failed = 0
-
-    def ok(self, good, name, *why):
-        self.n += 1
-        self.failed += not good
-        print("%s %d - %s" % ("ok" if good else "not ok", self.n, name), flush=True)
-        if not good:
-            for w in why:
-                for line in (w if isinstance(w, str) else json.dumps(w, default=str)).splitlines():
-                    print("# " + line[:4000], flush=True)
-        return good
-
-    def skip(self, name, why):
-        self.n += 1
-        print("ok %d - %s # SKIP %s" % (self.n, name, why), flush=True)
-
-    def note(self, text):
-        print("# " + text, flush=True)
-
-    def done(self):
-        print("1..%d" % self.n, flush=True)
-        sys.exit(1 if self.failed else 0)
-
-
-def skip_all(why):
-    print("1..0 # SKIP " + why)
-    sys.exit(0)
 
 
 def run(*cmd, check=True, timeout=60, **kw):

@@ -25,8 +25,9 @@ import xml.dom.minidom
 
 SRC = os.environ.get("top_srcdir", ".")
 BUILD = os.environ.get("top_builddir", ".")
-sys.path.insert(0, os.path.join(SRC, "tests/unit"))
+sys.path[:0] = [os.path.join(SRC, "tests/unit"), os.path.join(SRC, "tests/integration")]
 import bundlelib  # noqa: E402
+from tap import Tap  # noqa: E402
 
 NANOSEG = os.path.join(BUILD, "cli/nanoseg")
 GOLDEN = os.path.join(SRC, "tests/golden/export")
@@ -35,24 +36,8 @@ OSCAL = os.path.join(SRC, "../shared/data/schemas/oscal_assessment-results_schem
 DIR = tempfile.mkdtemp(prefix="nst-export-")
 FORMULA = tuple("=+-@\t\r\n") + ("\uff1d", "\uff0b", "\uff0d", "\uff20")
 
-tests = 0
-failed = 0
-
-
-def ok(good, name, *why):
-    global tests, failed
-    tests += 1
-    failed += not good
-    if not good:
-        for line in "\n".join(map(str, why)).splitlines()[:20]:
-            print("# " + line[:500].encode("ascii", "backslashreplace").decode())
-    print("%s %d - %s" % ("ok" if good else "not ok", tests, name), flush=True)
-
-
-def skip(name, why):
-    global tests
-    tests += 1
-    print("ok %d - %s # SKIP %s" % (tests, name, why))
+t = Tap()
+ok, skip = t.ok, t.skip
 
 
 def run(*args, stdin=None):
@@ -579,5 +564,4 @@ try:
         test()
 finally:
     shutil.rmtree(DIR)
-print("1..%d" % tests)
-sys.exit(1 if failed else 0)
+t.done()

@@ -11,24 +11,15 @@ import tempfile
 
 SRC = os.environ.get("top_srcdir", ".")
 BUILD = os.environ.get("top_builddir", ".")
-sys.path.insert(0, os.path.join(SRC, "tests/unit"))
+sys.path[:0] = [os.path.join(SRC, "tests/unit"), os.path.join(SRC, "tests/integration")]
 import bundlelib  # noqa: E402
 from bundlelib import edge, wl, workload  # noqa: E402
+from tap import Tap  # noqa: E402
 
 NANOSEG = os.path.join(BUILD, "cli/nanoseg")
 DIR = tempfile.mkdtemp(prefix="nst-exposure-")
-tests = 0
-failed = 0
-
-
-def ok(good, name, *why):
-    global tests, failed
-    tests += 1
-    failed += not good
-    if not good:
-        for line in "\n".join(map(str, why)).splitlines()[:20]:
-            print("# " + line[:500].encode("ascii", "backslashreplace").decode())
-    print("%s %d - %s" % ("ok" if good else "not ok", tests, name), flush=True)
+t = Tap()
+ok = t.ok
 
 
 def put(name, value):
@@ -197,5 +188,4 @@ try:
         test()
 finally:
     shutil.rmtree(DIR)
-print("1..%d" % tests)
-sys.exit(1 if failed else 0)
+t.done()

@@ -20,24 +20,15 @@ import time
 
 SRC = os.environ.get("top_srcdir", ".")
 BUILD = os.environ.get("top_builddir", ".")
-sys.path.insert(0, os.path.join(SRC, "tests/unit"))
+sys.path[:0] = [os.path.join(SRC, "tests/unit"), os.path.join(SRC, "tests/integration")]
 import bundlelib  # noqa: E402
+from tap import Tap, skip_all  # noqa: E402
 
 NANOSEG = os.path.join(BUILD, "cli/nanoseg")
 DIR = tempfile.mkdtemp(prefix="nst-page-")
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-tests = 0
-failed = 0
-
-
-def ok(good, name, *why):
-    global tests, failed
-    tests += 1
-    failed += not good
-    if not good:
-        for line in "\n".join(map(str, why)).splitlines()[:20]:
-            print("# " + line[:500].encode("ascii", "backslashreplace").decode())
-    print("%s %d - %s" % ("ok" if good else "not ok", tests, name), flush=True)
+t = Tap()
+ok = t.ok
 
 
 class Browser:
@@ -227,13 +218,11 @@ def test_large(b):
 
 def main():
     if shutil.which("chromedriver") is None:
-        print("1..0 # SKIP no chromedriver")
-        return 0
+        skip_all("no chromedriver")
     if os.path.getsize(os.path.join(BUILD, "cli/page/cytoscape.min.js")
                        if os.path.exists(os.path.join(BUILD, "cli/page/cytoscape.min.js"))
                        else os.path.join(SRC, "cli/page/cytoscape.min.js")) == 0:
-        print("1..0 # SKIP cytoscape could not be fetched")
-        return 0
+        skip_all("cytoscape could not be fetched")
     small = bundlelib.small()
     path, text = page("small", small)
     test_static(text, small)
@@ -244,12 +233,10 @@ def main():
         test_large(b)
     finally:
         b.close()
-    print("1..%d" % tests)
-    return 1 if failed else 0
+    t.done()
 
 
 try:
-    code = main()
+    main()
 finally:
     shutil.rmtree(DIR, ignore_errors=True)
-sys.exit(code)
