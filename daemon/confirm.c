@@ -238,6 +238,10 @@ confirm_on_refused(
 	    (f->alarmed_ns != 0 && now - f->alarmed_ns < ALARM_EVERY_NS))
 		return;
 	f->alarmed_ns = now;
+	alert_raise(c, ALERT_DENIAL_BURST, ALERT_ERROR, NULL, NULL,
+	    "%" PRIu64
+	    " connections refused in 5 minutes that went through before; nothing is opened",
+	    f->alarm_refused);
 	log_warn("%" PRIu64
 		 " connections refused in 5 minutes that went through before; nothing is "
 		 "opened: see nanoseg denials, and nanoseg rollback",
@@ -265,6 +269,8 @@ confirm_tick(struct controller *c)
 		    f->revision);
 	r = confirm_roll_back(c, f->previous, reason, &daemon_actor, &d);
 	if (r == 0) {
+		alert_raise(c, ALERT_ROLLBACK, ALERT_ERROR, NULL, NULL,
+		    "%s: rolled back to revision %" PRIu64, reason, f->previous);
 		log_warn("%s: rolled back to revision %" PRIu64, reason, f->previous);
 		return;
 	}

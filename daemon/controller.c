@@ -20,6 +20,8 @@
 #define FLOW_RING_SIZE 4096
 #define ATTEMPTS_MAX 8192
 #define DENIALS_MAX 10000
+#define ALERT_QUIET_NS (300 * NSEC_PER_SEC)
+#define ALERTS_PER_MINUTE 60
 
 /* What each missing feature costs, said at every start of the warden. */
 static void
@@ -365,6 +367,8 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	promote_tick(c);
 	gate_tick(c);
 	applied_flush(c);
+	alert_watch_tick(c);
+	alerts_tick(c);
 	audit_tick(c->audit);
 	if (seconds % EVIDENCE_EVERY_S == 0)
 		save_evidence(c);
@@ -419,7 +423,8 @@ make_tables(struct controller *c)
 	    (r = denial_table_new(DENIALS_MAX, c->seed, &c->denials)) < 0 ||
 	    (r = attempt_table_new(ATTEMPTS_MAX, c->seed, &c->attempts)) < 0 ||
 	    (r = flow_ring_new(FLOW_RING_SIZE, &c->flows)) < 0 ||
-	    (r = probing_new(&c->probing)) < 0)
+	    (r = probing_new(&c->probing)) < 0 ||
+	    (r = alerts_new(ALERT_QUIET_NS, ALERTS_PER_MINUTE, c->seed, &c->alerts)) < 0)
 		return r;
 	return intern_fixed(c);
 }

@@ -35,6 +35,7 @@
  *   recertify.c    who let an approval stand, and which ones are overdue
  *   duties.c       who approves is not who enforces
  *   completeness.c how much of what a workload does is known
+ *   alert*.c       what people are told of, wherever they are
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
  *   refusal.c      a store that cannot be used
@@ -44,6 +45,7 @@
 #ifndef NANOSEG_DAEMON_CONTROLLER_H
 #define NANOSEG_DAEMON_CONTROLLER_H
 
+#include "daemon/alert.h"
 #include "daemon/audit.h"
 #include "daemon/conf.h"
 #include "daemon/confirm.h"
@@ -321,6 +323,7 @@ struct controller {
 	struct probing *probing;
 	struct selftest *selftest;
 	struct verify *verify;
+	struct alerts *alerts; /* NULL: nobody is told */
 	struct peer_table *peers;
 	struct edge_table *edges;
 	struct addr_map *addr_map;
@@ -765,6 +768,9 @@ void start_on_ruled(struct instance *i); /* its workload's rules are in force */
 void start_on_gated(struct instance *i, uint64_t lead_ns);
 /* For the metrics, once, when no more will be known. */
 void start_count(struct instance *i);
+
+/* alert_watch.c: what has no moment of its own, noticed by looking; once a second. */
+void alert_watch_tick(struct controller *c);
 
 /* flush.c */
 /* Stores all evidence that is not stored yet: edges, workloads, denials. 0 or negative errno. */

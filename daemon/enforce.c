@@ -189,6 +189,11 @@ drifted(struct instance *i, const struct w_drift *d)
 
 	i->drift++;
 	c->metrics.drift++;
+	alert_raise_instance(i, ALERT_DRIFT, ALERT_ERROR,
+	    "%s changed from outside by %s (process %" PRIu32 "): %s",
+	    d->guard ? "the host guard was" : "its rules were",
+	    d->program[0] != '\0' ? d->program : "somebody", d->pid,
+	    d->error != 0 ? "loading them again" : "repaired");
 	if (i->drift_said_ns != 0 && now - i->drift_said_ns < DRIFT_SAY_NS)
 		return;
 	times = i->drift - i->drift_said;

@@ -13,6 +13,7 @@
 #include "rules/json.h"
 #include "rules/timefmt.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -82,6 +83,9 @@ exposure_on_ruled(struct instance *i)
 		return;
 	c->exposures_unsaved = MIN(c->exposures_unsaved + 1, c->n_exposures);
 	record(c, &c->exposures[c->n_exposures - 1]);
+	alert_raise_instance(i, ALERT_LATE_START, ALERT_ERROR,
+	    "it ran without rules for %" PRIu64 " s, while nanosegd was away",
+	    (uint64_t)((to - from) / NSEC_PER_SEC));
 }
 
 int

@@ -62,6 +62,11 @@ foreign_on_holder(struct instance *i, uint32_t port)
 		return;
 	i->table_holder = port;
 	i->ctl->metrics.foreign += port != 0;
+	if (port != 0)
+		alert_raise_instance(i, ALERT_FOREIGN_OWNER, ALERT_CRITICAL,
+		    "its table is owned by somebody else (netlink port %u): its rules cannot be "
+		    "loaded or relied upon",
+		    port);
 	i->foreign.times++;
 	foreign_tick(i);
 	i->match = false;

@@ -142,6 +142,9 @@ image_check(struct instance *i)
 	i->refusal_logged = true;
 	text_escape(w->name, strlen(w->name), name, sizeof(name));
 	text_escape(repository, strlen(repository), image, sizeof(image));
+	alert_raise_instance(i, ALERT_IMAGE, ALERT_ERROR,
+	    "it is closed: its image %s is not accepted under this name",
+	    *repository != '\0' ? repository : "is not known and");
 	log_error("workload %s: instance %s is closed: its image %s is not accepted under this "
 		  "name (nanoseg approve --image)",
 	    name, instance_log_id(i), *image != '\0' ? image : "is not known and");

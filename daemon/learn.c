@@ -316,6 +316,18 @@ audited_at_source(const struct flow_event *ev, const struct ends *e)
 }
 
 static void
+alert_of_denial(struct controller *c, struct instance *i, const struct edge_key *key)
+{
+	char from[PEER_STRLEN], to[PEER_STRLEN];
+
+	peer_format(peer_get(c->peers, key->from), from);
+	peer_format(peer_get(c->peers, key->to), to);
+	alert_raise_instance(i, ALERT_DENIAL, ALERT_WARNING,
+	    "refused for the first time: %s to %s, %s port %u", from, to, proto_name(key->proto),
+	    key->port_lo);
+}
+
+static void
 learn_refused(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
 	struct edge_key key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto };
@@ -338,6 +350,8 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 	edge = edge_table_find(c->edges, &key);
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	d = denial_record(c, ev, &key);
+	if (ev->kind == FLOW_DENIED && d->count == ev->count && seen_in != NULL)
+		alert_of_denial(c, seen_in, &key);
 	if (quarantine_of(e->src) != NULL || quarantine_of(e->dst) != NULL)
 		quarantine_on_refused(
 		    quarantine_of(e->src) != NULL ? e->src : e->dst, ev->time_ns, ev->count);

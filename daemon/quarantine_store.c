@@ -347,6 +347,14 @@ make(struct controller *c, const char *target, const char *reason, const struct 
 	return r;
 }
 
+static void
+alert_of(
+    struct controller *c, const struct quarantine *q, const char *what, const struct actor *who)
+{
+	alert_raise(c, ALERT_QUARANTINE, ALERT_WARNING, q->workload,
+	    q->container[0] != '\0' ? q->container : NULL, "%s, by %s", what, who->name);
+}
+
 int
 quarantine_add(struct controller *c, const char *target, const char *reason,
     const char *const *allow_from, size_t n_allow, const struct actor *who, struct diag *d)
@@ -398,6 +406,7 @@ quarantine_add(struct controller *c, const char *target, const char *reason,
 		record(c, "quarantine", q, reason, who, "failed: not stored", &ignored);
 		return r;
 	}
+	alert_of(c, q, "in quarantine", who);
 	log_warn("%s is in quarantine, by %s", q->workload != NULL ? "a workload" : q->container,
 	    who->name);
 	*slot = steal_ptr(q);
@@ -430,6 +439,7 @@ quarantine_release(struct controller *c, const char *target, const char *reason,
 		record(c, "release", q, reason, who, "failed: not stored", &ignored);
 		return r;
 	}
+	alert_of(c, q, "released", who);
 	log_info(
 	    "%s is released, by %s", q->workload != NULL ? "a workload" : q->container, who->name);
 	*slot = q->next;

@@ -168,11 +168,14 @@ passed(struct instance *i, const struct p_result *got)
 
 	/* Somebody may have changed them: repaired now, and not within half a minute. */
 	role_send(&c->loop, ROLE_WARDEN, MSG_W_NFT_READ, 0, &body, sizeof(body));
+	addr_format(&s->t.src, src);
+	addr_format(&s->t.dst, dst);
+	alert_raise_instance(i, ALERT_SELF_TEST, ALERT_CRITICAL,
+	    "a probe that its rules have to refuse has passed: %s, %s to %s, %s port %u",
+	    s->egress ? "egress" : "ingress", src, dst, proto_name(s->t.proto), s->t.dport);
 	if (i->selftest_said_ns != 0 && now - i->selftest_said_ns < SAY_NS)
 		return;
 	i->selftest_said_ns = now;
-	addr_format(&s->t.src, src);
-	addr_format(&s->t.dst, dst);
 	log_error("instance %s: self-test: a probe that its rules have to refuse has passed: %s, "
 		  "%s to %s, %s port %u: %s; %" PRIu64 " have since the start",
 	    instance_log_id(i), s->egress ? "egress" : "ingress", src, dst, proto_name(s->t.proto),

@@ -10,6 +10,8 @@
  */
 #include "daemon/controller.h"
 
+#include <inttypes.h>
+
 const char *
 start_kind_name(enum start_kind kind)
 {
@@ -93,6 +95,10 @@ start_count(struct instance *i)
 		return;
 	i->start_counted = true;
 	m->starts[s.kind]++;
+	if (s.kind == START_LATE && i->ruled_ns != 0)
+		alert_raise_instance(i, ALERT_LATE_START, ALERT_ERROR,
+		    "its program ran at most %" PRId64 " ms before its rules",
+		    -s.lead_ns / (int64_t)NSEC_PER_MSEC);
 	if (s.kind == START_LATE)
 		histogram_add(&m->late, s.lead_ns < 0 ? (uint64_t)-s.lead_ns : 0);
 	else if (s.kind != START_EXISTING)

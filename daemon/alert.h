@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Alerts: what a person should be told of, wherever he is. Raised by whoever in the controller
+ * notices something, told once for a kind and subject and then not again for a while: what comes
+ * meanwhile is counted and told together at the end of it. So the counts of all alerts told, of
+ * those that wait, and of those in the metrics as lost are all that were ever raised.
+ *
+ * The same containers that are watched cause them: everything here is bounded, and no alert of one
+ * subject takes the place of another's.
+ */
+#ifndef NANOSEG_DAEMON_ALERT_H
+#define NANOSEG_DAEMON_ALERT_H
+
+#include "rules/util.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct controller;
+struct instance;
+struct alerts;
+
+enum alert_kind {
+	ALERT_DENIAL,	     /* a connection is refused for the first time */
+	ALERT_DRIFT,	     /* rules were changed from outside */
+	ALERT_LOSS,	     /* something was not seen */
+	ALERT_LATE_START,    /* a program ran before its rules */
+	ALERT_SELF_TEST,     /* what has to be refused has passed */
+	ALERT_FOREIGN_OWNER, /* somebody else owns a table of rules */
+	ALERT_OVERDUE,	     /* approvals that nobody has looked at for too long */
+	ALERT_IMAGE,	     /* an image that is not approved */
+	ALERT_QUARANTINE,    /* somebody is held, or released */
+	ALERT_ROLLBACK,	     /* a change was taken back by itself */
+	/* What is unusual for a workload. */
+	ALERT_NOISY,
+	ALERT_NEW_PEER,
+	ALERT_DENIAL_BURST,
+	ALERT_SCAN,
+	ALERT_NEW_NAME,
+	ALERT_KINDS,
+};
+
+/* As syslog numbers them. */
+enum alert_severity {
+	ALERT_CRITICAL = 2,
+	ALERT_ERROR,
+	ALERT_WARNING,
+	ALERT_NOTICE,
+	ALERT_INFO,
+};
+
+/* At most so many bytes of text are told. */
+#define ALERT_TEXT_MAX 1024
+
+/*
+ * The subject is (workload, instance); either may be NULL. Names from outside stand in the text as
+ * they are: every way out escapes them. Nothing is logged here. Never fails and never waits.
+ */
+void alert_raise(struct controller *c, enum alert_kind kind, enum alert_severity severity,
+    const char *workload, const char *instance, const char *fmt, ...) _printf_(6, 7);
+/* The same of an instance and its workload. */
+void alert_raise_instance(struct instance *i, enum alert_kind kind, enum alert_severity severity,
+    const char *fmt, ...) _printf_(4, 5);
+
+const char *alert_kind_name(enum alert_kind kind); /* "denial" */
+const char *alert_severity_name(enum alert_severity severity);
+
+/* quiet_ns: how long the same is not told again; per_minute: of all together, at most. */
+int alerts_new(uint64_t quiet_ns, unsigned per_minute, uint64_t seed, struct alerts **ret);
+void alerts_free(struct alerts *a);
+void alerts_tick(struct controller *c); /* once a second */
+
+/* Since the start, in what was raised. */
+struct alert_counts {
+	uint64_t raised[ALERT_KINDS];
+	uint64_t told, repeated; /* alerts, and what the told ones stand for beyond themselves */
+	uint64_t waiting;	 /* to be told */
+	uint64_t lost;		 /* there were too many subjects at once */
+};
+void alerts_count(const struct alerts *a, struct alert_counts *ret);
+
+/*
+ * The newest ones told, oldest first: [{id, time, kind, severity, workload, instance, text, count,
+ * lost}]. count: how many it stands for; lost: how many could not be told before it.
+ */
+json_t *alerts_to_json(const struct alerts *a);
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Alerts: told once, counted after that, bounded, and every one of them accounted for. */
+#include "ctl-fixture.h"
+
+#define QUIET (300 * NSEC_PER_SEC)
+#define PER_MINUTE 60
+
+static int
+setup(void **state)
+{
+	struct controller *c = ctl_new(NULL);
+
+	assert_int_equal(alerts_new(QUIET, PER_MINUTE, c->seed, &c->alerts), 0);
+	*state = c;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct controller *c = *state;
+
+	alerts_free(c->alerts);
+	ctl_free(c);
+	return 0;
+}
+
+static void
+drift(struct controller *c, const char *workload)
+{
+	alert_raise(c, ALERT_DRIFT, ALERT_ERROR, workload, "i-1", "changed by %s", "nft");
+}
+
+static struct alert_counts
+counts(struct controller *c)
+{
+	struct alert_counts k;
+
+	alerts_count(c->alerts, &k);
+	return k;
+}
+
+static uint64_t
+told(struct controller *c)
+{
+	return counts(c).told;
+}
+
+/* A field of the newest one. */
+static json_int_t
+last_int(struct controller *c, const char *field)
+{
+	json_t *list = alerts_to_json(c->alerts);
+	json_int_t n = json_integer_value(
+	    json_object_get(json_array_get(list, json_array_size(list) - 1), field));
+
+	json_decref(list);
+	return n;
+}
+
+static void
+expect_last(struct controller *c, const char *field, const char *value)
+{
+	json_t *list = alerts_to_json(c->alerts);
+	json_t *v = json_object_get(json_array_get(list, json_array_size(list) - 1), field);
+
+	assert_string_equal(json_string_value(v), value);
+	json_decref(list);
+}
+
+static void
+expect_balance(struct controller *c)
+{
+	struct alert_counts k = counts(c);
+	uint64_t raised = 0;
+
+	for (int i = 0; i < ALERT_KINDS; i++)
+		raised += k.raised[i];
+	assert_int_equal(raised, k.told + k.repeated + k.waiting + k.lost);
+}
+
+static void
+the_first_is_told_at_once(void **state)
+{
+	struct controller *c = *state;
+
+	drift(c, "web");
+	assert_int_equal(told(c), 1);
+	assert_int_equal(last_int(c, "count"), 1);
+	expect_last(c, "kind", "drift");
+	expect_last(c, "severity", "error");
+	expect_last(c, "workload", "web");
+	expect_last(c, "instance", "i-1");
+	expect_last(c, "text", "changed by nft");
+}
+
+static void
+what_is_repeated_is_told_once_with_its_count_when_the_time_is_over(void **state)
+{
+	struct controller *c = *state;
+
+	drift(c, "web");
+	for (int i = 0; i < 1000; i++)
+		drift(c, "web");
+	alerts_tick(c);
+	assert_int_equal(told(c), 1);
+	ctl_wait(QUIET);
+	alerts_tick(c);
+	assert_int_equal(told(c), 2);
+	assert_int_equal(last_int(c, "count"), 1000);
+	ctl_wait(10 * QUIET);
+	alerts_tick(c);
+	assert_int_equal(told(c), 2);
+	drift(c, "web");
+	assert_int_equal(told(c), 3);
+	assert_int_equal(last_int(c, "count"), 1);
+	expect_balance(c);
+}
+
+static void
+kinds_and_subjects_are_told_apart(void **state)
+{
+	struct controller *c = *state;
+
+	drift(c, "web");
+	drift(c, "db");
+	drift(c, NULL);
+	alert_raise(c, ALERT_LOSS, ALERT_WARNING, "web", "i-1", "lost");
+	alert_raise(c, ALERT_LOSS, ALERT_WARNING, "web", "i-2", "lost");
+	alert_raise(c, ALERT_LOSS, ALERT_WARNING, "web", NULL, "lost");
+	assert_int_equal(told(c), 6);
+}
+
+static void
+the_worst_severity_and_the_last_text_stand_for_all(void **state)
+{
+	struct controller *c = *state;
+
+	alert_raise(c, ALERT_SCAN, ALERT_NOTICE, "web", NULL, "one");
+	alert_raise(c, ALERT_SCAN, ALERT_NOTICE, "web", NULL, "two");
+	alert_raise(c, ALERT_SCAN, ALERT_CRITICAL, "web", NULL, "three");
+	alert_raise(c, ALERT_SCAN, ALERT_NOTICE, "web", NULL, "four");
+	ctl_wait(QUIET);
+	alerts_tick(c);
+	expect_last(c, "severity", "critical");
+	expect_last(c, "text", "four");
+	assert_int_equal(last_int(c, "count"), 3);
+}
+
+static void
+all_together_are_bounded_and_the_most_severe_goes_first(void **state)
+{
+	struct controller *c = *state;
+	char name[32];
+
+	for (int i = 0; i < 500; i++) {
+		snprintf(name, sizeof(name), "w%d", i);
+		alert_raise(c, ALERT_NEW_PEER, ALERT_INFO, name, NULL, "peer");
+	}
+	assert_int_equal(told(c), PER_MINUTE);
+	alert_raise(c, ALERT_SELF_TEST, ALERT_CRITICAL, "db", NULL, "passed");
+	assert_int_equal(told(c), PER_MINUTE);
+	ctl_wait(NSEC_PER_SEC);
+	alerts_tick(c);
+	assert_int_equal(told(c), PER_MINUTE + 1);
+	expect_last(c, "kind", "selfTest");
+	for (int s = 0; s < 600; s++) {
+		ctl_wait(NSEC_PER_SEC);
+		alerts_tick(c);
+	}
+	assert_int_equal(told(c), 501);
+	assert_int_equal(counts(c).waiting, 0);
+	expect_balance(c);
+}
+
+static void
+too_many_subjects_are_lost_and_the_next_alert_says_how_many(void **state)
+{
+	struct controller *c = *state;
+	char name[32];
+
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "w%d", i);
+		drift(c, name);
+	}
+	assert_int_equal(counts(c).lost, 3000 - 1024);
+	expect_balance(c);
+	ctl_wait(NSEC_PER_SEC);
+	alerts_tick(c);
+	assert_int_equal(last_int(c, "lost"), 3000 - 1024);
+	ctl_wait(NSEC_PER_SEC);
+	alerts_tick(c);
+	assert_int_equal(last_int(c, "lost"), 0);
+}
+
+static void
+quiet_subjects_make_room_for_new_ones(void **state)
+{
+	struct controller *c = *state;
+	char name[32];
+
+	for (int i = 0; i < 3000; i++) {
+		snprintf(name, sizeof(name), "w%d", i);
+		ctl_wait(NSEC_PER_SEC);
+		drift(c, name);
+	}
+	assert_int_equal(told(c), 3000);
+	assert_int_equal(counts(c).lost, 0);
+}
+
+static void
+hostile_names_and_long_texts_are_json_all_the_same(void **state)
+{
+	struct controller *c = *state;
+	char name[601];
+	json_t *list;
+	char *text;
+
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	alert_raise(c, ALERT_NEW_NAME, ALERT_INFO, "a\xff\"\n\x1b[31m", name, "%s%s%s%s", name,
+	    name, name, "\xc3");
+	list = alerts_to_json(c->alerts);
+	assert_int_equal(json_array_size(list), 1);
+	text = json_dumps(list, 0);
+	assert_non_null(text);
+	free(text);
+	json_decref(list);
+}
+
+static void
+only_the_newest_are_kept(void **state)
+{
+	struct controller *c = *state;
+	char name[32];
+	json_t *list;
+
+	for (int i = 0; i < 400; i++) {
+		snprintf(name, sizeof(name), "w%d", i);
+		ctl_wait(NSEC_PER_SEC);
+		drift(c, name);
+	}
+	list = alerts_to_json(c->alerts);
+	assert_int_equal(json_array_size(list), 256);
+	assert_string_equal(
+	    json_string_value(json_object_get(json_array_get(list, 0), "workload")), "w144");
+	json_decref(list);
+}
+
+static void
+a_refused_connection_is_told_once(void **state)
+{
+	struct controller *c = *state;
+	struct flow_event ev;
+
+	ctl_instance(c, 1, "host", "10.0.0.1");
+	ctl_instance(c, 7, "web", "10.0.0.7");
+	ctl_instance(c, 8, "db", "10.0.0.8");
+	for (int i = 0; i < 3; i++) {
+		ev = ctl_event(8, FLOW_DENIED, "10.0.0.7", "10.0.0.8", 5432);
+		ev.dir = DIR_INGRESS;
+		learn_flow(c, &ev);
+	}
+	assert_int_equal(counts(c).raised[ALERT_DENIAL], 1);
+	expect_last(c, "workload", "db");
+	expect_last(
+	    c, "text", "refused for the first time: workload:web to workload:db, tcp port 5432");
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(the_first_is_told_at_once),
+		TEST(what_is_repeated_is_told_once_with_its_count_when_the_time_is_over),
+		TEST(kinds_and_subjects_are_told_apart),
+		TEST(the_worst_severity_and_the_last_text_stand_for_all),
+		TEST(all_together_are_bounded_and_the_most_severe_goes_first),
+		TEST(too_many_subjects_are_lost_and_the_next_alert_says_how_many),
+		TEST(quiet_subjects_make_room_for_new_ones),
+		TEST(hostile_names_and_long_texts_are_json_all_the_same),
+		TEST(only_the_newest_are_kept),
+		TEST(a_refused_connection_is_told_once),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
