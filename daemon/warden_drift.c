@@ -27,6 +27,7 @@ struct drift {
 	int sock;
 	uint32_t port; /* of the socket that we change the table on */
 	struct event *readable, *rest;
+	struct nft_change change;
 	uint64_t window_us, spent_us; /* since when, CLOCK_MONOTONIC; in it */
 };
 
@@ -118,9 +119,8 @@ static void
 watch_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct drift *d = arg;
-	struct nft_change who = { 0 };
 	uint64_t before = used_us();
-	int r = nft_watch_read(d->sock, d->w->table, d->port, &who);
+	int r = nft_watch_read(d->sock, d->w->table, d->port, &d->change);
 
 	if (r < 0) {
 		log_error("netns %" PRIu64 ": %s cannot be watched any more: %s",
@@ -130,12 +130,14 @@ watch_readable(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	if (r > 0 && d->n != NULL) {
-		look(d, &who);
+		look(d, &d->change);
 	} else if (r > 0) {
-		struct look_at_guards l = { d->w, &who };
+		struct look_at_guards l = { d->w, &d->change };
 
 		scan_each(d->w->scan, look_at_guard, &l);
 	}
+	if (r > 0)
+		d->change = (struct nft_change){ 0 };
 	spend(d, before);
 }
 

@@ -24,8 +24,8 @@
 struct reading {
 	const char *table;
 	uint32_t port;
-	bool changed, named;
-	struct nft_change who;
+	bool ended; /* one that changed the table: the first is named */
+	struct nft_change *change;
 };
 
 int
@@ -35,7 +35,7 @@ nft_watch_open(int nsfd)
 }
 
 static void
-read_generation(const struct nlmsghdr *nlh, struct reading *r)
+read_generation(const struct nlmsghdr *nlh, struct nft_change *who)
 {
 	const struct nlattr *a;
 	size_t len;
@@ -44,12 +44,12 @@ read_generation(const struct nlmsghdr *nlh, struct reading *r)
 	{
 		len = nl_attr_len(a);
 		if (nl_attr_type(a) == NFTA_GEN_PROC_PID && len == sizeof(uint32_t)) {
-			memcpy(&r->who.pid, nl_attr_data(a), sizeof(r->who.pid));
-			r->who.pid = be32toh(r->who.pid);
+			memcpy(&who->pid, nl_attr_data(a), sizeof(who->pid));
+			who->pid = be32toh(who->pid);
 		} else if (nl_attr_type(a) == NFTA_GEN_PROC_NAME && len <= NFT_WATCH_PROGRAM) {
-			memset(r->who.program, 0, sizeof(r->who.program));
-			memcpy(r->who.program, nl_attr_data(a), len);
-			r->who.program[NFT_WATCH_PROGRAM - 1] = '\0';
+			memset(who->program, 0, sizeof(who->program));
+			memcpy(who->program, nl_attr_data(a), len);
+			who->program[NFT_WATCH_PROGRAM - 1] = '\0';
 		}
 	}
 }
@@ -81,24 +81,29 @@ on_message(void *arg, const struct nlmsghdr *nlh)
 	if (NFNL_SUBSYS_ID(nlh->nlmsg_type) != NFNL_SUBSYS_NFTABLES || nlh->nlmsg_pid == r->port)
 		return 0;
 	if (NFNL_MSG_TYPE(nlh->nlmsg_type) != NFT_MSG_NEWGEN) {
-		r->changed |= is_of_table(nlh, r->table);
-	} else if (r->changed && !r->named) {
-		r->named = true;
-		read_generation(nlh, r);
+		r->change->begun |= !r->ended && is_of_table(nlh, r->table);
+	} else if (r->change->begun) {
+		r->change->begun = false;
+		r->ended = true;
+		read_generation(nlh, r->change);
 	}
 	return 0;
 }
 
 int
-nft_watch_read(int sock, const char *table, uint32_t port, struct nft_change *ret)
+nft_watch_read(int sock, const char *table, uint32_t port, struct nft_change *change)
 {
 	static uint8_t buf[65536] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct reading r = { .table = table, .port = port };
+	struct reading r = { .table = table, .port = port, .change = change };
 	uint64_t malformed = 0;
 	int n = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_message, &r, &malformed);
 
 	if (n < 0 && n != -ENOBUFS)
 		return n;
-	*ret = r.who;
-	return r.changed || n == -ENOBUFS || malformed > 0;
+	if (r.ended)
+		return 1;
+	if (n != -ENOBUFS && malformed == 0)
+		return 0;
+	*change = (struct nft_change){ 0 };
+	return 1;
 }

@@ -11,6 +11,7 @@
 struct nft_change {
 	uint32_t pid;			 /* of whoever did it, in our pid namespace; 0: not known */
 	char program[NFT_WATCH_PROGRAM]; /* its name, which it chooses; or "" */
+	bool begun;			 /* the rest of the transaction is still to come */
 };
 
 /* A socket that is told of every change of the namespace's tables. Joining needs CAP_NET_ADMIN. */
@@ -18,8 +19,9 @@ int nft_watch_open(int nsfd);
 /*
  * Reads what is there, a bounded part of it, without blocking. 1: the table, or a guard that is
  * named after it, was changed by another socket than the one with this port, or that cannot be told
- * because messages were lost; 0: it was not. Or a negative errno.
+ * because messages were lost; 0: it was not, or not all of the transaction has been read: pass the
+ * same change again. Or a negative errno.
  */
-int nft_watch_read(int sock, const char *table, uint32_t port, struct nft_change *ret);
+int nft_watch_read(int sock, const char *table, uint32_t port, struct nft_change *change);
 
 #endif

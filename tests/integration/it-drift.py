@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rules that somebody changes: refused by the kernel where the table has an owner; noticed and repaired where
-it has none, and what is not ours is never touched. CHANGES says how many changes are measured.
+it has none, and what is not ours is never touched. CHANGES says how many changes are measured, P99_MS what is
+asked of the slowest of a hundred.
 
 Reloads of firewalld and ufw are the commands that they give; with UFW_ROOT, where an unpacked ufw is (ENABLED=yes,
 DEFAULT_INPUT_POLICY="ACCEPT"), its own script reloads it."""
@@ -9,6 +10,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import struct
 import sys
 import threading
@@ -18,6 +20,7 @@ sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integr
 from nslab import Lab, Tap, table_text, wait
 
 CHANGES = int(os.environ.get("CHANGES", "100"))
+P99_MS = int(os.environ.get("P99_MS", "500"))  # what is promised is 10, on a machine that is not busy
 UFW_ROOT = os.environ.get("UFW_ROOT")
 UFW = ("sh", "-c", "iptables-restore -n <<E\n*filter\n:ufw-before-input - [0:0]\n:INPUT ACCEPT [0:0]\n"
        "-F\n-A INPUT -j ufw-before-input\nCOMMIT\nE\n")
@@ -173,44 +176,69 @@ class Monitor:
             pass
         self.s.settimeout(3)
 
-    def commits(self, n):
-        """The times of the next n; fewer if they do not come."""
+    def change_and_repair(self, changer):
+        """When that process changed something, and when another did after it; fewer if they do not come."""
         out = []
         try:
-            while len(out) < n:
+            while len(out) < 2:
                 data, at = self.s.recv(65536), time.monotonic()
                 while len(data) >= 16:
                     length, kind = struct.unpack("=IH", data[:6])
-                    if kind & 0xff == 15 and kind >> 8 == 10:  # NFT_MSG_NEWGEN
-                        out.append(at)
+                    if kind & 0xff == 15 and kind >> 8 == 10 and (self.who(data[20:length]) == changer) != bool(out):
+                        out.append(at)  # NFT_MSG_NEWGEN
                     data = data[(length + 3) & ~3:]
         except OSError:
             pass
-        return out
+        return out[:2]
+
+    @staticmethod
+    def who(attributes):
+        while len(attributes) >= 8:
+            length, kind = struct.unpack("=HH", attributes[:4])
+            if kind == 2:  # NFTA_GEN_PROC_PID
+                return struct.unpack(">I", attributes[4:8])[0]
+            attributes = attributes[(length + 3) & ~3:]
+        return None
+
+
+class Changer:
+    """nft that stays: whoever ends makes the kernel keep the namespace's tables locked until a grace period of
+    RCU has passed, 10 ms and more in which nobody can change, or repair, anything."""
+
+    def __init__(self, place):
+        self.nft = subprocess.Popen(["nsenter", "--net=/run/netns/" + place.name, "nft", "-i"], stdin=subprocess.PIPE,
+                                    stdout=subprocess.DEVNULL, text=True)
+
+    def change(self, command):
+        self.nft.stdin.write(command + "\n")
+        self.nft.stdin.flush()
+
+    def end(self):
+        self.nft.stdin.close()
+        self.nft.wait(10)
 
 
 def measure(place, what, commands, changes):
     """From somebody's change to the repair, each change once all is as it was."""
-    watch, figures, missed = Monitor(place), [], 0
+    watch, changer, figures, missed = Monitor(place), Changer(place), [], 0
     for k in range(changes):
         watch.forget()
         n = drift(d)
-        done = threading.Thread(target=place.exec, args=("nft", commands[k % len(commands)]))
-        done.start()
-        gens = watch.commits(2)
+        changer.change(commands[k % len(commands)])
+        gens = watch.change_and_repair(changer.nft.pid)
         if len(gens) == 2:
             figures.append((gens[1] - gens[0]) * 1000)
         else:
             missed += 1
-        done.join()
         wait(lambda: drift(d) > n, 2)
+    changer.end()
     figures.sort()
     if figures:
         t.note("%s, %d changes, from the change to the repair in the kernel, ms: median %.1f, p99 %.1f, max %.1f" % (
             what, len(figures), figures[len(figures) // 2], figures[min(len(figures) - 1, len(figures) * 99 // 100)],
             figures[-1]))
     t.ok(not missed, "%s: %d changes are repaired" % (what, changes), missed)
-    t.ok(figures and figures[len(figures) // 2] < 100, "soon", figures)
+    t.ok(figures and figures[min(len(figures) - 1, len(figures) * 99 // 100)] < P99_MS, "soon", figures)
 
 
 measure(b, "rules in a container", ["flush chain inet %s input" % d.table(), "delete table inet %s" % d.table()], CHANGES)

@@ -40,7 +40,7 @@ class Trap:
     """Waits for the role's N-th stop."""
 
     def __init__(self, role, n):
-        self.pid = d.roles()[role]
+        self.pid = wait(lambda: d.roles().get(role), 20)
         self.p = subprocess.Popen([BUILD + "/tests/integration/killat", str(self.pid), str(n)],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self.p.stdout.readline() != "ready\n":

@@ -59,8 +59,16 @@ if r.returncode != 0:
     skip_all("Podman does not run without root here: " + r.err.strip()[-100:])
 pid = int(podman("inspect", "-f", "{{.State.Pid}}", "web").out)
 d = lab.daemon(only="")
-w = wait(lambda: d.api.workload(NAME), 25)
-t.ok(w and w["instances"][0]["attached"], "the container is a workload of its user", sorted(d.api.workloads()))
+
+
+def attached():
+    """The workload, once its only instance is observed."""
+    found = d.api.workloads().get(NAME)
+    return found if found and [i["attached"] for i in found["instances"]] == [True] else None
+
+
+w = wait(attached, 25)
+t.ok(w, "the container is a workload of its user", d.api.workloads())
 t.ok(w and w["enforceable"] == "partial" and "user's" in w["why"], "graded as what its user can do", w)
 if network == "none":
     t.skip("the network that his Podman made", "needs slirp4netns and /dev/net/tun")

@@ -352,7 +352,7 @@ def alive(pid):
 
 
 def roles_of(pid):
-    """Role name -> pid, of the children of that supervisor that have taken their names."""
+    """Role name -> pid, of the living children of that supervisor that have taken their names."""
     out = {}
     for child in os.listdir("/proc"):
         if not child.isdigit():
@@ -361,7 +361,7 @@ def roles_of(pid):
             s = proc_status(int(child))
         except OSError:
             continue
-        if s.get("PPid") == str(pid) and s["Name"].startswith("ns-"):
+        if s.get("PPid") == str(pid) and s["Name"].startswith("ns-") and s["State"][0] != "Z":
             out[s["Name"][3:]] = int(child)
     return out
 
