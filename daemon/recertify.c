@@ -64,23 +64,37 @@ keep(struct controller *c, struct undo *u, const char *id, const struct actor *w
 	return r == 0 ? edge_keep(e, who->name, now_real()) : r;
 }
 
+static int
+put_on_record(struct controller *c, const struct undo *u, struct audit_record rec, struct diag *d)
+{
+	if (c->audit == NULL)
+		return 0;
+	rec.subject = change_subject(c, u);
+	rec.after = revision_json(c->revision, c->policy_digest);
+	return audit_write(c->audit, &rec, d);
+}
+
 /* On record before it is stored, like every decision. */
 static int
 commit(struct controller *c, const struct undo *u, struct audit_record *rec, struct diag *d)
 {
+	struct diag ignored;
 	int r = store_begin(c->store);
 
 	for (size_t i = 0; r == 0 && i < u->n_edges; i++)
 		r = store_put_edge(c->store, c->peers, u->edges[i].edge);
-	if (r == 0 && c->audit != NULL) {
-		rec->subject = change_subject(c, u);
-		rec->after = revision_json(c->revision, c->policy_digest);
-		r = audit_write(c->audit, rec, d);
-	}
 	if (r == 0)
-		r = store_commit(c->store);
-	if (r < 0)
+		r = put_on_record(c, u, *rec, d);
+	if (r < 0) {
 		store_rollback(c->store);
+		return r;
+	}
+	r = store_commit(c->store);
+	if (r < 0) {
+		store_rollback(c->store);
+		rec->result = "failed: not stored";
+		put_on_record(c, u, *rec, &ignored);
+	}
 	return r;
 }
 

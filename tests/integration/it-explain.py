@@ -4,6 +4,7 @@
 and what it says of the past is compared with what was probed then."""
 import datetime
 import glob
+import hashlib
 import json
 import os
 import shlex
@@ -176,6 +177,60 @@ with open(path, "r+b") as f:
     f.write(data)
 x, code = explain(a, b, 8000, "--at", m["at"], "--dir", copy)
 t.ok(code == 3 and x["log"]["unsound"] > 0, "a log that was changed is not believed in silence", code, x)
+
+
+# A change is recorded before it is stored. What was not stored after all was never decided.
+def seal(r, prev):
+    r = {k: r[k] for k in sorted(r) if k != "hash"}
+    body = json.dumps(dict(r, prev=prev), sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256((prev + body).encode()).hexdigest()
+    return body[:-1] + ',"hash":"%s"}' % digest, digest
+
+
+def log_with(name, *more):
+    """A copy of the log up to the first moment, with records behind it that nobody can tell from real ones."""
+    dir = lab.dir + "/" + name
+    os.mkdir(dir)
+    whole = [x for f in sorted(glob.glob(d.state + "/audit/*")) for x in open(f).read().splitlines()]
+    kept = [x for x in whole if json.loads(x)["time"] <= m["at"]]
+    prev, seq = json.loads(kept[-1])["hash"], len(kept)
+    like = next(json.loads(x) for x in whole if json.loads(x)["event"] == "approve")
+    for r in more:
+        seq += 1
+        line, prev = seal({**like, "time": now(), **r, "seq": seq}, prev)
+        kept.append(line)
+    with open(dir + "/000000000001.jsonl", "w") as f:
+        f.write("\n".join(kept) + "\n")
+    return dir
+
+
+was = {"revision": m["revision"], "digest": "d" * 64}
+new = {"revision": m["revision"] + 1, "digest": "e" * 64}
+who = {"uid": 4711, "name": "mallory"}
+lost = {"event": "deny", "actor": who, "ticket": "T-9", "after": new}
+logs = {"said so": (lost, dict(lost, after=was, result="failed: not stored")),
+        "killed": (lost, {"event": "daemon-start", "after": was, "result": "the last recorded change is not "
+                          "in force: it was not stored"}),
+        "kept, not stored": (dict(lost, event="recertify", after=was),
+                             dict(lost, event="recertify", after=was, result="failed: not stored"))}
+for name, more in logs.items():
+    dir = log_with(name.replace(" ", "-"), *more)
+    x, code = explain(a, b, 8000, "--at", now(), "--dir", dir)
+    t.ok(x["approvedBy"] == "uid:0" and x["record"]["ticket"] == "T-1" and x["log"]["unsound"] == 0 and
+         x["log"]["after"]["revision"] == m["revision"], "--at: not stored, so not decided: " + name, code, x)
+dir = log_with("between", lost)
+between = now()
+x, code = explain(a, b, 8000, "--at", between, "--dir", dir)
+t.ok(x["approvedBy"] == "uid:4711" and x["record"]["ticket"] == "T-9", "--at: stored, as nothing says otherwise",
+     code, x)
+dir = log_with("between-failed", dict(lost, time=between), dict(lost, after=was, result="failed: not stored"))
+x, code = explain(a, b, 8000, "--at", between, "--dir", dir)
+t.ok(x["approvedBy"] == "uid:0" and x["log"]["after"]["revision"] == m["revision"],
+     "--at: between the record and its failure it was not decided either", code, x)
+dir = log_with("recertified", dict(lost, event="recertify", after=was))
+x, code = explain(a, b, 8000, "--at", now(), "--dir", dir)
+t.ok(x["approvedBy"] == "uid:0" and x["record"]["event"] == "recertify", "--at: who lets it stand is on "
+     "record, and not its approver", code, x)
 codes = [cli("explain", a.name, b.name + ":8000", *x).returncode for x in (
     ("--at", "yesterday"), ("--at", "2999-01-01"), ("--dir", "/tmp"), ("--at", "2001-01-01"))]
 t.ok(codes == [2, 2, 2, 0], "wrong usage is 2, and before everything was no policy", codes)
