@@ -51,8 +51,8 @@ cmp_exact(const struct ruleset_elem *key, const struct ruleset_elem *e)
 	return ruleset_elem_cmp(&k, e);
 }
 
-static bool
-has_exact(const struct ruleset *r, const struct ruleset_elem *key)
+static const struct ruleset_elem *
+find_exact(const struct ruleset *r, const struct ruleset_elem *key)
 {
 	size_t lo = 0, hi = r->n_elems;
 
@@ -61,17 +61,17 @@ has_exact(const struct ruleset *r, const struct ruleset_elem *key)
 		int c = cmp_exact(key, &r->elems[mid]);
 
 		if (c == 0)
-			return true;
+			return &r->elems[mid];
 		if (c < 0)
 			hi = mid;
 		else
 			lo = mid + 1;
 	}
-	return false;
+	return NULL;
 }
 
-static bool
-has_wide(const struct match *m, const struct ruleset_elem *key)
+static const struct ruleset_elem *
+find_wide(const struct match *m, const struct ruleset_elem *key)
 {
 	for (size_t i = 0; i < m->n_wide; i++) {
 		const struct ruleset_elem *e = &m->wide[i];
@@ -80,17 +80,23 @@ has_wide(const struct match *m, const struct ruleset_elem *key)
 		    e->lo.family == key->lo.family && addr_cmp(&e->lo, &key->lo) <= 0 &&
 		    addr_cmp(&key->lo, &e->hi) <= 0 && e->port_lo <= key->port_lo &&
 		    key->port_lo <= e->port_hi)
-			return true;
+			return e;
 	}
-	return false;
+	return NULL;
 }
 
-bool
-match_refuses(const struct match *m, enum flow_dir dir, const struct addr *other, uint8_t proto,
-    uint16_t port)
+static const struct ruleset_elem *
+find(const struct match *m, const struct ruleset_elem *key)
 {
-	const struct ruleset *r = m->ruleset;
-	struct ruleset_elem key = {
+	const struct ruleset_elem *e = find_exact(m->ruleset, key);
+
+	return e != NULL ? e : find_wide(m, key);
+}
+
+static struct ruleset_elem
+key_of(enum flow_dir dir, const struct addr *other, uint8_t proto, uint16_t port)
+{
+	return (struct ruleset_elem){
 		.lo = *other,
 		.hi = *other,
 		.port_lo = port,
@@ -98,11 +104,31 @@ match_refuses(const struct match *m, enum flow_dir dir, const struct addr *other
 		.proto = proto,
 		.dir = (uint8_t)dir,
 	};
+}
+
+bool
+match_refuses(const struct match *m, enum flow_dir dir, const struct addr *other, uint8_t proto,
+    uint16_t port)
+{
+	const struct ruleset *r = m->ruleset;
+	struct ruleset_elem key = key_of(dir, other, proto, port);
 
 	if ((dir == DIR_EGRESS ? r->out_mode : r->in_mode) != MODE_ENFORCE)
 		return false;
-	if (has_exact(r, &key) || has_wide(m, &key))
+	if (find(m, &key) != NULL)
 		return true;
 	key.allow = 1;
-	return !has_exact(r, &key) && !has_wide(m, &key);
+	return find(m, &key) == NULL;
+}
+
+uint64_t
+match_edge(const struct match *m, enum flow_dir dir, const struct addr *other, uint8_t proto,
+    uint16_t port)
+{
+	struct ruleset_elem key = key_of(dir, other, proto, port);
+	const struct ruleset_elem *e;
+
+	key.allow = 1;
+	e = find(m, &key);
+	return e != NULL ? e->edge : 0;
 }

@@ -22,5 +22,8 @@ match_freep(struct match **m)
  */
 bool match_refuses(const struct match *m, enum flow_dir dir, const struct addr *other,
     uint8_t proto, uint16_t port);
+/* The number of the edge that an approval of it came from, 0: none does; denials aside. */
+uint64_t match_edge(const struct match *m, enum flow_dir dir, const struct addr *other,
+    uint8_t proto, uint16_t port);
 
 #endif
