@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Candidate policies against what was seen: by cases, and at random against the evaluator. */
+#include "compile-fixture.h"
+#include "rules/simulate.h"
+#include "rules/util.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#define NOW 1000u
+#define MAX_EDGES 16
+
+static struct policy_workload
+workload(const char *name, enum wl_mode mode, enum wl_direction direction)
+{
+	return (
+	    struct policy_workload){ .name = (char *)name, .mode = mode, .direction = direction };
+}
+
+static struct simulate_flow
+flow(struct peer from, struct peer to, int proto, int port)
+{
+	return (struct simulate_flow){ .from = from,
+		.to = to,
+		.proto = (uint8_t)proto,
+		.port = (uint16_t)port,
+		.connections = 3,
+		.last_seen_ns = NOW,
+		.hours = 2 };
+}
+
+static json_t *
+run(const struct policy *p, const struct inventory *inv, enum simulate_modes modes,
+    const struct simulate_flow *flows, size_t n)
+{
+	_cleanup_(simulate_freep) struct simulation *s = NULL;
+	json_t *answer;
+	int r;
+
+	assert_int_equal(simulate_new(p, inv, modes, NOW, 7, &s), 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(simulate_add(s, &flows[i]), 0);
+	while ((r = simulate_step(s, NULL, NULL)) == 1)
+		;
+	assert_int_equal(r, 0);
+	answer = simulate_to_json(s);
+	assert_non_null(answer);
+	assert_int_equal(
+	    simulate_breaks(s), json_array_size(json_object_get(answer, "broken")) > 0);
+	return answer;
+}
+
+static json_int_t
+number(const json_t *answer, const char *key)
+{
+	return json_integer_value(json_object_get(answer, key));
+}
+
+static size_t
+broken(const struct policy *p, const struct inventory *inv, struct simulate_flow f)
+{
+	json_t *answer = run(p, inv, simulate_modes_of(p), &f, 1);
+	size_t n = json_array_size(json_object_get(answer, "broken"));
+
+	json_decref(answer);
+	return n;
+}
+
+static void
+judges_by_name_who_does_not_run(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("web"), W("db"), IPPROTO_TCP, 5432, 5432, EDGE_APPROVED),
+		EDGE(W("web"), HOST, IPPROTO_TCP, 80, 80, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.0.0.0/8"), IPPROTO_TCP, 90, 90, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.9.0.0/16"), IPPROTO_TCP, 90, 90, EDGE_DENIED),
+	};
+	const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
+	static const struct {
+		struct peer to;
+		int port;
+		size_t broken;
+	} cases[] = {
+		{ W("db"), 5432, 0 }, { W("db"), 5433, 1 }, { W("other"), 5432, 1 },
+		{ HOST, 80, 0 }, { HOST, 81, 1 },
+		{ W("db"), 90, 1 }, /* no prefix has who is nowhere */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (broken(&p, NULL, flow(W("web"), cases[i].to, IPPROTO_TCP, cases[i].port)) !=
+		    cases[i].broken)
+			fail_msg("case %zu", i);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), ADDRESS("10.1.0.1"), 6, 90)), 0);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), ADDRESS("10.9.0.1"), 6, 90)), 1);
+}
+
+static void
+takes_the_internet_and_names_by_what_the_policy_says_of_them(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("web"), INTERNET, IPPROTO_TCP, 443, 443, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("8.0.0.0/7"), IPPROTO_TCP, 80, 80, EDGE_APPROVED),
+		EDGE(W("web"), FQDN("*.example.com"), IPPROTO_TCP, 25, 25, EDGE_APPROVED),
+		EDGE(W("web"), FQDN("bad.example.com"), IPPROTO_TCP, 25, 25, EDGE_DENIED),
+	};
+	const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
+
+	assert_int_equal(broken(&p, NULL, flow(W("web"), INTERNET, IPPROTO_TCP, 443)), 0);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), INTERNET, IPPROTO_TCP, 80)), 1);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), ADDRESS("8.8.8.8"), 6, 80)), 0);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), ADDRESS("2001:db8::1"), 6, 443)), 0);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), FQDN("a.example.com"), 6, 25)), 0);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), FQDN("a.example.com"), 6, 443)), 0);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), FQDN("bad.example.com"), 6, 25)), 1);
+	assert_int_equal(broken(&p, NULL, flow(W("web"), FQDN("example.com"), 6, 25)), 1);
+}
+
+static void
+counts_only_ends_that_enforce(void **state)
+{
+	struct policy_workload list[] = { workload("web", MODE_ENFORCE, WL_INGRESS),
+		workload("db", MODE_AUDIT, WL_BOTH) };
+	const struct policy p = { .workloads = list, .n_workloads = 2 };
+	const struct simulate_flow flows[] = { flow(W("web"), W("db"), 6, 1),
+		flow(W("db"), W("web"), 6, 1), flow(INTERNET, W("db"), 6, 1) };
+	json_t *answer = run(&p, NULL, simulate_modes_of(&p), flows, 3), *by;
+
+	assert_int_equal(json_array_size(json_object_get(answer, "broken")), 1);
+	by = json_object_get(json_array_get(json_object_get(answer, "broken"), 0), "refusedBy");
+	assert_string_equal(json_string_value(json_array_get(by, 0)), "destination");
+	assert_int_equal(number(answer, "ungoverned"), 2);
+	json_decref(answer);
+	answer = run(&p, NULL, SIMULATE_ALL, flows, 3);
+	assert_int_equal(json_array_size(json_object_get(answer, "broken")), 3);
+	json_decref(answer);
+	list[0].mode = MODE_OBSERVE;
+	assert_int_equal(simulate_modes_of(&p), SIMULATE_ALL);
+}
+
+static void
+puts_public_addresses_together_and_tells_what_is_unused(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("web"), CIDR("203.0.113.0/24"), 6, 443, 443, EDGE_APPROVED),
+		EDGE(W("web"), W("db"), 6, 5432, 5440, EDGE_APPROVED),
+		EDGE(W("web"), W("db"), 6, 5432, 5432, EDGE_APPROVED),
+		EDGE(W("web"), W("cache"), 6, 6379, 6379, EDGE_APPROVED),
+		EDGE(W("web"), W("gone"), 6, 1, 1, EDGE_PENDING),
+		EDGE(W("db"), W("web"), 6, 1, 1, EDGE_DENIED),
+	};
+	const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
+	const struct simulate_flow flows[] = { flow(W("web"), ADDRESS("203.0.113.7"), 6, 443),
+		flow(W("web"), ADDRESS("198.51.100.1"), 6, 443),
+		flow(W("web"), ADDRESS("198.51.100.2"), 6, 443), flow(W("web"), W("db"), 6, 5432) };
+	json_t *answer = run(&p, NULL, SIMULATE_ALL, flows, 4), *list, *b;
+	char id[EDGE_ID_STRLEN];
+
+	list = json_object_get(answer, "broken");
+	assert_int_equal(json_array_size(list), 1);
+	b = json_array_get(list, 0);
+	assert_string_equal(json_string_value(json_object_get(b, "to")), "internet");
+	assert_int_equal(number(b, "connections"), 6);
+	assert_int_equal(json_array_size(json_object_get(b, "addresses")), 2);
+	assert_int_equal(number(answer, "covered"), 1);
+	list = json_object_get(answer, "unused");
+	assert_int_equal(json_array_size(list), 1);
+	edge_id_format(edge_key_number(&edges[3].from, &edges[3].to, 6, 6379, 6379), id);
+	assert_string_equal(json_string_value(json_array_get(list, 0)), id);
+	json_decref(answer);
+}
+
+static void
+refuses_ends_that_nothing_is_seen_of(void **state)
+{
+	static const struct policy p;
+	struct simulate_flow f = flow(CIDR("10.0.0.0/8"), W("db"), 6, 1);
+	struct simulation *s;
+
+	assert_int_equal(simulate_new(&p, NULL, SIMULATE_ALL, NOW, 1, &s), 0);
+	assert_int_equal(simulate_add(s, &f), -EINVAL);
+	f.from = NETWORK("n");
+	assert_int_equal(simulate_add(s, &f), -EINVAL);
+	f = flow(ADDRESS("10.0.0.1"), ADDRESS("fd00::1"), 6, 1);
+	assert_int_equal(simulate_add(s, &f), -EINVAL);
+	assert_int_equal(simulate_count(s), 0);
+	simulate_free(s);
+}
+
+/* Random policies, one address each: what is broken is what the evaluator does not let pass. */
+static uint64_t seed;
+
+static uint64_t
+rnd(uint64_t below)
+{
+	seed += 0x9e3779b97f4a7c15ULL;
+	return hash_mix64(seed) % below;
+}
+
+static const char *const names[] = { "a", "b", "c", "d" };
+static const char *const places[] = { "10.0.0.1", "10.0.0.2", "10.0.1.1", "203.0.113.9" };
+static const char *const elsewhere[] = { "10.0.0.9", "203.0.113.7", "198.51.100.1", "10.0.1.77" };
+static const char *const prefixes[] = { "10.0.0.0/24", "10.0.0.0/8", "0.0.0.0/0", "203.0.113.0/24",
+	"10.0.0.2/32" };
+#define HOST_ADDR "10.0.0.254"
+#define PICK(list) ((list)[rnd(ARRAY_SIZE(list))])
+
+static struct peer
+random_end(bool seen)
+{
+	switch (rnd(8)) {
+	case 0:
+		return seen ? ADDRESS(PICK(elsewhere)) : CIDR(PICK(prefixes));
+	case 1:
+		return HOST;
+	case 2:
+		return ADDRESS(PICK(elsewhere));
+	case 3:
+		return seen ? W(PICK(names)) : INTERNET;
+	default:
+		return W(PICK(names));
+	}
+}
+
+static struct addr
+addr_of(const struct peer *p)
+{
+	for (size_t i = 0; p->kind == PEER_WORKLOAD && i < ARRAY_SIZE(names); i++)
+		if (strcmp(names[i], p->name) == 0)
+			return A(places[i]);
+	return p->kind == PEER_HOST ? A(HOST_ADDR) : p->prefix.addr;
+}
+
+static void
+agrees_with_the_evaluator(void **state)
+{
+	struct addr addrs[4], host = A(HOST_ADDR);
+	struct inventory_entry entries[4];
+	struct policy_workload list[4];
+	struct policy_edge edges[MAX_EDGES];
+	struct inventory inv = { entries, 4, &host, 1, NULL, 0 };
+	struct policy p = { .workloads = list, .n_workloads = 4, .edges = edges };
+	size_t n[2] = { 0 };
+
+	seed = 1;
+	for (size_t i = 0; i < 4; i++) {
+		addrs[i] = A(places[i]);
+		entries[i] = (struct inventory_entry){ names[i], &addrs[i], 1 };
+	}
+	for (int round = 0; round < 1000; round++) {
+		p.n_edges = rnd(MAX_EDGES);
+		for (size_t i = 0; i < 4; i++)
+			list[i] = workload(names[i], rnd(4) ? MODE_ENFORCE : (enum wl_mode)rnd(2),
+			    (enum wl_direction)(1 + rnd(3)));
+		for (size_t i = 0; i < p.n_edges; i++) {
+			edges[i] = EDGE(random_end(false), random_end(false),
+			    rnd(4) ? IPPROTO_TCP : IPPROTO_UDP, 80 + (int)rnd(2), 82,
+			    rnd(5) ? EDGE_APPROVED : EDGE_DENIED);
+			edges[i].expires_ns = rnd(8) ? 0 : NOW - 1 + rnd(3);
+		}
+		for (int k = 0; k < 20; k++) {
+			struct simulate_flow f = flow(random_end(true), random_end(true),
+			    rnd(4) ? IPPROTO_TCP : IPPROTO_UDP, 80 + (int)rnd(4));
+			struct tuple t = TUPLE(addr_of(&f.from), addr_of(&f.to), f.proto, f.port);
+			struct evaluation ev;
+			bool passes;
+			json_t *answer;
+
+			policy_evaluate(&p, &inv, &t,
+			    f.from.kind == PEER_WORKLOAD ? f.from.name : NULL,
+			    f.to.kind == PEER_WORKLOAD ? f.to.name : NULL, NOW, &ev);
+			answer = run(&p, &inv, SIMULATE_AS_WRITTEN, &f, 1);
+			passes = json_array_size(json_object_get(answer, "broken")) == 0;
+			json_decref(answer);
+			n[passes]++;
+			if (passes != ev.passes)
+				fail_msg("seed %llu: the rules say %d, the words %d",
+				    (unsigned long long)seed, passes, ev.passes);
+		}
+	}
+	/* Both happen often. */
+	assert_true(n[0] > 2000 && n[1] > 2000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(judges_by_name_who_does_not_run),
+		cmocka_unit_test(takes_the_internet_and_names_by_what_the_policy_says_of_them),
+		cmocka_unit_test(counts_only_ends_that_enforce),
+		cmocka_unit_test(puts_public_addresses_together_and_tells_what_is_unused),
+		cmocka_unit_test(refuses_ends_that_nothing_is_seen_of),
+		cmocka_unit_test(agrees_with_the_evaluator),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
