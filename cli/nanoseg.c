@@ -128,6 +128,10 @@ const struct cli_command cli_commands[] = {
 	    "Makes a new revision that is as that one was: modes, decisions, networks. Without\n"
 	    "REVISION: the one before. A quarantine stays.\n"
 	    "  --reason TEXT      why\n" },
+	{ "reload", cmd_reload, "", "read the daemon's configuration again",
+	    "What can change while it runs changes, what needs a restart is named; of a file with "
+	    "a\n"
+	    "mistake nothing is taken, and its line and column are printed (exit code 2).\n" },
 	{ "quarantine", cmd_quarantine, "[WORKLOAD|CONTAINER --reason TEXT [--allow-from PEERS]]",
 	    "hold a workload or a container: nothing passes",
 	    "Its connections are cut, every replica to come is held as well. Without arguments: "

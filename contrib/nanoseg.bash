@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback quarantine release verify audit-log export exposure help learn completion"
+	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback reload quarantine release verify audit-log export exposure help learn completion"
 	local global="--socket --host --timeout --output --no-headers --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do

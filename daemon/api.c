@@ -4,13 +4,12 @@
  * size and number; a follower that does not read is suspended and costs nothing.
  */
 #include "daemon/api.h"
+#include "daemon/api_groups.h"
 #include "daemon/log.h"
 
 #include <errno.h>
 #include <malloc.h>
-#include <grp.h>
 #include <microhttpd.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +19,6 @@
 #define SO_PEERGROUPS 59
 #endif
 
-#define MAX_GROUPS 64
 #define FOLLOW_CHUNK 32768
 #define IDLE_TIMEOUT_S 30u
 /* Some of the connections and of the memory for bodies stay for those who can stop things. */
@@ -45,8 +43,7 @@ struct api {
 	struct controller *c;
 	struct MHD_Daemon *mhd;
 	struct event *ev, *ev_timeout;
-	gid_t reviewers[MAX_GROUPS], admins[MAX_GROUPS];
-	size_t n_reviewers, n_admins;
+	struct api_groups groups;
 	struct follower *followers;
 	size_t n_followers;
 	size_t uploads; /* bytes of all bodies under way */
@@ -86,16 +83,6 @@ api_fail(struct api_reply *r, unsigned status, const struct diag *d, const char 
 	r->json = json_pack("{s:o}", "error", e);
 }
 
-static bool
-has_group(const gid_t *have, size_t n_have, const gid_t *want, size_t n_want)
-{
-	for (size_t i = 0; i < n_have; i++)
-		for (size_t k = 0; k < n_want; k++)
-			if (have[i] == want[k])
-				return true;
-	return false;
-}
-
 /* Fills role and actor from the kernel's knowledge of the peer. -EPERM if it cannot be told. */
 static int
 identify_peer(struct api *a, int fd, struct api_request *q)
@@ -117,9 +104,9 @@ identify_peer(struct api *a, int fd, struct api_request *q)
 	q->who.uid = cred.uid;
 	q->who.pid = cred.pid;
 	q->role = API_VIEWER;
-	if (has_group(groups, n, a->reviewers, a->n_reviewers))
+	if (api_groups_have(&a->groups.reviewers, groups, n))
 		q->role = API_REVIEWER;
-	if (has_group(groups, n, a->admins, a->n_admins))
+	if (api_groups_have(&a->groups.admins, groups, n))
 		q->role = API_ADMIN;
 	if (cred.uid == 0)
 		q->role = API_ROOT;
@@ -160,6 +147,8 @@ dispatch(const struct api_request *q, const char *method, const char *path, stru
 		route = find_in(api_audit_routes, method, path, &known);
 	if (route == NULL)
 		route = find_in(api_hold_routes, method, path, &known);
+	if (route == NULL)
+		route = find_in(api_config_routes, method, path, &known);
 	if (route == NULL) {
 		api_fail(r, known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND, NULL,
 		    known ? "this path does not take %s" : "no such path", method);
@@ -461,24 +450,6 @@ api_resume(struct api *a, struct MHD_Connection *conn)
 		event_active(a->ev_timeout, EV_TIMEOUT, 0);
 }
 
-/* Names of groups to numbers, now, while the files of the system can still be read. */
-static size_t
-resolve_groups(char *const *names, size_t n, gid_t *ret)
-{
-	size_t found = 0;
-
-	for (size_t i = 0; i < n && found < MAX_GROUPS; i++) {
-		const struct group *g = getgrnam(names[i]);
-
-		if (g == NULL)
-			log_warn(
-			    "the configuration names a group that does not exist: %s", names[i]);
-		else
-			ret[found++] = g->gr_gid;
-	}
-	return found;
-}
-
 int
 api_new(struct controller *c, struct api **ret)
 {
@@ -487,11 +458,15 @@ api_new(struct controller *c, struct api **ret)
 	if (a == NULL)
 		return -ENOMEM;
 	a->c = c;
-	a->n_reviewers =
-	    resolve_groups(c->config->reviewer_groups, c->config->n_reviewer_groups, a->reviewers);
-	a->n_admins = resolve_groups(c->config->admin_groups, c->config->n_admin_groups, a->admins);
+	api_groups_resolve(&a->groups, c->config);
 	*ret = a;
 	return 0;
+}
+
+json_t *
+api_take_groups(struct api *a)
+{
+	return api_groups_again(&a->groups, a->c->config);
 }
 
 static void

@@ -55,6 +55,7 @@ extern const struct api_route api_read_routes[];
 extern const struct api_route api_write_routes[];
 extern const struct api_route api_audit_routes[];
 extern const struct api_route api_hold_routes[];
+extern const struct api_route api_config_routes[];
 
 /* api_write.c. The body as a JSON object with only the given keys; NULL after filling r. */
 json_t *api_read_body(const struct api_request *q, struct api_reply *r, const char *const *keys);

@@ -247,6 +247,15 @@ doctor_exposure(struct controller *c, json_t *list)
 	add_check(list, "exposure, 7 days", "warn", detail);
 }
 
+static void
+doctor_config(const struct controller *c, json_t *list)
+{
+	char why[RELOAD_WHY_LEN];
+
+	add_check(list, "configuration", c->reload.refused ? "warn" : "ok",
+	    c->reload.refused ? reload_why(c, why) : c->config_path);
+}
+
 json_t *
 json_doctor(struct controller *c)
 {
@@ -255,6 +264,7 @@ json_doctor(struct controller *c)
 	size_t attached = 0, failed = 0;
 
 	doctor_kernel(c, list);
+	doctor_config(c, list);
 	add_check(list, "capture of attempts", c->capture.error[0] == '\0' ? "ok" : "warn",
 	    c->capture.error[0] == '\0' ? "running" : c->capture.error);
 	doctor_engines(c, list);

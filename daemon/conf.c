@@ -27,6 +27,7 @@ struct setting {
 	const char *const *names; /* choices: index is the value */
 	size_t n_names;
 	const char *fallback; /* YAML */
+	bool restart;	      /* sizes something at the start, or names what is known already */
 };
 
 static const char *const promote_names[] = { "off", "audit", "enforce" };
@@ -262,15 +263,16 @@ static const struct setting settings[] = {
 	{ "rollbackDenials", set_number, AT(rollback_denials), 0, 1000000, .fallback = "20" },
 	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
 	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },
-	{ "identity", set_identity, AT(identity), .fallback = "[]" },
+	{ "identity", set_identity, AT(identity), .fallback = "[]", .restart = true },
 	{ "idleExpiry", set_duration, AT(idle_expiry_ns), 0, 3660 * 86400 * SEC,
 	    .fallback = "30d" },
 	{ "recertifyAfter", set_duration, AT(recertify_after_ns), 0, 3660 * 86400 * SEC,
 	    .fallback = "182d" },
 	{ "separateDuties", set_bool, AT(separate_duties), .fallback = "false" },
-	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000" },
-	{ "eventBuffer", set_number, AT(event_buffer), 256u << 10, 1u << 30,
-	    .fallback = "33554432" },
+	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000",
+	    .restart = true },
+	{ "eventBuffer", set_number, AT(event_buffer), 256u << 10, 1u << 30, .fallback = "33554432",
+	    .restart = true },
 	{ "conntrackAlert", set_number, AT(conntrack_alert), 1, 100, .fallback = "80" },
 	{ "logLevel", set_choice, AT(log_level), NAMES(level_names), .fallback = "info" },
 };
@@ -283,12 +285,27 @@ config_free(struct config *c)
 	names_free(c->reviewer_groups, c->n_reviewer_groups);
 	names_free(c->admin_groups, c->n_admin_groups);
 	identity_rules_done(&c->identity);
+	names_free(c->given, ARRAY_SIZE(settings));
+	free(c->text);
 	free(c);
 }
 
 static int
-set_fallback(const struct setting *t, struct config *c)
+set(const struct reader *r, const struct slot *s, size_t i, struct config *c)
 {
+	char *given = json_dumps(s->value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+
+	if (given == NULL)
+		return -ENOMEM;
+	free(c->given[i]);
+	c->given[i] = given;
+	return settings[i].set(r, s, &settings[i], c);
+}
+
+static int
+set_fallback(size_t i, struct config *c)
+{
+	const struct setting *t = &settings[i];
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct diag d;
 	struct reader r = { .d = &d };
@@ -299,7 +316,7 @@ set_fallback(const struct setting *t, struct config *c)
 		return rc;
 	r.doc = doc;
 	s = slot_root(doc_root(doc));
-	return t->set(&r, &s, t, c);
+	return set(&r, &s, i, c);
 }
 
 int
@@ -309,8 +326,9 @@ config_new(struct config **ret)
 
 	if (c == NULL)
 		return -ENOMEM;
+	c->given = calloc(ARRAY_SIZE(settings), sizeof(char *));
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		int r = set_fallback(&settings[i], c);
+		int r = c->given != NULL ? set_fallback(i, c) : -ENOMEM;
 
 		if (r < 0)
 			return r;
@@ -333,7 +351,7 @@ root_read(const struct reader *r, const struct slot *root, struct config *c)
 	rc = read_object(r, root, "the configuration", keys, ARRAY_SIZE(keys), slots);
 	for (size_t i = 0; i < ARRAY_SIZE(settings) && rc >= 0; i++)
 		if (slots[i].value != NULL)
-			rc = settings[i].set(r, &slots[i], &settings[i], c);
+			rc = set(r, &slots[i], i, c);
 	return rc;
 }
 
@@ -368,14 +386,13 @@ config_parse(const char *text, size_t len, struct diag *d, struct config **ret)
 
 /* The whole file, at most one byte more than is allowed, so that the parser says so. */
 static int
-file_read(const char *path, char **ret, size_t *ret_len)
+file_read(int fd, char **ret, size_t *ret_len)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fstat(fd, &st) < 0)
 		return -errno;
 	if (!S_ISREG(st.st_mode))
 		return -EISDIR;
@@ -397,17 +414,66 @@ file_read(const char *path, char **ret, size_t *ret_len)
 }
 
 int
-config_load(const char *path, struct diag *d, struct config **ret)
+config_read(int fd, struct diag *d, struct config **ret)
 {
+	_cleanup_(config_freep) struct config *c = NULL;
 	_cleanup_free_ char *text = NULL;
 	size_t len = 0;
-	int r = file_read(path, &text, &len);
+	int r = file_read(fd, &text, &len);
 
-	if (r == -ENOENT)
-		return config_new(ret);
 	if (r < 0) {
 		diag_set(d, 0, 0, "%s", r == -EISDIR ? "not a regular file" : strerror(-r));
 		return r;
 	}
-	return config_parse(text, len, d, ret);
+	r = config_parse(text, len, d, &c);
+	if (r < 0)
+		return r;
+	c->text = steal_ptr(text);
+	c->text_len = len;
+	*ret = steal_ptr(c);
+	return 0;
+}
+
+int
+config_load(const char *path, struct diag *d, struct config **ret)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int r = -errno;
+
+	if (fd >= 0)
+		return config_read(fd, d, ret);
+	if (r == -ENOENT)
+		return config_new(ret);
+	diag_set(d, 0, 0, "%s", strerror(-r));
+	return r;
+}
+
+json_t *
+config_changes(const struct config *a, const struct config *b, bool restart)
+{
+	json_t *keys = json_array();
+
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
+		if (settings[i].restart == restart && strcmp(a->given[i], b->given[i]) != 0)
+			json_array_append_new(keys, json_string(settings[i].key));
+	return keys;
+}
+
+void
+config_keep_old(struct config *fresh, struct config *old)
+{
+	struct identity_rules identity = fresh->identity;
+
+	fresh->identity = old->identity;
+	old->identity = identity;
+	fresh->max_edges = old->max_edges;
+	fresh->event_buffer = old->event_buffer;
+	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+		char *given = fresh->given[i];
+
+		if (!settings[i].restart)
+			continue;
+		fresh->given[i] = old->given[i];
+		old->given[i] = given;
+	}
 }

@@ -11,6 +11,8 @@
 #include "rules/identity.h"
 #include "rules/policy.h"
 
+#include <jansson.h>
+
 #define CONFIG_MAX_BYTES (256u << 10)
 #define CONFIG_MAX_GROUPS 64
 #define CONFIG_GROUP_MAX 32 /* bytes of a group's name, as useradd(8) has it */
@@ -68,6 +70,10 @@ struct config {
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */
 	enum log_level log_level;
+
+	char *text; /* the file, as it was read; NULL: there is none */
+	size_t text_len;
+	char **given; /* for each setting of the table its value, as JSON */
 };
 
 void config_free(struct config *c);
@@ -86,5 +92,12 @@ int config_parse(const char *text, size_t len, struct diag *d, struct config **r
  * (line 0).
  */
 int config_load(const char *path, struct diag *d, struct config **ret);
+/* The same of a file that is open, from where it stands. */
+int config_read(int fd, struct diag *d, struct config **ret);
+
+/* The keys that differ: of those that need a restart, or of the others. NULL without memory. */
+json_t *config_changes(const struct config *a, const struct config *b, bool restart);
+/* What needs a restart is in *fresh as it is in force; *old gets what the file says instead. */
+void config_keep_old(struct config *fresh, struct config *old);
 
 #endif

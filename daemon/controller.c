@@ -328,6 +328,12 @@ on_listen(void *arg, int fd)
 }
 
 static void
+on_config(void *arg, struct msg *m)
+{
+	reload_on_file(arg, m);
+}
+
+static void
 save_evidence(struct controller *c)
 {
 	static bool failing;
@@ -462,13 +468,14 @@ refuse(const char *what, const struct diag *d, int error, int code)
 enum task { TASK_RUN, TASK_CHECK, TASK_RECORD_CLEANUP };
 
 static void
-parse_args(struct controller *c, int argc, char **argv, enum task *ret_task)
+parse_args(struct controller *c, int argc, char **argv, enum task *ret_task, bool *ret_again)
 {
 	static const struct option options[] = {
 		{ "state-dir", required_argument, NULL, 'd' },
 		{ "config", required_argument, NULL, 'c' },
 		{ "only", required_argument, NULL, 'o' },
 		{ "socket", required_argument, NULL, 's' },
+		{ "again", no_argument, NULL, 'a' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "record-cleanup", no_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
@@ -490,6 +497,9 @@ parse_args(struct controller *c, int argc, char **argv, enum task *ret_task)
 			break;
 		case 's':
 			c->socket_path = optarg;
+			break;
+		case 'a':
+			*ret_again = true;
 			break;
 		case 'k':
 			*ret_task = TASK_CHECK;
@@ -542,6 +552,7 @@ start_work(struct controller *c)
 	c->loop.on_msg = on_msg;
 	c->loop.on_peer = on_peer;
 	c->loop.on_peer_gone = on_peer_gone;
+	c->loop.on_config = on_config;
 	c->loop.on_stop = on_stop;
 }
 
@@ -589,21 +600,25 @@ main(int argc, char **argv)
 	static struct controller c;
 	enum task task = TASK_RUN;
 	struct diag d = { 0 };
+	bool again = false;
 	int r;
 
 	role_parse_args(ROLE_CONTROLLER, &argc, argv, &c.args);
-	parse_args(&c, argc, argv, &task);
+	parse_args(&c, argc, argv, &task, &again);
 	if (task == TASK_RECORD_CLEANUP)
 		return record_for_parent(&c);
 	r = config_load(c.config_path, &d, &c.config);
-	if (r < 0)
+	if (r < 0 && !again)
 		refuse(c.config_path, &d, r, CONFIG_INVALID);
 	if (task == TASK_CHECK)
 		return EXIT_SUCCESS;
 	/* A fixed threshold: what one large answer or policy took is given back. */
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	log_raise(c.config->log_level);
 	priv_drop(ROLE_CONTROLLER, c.args.uid, c.args.gid);
+	r = reload_start(&c, again, r, &d);
+	if (r < 0)
+		refuse(c.config_path, &d, r, CONFIG_INVALID);
+	log_raise(c.config->log_level);
 	start(&c);
 	priv_seccomp(ROLE_CONTROLLER);
 	r = role_loop_run(&c.loop);

@@ -38,6 +38,7 @@
  *   alert*.c       what people are told of, wherever they are
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
+ *   reload.c       the configuration, read again
  *   refusal.c      a store that cannot be used
  *   audit*.c       the audit log
  *   api*.c         HTTP
@@ -53,6 +54,7 @@
 #include "daemon/probing.h"
 #include "daemon/proto.h"
 #include "daemon/quarantine.h"
+#include "daemon/reload.h"
 #include "daemon/role.h"
 #include "daemon/selftest.h"
 #include "netlink/ct.h"
@@ -317,6 +319,7 @@ struct controller {
 	bool held;
 	struct audit *audit;
 	struct confirm confirm;
+	struct reload reload;
 	struct quarantine *quarantines;
 	struct api *api;
 	struct gate *gate;
@@ -923,6 +926,8 @@ int record_cleanup(const char *state_dir, const struct actor *who);
 
 /* api.c */
 int api_new(struct controller *c, struct api **ret);
+/* The groups of a configuration that was read again; names that are not known, as an array. */
+json_t *api_take_groups(struct api *a);
 void api_free(struct api *a);
 int api_listen(struct api *a, int fd);
 /* New flows or denials are there: wake the followers. */

@@ -6,19 +6,19 @@
 #include <unistd.h>
 
 static const char *log_role = "nanoseg";
-static enum log_level log_max = LOG_LVL_INFO;
+static enum log_level log_least = LOG_LVL_INFO, log_max = LOG_LVL_INFO;
 
 void
 log_init(const char *role, enum log_level max)
 {
 	log_role = role;
-	log_max = max;
+	log_least = log_max = max;
 }
 
 void
 log_raise(enum log_level max)
 {
-	log_max = MAX(log_max, max);
+	log_max = MAX(log_least, max);
 }
 
 void

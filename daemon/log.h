@@ -13,7 +13,7 @@ enum log_level {
 };
 
 void log_init(const char *role, enum log_level max);
-/* Says more than before, never less. */
+/* Says so much, and never less than log_init() has asked for. */
 void log_raise(enum log_level max);
 void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 

@@ -32,6 +32,9 @@ enum msg_type {
 	MSG_SUP_READY,
 	MSG_SUP_LOST, /* sup_channel: that channel broke while both ends live; a new one follows */
 	MSG_SUP_WATCHING, /* from the controller, once: the first scan is over, the API answers */
+	MSG_SUP_RELOAD,	  /* sup_reload, from the controller: the configuration, please */
+	/* supervisor -> controller: sup_reload + fd, if it could be opened; also unasked */
+	MSG_SUP_CONFIG,
 
 	/*
 	 * warden <-> keeper (the keeper answers LIST with ITEMs and one END). The supervisor
@@ -111,6 +114,14 @@ enum msg_type {
 struct sup_channel {
 	uint32_t role;	 /* enum role at the other end */
 	uint32_t serial; /* of this channel, repeated in SUP_LOST */
+};
+
+struct sup_reload {
+	uint32_t number; /* chosen by who asks; 0: SIGHUP */
+	int32_t error;	 /* negative errno: the file could not be opened */
+	/* Who sent the signal; pid 0: nobody knows. */
+	uint32_t uid;
+	int32_t pid;
 };
 
 #define KEEP_VERSION 1

@@ -5,30 +5,14 @@
 #include "daemon/segment_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-
-/* SHA-256 of the configuration as it is on the disk; null if there is none. */
-static json_t *
-config_digest(const char *path)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	_cleanup_free_ char *text = malloc(CONFIG_MAX_BYTES);
-	ssize_t n = fd >= 0 && text != NULL ? read(fd, text, CONFIG_MAX_BYTES) : -1;
-	char digest[AUDIT_HASH_STRLEN];
-
-	if (n < 0)
-		return json_null();
-	audit_digest(text, (size_t)n, digest);
-	return json_string(digest);
-}
 
 void
 record_start(struct controller *c)
 {
 	json_t *subject = json_pack("{s:s, s:s, s:s, s:o, s:o}", "version", PACKAGE_VERSION,
 	    "instance", c->args.instance, "config", c->config_path, "configDigest",
-	    config_digest(c->config_path), "only", json_text(c->only));
+	    reload_digest(c), "only", json_text(c->only));
 
 	audit_start(c->audit, subject, revision_json(c->revision, c->policy_digest), c->revision);
 }

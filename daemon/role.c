@@ -134,6 +134,10 @@ on_control_msg(void *arg, struct chan *c, struct msg *m)
 		if (l->on_listen != NULL)
 			l->on_listen(l->arg, steal_fd(&m->fds[0]));
 		break;
+	case MSG_SUP_CONFIG:
+		if (l->on_config != NULL)
+			l->on_config(l->arg, m);
+		break;
 	case MSG_SUP_STOP:
 		loop_end(l, 0);
 		break;

@@ -24,8 +24,9 @@ struct role_loop {
 	void (*on_peer_gone)(void *arg, enum role peer);
 	void (*on_msg)(void *arg, enum role peer, struct msg *m);
 	void (*on_listen)(void *arg, int fd); /* owns fd */
-	void (*on_stop)(void *arg);	      /* before the loop ends */
-	bool unready;			      /* runs, but does not do its work: no READY */
+	void (*on_config)(void *arg, struct msg *m);
+	void (*on_stop)(void *arg); /* before the loop ends */
+	bool unready;		    /* runs, but does not do its work: no READY */
 	/* Internal. */
 	enum role self;
 	uint32_t serials[ROLE_COUNT_];

@@ -33,24 +33,19 @@ write_all(int fd, const char *text, size_t len)
 }
 
 int
-statefile_write(const char *dir, const char *name, json_t *o)
+statefile_write_text(const char *dir, const char *name, const char *text, size_t len)
 {
-	_cleanup_free_ char *text =
-	    o != NULL ? json_dumps(o, JSON_INDENT(1) | JSON_ENSURE_ASCII) : NULL;
 	_cleanup_close_ int dir_fd = open_dir(dir), fd = -1;
 	char fresh[64];
 	int r;
 
-	json_decref(o);
-	if (text == NULL)
-		return -ENOMEM;
 	if (dir_fd < 0)
 		return dir_fd;
 	snprintf(fresh, sizeof(fresh), "%s.new", name);
 	fd = openat(dir_fd, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, text, strlen(text));
+	r = write_all(fd, text, len);
 	if (r == 0 && renameat(dir_fd, fresh, dir_fd, name) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -58,6 +53,16 @@ statefile_write(const char *dir, const char *name, json_t *o)
 		return r;
 	}
 	return fsync(dir_fd) < 0 ? -errno : 0;
+}
+
+int
+statefile_write(const char *dir, const char *name, json_t *o)
+{
+	_cleanup_free_ char *text =
+	    o != NULL ? json_dumps(o, JSON_INDENT(1) | JSON_ENSURE_ASCII) : NULL;
+
+	json_decref(o);
+	return text != NULL ? statefile_write_text(dir, name, text, strlen(text)) : -ENOMEM;
 }
 
 int

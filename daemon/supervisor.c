@@ -29,6 +29,7 @@
 #define STOP_MS 5000
 #define GONE_MS 2000	   /* from closing the control channel to being killed */
 #define REMAKE_MS 200	   /* a death shows as a broken channel first */
+#define RELOAD_MS 100	   /* between two signals that ask for it */
 #define KEEPER_MIN_MS 1000 /* between attempts to reach the keeper */
 #define KEEPER_MAX_MS 60000
 #define NEVER UINT64_MAX
@@ -60,6 +61,8 @@ struct supervisor {
 	bool stopping, said_ready;
 	bool watching; /* the controller has the first scan, and answers the gate */
 	uint64_t stop_at;
+	struct sup_reload hup; /* who asked last */
+	uint64_t reload_at, reloaded;
 };
 
 static uint64_t
@@ -90,6 +93,8 @@ child_exec(const struct supervisor *s, enum role r, int control)
 			argv[n++] = "--only";
 			argv[n++] = c->only;
 		}
+		if (s->children[r].started != 0)
+			argv[n++] = "--again";
 	}
 	if (r == ROLE_WARDEN) {
 		snprintf(
@@ -134,6 +139,26 @@ control_send(struct supervisor *s, enum role r, uint16_t type, const void *body,
 		kill(c->pid, SIGKILL);
 	}
 	return e;
+}
+
+/* The controller reads what is in it: it has no privilege, so it could not open it. */
+static void
+config_hand(struct supervisor *s, struct sup_reload f)
+{
+	_cleanup_close_ int fd = open(s->cfg->config, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+	f.error = fd < 0 ? -errno : 0;
+	(void)control_send(s, ROLE_CONTROLLER, MSG_SUP_CONFIG, &f, sizeof(f), fd);
+}
+
+static void
+reload_ask(struct supervisor *s, const struct signalfd_siginfo *si)
+{
+	uint64_t now = now_ms();
+
+	s->hup = (struct sup_reload){ .uid = si->ssi_uid, .pid = (int32_t)si->ssi_pid };
+	if (s->reload_at == NEVER)
+		s->reload_at = MAX(now, s->reloaded + RELOAD_MS);
 }
 
 static bool
@@ -320,6 +345,8 @@ control_receive(struct supervisor *s, enum role r)
 			c->ready = true;
 		else if (m.h.type == MSG_SUP_WATCHING)
 			s->watching = true;
+		else if (m.h.type == MSG_SUP_RELOAD)
+			config_hand(s, *(const struct sup_reload *)m.body);
 		msg_done(&m);
 	}
 	if (e < 0) {
@@ -384,6 +411,12 @@ run_timers(struct supervisor *s)
 			link_make(s, &s->links[i]);
 		next = MIN(next, s->links[i].make_at);
 	}
+	if (s->reload_at <= now) {
+		s->reload_at = NEVER;
+		s->reloaded = now;
+		config_hand(s, s->hup);
+	}
+	next = MIN(next, s->reload_at);
 	if (s->stopping)
 		next = MIN(next, s->stop_at);
 	if (next == NEVER)
@@ -425,6 +458,8 @@ loop(struct supervisor *s, int sigfd)
 		while (read(sigfd, &si, sizeof(si)) == sizeof(si)) {
 			if (si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT)
 				stop_begin(s);
+			else if (si.ssi_signo == SIGHUP)
+				reload_ask(s, &si);
 		}
 		reap(s);
 	}
@@ -441,7 +476,7 @@ supervisor_run(const struct sup_config *cfg)
 		{ ROLE_WARDEN, ROLE_CAPTURE, 0, NEVER, 0 },
 		{ ROLE_WARDEN, ROLE_KEEPER, 0, NEVER, 0 },
 	};
-	struct supervisor s = { .cfg = cfg };
+	struct supervisor s = { .cfg = cfg, .reload_at = NEVER };
 	_cleanup_close_ int sigfd = -1;
 	sigset_t set;
 	size_t i;

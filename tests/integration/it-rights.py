@@ -21,11 +21,13 @@ ROUTES = {
     "GET /v1/explain": VIEWER, "GET /v1/doctor": VIEWER, "GET /metrics": VIEWER, "GET /v1/audit": VIEWER,
     "GET /v1/audit/segment": VIEWER, "GET /v1/quarantine": VIEWER, "POST /v1/policy/validate": VIEWER,
     "POST /v1/audit/export": VIEWER, "GET /v1/verify": VIEWER,
+    "GET /v1/config": VIEWER,
     "POST /v1/verify": REVIEWER,
     "POST /v1/edges/approve": REVIEWER, "POST /v1/edges/deny": REVIEWER, "POST /v1/edges/recertify": REVIEWER,
     "POST /v1/images/approve": REVIEWER, "POST /v1/images/deny": REVIEWER,
     "POST /v1/mode": ADMIN, "POST /v1/policy/apply": ADMIN, "POST /v1/quarantine": ADMIN,
     "POST /v1/release": ADMIN, "POST /v1/confirm": ADMIN, "POST /v1/rollback": ADMIN,
+    "POST /v1/reload": ADMIN,
     "POST /v1/gate": ROOT, "POST /v1/audit/gate": ROOT,
 }
 NOBODY, REVIEWERS, ADMINS, OTHERS = 65534, 60, 100, 65533  # games and users are groups everywhere

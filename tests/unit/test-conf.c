@@ -282,11 +282,37 @@ a_window_of_the_week_is_read_strictly(void **state)
 	}
 }
 
+static void
+changes_are_named_and_what_needs_a_restart_is_kept(void **state)
+{
+	struct config *old = parsed("maxEdges: 200\nselfTest: 1m\nidentity: []\n");
+	struct config *fresh =
+	    parsed("{maxEdges: 300, selfTest: 1m, adminGroups: [x], identity: [{match: "
+		   "{name: a}, workload: b}]}");
+	json_t *now = config_changes(old, fresh, false), *later = config_changes(old, fresh, true);
+
+	assert_int_equal(json_array_size(now), 1);
+	assert_string_equal(json_string_value(json_array_get(now, 0)), "adminGroups");
+	assert_int_equal(json_array_size(later), 2);
+	assert_string_equal(json_string_value(json_array_get(later, 0)), "identity");
+	assert_string_equal(json_string_value(json_array_get(later, 1)), "maxEdges");
+	json_decref(now);
+	json_decref(later);
+	config_keep_old(fresh, old);
+	assert_int_equal(fresh->max_edges, 200);
+	assert_int_equal(fresh->identity.n, 0);
+	assert_int_equal(fresh->n_admin_groups, 1);
+	assert_int_equal(old->identity.n, 1);
+	config_free(old);
+	config_free(fresh);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_given_is_the_defaults),
+		cmocka_unit_test(changes_are_named_and_what_needs_a_restart_is_kept),
 		cmocka_unit_test(every_setting_arrives),
 		cmocka_unit_test(errors_say_where_and_what),
 		cmocka_unit_test(a_missing_file_is_the_defaults_and_an_unreadable_one_is_not),
