@@ -54,7 +54,7 @@ struct upload {
 	char *body;
 	size_t len, room;
 	bool too_large;
-	struct gate_wait *wait;
+	struct api_wait *wait;
 };
 
 const char *
@@ -356,7 +356,7 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 		return ret;
 	}
 	if (u->wait != NULL) {
-		gate_wait_reply(u->wait, &r);
+		u->wait->reply(u->wait, &r);
 		return answer(a, conn, &r);
 	}
 	q.body = u->body != NULL ? u->body : "";
@@ -376,12 +376,12 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 		dispatch(&q, method, url, &r);
 	}
 	u->wait = r.wait;
-	if (u->wait != NULL && !gate_wait_answered(u->wait, conn)) {
+	if (u->wait != NULL && !u->wait->answered(u->wait, conn)) {
 		MHD_suspend_connection(conn);
 		return MHD_YES;
 	}
 	if (u->wait != NULL)
-		gate_wait_reply(u->wait, &r);
+		u->wait->reply(u->wait, &r);
 	return answer(a, conn, &r);
 }
 
@@ -395,7 +395,8 @@ on_completed(
 	if (u == NULL)
 		return;
 	a->uploads -= u->room;
-	gate_wait_free(u->wait);
+	if (u->wait != NULL)
+		u->wait->free(u->wait);
 	free(u->body);
 	free(u);
 	*state = NULL;
@@ -480,6 +481,7 @@ stop_listening(struct api *a)
 		f->suspended = false;
 	}
 	gate_release(a->c);
+	whatif_release(a->c);
 	if (a->ev != NULL)
 		event_free(a->ev);
 	if (a->ev_timeout != NULL)

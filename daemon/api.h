@@ -10,7 +10,7 @@
 #include "rules/json.h"
 
 struct MHD_Connection;
-struct gate_wait;
+struct api_reply;
 
 #define API_MAX_BODY POLICY_MAX_BYTES
 #define API_MAX_CONNECTIONS 512 /* many containers may start at once */
@@ -34,6 +34,15 @@ struct api_request {
 	size_t n_followers; /* of others */
 };
 
+/* An answer that comes later: the first member of what waits for it. */
+struct api_wait {
+	/* False: conn is to be suspended, api_resume() follows. */
+	bool (*answered)(struct api_wait *w, struct MHD_Connection *conn);
+	/* Also of one that is not answered yet, as the server ends. */
+	void (*reply)(struct api_wait *w, struct api_reply *r);
+	void (*free)(struct api_wait *w);
+};
+
 /* A handler fills one of json (stolen) or text (malloc'ed), or sets follow. */
 struct api_reply {
 	unsigned status; /* 200 unless the handler says otherwise */
@@ -41,7 +50,7 @@ struct api_reply {
 	char *text;
 	size_t text_len; /* 0: text ends at its NUL */
 	const char *content_type;
-	struct gate_wait *wait; /* answered later */
+	struct api_wait *wait; /* answered later */
 	enum api_follow { FOLLOW_NONE, FOLLOW_FLOWS, FOLLOW_DENIALS } follow;
 };
 
@@ -59,6 +68,8 @@ extern const struct api_route api_config_routes[];
 
 /* api_write.c. The body as a JSON object with only the given keys; NULL after filling r. */
 json_t *api_read_body(const struct api_request *q, struct api_reply *r, const char *const *keys);
+/* The body as a policy; NULL after filling r. */
+struct policy *api_read_policy(const struct api_request *q, struct api_reply *r);
 /* A string of at most max bytes; NULL if absent. False after filling r if it is not one. */
 bool api_read_string(
     const json_t *o, const char *key, size_t max, struct api_reply *r, const char **ret);
@@ -76,12 +87,12 @@ void explain_get(const struct api_request *q, struct api_reply *r);
 
 /* gate.c: a start that may have to wait. */
 void gate_post(const struct api_request *q, struct api_reply *r);
-/* False: conn is to be suspended, api_resume() follows. */
-bool gate_wait_answered(struct gate_wait *g, struct MHD_Connection *conn);
-void gate_wait_reply(const struct gate_wait *g, struct api_reply *r);
-void gate_wait_free(struct gate_wait *g);
 /* Resumes them all: the server ends. */
 void gate_release(struct controller *c);
+
+/* whatif.c: POST /v1/simulate */
+void whatif_post(const struct api_request *q, struct api_reply *r);
+void whatif_release(struct controller *c);
 
 /* api_json.c: the contract's forms. Never NULL but for out of memory. */
 json_t *json_flow(struct controller *c, const struct flow_record *f);

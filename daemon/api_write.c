@@ -386,8 +386,8 @@ post_image_deny(const struct api_request *q, struct api_reply *r)
 	post_image(q, r, false);
 }
 
-static struct policy *
-parse_policy(const struct api_request *q, struct api_reply *r)
+struct policy *
+api_read_policy(const struct api_request *q, struct api_reply *r)
 {
 	struct policy *p = NULL;
 	struct diag d = { 0 };
@@ -400,7 +400,7 @@ parse_policy(const struct api_request *q, struct api_reply *r)
 static void
 post_validate(const struct api_request *q, struct api_reply *r)
 {
-	_cleanup_(policy_freep) struct policy *p = parse_policy(q, r);
+	_cleanup_(policy_freep) struct policy *p = api_read_policy(q, r);
 
 	if (p != NULL)
 		r->json = json_pack("{s:I, s:I, s:I}", "workloads", (json_int_t)p->n_workloads,
@@ -447,7 +447,7 @@ post_apply(const struct api_request *q, struct api_reply *r)
 		    r, MHD_HTTP_BAD_REQUEST, NULL, "reason: at most %d bytes", EDGE_REASON_MAX);
 		return;
 	}
-	p = parse_policy(q, r);
+	p = api_read_policy(q, r);
 	if (p == NULL)
 		return;
 	ret = segment_apply_policy(q->c, p, number, seconds * NSEC_PER_SEC,
@@ -470,5 +470,6 @@ const struct api_route api_write_routes[] = {
 	{ "POST", "/v1/gate", API_ROOT, gate_post },
 	{ "POST", "/v1/policy/validate", API_VIEWER, post_validate },
 	{ "POST", "/v1/policy/apply", API_ADMIN, post_apply },
+	{ "POST", "/v1/simulate", API_VIEWER, whatif_post },
 	{ NULL, NULL, API_VIEWER, NULL },
 };

@@ -4,6 +4,7 @@
  * that no default can be out of its own bounds.
  */
 #include "daemon/conf.h"
+#include "daemon/history.h"
 
 #include "rules/read.h"
 #include "rules/timefmt.h"
@@ -273,6 +274,9 @@ static const struct setting settings[] = {
 	    .restart = true },
 	{ "eventBuffer", set_number, AT(event_buffer), 256u << 10, 1u << 30, .fallback = "33554432",
 	    .restart = true },
+	{ "historyDays", set_number, AT(history_days), 0, HISTORY_MAX_DAYS, .fallback = "30" },
+	{ "historyEntries", set_number, AT(history_entries), 1000, 10000000,
+	    .fallback = "1000000" },
 	{ "conntrackAlert", set_number, AT(conntrack_alert), 1, 100, .fallback = "80" },
 	{ "logLevel", set_choice, AT(log_level), NAMES(level_names), .fallback = "info" },
 };

@@ -67,6 +67,8 @@ struct config {
 	uint64_t recertify_after_ns; /* 0: never */
 	bool separate_duties;	     /* who approves is not who enforces */
 	uint32_t max_edges;
+	uint32_t history_days;	  /* on which something was recorded; 0: no history */
+	uint32_t history_entries; /* flows on a day, of all days */
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */
 	enum log_level log_level;

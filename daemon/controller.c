@@ -376,6 +376,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	alert_watch_tick(c);
 	alerts_tick(c);
 	audit_tick(c->audit);
+	history_tick(c);
 	if (seconds % EVIDENCE_EVERY_S == 0)
 		save_evidence(c);
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
@@ -394,6 +395,7 @@ on_stop(void *arg)
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		w->dirty |= w->instances != NULL;
 	save_evidence(c);
+	(void)history_flush(c);
 	applied_flush(c);
 	record_stop(arg);
 }
@@ -539,6 +541,8 @@ start_work(struct controller *c)
 	audit_sign_init(c->audit, c->state_dir, c->args.instance);
 	record_start(c);
 	confirm_tick(c);
+	if ((r = history_new(c, &c->history)) < 0)
+		refuse("history", &d, r, EXIT_FAILURE);
 	c->held = gate_is_held(c);
 	if (c->held)
 		log_error("the store is empty, but workloads were enforced: the rules in the "

@@ -36,6 +36,8 @@
  *   duties.c       who approves is not who enforces
  *   completeness.c how much of what a workload does is known
  *   alert*.c       what people are told of, wherever they are
+ *   history.c      what was connected when
+ *   whatif.c       a candidate policy against it
  *   flush.c        evidence to the store, every few seconds
  *   store*.c       SQLite
  *   reload.c       the configuration, read again
@@ -51,6 +53,7 @@
 #include "daemon/conf.h"
 #include "daemon/confirm.h"
 #include "daemon/grade.h"
+#include "daemon/history.h"
 #include "daemon/probing.h"
 #include "daemon/proto.h"
 #include "daemon/quarantine.h"
@@ -91,6 +94,7 @@ struct match;
 struct probing;
 struct selftest;
 struct verify;
+struct whatif;
 
 /* What the controller knows about a container from an engine (MSG_D_CONTAINER). */
 struct container {
@@ -334,6 +338,8 @@ struct controller {
 	struct denial_table *denials;
 	struct attempt_table *attempts;
 	struct flow_ring *flows;
+	struct history *history;
+	struct whatif *whatif; /* the one that runs, or NULL */
 
 	struct instance *instances;
 	struct instance *by_cookie[1024];

@@ -37,6 +37,7 @@
 #define HELD_ONLY "quarantine\n" /* its text where the policy enforces nothing */
 
 struct gate_wait {
+	struct api_wait base; /* first */
 	struct gate_wait *next;
 	struct controller *c;
 	struct MHD_Connection *conn; /* while suspended */
@@ -393,6 +394,48 @@ is_container_id(const char *s)
 	return strlen(s) == 64 && strspn(s, "0123456789abcdef") == 64;
 }
 
+static bool
+wait_answered(struct api_wait *w, struct MHD_Connection *conn)
+{
+	struct gate_wait *g = (struct gate_wait *)w;
+
+	if (g->answer == GATE_WAIT)
+		g->conn = conn;
+	return g->answer != GATE_WAIT;
+}
+
+static void
+wait_reply(struct api_wait *w, struct api_reply *r)
+{
+	const struct gate_wait *g = (const struct gate_wait *)w;
+
+	if (g->answer == GATE_WAIT) {
+		api_fail(r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "nanosegd is ending");
+		return;
+	}
+	if (g->answer == GATE_REFUSE) {
+		api_fail(r, MHD_HTTP_CONFLICT, NULL, "%s%s%s", g->workload,
+		    g->workload[0] != '\0' ? ": " : "", g->reason);
+		return;
+	}
+	r->json = json_pack("{s:b, s:s, s:o, s:o, s:I}", "start", 1, "reason", g->reason,
+	    "workload", g->workload[0] != '\0' ? json_text(g->workload) : json_null(), "leadMs",
+	    g->lead_ms >= 0 ? json_integer(g->lead_ms) : json_null(), "waitedMs",
+	    (json_int_t)((now_mono() - g->asked_ns) / NSEC_PER_MSEC));
+}
+
+static void
+wait_free(struct api_wait *w)
+{
+	struct gate_wait *g = (struct gate_wait *)w, **p;
+
+	for (p = &g->c->gate->waits; *p != NULL && *p != g; p = &(*p)->next)
+		;
+	if (*p == g)
+		*p = g->next;
+	free(g);
+}
+
 void
 gate_post(const struct api_request *q, struct api_reply *r)
 {
@@ -414,6 +457,7 @@ gate_post(const struct api_request *q, struct api_reply *r)
 		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "out of memory");
 		goto out;
 	}
+	g->base = (struct api_wait){ wait_answered, wait_reply, wait_free };
 	g->c = q->c;
 	g->pid = pid;
 	g->lead_ms = -1;
@@ -435,50 +479,10 @@ gate_post(const struct api_request *q, struct api_reply *r)
 					   : q->c->config->identify_timeout_ns);
 	g->next = q->c->gate->waits;
 	q->c->gate->waits = g;
-	r->wait = g;
+	r->wait = &g->base;
 	gate_check(q->c);
 out:
 	json_decref(o);
-}
-
-bool
-gate_wait_answered(struct gate_wait *g, struct MHD_Connection *conn)
-{
-	if (g->answer == GATE_WAIT)
-		g->conn = conn;
-	return g->answer != GATE_WAIT;
-}
-
-void
-gate_wait_reply(const struct gate_wait *g, struct api_reply *r)
-{
-	if (g->answer == GATE_WAIT) {
-		api_fail(r, MHD_HTTP_SERVICE_UNAVAILABLE, NULL, "nanosegd is ending");
-		return;
-	}
-	if (g->answer == GATE_REFUSE) {
-		api_fail(r, MHD_HTTP_CONFLICT, NULL, "%s%s%s", g->workload,
-		    g->workload[0] != '\0' ? ": " : "", g->reason);
-		return;
-	}
-	r->json = json_pack("{s:b, s:s, s:o, s:o, s:I}", "start", 1, "reason", g->reason,
-	    "workload", g->workload[0] != '\0' ? json_text(g->workload) : json_null(), "leadMs",
-	    g->lead_ms >= 0 ? json_integer(g->lead_ms) : json_null(), "waitedMs",
-	    (json_int_t)((now_mono() - g->asked_ns) / NSEC_PER_MSEC));
-}
-
-void
-gate_wait_free(struct gate_wait *g)
-{
-	struct gate_wait **p;
-
-	if (g == NULL)
-		return;
-	for (p = &g->c->gate->waits; *p != NULL && *p != g; p = &(*p)->next)
-		;
-	if (*p == g)
-		*p = g->next;
-	free(g);
 }
 
 void

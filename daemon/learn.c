@@ -296,6 +296,7 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		complete_on_loss(e->dst);
 		return;
 	}
+	history_note(c->history, edge, &o, c->peers);
 	if (is_second_sight(c, ev, e, seen_in))
 		return;
 	behind = workload_behind(c, ev, e);

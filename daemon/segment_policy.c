@@ -257,6 +257,7 @@ load_edge(void *arg, const struct stored_edge *s)
 		return r;
 	e->flags = s->flags;
 	e->evidence = s->evidence;
+	e->recorded = edge_connections(e);
 	e->dirty = false;
 	return 0;
 }

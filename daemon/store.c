@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_VERSION 5
+#define STORE_VERSION 6
 #define STORE_FILE "nanoseg.db"
 #define BUSY_MS 3000 /* a controller that is still ending has the file */
 
@@ -158,7 +158,7 @@ prepare_all(struct store *s)
 		if (rc != SQLITE_OK)
 			return store_error(rc);
 	}
-	return 0;
+	return store_prepare_history(s);
 }
 
 static int
@@ -171,6 +171,8 @@ make_schema(struct store *s)
 	snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", STORE_VERSION);
 	if (r == 0)
 		r = sql_exec(s, schema);
+	if (r == 0)
+		r = sql_exec(s, store_history_schema);
 	if (r == 0)
 		r = sql_exec(s, sql);
 	return r == 0 ? sql_exec(s, "COMMIT") : r;
@@ -363,6 +365,7 @@ store_close(struct store *s)
 	sqlite3_finalize(s->trim_exposures);
 	sqlite3_finalize(s->trim_texts);
 	sqlite3_finalize(s->trim_revisions);
+	store_finish_history(s);
 	sqlite3_close(s->db);
 	free(s);
 }

@@ -7,8 +7,14 @@
 
 #include <sqlite3.h>
 
+struct store_history_statements {
+	sqlite3_stmt *get, *put, *put_flow, *get_flow, *put_day, *delete_day, *page, *oldest,
+	    *delete_one, *delete_flow;
+};
+
 struct store {
 	sqlite3 *db;
+	struct store_history_statements history;
 	sqlite3_stmt *put_edge, *delete_edge, *put_workload, *delete_workload, *put_revision,
 	    *put_network, *put_denial, *put_exposure, *trim_exposures, *trim_texts, *trim_revisions;
 };
@@ -18,6 +24,11 @@ struct store {
  * beside it first, as PATH.vN; a failure leaves the store as it was, with a sentence in *d.
  */
 int store_migrate(sqlite3 *db, const char *path, int from, int to, struct diag *d);
+
+/* store_history.c */
+extern const char store_history_schema[];
+int store_prepare_history(struct store *s);
+void store_finish_history(struct store *s);
 
 /* SQLite's code as a negative errno; 0 for success, a row and the end. */
 int store_error(int rc);

@@ -30,6 +30,7 @@ static const char *const steps[] = {
 	      "ALTER TABLE workload ADD COLUMN windows BLOB;"
 	      "ALTER TABLE workload ADD COLUMN network BLOB;"
 	      "ALTER TABLE workload ADD COLUMN rolled_back INTEGER;",
+	[5] = store_history_schema,
 };
 
 static int

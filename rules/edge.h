@@ -89,6 +89,7 @@ struct edge {
 	uint32_t flags;
 	/* The workload that connections to a port of `to` were last seen to lead to. Not stored. */
 	peer_id behind;
+	uint64_t recorded; /* connections that are in the history; not stored */
 	bool dirty; /* new, observed or decided: the store has to write it, and clears this */
 	struct edge_evidence evidence;
 	struct edge_decision decision;

@@ -174,6 +174,7 @@ ctl_free(struct controller *c)
 	}
 	free(c->networks);
 	exposure_free_all(c);
+	history_free(c->history);
 	inventory_free(c->inventory);
 	store_close(c->store);
 	policy_free(c->policy);

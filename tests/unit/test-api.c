@@ -37,6 +37,7 @@ setup(void **state)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	f->c = ctl_new(ctl_tmpdir(f->dir));
+	assert_int_equal(history_new(f->c, &f->c->history), 0);
 	k = f->c->config;
 	free(k->reviewer_groups);
 	free(k->admin_groups);
@@ -207,7 +208,8 @@ who_may_change_what(void **state)
 		if (strncmp(r->path, "/v1/edges/", 10) == 0 ||
 		    strncmp(r->path, "/v1/images/", 11) == 0)
 			want = API_REVIEWER;
-		else if (strcmp(r->path, "/v1/policy/validate") == 0)
+		else if (strcmp(r->path, "/v1/policy/validate") == 0 ||
+			 strcmp(r->path, "/v1/simulate") == 0)
 			want = API_VIEWER;
 		else if (strcmp(r->path, "/v1/gate") == 0)
 			want = API_ROOT;
@@ -261,6 +263,12 @@ bad_requests_change_nothing(void **state)
 		{ "POST", "/v1/mode",
 		    "{\"workloads\":[\"web\"],\"mode\":\"audit\",\"direction\":\"up\"}", 400 },
 		{ "POST", "/v1/policy/apply", "nonsense", 422 },
+		{ "POST", "/v1/simulate", "nonsense", 422 },
+		{ "POST", "/v1/simulate?sinceSeconds=0", "", 400 },
+		{ "POST", "/v1/simulate?sinceSeconds=-1", "", 400 },
+		{ "POST", "/v1/simulate?sinceSeconds=1d", "", 400 },
+		{ "POST", "/v1/simulate?sinceSeconds=99999999999999999999", "", 400 },
+		{ "POST", "/v1/simulate?modes=some", "", 400 },
 		{ "POST", "/v1/policy/apply?expectedRevision=-1", "", 400 },
 		{ "GET", "/v1/explain?src=web", "", 400 },
 		{ "GET", "/v1/explain?src=web&dst=nobody&port=80", "", 404 },
@@ -278,6 +286,39 @@ bad_requests_change_nothing(void **state)
 		if (f->status != bad[i].status || strstr(answer, "\"message\"") == NULL)
 			fail_msg("%s %s: %d %s", bad[i].path, bad[i].body, f->status, answer);
 	}
+	assert_int_equal(f->c->revision, 0);
+}
+
+static void
+a_simulation_tells_what_would_break(void **state)
+{
+	static const char policy[] =
+	    "apiVersion: nanoseg/v1\nkind: SegmentPolicy\nworkloads: [{name: web}, {name: db}]\n"
+	    "edges: [{from: web, to: db, proto: tcp, port: 80, state: approved}]\n";
+	struct fixture *f = *state;
+	struct flow_event ev;
+	const char *answer;
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	ctl_instance(f->c, 2, "db", "10.0.0.2");
+	for (uint16_t port = 80; port < 82; port++) {
+		ev = ctl_event(1, FLOW_ANSWERED, "10.0.0.1", "10.0.0.2", port);
+		learn_flow(f->c, &ev);
+	}
+	answer = request(f, API_VIEWER, "POST", "/v1/simulate", policy);
+	assert_int_equal(f->status, 200);
+	assert_non_null(strstr(answer, "\"port\":81"));
+	assert_null(strstr(answer, "\"port\":80"));
+	assert_non_null(strstr(answer, "\"covered\":1"));
+	assert_non_null(strstr(answer, "\"unused\":[]"));
+	assert_non_null(strstr(answer, "\"live\":null"));
+	/* The policy in force, which allows nothing. */
+	answer = request(f, API_REVIEWER, "POST", "/v1/simulate", "");
+	assert_non_null(strstr(answer, "\"port\":80"));
+	assert_non_null(strstr(answer, "\"live\":[]"));
+	answer = request(f, API_VIEWER, "POST", "/v1/simulate?modes=asWritten", "");
+	assert_non_null(strstr(answer, "\"broken\":[]"));
+	assert_null(f->c->whatif);
 	assert_int_equal(f->c->revision, 0);
 }
 
@@ -462,6 +503,7 @@ main(void)
 		cmocka_unit_test(who_may_change_what),
 		API_TEST(a_decision_carries_the_callers_uid),
 		API_TEST(bad_requests_change_nothing),
+		API_TEST(a_simulation_tells_what_would_break),
 		API_TEST(a_huge_body_is_refused),
 		API_TEST(explain_names_the_set_that_decides),
 		API_TEST(hostile_names_are_json_all_the_same),

@@ -44,6 +44,8 @@ assert_defaults(const struct config *c)
 	assert_true(c->recertify_after_ns == 182 * 86400 * NSEC_PER_SEC);
 	assert_false(c->separate_duties);
 	assert_int_equal(c->max_edges, 50000);
+	assert_int_equal(c->history_days, 30);
+	assert_int_equal(c->history_entries, 1000000);
 	assert_int_equal(c->event_buffer, 32u << 20);
 	assert_int_equal(c->conntrack_alert, 80);
 	assert_int_equal(c->log_level, LOG_LVL_INFO);
@@ -211,7 +213,7 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
 		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
 		"idleExpiry", "recertifyAfter", "separateDuties", "maxEdges", "eventBuffer",
-		"conntrackAlert", "logLevel" };
+		"conntrackAlert", "logLevel", "historyDays", "historyEntries" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
