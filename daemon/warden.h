@@ -135,7 +135,7 @@ void close_end(struct warden *w, struct ns *n);
 /* They are loaded. True if it was closed until now. */
 bool close_opened(struct ns *n);
 
-/* warden_guard.c: the host's end of a namespace's links. */
+/* warden_guard*.c: the host's end of a namespace's links. */
 int guard_init(struct warden *w);
 void guard_done(struct warden *w);
 /* The keeper is new. */
