@@ -2,13 +2,16 @@
 /*
  * Tables without an owner: any process with CAP_NET_ADMIN in their namespace can change them, so
  * they are watched, read back at once, and made again as they were. Tables of others are not our
- * concern, and a change that was none is not told. So are the host guards, all of them at once.
+ * concern, and a change that was none is not told. So are the host guards: those that the kernel
+ * names, or all of them where it has lost count, some at a time, so that requests do not wait for
+ * the last one.
  *
  * Whoever changes a table all the time gets a fifth of our time, not all: after SPEND_US of a
- * second the next look waits for its end. Until then his change stands, and is found.
+ * second the next look waits for its end. Until then his change stands, and is found. A walk over
+ * the guards is no part of that: there is one at a time, and it has an end.
  */
 #include "daemon/log.h"
-#include "daemon/warden.h"
+#include "daemon/warden_guard_priv.h"
 #include "netlink/netns.h"
 
 #include <errno.h>
@@ -20,15 +23,16 @@
 
 #define WINDOW_US 1000000u
 #define SPEND_US 200000u
+#define SLICE_US 5000u /* of a walk, in one turn of the event loop; and what is begun is ended */
 
 struct drift {
 	struct warden *w;
 	struct ns *n; /* NULL: the host guards */
 	int sock;
 	uint32_t port; /* of the socket that we change the table on */
-	struct event *readable, *rest;
-	struct nft_change change;
-	uint64_t window_us, spent_us; /* since when, CLOCK_MONOTONIC; in it */
+	struct event *readable, *rest, *walk;
+	struct nft_change change, who; /* being read; of a guard, the last one */
+	uint64_t window_us, spent_us;  /* since when, CLOCK_MONOTONIC; in it */
 };
 
 static void
@@ -101,18 +105,74 @@ drift_of_guard(struct warden *w, struct ns *n, int error, const struct nft_chang
 	tell(w, n, &told, who);
 }
 
-struct look_at_guards {
-	struct warden *w;
-	const struct nft_change *who;
+/* Host guards */
+
+struct suspects {
+	struct drift *d;
+	enum suspicion level;
+	uint32_t ifindex;  /* of the guard that is meant, 0: any */
+	uint64_t until_us; /* CLOCK_MONOTONIC */
+	bool left;
 };
 
 static void
-look_at_guard(void *arg, struct ns *n)
+suspect(void *arg, struct ns *n)
 {
-	struct look_at_guards *l = arg;
+	const struct suspects *s = arg;
+	struct guards *g = n->att != NULL ? n->att->guards : NULL;
 
-	if (n->att != NULL)
-		guard_check(l->w, n, l->who);
+	if (g != NULL && (s->ifindex == 0 ? g->list != NULL : guard_of(g, s->ifindex) != NULL))
+		g->suspicion = MAX(g->suspicion, s->level);
+}
+
+static void
+on_named(void *arg, const char *name)
+{
+	struct drift *d = arg;
+	struct suspects s = { .d = d, .level = SUSPECT_NAMED };
+
+	if (guard_table_is(d->w, name, &s.ifindex))
+		scan_each(d->w->scan, suspect, &s);
+}
+
+static void
+look_at_suspect(void *arg, struct ns *n)
+{
+	struct suspects *s = arg;
+	const struct guards *g = n->att != NULL ? n->att->guards : NULL;
+
+	if (g == NULL || g->suspicion != s->level)
+		return;
+	if (warden_now_us() < s->until_us)
+		guard_check(s->d->w, n, &s->d->who);
+	else
+		s->left = true;
+}
+
+/* Those that were named first. */
+static void
+walk(evutil_socket_t fd, short what, void *arg)
+{
+	struct drift *d = arg;
+	struct suspects s = { .d = d, .until_us = warden_now_us() + SLICE_US };
+	const struct timeval next_turn = { 0 };
+
+	for (s.level = SUSPECT_NAMED; s.level > SUSPECT_NONE && !s.left; s.level--)
+		scan_each(d->w->scan, look_at_suspect, &s);
+	if (s.left)
+		evtimer_add(d->walk, &next_turn);
+}
+
+static void
+look_at_guards(struct drift *d, const struct nft_change *who)
+{
+	struct suspects s = { .d = d, .level = SUSPECT_ANY };
+
+	d->who = *who;
+	if (who->lost)
+		scan_each(d->w->scan, suspect, &s);
+	if (!evtimer_pending(d->walk, NULL))
+		walk(-1, 0, d);
 }
 
 static void
@@ -120,7 +180,8 @@ watch_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct drift *d = arg;
 	uint64_t before = used_us();
-	int r = nft_watch_read(d->sock, d->w->table, d->port, &d->change);
+	int r = nft_watch_read(
+	    d->sock, d->w->table, d->port, d->n == NULL ? on_named : NULL, d, &d->change);
 
 	if (r < 0) {
 		log_error("netns %" PRIu64 ": %s cannot be watched any more: %s",
@@ -129,13 +190,10 @@ watch_readable(evutil_socket_t fd, short what, void *arg)
 		event_del(d->readable);
 		return;
 	}
-	if (r > 0 && d->n != NULL) {
+	if (r > 0 && d->n != NULL)
 		look(d, &d->change);
-	} else if (r > 0) {
-		struct look_at_guards l = { d->w, &d->change };
-
-		scan_each(d->w->scan, look_at_guard, &l);
-	}
+	else if (r > 0)
+		look_at_guards(d, &d->change);
 	if (r > 0)
 		d->change = (struct nft_change){ 0 };
 	spend(d, before);
@@ -150,6 +208,8 @@ drift_free(struct drift *d)
 		event_free(d->readable);
 	if (d->rest != NULL)
 		event_free(d->rest);
+	if (d->walk != NULL)
+		event_free(d->walk);
 	close_fd(&d->sock);
 	free(d);
 }
@@ -178,7 +238,9 @@ drift_new(struct warden *w, struct ns *n, int nsfd, int own, struct drift **ret)
 	}
 	d->readable = event_new(w->loop.base, d->sock, EV_READ | EV_PERSIST, watch_readable, d);
 	d->rest = evtimer_new(w->loop.base, rest_over, d);
-	if (d->readable == NULL || d->rest == NULL || event_add(d->readable, NULL) < 0) {
+	d->walk = evtimer_new(w->loop.base, walk, d);
+	if (d->readable == NULL || d->rest == NULL || d->walk == NULL ||
+	    event_add(d->readable, NULL) < 0) {
 		drift_free(d);
 		return -ENOMEM;
 	}

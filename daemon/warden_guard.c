@@ -126,9 +126,9 @@ guard_load(struct warden *w, struct guard *g, const struct ruleset *rs, struct n
 	int r = -ESTALE;
 
 	memcpy(pin->mac, g->mac, sizeof(pin->mac));
-	/* A second time from nothing: somebody has changed it. */
+	/* From nothing if somebody has changed it, which may show only now. */
 	for (unsigned i = 0; i < 2 && r == -ESTALE; i++) {
-		r = g->table == NULL || i > 0 ? guard_handle(w, g) : 0;
+		r = g->table == NULL || g->stale || i > 0 ? guard_handle(w, g) : 0;
 		if (r == 0)
 			r = nft_guard_apply(g->table, rs, pin, &owned);
 		if (r == 0 && !guard_stands(g))
@@ -328,6 +328,7 @@ guard_check(struct warden *w, struct ns *n, const struct nft_change *who)
 
 	if (s == NULL)
 		return;
+	s->suspicion = SUSPECT_NONE;
 	for (struct guard *g = s->list; g != NULL; g = g->next) {
 		g->stale = g->table != NULL && guard_read_back(g) == -ESTALE;
 		stale |= g->table != NULL && !g->in_force;

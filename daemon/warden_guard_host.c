@@ -19,6 +19,23 @@ guard_table_name(const struct warden *w, uint32_t ifindex, char ret[static NFT_T
 	snprintf(ret, NFT_TABLE_NAME_MAX, "%.21s_%" PRIx32, w->table, ifindex);
 }
 
+bool
+guard_table_is(const struct warden *w, const char *name, uint32_t *ret_ifindex)
+{
+	size_t prefix = strlen(w->table) + 1;
+	char again[NFT_TABLE_NAME_MAX];
+	uint32_t ifindex;
+
+	if (strlen(name) <= prefix)
+		return false;
+	ifindex = (uint32_t)strtoul(name + prefix, NULL, 16);
+	guard_table_name(w, ifindex, again);
+	if (strcmp(name, again) != 0)
+		return false;
+	*ret_ifindex = ifindex;
+	return true;
+}
+
 static void
 table_prefix(const struct warden *w, char ret[static NFT_TABLE_NAME_MAX])
 {
@@ -96,16 +113,10 @@ static void
 sweep_one(void *arg, const char *name)
 {
 	struct warden *w = arg;
-	size_t prefix = strlen(w->table) + 1;
-	char again[NFT_TABLE_NAME_MAX];
 	struct nft_table *t = NULL;
 	uint32_t ifindex;
 
-	if (strlen(name) <= prefix)
-		return;
-	ifindex = (uint32_t)strtoul(name + prefix, NULL, 16);
-	guard_table_name(w, ifindex, again);
-	if (strcmp(name, again) != 0)
+	if (!guard_table_is(w, name, &ifindex))
 		return;
 	if (links_find(w->sweep_links, ifindex) != NULL)
 		w->guards_left = true;

@@ -31,7 +31,7 @@ leads_to(const struct guards *s, const struct link_info *host)
 	return host->veth && host->peer != 0 && s->nsid >= 0 && host->nsid == s->nsid;
 }
 
-static struct guard *
+struct guard *
 guard_of(const struct guards *s, uint32_t ifindex)
 {
 	struct guard *g = s->list;

@@ -29,6 +29,13 @@ struct guard {
 	struct nft_table *table;
 };
 
+/* Whether somebody may have changed one of them: warden_drift.c. */
+enum suspicion {
+	SUSPECT_NONE,
+	SUSPECT_ANY, /* some guard, of any namespace */
+	SUSPECT_NAMED,
+};
+
 struct guards {
 	bool want, follow;
 	bool closing; /* nobody has asked for it: its namespace is closed */
@@ -42,6 +49,7 @@ struct guards {
 	uint32_t open;
 	int error;
 	bool told;
+	enum suspicion suspicion;
 	struct w_guarded last;
 };
 
@@ -57,12 +65,16 @@ mono_ns(void)
 /* warden_guard_host.c: the table of the guard at a device. */
 void guard_table_name(
     const struct warden *w, uint32_t ifindex, char ret[static NFT_TABLE_NAME_MAX]);
+/* The ifindex that it is named by; false: it is no guard of ours. */
+bool guard_table_is(const struct warden *w, const char *name, uint32_t *ret_ifindex);
 /* Opens what is not open; the first time tables of devices that are gone are deleted. */
 int guards_open_host(struct warden *w);
 
 /* warden_guard_links.c */
 /* Brings the list and the addresses to what the links are now. */
 int guards_discover(struct warden *w, struct ns *n, struct guards *s);
+/* The one at that device; NULL: there is none. */
+struct guard *guard_of(const struct guards *s, uint32_t ifindex);
 /* Ways out that no guard stands at. */
 void guards_count_open(struct guards *s, const struct links *inner);
 size_t guards_own_addrs(const struct guards *s, struct addr ret[static GUARD_MAX_ADDRS]);

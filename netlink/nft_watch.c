@@ -8,6 +8,7 @@
 
 #include "netlink/drain.h"
 #include "netlink/netns.h"
+#include "netlink/nft.h"
 #include "rules/util.h"
 
 #include <errno.h>
@@ -24,7 +25,10 @@
 struct reading {
 	const char *table;
 	uint32_t port;
-	bool ended; /* one that changed the table: the first is named */
+	nft_watch_fn fn;
+	void *arg;
+	char last[NFT_TABLE_NAME_MAX]; /* that fn was called with */
+	bool ended;		       /* one that changed the table: the first is named */
 	struct nft_change *change;
 };
 
@@ -54,23 +58,40 @@ read_generation(const struct nlmsghdr *nlh, struct nft_change *who)
 	}
 }
 
-/* Or of one whose name goes on after that with a "_": of a guard. */
-static bool
-is_of_table(const struct nlmsghdr *nlh, const char *table)
+/* The transaction's messages of one table come in a row. */
+static void
+read_table(const struct nlattr *a, struct reading *r)
+{
+	char name[NFT_TABLE_NAME_MAX] = "";
+	size_t len = strlen(r->table);
+
+	/* A longer one than ours can be is nobody's concern. */
+	if (nl_attr_len(a) > sizeof(name))
+		return;
+	memcpy(name, nl_attr_data(a), nl_attr_len(a));
+	name[sizeof(name) - 1] = '\0';
+	if (strncmp(name, r->table, len) != 0 || (name[len] != '\0' && name[len] != '_'))
+		return;
+	r->change->begun |= !r->ended;
+	if (r->fn == NULL || strcmp(name, r->last) == 0)
+		return;
+	memcpy(r->last, name, sizeof(name));
+	r->fn(r->arg, name);
+}
+
+/* Of the table, or of one whose name goes on after that with a "_": of a guard. */
+static void
+read_object(const struct nlmsghdr *nlh, struct reading *r)
 {
 	const struct nlattr *a;
-	const char *name;
-	size_t len = strlen(table);
 
 	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
 	{
 		if (nl_attr_type(a) != TABLE_NAME)
 			continue;
-		name = nl_attr_data(a);
-		return nl_attr_len(a) > len && memcmp(name, table, len) == 0 &&
-		       (name[len] == '\0' || name[len] == '_');
+		read_table(a, r);
+		return;
 	}
-	return false;
 }
 
 static int
@@ -81,7 +102,7 @@ on_message(void *arg, const struct nlmsghdr *nlh)
 	if (NFNL_SUBSYS_ID(nlh->nlmsg_type) != NFNL_SUBSYS_NFTABLES || nlh->nlmsg_pid == r->port)
 		return 0;
 	if (NFNL_MSG_TYPE(nlh->nlmsg_type) != NFT_MSG_NEWGEN) {
-		r->change->begun |= !r->ended && is_of_table(nlh, r->table);
+		read_object(nlh, r);
 	} else if (r->change->begun) {
 		r->change->begun = false;
 		r->ended = true;
@@ -91,19 +112,20 @@ on_message(void *arg, const struct nlmsghdr *nlh)
 }
 
 int
-nft_watch_read(int sock, const char *table, uint32_t port, struct nft_change *change)
+nft_watch_read(int sock, const char *table, uint32_t port, nft_watch_fn fn, void *arg,
+    struct nft_change *change)
 {
 	static uint8_t buf[65536] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct reading r = { .table = table, .port = port, .change = change };
+	struct reading r = { .table = table, .port = port, .fn = fn, .arg = arg, .change = change };
 	uint64_t malformed = 0;
 	int n = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_message, &r, &malformed);
 
 	if (n < 0 && n != -ENOBUFS)
 		return n;
-	if (r.ended)
-		return 1;
 	if (n != -ENOBUFS && malformed == 0)
-		return 0;
-	*change = (struct nft_change){ 0 };
+		return r.ended;
+	if (!r.ended)
+		*change = (struct nft_change){ 0 };
+	change->lost = true;
 	return 1;
 }

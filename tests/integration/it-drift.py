@@ -9,14 +9,12 @@ DEFAULT_INPUT_POLICY="ACCEPT"), its own script reloads it."""
 import json
 import os
 import re
-import socket
-import subprocess
-import struct
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from nftlink import Changer, Monitor
 from nslab import Lab, Tap, table_text, wait
 
 CHANGES = int(os.environ.get("CHANGES", "100"))
@@ -159,68 +157,10 @@ t.ok(m and int(m.group(1)) >= drift(d) > 0, "it is in the metrics", m)
 log = "".join(open(os.path.join(d.state, "audit", f)).read() for f in sorted(os.listdir(d.state + "/audit")) if f.endswith(".jsonl"))
 t.ok('"drift"' in log and '"repaired"' in log, "and in the audit log")
 
-class Monitor:
-    """When each transaction of a namespace was committed, in the kernel's own order."""
-
-    def __init__(self, place):
-        self.s = place.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
-        self.s.bind((0, 1 << 6))
-        self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-
-    def forget(self):
-        self.s.setblocking(False)
-        try:
-            while True:
-                self.s.recv(65536)
-        except BlockingIOError:
-            pass
-        self.s.settimeout(3)
-
-    def change_and_repair(self, changer):
-        """When that process changed something, and when another did after it; fewer if they do not come."""
-        out = []
-        try:
-            while len(out) < 2:
-                data, at = self.s.recv(65536), time.monotonic()
-                while len(data) >= 16:
-                    length, kind = struct.unpack("=IH", data[:6])
-                    if kind & 0xff == 15 and kind >> 8 == 10 and (self.who(data[20:length]) == changer) != bool(out):
-                        out.append(at)  # NFT_MSG_NEWGEN
-                    data = data[(length + 3) & ~3:]
-        except OSError:
-            pass
-        return out[:2]
-
-    @staticmethod
-    def who(attributes):
-        while len(attributes) >= 8:
-            length, kind = struct.unpack("=HH", attributes[:4])
-            if kind == 2:  # NFTA_GEN_PROC_PID
-                return struct.unpack(">I", attributes[4:8])[0]
-            attributes = attributes[(length + 3) & ~3:]
-        return None
-
-
-class Changer:
-    """nft that stays: whoever ends makes the kernel keep the namespace's tables locked until a grace period of
-    RCU has passed, 10 ms and more in which nobody can change, or repair, anything."""
-
-    def __init__(self, place):
-        self.nft = subprocess.Popen(["nsenter", "--net=/run/netns/" + place.name, "nft", "-i"], stdin=subprocess.PIPE,
-                                    stdout=subprocess.DEVNULL, text=True)
-
-    def change(self, command):
-        self.nft.stdin.write(command + "\n")
-        self.nft.stdin.flush()
-
-    def end(self):
-        self.nft.stdin.close()
-        self.nft.wait(10)
-
 
 def measure(place, what, commands, changes):
     """From somebody's change to the repair, each change once all is as it was."""
-    watch, changer, figures, missed = Monitor(place), Changer(place), [], 0
+    watch, changer, figures, missed = Monitor(place), Changer("nsenter", "--net=/run/netns/" + place.name), [], 0
     for k in range(changes):
         watch.forget()
         n = drift(d)

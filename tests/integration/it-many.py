@@ -18,6 +18,7 @@ from alonelib import alone
 
 alone(os.path.abspath(__file__))
 import nslab
+from manylib import addr, behind, bridge, start
 from nslab import Lab, Place, run, wait
 
 LONG = "--long" in sys.argv
@@ -28,21 +29,7 @@ EDGES = 40  # of each that stands
 LOADS_MAX = 6
 t = nslab.Tap()
 lab = Lab(real_host=True)
-os.makedirs("/run/netns")
-for args in (("add", "br0", "type", "bridge"), ("set", "br0", "up")):
-    run("ip", "link", *args)
-
-
-def addr(k):
-    return "10.90.%d.%d" % (1 + k // 250, 1 + k % 250)
-
-
-def start(k, name):
-    run("ip", "-batch", "-", stdin=None, input=(
-        "netns add %s\nlink add v%d type veth peer name eth0 netns %s\nlink set v%d master br0 up\n"
-        % (name, k, name, k)).encode())
-    run("ip", "-n", name, "-batch", "-", stdin=None, input=(
-        "link set lo up\naddr add %s/16 dev eth0\nlink set eth0 up\n" % addr(k)).encode())
+bridge()
 
 
 def loads():
@@ -73,13 +60,6 @@ def spent():
     return ms
 
 
-def behind(names):
-    s = d.api.get("/v1/status")
-    good = {w["name"] for w in s["workloads"] if w["mode"] == "enforce" and w["instances"] and
-            all(i["addresses"] and i["appliedRevision"] == s["revision"] for i in w["instances"])}
-    return [n for n in names if n not in good]
-
-
 def policy(old, new):
     n = len(old)
     edges = [(old[k % n], old[(k % n + 1 + k // n % (n - 1)) % n], 1000 + k // n) for k in range(EDGES * n)]
@@ -96,14 +76,15 @@ def may(name, a, port):
 
 
 d = lab.daemon(config="hostGuard: on\n", only="")
+api = d.api
 names, new = [], ["n%d" % k for k in range(NEW)]
 for many in BESIDE:
     for k in range(len(names), many):
         names.append("m%03d" % k)
         start(k, names[-1])
     status, answer = d.api.call("POST", "/v1/policy/apply", policy(names, new))
-    t.ok(status == 200 and wait(lambda: not behind(names), 60, 0.2) and quiet(), "%d are enforced" % many, status,
-         answer, behind(names)[:5])
+    t.ok(status == 200 and wait(lambda: not behind(api, names), 60, 0.2) and quiet(), "%d are enforced" % many, status,
+         answer, behind(api, names)[:5])
     (needed, refreshed), cpu, began = loads(), spent(), time.monotonic()
     for k, n in enumerate(new):
         start(1000 + k, n)

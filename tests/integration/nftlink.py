@@ -3,11 +3,13 @@
 import os
 import socket
 import struct
+import subprocess
+import time
 
 NETFILTER, SUBSYS = 12, 10 << 8
-NEWTABLE, DELTABLE, DELRULE, NEWGEN = SUBSYS | 0, SUBSYS | 2, SUBSYS | 8, SUBSYS | 15
-BEGIN, END = 16, 17
-REQUEST, ACK, CREATE = 1, 4, 0x400
+NEWTABLE, GETTABLE, DELTABLE, DELRULE, NEWGEN = (SUBSYS | x for x in (0, 1, 2, 8, 15))
+BEGIN, END, DONE = 16, 17, 3
+REQUEST, ACK, DUMP, CREATE = 1, 4, 0x300, 0x400
 INET, NETDEV = 1, 5
 OWNER, PERSIST = 2, 4
 
@@ -74,3 +76,84 @@ class Link:
 
 def errno_text(codes):
     return [os.strerror(c) for c in codes if c]
+
+
+def tables(place, family=INET):
+    """Their names. nft(8) asks for all that is in them first, and again whenever something changes meanwhile."""
+    out, done = [], False
+    with place.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER) as s:
+        s.settimeout(5)
+        s.send(message(GETTABLE, DUMP, family, b""))
+        while not done:
+            data = s.recv(1 << 17)
+            while len(data) >= 16:
+                length, kind = struct.unpack_from("=IH", data)
+                done = done or kind == DONE
+                if kind == NEWTABLE:
+                    size = struct.unpack_from("=H", data, 20)[0]
+                    out.append(data[24:20 + size - 1].decode())
+                data = data[(length + 3) & ~3:]
+    return out
+
+
+class Monitor:
+    """When each transaction of a namespace was committed, in the kernel's own order."""
+
+    def __init__(self, place):
+        self.s = place.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER)
+        self.s.bind((0, 1 << 6))
+        self.s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+
+    def forget(self):
+        self.s.setblocking(False)
+        try:
+            while True:
+                self.s.recv(65536)
+        except BlockingIOError:
+            pass
+        self.s.settimeout(3)
+
+    def change_and_repair(self, changer=None):
+        """When that process (None: the first that does) changed something, and when another did after it; fewer if
+        they do not come. The kernel has its number outside of every pid namespace."""
+        out = []
+        try:
+            while len(out) < 2:
+                data, at = self.s.recv(65536), time.monotonic()
+                while len(data) >= 16:
+                    length, kind = struct.unpack("=IH", data[:6])
+                    if kind == NEWGEN:
+                        who = self.who(data[20:length])
+                        changer = who if changer is None else changer
+                        if (who == changer) != bool(out):
+                            out.append(at)
+                    data = data[(length + 3) & ~3:]
+        except OSError:
+            pass
+        return out[:2]
+
+    @staticmethod
+    def who(attributes):
+        while len(attributes) >= 8:
+            length, kind = struct.unpack("=HH", attributes[:4])
+            if kind == 2:  # NFTA_GEN_PROC_PID
+                return struct.unpack(">I", attributes[4:8])[0]
+            attributes = attributes[(length + 3) & ~3:]
+        return None
+
+
+class Changer:
+    """nft that stays: whoever ends makes the kernel keep the namespace's tables locked until a grace period of
+    RCU has passed, 10 ms and more in which nobody can change, or repair, anything."""
+
+    def __init__(self, *enter):
+        """enter: the program, if any, that brings it into its namespace."""
+        self.nft = subprocess.Popen([*enter, "nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+    def change(self, command):
+        self.nft.stdin.write(command + "\n")
+        self.nft.stdin.flush()
+
+    def end(self):
+        self.nft.stdin.close()
+        self.nft.wait(10)
