@@ -4,16 +4,16 @@
  * a rule. What a chain holds, in order:
  *
  * observe (input, output): loopback; the event mark, a report of new UDP. Where the other direction
- *   enforces, new TCP without SYN is dropped. A last accept.
+ *   enforces, new TCP without SYN and new SCTP without INIT are dropped. A last accept.
  * audit, enforce (input, output): loopback; the event mark; established; errors about that;
- * invalid and new TCP without SYN dropped (enforce) or passed (audit); ND and MLD; denied elements
- * go to the refuse chain; approved ones are accepted; the rest falls to the refuse chain, and in
- * enforce to a last drop. Conntrack calls every ICMP message invalid that is neither a request it
- * knows nor an error about something it has: an approved type passes all the same, others go
- * without a report. refuse_in, refuse_out: a report, then audit accepts; enforce counts, rejects
- * towards local workloads and drops towards everyone else. forward: the event mark; once a
- * direction enforces, all is reported and dropped: what a nested namespace sends has no identity of
- * its own here. Audit reports it.
+ * invalid, new TCP without SYN and new SCTP without INIT dropped (enforce) or passed (audit); ND
+ * and MLD; denied elements go to the refuse chain; approved ones are accepted; the rest falls to
+ * the refuse chain, and in enforce to a last drop. Conntrack calls every ICMP message invalid that
+ * is neither a request it knows nor an error about something it has: an approved type passes all
+ * the same, others go without a report. refuse_in, refuse_out: a report, then audit accepts;
+ * enforce counts, rejects towards local workloads and drops towards everyone else. forward: the
+ * event mark; once a direction enforces, all is reported and dropped: what a nested namespace sends
+ * has no identity of its own here. Audit reports it.
  *
  * The event mark comes before every other accept: a connection gets exactly one event, its first
  * reply, and what stays on loopback gives none.
@@ -39,6 +39,7 @@ enum {
 	TCP_SYN = 0x02,
 	TCP_RST = 0x04,
 	TCP_FIN_SYN_RST_ACK = 0x17,
+	SCTP_INIT = 1,
 	ICMP6_MLD_QUERY = 130,
 	ICMP6_MLD_REPORT = 131,
 	ICMP6_MLD_DONE = 132,
@@ -193,30 +194,40 @@ rule_refuse_invalid(struct builder *b, const struct side *s)
 	expr_verdict(b, NF_DROP, NULL);
 }
 
-/*
- * A cut connection must not come back from the middle (conntrack would take the wrong end for the
- * opener), nor by the direction that is not enforced: what its other end sends would make it one
- * that is established. Elsewhere, in audit, such a packet passes without a report for the same
- * reason.
- */
 static void
-rule_tcp_syn(struct builder *b, const struct side *s)
+rule_middle_end(struct builder *b, const struct side *s)
 {
-	const uint8_t mask = TCP_FIN_SYN_RST_ACK;
-
-	rule_begin(b, s->chain);
-	/* What was established or is invalid has been told apart, but where all passes. */
-	if (s->mode == MODE_OBSERVE)
-		match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
-	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
-	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
-	expr_mask(b, &mask, sizeof(mask));
-	expr_cmp_u8(b, NFT_CMP_NEQ, TCP_SYN);
 	if (s->mode == MODE_ENFORCE || s->other_enforces) {
 		expr_count(b, s->egress);
 		expr_verdict(b, NF_DROP, NULL);
 	} else {
 		expr_verdict(b, NF_ACCEPT, NULL);
+	}
+}
+
+/*
+ * A cut connection must not come back from the middle (conntrack would take the wrong end for the
+ * opener), nor by the direction that is not enforced: what its other end sends would make it one
+ * that is established. Elsewhere, in audit, such a packet passes without a report for the same
+ * reason. Of SCTP conntrack calls most of what is no INIT invalid, but a heartbeat is new to it,
+ * and both ends send one whenever their association is idle.
+ */
+static void
+rules_middle(struct builder *b, const struct side *s)
+{
+	const uint8_t mask = TCP_FIN_SYN_RST_ACK;
+
+	for (unsigned sctp = 0; sctp < 2; sctp++) {
+		rule_begin(b, s->chain);
+		/* What was established or is invalid has been told apart, but where all passes. */
+		if (s->mode == MODE_OBSERVE)
+			match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, sctp ? IPPROTO_SCTP : IPPROTO_TCP);
+		expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, sctp ? 12 : 13, 1, NFT_REG_1);
+		if (!sctp)
+			expr_mask(b, &mask, sizeof(mask));
+		expr_cmp_u8(b, NFT_CMP_NEQ, sctp ? SCTP_INIT : TCP_SYN);
+		rule_middle_end(b, s);
 	}
 }
 
@@ -361,7 +372,7 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 	rule_event_mark(b, s->chain);
 	if (s->mode == MODE_OBSERVE) {
 		if (s->other_enforces)
-			rule_tcp_syn(b, s);
+			rules_middle(b, s);
 		rule_new_udp(b, s);
 		rule_pass(b, s->chain);
 		return;
@@ -370,7 +381,7 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 	if (s->mode == MODE_ENFORCE)
 		rule_invalid(b, s);
 	rules_neighbours(b, s);
-	rule_tcp_syn(b, s);
+	rules_middle(b, s);
 	rules_lookup(b, s, false);
 	rules_lookup(b, s, true);
 	rule_begin(b, s->chain);

@@ -160,6 +160,7 @@ probe_frills(struct world *w, struct probe *p)
 
 	p->ct_state = world_rnd(w, 12) ? NF_CT_STATE_BIT(IP_CT_NEW) : PICK(w, states);
 	p->tcp_flags = world_rnd(w, 16) ? 0x02 : (uint8_t)world_rnd(w, 256);
+	p->sctp_chunk = world_rnd(w, 16) ? 1 : (uint8_t)world_rnd(w, 16);
 	p->hops = p->t.proto == IPPROTO_ICMPV6 && world_rnd(w, 2) ? PICK(w, hops) : 64;
 	p->loopback = world_rnd(w, 50) == 0;
 	p->limited = world_rnd(w, 16) == 0;
@@ -238,7 +239,8 @@ static bool
 is_plain(const struct probe *p)
 {
 	return p->ct_state == NF_CT_STATE_BIT(IP_CT_NEW) && !p->loopback && !p->cut &&
-	       (p->t.proto != IPPROTO_TCP || p->tcp_flags == 2) && p->hops == 64;
+	       (p->t.proto != IPPROTO_TCP || p->tcp_flags == 2) &&
+	       (p->t.proto != IPPROTO_SCTP || p->sctp_chunk == 1) && p->hops == 64;
 }
 
 void

@@ -161,16 +161,23 @@ frills_equal(
 	static const uint32_t states[] = { NF_CT_STATE_BIT(IP_CT_NEW),
 		NF_CT_STATE_BIT(IP_CT_ESTABLISHED), NF_CT_STATE_BIT(IP_CT_RELATED),
 		NF_CT_STATE_INVALID_BIT, NF_CT_STATE_UNTRACKED_BIT };
-	static const uint8_t flags[] = { 0x02, 0x0a, 0x00, 0x10 }, hops[] = { 1, 64, 255 };
-	const bool tcp = p->t.proto == IPPROTO_TCP, icmp6 = p->t.proto == IPPROTO_ICMPV6;
+	static const uint8_t flags[] = { 0x02, 0x0a, 0x00, 0x10 }, chunks[] = { 1, 0, 4 };
+	static const uint8_t hops[] = { 1, 64, 255 };
+	const bool tcp = p->t.proto == IPPROTO_TCP, sctp = p->t.proto == IPPROTO_SCTP,
+		   icmp6 = p->t.proto == IPPROTO_ICMPV6;
+	const size_t n = tcp	 ? ARRAY_SIZE(flags)
+			 : sctp	 ? ARRAY_SIZE(chunks)
+			 : icmp6 ? ARRAY_SIZE(hops)
+				 : 1;
 	struct sim_packet packet = { 0 };
 	size_t i, j, k;
 
 	for (i = 0; i < ARRAY_SIZE(states); i++) {
-		for (j = 0; j < (tcp ? ARRAY_SIZE(flags) : icmp6 ? ARRAY_SIZE(hops) : 1); j++) {
+		for (j = 0; j < n; j++) {
 			for (k = 0; k < 8; k++) {
 				p->ct_state = states[i];
 				p->tcp_flags = flags[tcp ? j : 0];
+				p->sctp_chunk = chunks[sctp ? j : 0];
 				p->hops = hops[icmp6 ? j : 1];
 				p->loopback = k & 1;
 				p->limited = k & 2;

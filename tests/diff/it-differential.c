@@ -192,6 +192,7 @@ shoot(enum flow_dir dir)
 	    !is_pool(dir == DIR_INGRESS ? &s->probe.t.src : &s->probe.t.dst))
 		return false;
 	s->probe.tcp_flags = 2;
+	s->probe.sctp_chunk = 1;
 	s->probe.hops = 64;
 	s->probe.loopback = s->probe.cut = s->probe.limited = s->probe.options = false;
 	s->dir = dir;

@@ -89,6 +89,7 @@ static void
 lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 {
 	static const uint8_t flags[] = { 0x00, 0x01, 0x04, 0x10, 0x12, 0x0a, 0xc2, 0x06, 0x03 };
+	static const uint8_t chunks[] = { 0, 2, 3, 4, 5, 10 };
 	static const uint8_t hops[] = { 1, 255 };
 	static const uint8_t types[] = { 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 143 };
 	struct probe q;
@@ -107,6 +108,10 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 	p.ct_state = STATE_NEW;
 	for (i = 0; p.t.proto == IPPROTO_TCP && i < ARRAY_SIZE(flags); i++) {
 		p.tcp_flags = flags[i];
+		lab_add(lab, &p, dir);
+	}
+	for (i = 0; p.t.proto == IPPROTO_SCTP && i < ARRAY_SIZE(chunks); i++) {
+		p.sctp_chunk = chunks[i];
 		lab_add(lab, &p, dir);
 	}
 	for (i = 0; p.t.proto == IPPROTO_ICMPV6 && i < ARRAY_SIZE(types); i++) {
@@ -128,7 +133,7 @@ lab_add_far(struct lab *lab, const struct addr *near, const struct addr *far, en
 	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP,
 		IPPROTO_ICMPV6, IPPROTO_GRE };
 	uint16_t ports[WORLD_GRID_PORTS];
-	struct probe p = { .ct_state = STATE_NEW, .tcp_flags = 0x02, .hops = 64 };
+	struct probe p = { .ct_state = STATE_NEW, .tcp_flags = 0x02, .sctp_chunk = 1, .hops = 64 };
 	size_t i, j, n;
 
 	p.t.src = dir == DIR_INGRESS ? *far : *near;
@@ -139,11 +144,13 @@ lab_add_far(struct lab *lab, const struct addr *near, const struct addr *far, en
 		for (j = 0; j < n; j++) {
 			p.t.dport = ports[j];
 			lab_add(lab, &p, dir);
-			if (p.t.proto != IPPROTO_TCP)
+			if (p.t.proto != IPPROTO_TCP && p.t.proto != IPPROTO_SCTP)
 				continue;
 			p.tcp_flags = 0x10;
+			p.sctp_chunk = 4;
 			lab_add(lab, &p, dir);
 			p.tcp_flags = 0x02;
+			p.sctp_chunk = 1;
 		}
 		p.t.dport = ports[0];
 		if (frills)

@@ -16,6 +16,7 @@
 #define EVENT_DESTROY (1u << 2)
 #define EVENT_REPLY (1u << 3)
 #define SYN 0x02
+#define INIT 1
 
 void
 probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret)
@@ -51,7 +52,10 @@ probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret)
 	th[1] = (uint8_t)t->sport;
 	th[2] = (uint8_t)(t->dport >> 8);
 	th[3] = (uint8_t)t->dport;
-	th[13] = p->tcp_flags;
+	if (t->proto == IPPROTO_SCTP)
+		th[12] = p->sctp_chunk;
+	else
+		th[13] = p->tcp_flags;
 }
 
 /* What neighbours say to each other on a link, whatever the policy: RFC 4861, RFC 3810. */
@@ -133,11 +137,19 @@ is_error(const struct probe *p, enum flow_dir dir)
 						!p->cut && (p->tcp_flags & 0x04) != 0);
 }
 
+static bool
+is_middle(const struct probe *p)
+{
+	if (p->t.proto == IPPROTO_TCP)
+		return !p->cut && (p->tcp_flags & 0x17) != SYN;
+	return p->t.proto == IPPROTO_SCTP && !p->cut && p->sctp_chunk != INIT;
+}
+
 void
 probe_expect(const struct world *w, const struct inventory_entry *own, const struct probe *p,
     enum flow_dir dir, const struct evaluation *ev, struct sim_result *ret)
 {
-	const bool middle = p->t.proto == IPPROTO_TCP && !p->cut && (p->tcp_flags & 0x17) != SYN;
+	const bool middle = is_middle(p);
 	const bool enforces = dir == DIR_INGRESS ? ev->destination_enforces : ev->source_enforces;
 	const bool audits = dir == DIR_INGRESS ? ev->destination_audits : ev->source_audits;
 	const bool invalid = p->ct_state == NF_CT_STATE_INVALID_BIT;
@@ -209,11 +221,12 @@ probe_print(const struct probe *p, enum flow_dir dir, const struct sim_result *w
 {
 	char src[ADDR_STRLEN], dst[ADDR_STRLEN];
 
-	printf("# %s %s -> %s proto %d port %d flags %02x ct %x hops %d%s%s%s: verdict %d not %d, "
+	printf("# %s %s -> %s proto %d port %d flags %02x chunk %d ct %x hops %d%s%s%s: verdict %d "
+	       "not %d, "
 	       "log %s not %s, counted %x not %x, events %x not %x\n",
 	    dir == DIR_INGRESS ? "in" : "out", addr_format(&p->t.src, src),
-	    addr_format(&p->t.dst, dst), p->t.proto, p->t.dport, p->tcp_flags, p->ct_state, p->hops,
-	    p->loopback ? " lo" : "", p->limited ? " limited" : "", p->cut ? " cut" : "",
-	    got->verdict, want->verdict, got->log, want->log, got->counted, want->counted,
-	    got->event_mask, want->event_mask);
+	    addr_format(&p->t.dst, dst), p->t.proto, p->t.dport, p->tcp_flags, p->sctp_chunk,
+	    p->ct_state, p->hops, p->loopback ? " lo" : "", p->limited ? " limited" : "",
+	    p->cut ? " cut" : "", got->verdict, want->verdict, got->log, want->log, got->counted,
+	    want->counted, got->event_mask, want->event_mask);
 }

@@ -13,6 +13,7 @@ struct probe {
 	struct tuple t;
 	uint32_t ct_state;
 	uint8_t tcp_flags;
+	uint8_t sctp_chunk; /* the type of the first */
 	uint8_t hops;
 	bool loopback; /* over lo */
 	bool limited;

@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 from nslab import Lab, Tap, wait
-from tightenlib import Flow, Pump, serve
+from tightenlib import Flow, Pump, heartbeat, serve
 
 CHANGES = int(os.environ.get("CHANGES", "50"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
@@ -194,6 +194,56 @@ done = time.monotonic()
 wait(lambda: kept.last_ok < time.monotonic() - LOOK_S, 5)
 t.ok(done - 1 < kept.last_ok < done + 1, "a denial cuts what lives", kept.last_ok - done)
 kept.close()
+
+# A server that speaks by itself after the cut: SCTP's heartbeat, TCP's unasked data. Neither brings the connection
+# back, whichever direction is enforced and whatever the server itself may open.
+CALL = 7301
+listening = b.listen(CALL)
+
+
+def lives(end, other):
+    try:
+        end.send(b"unasked")
+        return bool(other.recv(16))
+    except OSError:
+        return False
+
+
+def cut_for_good(what, direction, both, more, six):
+    """Complaints."""
+    f = next(f for f in flows if str(f).endswith("a>b sctp/7021 v6" if six else "a>b sctp/7021"))
+    p = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy",
+         "workloads": [{"name": n.name, "mode": "enforce", "direction": direction} for n in ((a, b) if both else (b,))],
+         "edges": [{"from": a.name, "to": b.name, "proto": proto, "port": port, "state": "approved"}
+                   for proto, port in (("sctp", 7021), ("tcp", CALL))]}
+    api.apply(json.dumps(p))
+    if not wait(f.open, 3):
+        return ["%s: it cannot be opened" % f]
+    with a.connect(b.v6 if six else b.v4, CALL) as caller, listening.accept()[0] as called:
+        for s in (caller, called):
+            s.settimeout(0.3)
+        if not (lives(caller, called) and lives(called, caller) and heartbeat(f)):
+            return ["%s: it does not live before" % f]
+        api.apply(json.dumps(dict(p, edges=more)))
+        wait(lambda: f.last_ok < time.monotonic() - LOOK_S, 3)
+        wrong, spoke = [], time.monotonic()
+        for _ in range(2):
+            heartbeat(f)
+            if lives(called, caller) or lives(caller, called):
+                wrong.append("%s, %s: TCP lives" % (f, what))
+        time.sleep(LOOK_S)
+        if f.last_ok > spoke:
+            wrong.append("%s, %s: SCTP lives" % (f, what))
+    f.close()
+    return wrong
+
+
+anything = [{"from": b.name, "to": a.name, "proto": x, "port": "1-65535", "state": "approved"} for x in ("tcp", "sctp")]
+for what, args in (("ingress alone", ("ingress", False, [])), ("the server may open anything", ("both", False, anything)),
+                   ("both enforced, and the server may open anything", ("both", True, anything))):
+    wrong = cut_for_good(what, *args, False) + cut_for_good(what, *args, True)
+    t.ok(not wrong, "a server that speaks after the cut revives nothing: %s" % what, *wrong)
+api.apply(json.dumps(base))
 
 # An address that changes its owner: the next one inherits no connection, with the same port either.
 sender = c.socket(socket.AF_INET, socket.SOCK_DGRAM)

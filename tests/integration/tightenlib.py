@@ -159,26 +159,28 @@ class Flow:
     def open_sctp(self, family, timeout):
         s = self.src.socket(family, socket.SOCK_RAW, SCTP)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        s.settimeout(timeout / 4)
         self.sport = Flow.next_sctp = Flow.next_sctp + 1
         for chunk, body, tag, want in ((1, INIT, 0, 2), (10, b"cook", TAG, 11)):
             for _ in range(4):
                 s.sendto(sctp_packet(self.sport, self.port, chunk, 0, body, tag), (self.addr, 0))
-                if self.wait_sctp(s, want, timeout / 4):
+                if self.wait_sctp(s, (self.port, self.sport, want), self.six, timeout / 4):
                     break
             else:
                 s.close()
                 raise OSError
         return s
 
-    def wait_sctp(self, s, want, timeout):
+    @staticmethod
+    def wait_sctp(s, want, six, timeout):
+        """A packet with these ports and this chunk first."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
+            s.settimeout(timeout)
             try:
-                p = sctp_parse(s.recv(2048), self.six)
+                p = sctp_parse(s.recv(2048), six)
             except OSError:
                 return False
-            if p and p[:3] == (self.port, self.sport, want):
+            if p and p[:3] == want:
                 return True
         return False
 
@@ -239,6 +241,21 @@ class Flow:
         """Messages sent in between that have had no answer."""
         with self.lock:
             return sum(since < at < until for at in self.times.values())
+
+
+def heartbeat(f):
+    """The server of a flow of SCTP asks whether its peer is there, and that one answers: whether it was asked."""
+    family = family_of(f.addr)
+    here = f.src.v6 if f.six else f.src.v4
+    with f.src.socket(family, socket.SOCK_RAW, SCTP) as peer, f.dst.socket(family, socket.SOCK_RAW, SCTP) as server:
+        try:
+            server.sendto(sctp_packet(f.port, f.sport, 4, 0, b"\0\1\0\10here"), (here, 0))
+        except OSError:
+            return False
+        if not Flow.wait_sctp(peer, (f.port, f.sport, 4), f.six, 0.3):
+            return False
+        peer.sendto(sctp_packet(f.sport, f.port, 5, 0, b"\0\1\0\10here"), (f.addr, 0))
+        return True
 
 
 class Pump:
