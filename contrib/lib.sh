@@ -16,7 +16,7 @@ packages_build=(gcc libc6-dev make autoconf automake "pkgconf|pkg-config" libmnl
 	libmicrohttpd-dev "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" libsqlite3-dev
 	nettle-dev libseccomp-dev libcap-ng-dev)
 packages_test=(fish zsh graphviz libcmocka-dev clang libclang-rt-dev clang-format cppcheck git nftables iproute2
-	iputils-ping conntrack tcpdump tshark jq procps python3 python3-prometheus-client util-linux podman runc
+	iputils-ping conntrack tcpdump tshark jq procps python3 python3-prometheus-client prometheus rsyslog openssl util-linux podman runc
 	dpkg-dev systemd tidy python3-jsonschema python3-regex python3-yaml
 	chromium "chromium-driver|chromium-chromedriver")
 packages_demo=(iptables iproute2 procps "nginx-light|nginx-core|nginx-full|nginx-extras"

@@ -17,7 +17,6 @@
 #include <string.h>
 
 #define SUBJECTS_MAX 1024
-#define KEPT_MAX 256
 
 struct subject {
 	uint64_t hash; /* 0: free */
@@ -38,47 +37,7 @@ struct alerts {
 	uint64_t lost_untold;
 	struct alert_counts counts;
 	struct subject subjects[SUBJECTS_MAX];
-	json_t *kept[KEPT_MAX]; /* a ring */
-	size_t n_kept;		/* ever */
 };
-
-const char *
-alert_kind_name(enum alert_kind kind)
-{
-	static const char *const names[ALERT_KINDS] = {
-		[ALERT_DENIAL] = "denial",
-		[ALERT_DRIFT] = "drift",
-		[ALERT_LOSS] = "loss",
-		[ALERT_LATE_START] = "lateStart",
-		[ALERT_SELF_TEST] = "selfTest",
-		[ALERT_FOREIGN_OWNER] = "foreignOwner",
-		[ALERT_OVERDUE] = "overdueReview",
-		[ALERT_IMAGE] = "unapprovedImage",
-		[ALERT_QUARANTINE] = "quarantine",
-		[ALERT_ROLLBACK] = "rollback",
-		[ALERT_NOISY] = "noisyNeighbour",
-		[ALERT_NEW_PEER] = "newPeer",
-		[ALERT_DENIAL_BURST] = "denialBurst",
-		[ALERT_SCAN] = "scan",
-		[ALERT_NEW_NAME] = "newName",
-	};
-
-	return names[kind];
-}
-
-const char *
-alert_severity_name(enum alert_severity severity)
-{
-	static const char *const names[] = {
-		[ALERT_CRITICAL] = "critical",
-		[ALERT_ERROR] = "error",
-		[ALERT_WARNING] = "warning",
-		[ALERT_NOTICE] = "notice",
-		[ALERT_INFO] = "info",
-	};
-
-	return names[severity];
-}
 
 int
 alerts_new(uint64_t quiet_ns, unsigned per_minute, uint64_t seed, struct alerts **ret)
@@ -114,8 +73,6 @@ alerts_free(struct alerts *a)
 		return;
 	for (size_t k = 0; k < SUBJECTS_MAX; k++)
 		subject_free(&a->subjects[k]);
-	for (size_t k = 0; k < KEPT_MAX; k++)
-		json_decref(a->kept[k]);
 	free(a);
 }
 
@@ -189,7 +146,7 @@ tell(struct controller *c, struct subject *s)
 {
 	struct alerts *a = c->alerts;
 	char id[32];
-	json_t *o, **place = &a->kept[a->n_kept % KEPT_MAX];
+	json_t *o;
 
 	snprintf(id, sizeof(id), "a-%016" PRIx64, a->next_id);
 	o = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I}", "id", id, "time",
@@ -197,11 +154,11 @@ tell(struct controller *c, struct subject *s)
 	    alert_severity_name(s->severity), "workload", json_text(s->workload), "instance",
 	    json_text(s->instance), "text", json_text(s->text), "count", (json_int_t)s->count,
 	    "lost", (json_int_t)a->lost_untold);
-	if (o == NULL)
+	if (o == NULL || alert_spool_add(c, o) < 0) {
+		json_decref(o);
 		return;
-	json_decref(*place);
-	*place = o;
-	a->n_kept++;
+	}
+	json_decref(o);
 	a->next_id++;
 	a->lost_untold = 0;
 	a->counts.told++;
@@ -299,15 +256,4 @@ void
 alerts_count(const struct alerts *a, struct alert_counts *ret)
 {
 	*ret = a->counts;
-}
-
-json_t *
-alerts_to_json(const struct alerts *a)
-{
-	json_t *list = json_array();
-	size_t first = a->n_kept > KEPT_MAX ? a->n_kept - KEPT_MAX : 0;
-
-	for (size_t k = first; list != NULL && k < a->n_kept; k++)
-		json_array_append(list, a->kept[k % KEPT_MAX]);
-	return list;
 }

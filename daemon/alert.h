@@ -80,9 +80,37 @@ struct alert_counts {
 void alerts_count(const struct alerts *a, struct alert_counts *ret);
 
 /*
- * The newest ones told, oldest first: [{id, time, kind, severity, workload, instance, text, count,
- * lost}]. count: how many it stands for; lost: how many could not be told before it.
+ * alert_spool.c: those told, on their way to the herald. It holds the newest ALERT_SPOOL_MAX; the
+ * herald has as much room, so what is overwritten before it was done was lost as no herald ran.
  */
-json_t *alerts_to_json(const struct alerts *a);
+#define ALERT_SPOOL_MAX 1024
+struct alert_spool;
+struct h_state;
+
+/* delivers: there is a herald, or is to be. */
+int alert_spool_new(uint64_t epoch, bool delivers, struct alert_spool **ret);
+void alert_spool_free(struct alert_spool *s);
+/* 0 or -ENOMEM. */
+int alert_spool_add(struct controller *c, const json_t *alert);
+void alert_spool_on_herald(struct controller *c); /* it is new */
+void alert_spool_on_herald_gone(struct controller *c);
+void alert_spool_on_state(struct controller *c, const struct h_state *state);
+
+struct alert_delivery {
+	const char *to; /* "webhook" */
+	bool on, failing;
+	const char *error;
+	uint64_t delivered, lost, failures;
+};
+/* One for each way out, by enum herald_sink; what was lost without a herald is lost to all. */
+void alert_spool_deliveries(const struct alert_spool *s, struct alert_delivery *ret);
+uint64_t alert_spool_waiting(const struct alert_spool *s);
+
+/*
+ * {alerts: [{id, time, kind, severity, workload, instance, text, count, lost}], delivery: [...]}:
+ * the newest, oldest first. count: how many it stands for; lost: how many could not be told before
+ * it.
+ */
+json_t *alert_spool_to_json(const struct alert_spool *s);
 
 #endif

@@ -109,6 +109,11 @@ json_t *json_doctor(struct controller *c);
 /* api_metrics.c: OpenMetrics, malloc'ed; NULL without memory. */
 #define METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 char *metrics_text(struct controller *c);
+/*
+ * The same in Prometheus' text format 0.0.4, which names a family as its samples are named and has
+ * no type "info": for node_exporter, promtool, and scrapers that do not ask for the other.
+ */
+char *metrics_text_plain(const char *text);
 const char *flow_verdict(uint8_t kind); /* "allow" "attempt" "deny" "audit" */
 
 #endif

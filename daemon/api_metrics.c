@@ -247,6 +247,40 @@ write_enforcement(FILE *f, const struct metrics *m)
 	histogram(f, "start_late_seconds", "", &m->late);
 }
 
+static void
+write_alerts(FILE *f, const struct controller *c)
+{
+	struct alert_delivery ways[SINK_COUNT_];
+	struct alert_counts k;
+
+	if (c->alerts == NULL)
+		return;
+	alerts_count(c->alerts, &k);
+	alert_spool_deliveries(c->alert_spool, ways);
+	family(f, "alerts_raised", "counter", "What people were to be told of, by kind.");
+	for (int i = 0; i < ALERT_KINDS; i++)
+		labelled(f, "alerts_raised_total", "kind", alert_kind_name((enum alert_kind)i),
+		    k.raised[i]);
+	counter(f, "alerts_told", "Alerts, each of which stands for one or more of those raised.",
+	    k.told);
+	counter(f, "alerts_repeated", "What alerts stand for beyond themselves.", k.repeated);
+	gauge(f, "alerts_pending", "Raised and not told yet.", k.waiting);
+	counter(f, "alerts_lost", "Raised and never told: too many subjects at once.", k.lost);
+	gauge(f, "alerts_undelivered", "Told, but not delivered everywhere yet.",
+	    alert_spool_waiting(c->alert_spool));
+	family(f, "alerts_delivered", "counter", "Alerts delivered, by where to.");
+	for (int i = 0; i < SINK_COUNT_; i++)
+		labelled(f, "alerts_delivered_total", "to", ways[i].to, ways[i].delivered);
+	family(
+	    f, "alerts_delivery_lost", "counter", "Alerts that were not delivered, by where to.");
+	for (int i = 0; i < SINK_COUNT_; i++)
+		labelled(f, "alerts_delivery_lost_total", "to", ways[i].to, ways[i].lost);
+	family(f, "alerts_delivery_failures", "counter",
+	    "Failed attempts to deliver, by where to; each is tried again.");
+	for (int i = 0; i < SINK_COUNT_; i++)
+		labelled(f, "alerts_delivery_failures_total", "to", ways[i].to, ways[i].failures);
+}
+
 char *
 metrics_text(struct controller *c)
 {
@@ -268,6 +302,7 @@ metrics_text(struct controller *c)
 	write_events(f, c, &s);
 	write_completeness(f, c);
 	write_enforcement(f, &c->metrics);
+	write_alerts(f, c);
 	fputs("# EOF\n", f);
 	failed = ferror(f) != 0;
 	if (fclose(f) != 0 || failed) {

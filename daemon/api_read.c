@@ -289,6 +289,12 @@ get_doctor(const struct api_request *q, struct api_reply *r)
 }
 
 static void
+get_alerts(const struct api_request *q, struct api_reply *r)
+{
+	r->json = alert_spool_to_json(q->c->alert_spool);
+}
+
+static void
 get_metrics(const struct api_request *q, struct api_reply *r)
 {
 	r->text = metrics_text(q->c);
@@ -307,6 +313,7 @@ const struct api_route api_read_routes[] = {
 	{ "GET", "/v1/revisions", API_VIEWER, get_revisions },
 	{ "GET", "/v1/explain", API_VIEWER, explain_get },
 	{ "GET", "/v1/doctor", API_VIEWER, get_doctor },
+	{ "GET", "/v1/alerts", API_VIEWER, get_alerts },
 	{ "GET", "/metrics", API_VIEWER, get_metrics },
 	{ NULL, NULL, API_VIEWER, NULL },
 };

@@ -236,6 +236,18 @@ set_identity(
 	return identity_rules_read(r, s, field_of(c, t));
 }
 
+static int
+set_alerts(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	return alerts_config_read(r, s, field_of(c, t));
+}
+
+static int
+set_metrics(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	return metrics_config_read(r, s, field_of(c, t));
+}
+
 #define AT(field) offsetof(struct config, field)
 #define NAMES(list) .names = (list), .n_names = ARRAY_SIZE(list)
 #define SEC NSEC_PER_SEC
@@ -278,6 +290,8 @@ static const struct setting settings[] = {
 	{ "historyEntries", set_number, AT(history_entries), 1000, 10000000,
 	    .fallback = "1000000" },
 	{ "conntrackAlert", set_number, AT(conntrack_alert), 1, 100, .fallback = "80" },
+	{ "alerts", set_alerts, AT(alerts), .fallback = "{}", .restart = true },
+	{ "metrics", set_metrics, AT(metrics), .fallback = "{}", .restart = true },
 	{ "logLevel", set_choice, AT(log_level), NAMES(level_names), .fallback = "info" },
 };
 
@@ -291,6 +305,8 @@ config_free(struct config *c)
 	identity_rules_done(&c->identity);
 	names_free(c->given, ARRAY_SIZE(settings));
 	free(c->text);
+	alerts_config_done(&c->alerts);
+	metrics_config_done(&c->metrics);
 	free(c);
 }
 
@@ -467,9 +483,15 @@ void
 config_keep_old(struct config *fresh, struct config *old)
 {
 	struct identity_rules identity = fresh->identity;
+	struct alerts_config alerts = fresh->alerts;
+	struct metrics_config metrics = fresh->metrics;
 
 	fresh->identity = old->identity;
 	old->identity = identity;
+	fresh->alerts = old->alerts;
+	old->alerts = alerts;
+	fresh->metrics = old->metrics;
+	old->metrics = metrics;
 	fresh->max_edges = old->max_edges;
 	fresh->event_buffer = old->event_buffer;
 	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {

@@ -7,6 +7,7 @@
 #ifndef NANOSEG_DAEMON_CONF_H
 #define NANOSEG_DAEMON_CONF_H
 
+#include "daemon/conf_alerts.h"
 #include "daemon/log.h"
 #include "rules/identity.h"
 #include "rules/policy.h"
@@ -71,6 +72,8 @@ struct config {
 	uint32_t history_entries; /* flows on a day, of all days */
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */
+	struct alerts_config alerts;
+	struct metrics_config metrics;
 	enum log_level log_level;
 
 	char *text; /* the file, as it was read; NULL: there is none */

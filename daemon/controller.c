@@ -20,8 +20,6 @@
 #define FLOW_RING_SIZE 4096
 #define ATTEMPTS_MAX 8192
 #define DENIALS_MAX 10000
-#define ALERT_QUIET_NS (300 * NSEC_PER_SEC)
-#define ALERTS_PER_MINUTE 60
 
 /* What each missing feature costs, said at every start of the warden. */
 static void
@@ -256,6 +254,15 @@ on_engine(struct controller *c, struct msg *m)
 		c->engines[i].synced = true;
 }
 
+static void
+on_herald_state(struct controller *c, struct msg *m)
+{
+	struct h_state s;
+
+	memcpy(&s, m->body, sizeof(s));
+	alert_spool_on_state(c, &s);
+}
+
 struct handler {
 	uint16_t type;
 	enum role from;
@@ -283,6 +290,7 @@ static const struct handler handlers[] = {
 	{ MSG_D_GONE, ROLE_DISCOVERY, on_container_gone },
 	{ MSG_D_ENGINE, ROLE_DISCOVERY, on_engine },
 	{ MSG_D_SYNCED, ROLE_DISCOVERY, on_engine },
+	{ MSG_H_STATE, ROLE_HERALD, on_herald_state },
 };
 
 static void
@@ -302,6 +310,8 @@ on_peer_gone(void *arg, enum role peer)
 {
 	struct controller *c = arg;
 
+	if (peer == ROLE_HERALD)
+		alert_spool_on_herald_gone(c);
 	if (peer != ROLE_WARDEN)
 		return;
 	c->warden_ready = false;
@@ -313,6 +323,8 @@ on_peer(void *arg, enum role peer, struct chan *ch)
 {
 	if (peer == ROLE_DISCOVERY)
 		instance_ask_all(arg);
+	if (peer == ROLE_HERALD)
+		alert_spool_on_herald(arg);
 }
 
 static void
@@ -375,6 +387,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	applied_flush(c);
 	alert_watch_tick(c);
 	alerts_tick(c);
+	metrics_out_tick(c);
 	audit_tick(c->audit);
 	history_tick(c);
 	if (seconds % EVIDENCE_EVERY_S == 0)
@@ -397,6 +410,7 @@ on_stop(void *arg)
 	save_evidence(c);
 	(void)history_flush(c);
 	applied_flush(c);
+	metrics_out_stop(c);
 	record_stop(arg);
 }
 
@@ -432,7 +446,10 @@ make_tables(struct controller *c)
 	    (r = attempt_table_new(ATTEMPTS_MAX, c->seed, &c->attempts)) < 0 ||
 	    (r = flow_ring_new(FLOW_RING_SIZE, &c->flows)) < 0 ||
 	    (r = probing_new(&c->probing)) < 0 ||
-	    (r = alerts_new(ALERT_QUIET_NS, ALERTS_PER_MINUTE, c->seed, &c->alerts)) < 0)
+	    (r = alerts_new(c->config->alerts.repeat_after_ns, c->config->alerts.per_minute,
+		 c->seed, &c->alerts)) < 0 ||
+	    (r = alert_spool_new(hash_mix64(~c->seed), alerts_config_delivers(&c->config->alerts),
+		 &c->alert_spool)) < 0)
 		return r;
 	return intern_fixed(c);
 }
@@ -551,6 +568,8 @@ start_work(struct controller *c)
 		    c->state_dir);
 	if ((r = gate_new(c)) < 0)
 		refuse("gate", &d, r, EXIT_FAILURE);
+	if ((r = metrics_out_new(c, &c->metrics_out)) < 0)
+		refuse("metrics", &d, r, EXIT_FAILURE);
 	if (evtimer_add(c->ev_second, &second) < 0 || evtimer_add(c->ev_expire, &second) < 0)
 		refuse("event loop", &d, -ENOMEM, EXIT_FAILURE);
 	c->loop.on_msg = on_msg;
@@ -558,6 +577,9 @@ start_work(struct controller *c)
 	c->loop.on_peer_gone = on_peer_gone;
 	c->loop.on_config = on_config;
 	c->loop.on_stop = on_stop;
+	if (alerts_config_delivers(&c->config->alerts) &&
+	    chan_send(c->loop.control, MSG_SUP_HERALD, 0, NULL, 0, NULL, 0) < 0)
+		log_error("alerts cannot be delivered: the supervisor cannot be told");
 }
 
 static void

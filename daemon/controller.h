@@ -44,6 +44,7 @@
  *   refusal.c      a store that cannot be used
  *   audit*.c       the audit log
  *   api*.c         HTTP
+ *   metrics_out.c  the metrics on a port and in a file
  */
 #ifndef NANOSEG_DAEMON_CONTROLLER_H
 #define NANOSEG_DAEMON_CONTROLLER_H
@@ -95,6 +96,7 @@ struct probing;
 struct selftest;
 struct verify;
 struct whatif;
+struct metrics_out;
 
 /* What the controller knows about a container from an engine (MSG_D_CONTAINER). */
 struct container {
@@ -331,6 +333,8 @@ struct controller {
 	struct selftest *selftest;
 	struct verify *verify;
 	struct alerts *alerts; /* NULL: nobody is told */
+	struct alert_spool *alert_spool;
+	struct metrics_out *metrics_out;
 	struct peer_table *peers;
 	struct edge_table *edges;
 	struct addr_map *addr_map;
@@ -941,6 +945,11 @@ void api_wake(struct api *a);
 /* A suspended request can be answered. */
 struct MHD_Connection;
 void api_resume(struct api *a, struct MHD_Connection *conn);
+
+/* metrics_out.c */
+int metrics_out_new(struct controller *c, struct metrics_out **ret); /* before the filter */
+void metrics_out_tick(struct controller *c);			     /* once a second */
+void metrics_out_stop(struct controller *c);
 
 /* api_metrics.c */
 void histogram_add(struct histogram *h, uint64_t ns);

@@ -38,6 +38,7 @@ static const struct {
 	{ ROLE_DISCOVERY, "_nanoseg-discovery", 2000000103 },
 	{ ROLE_KEEPER, "_nanoseg-keeper", 2000000104 },
 	{ ROLE_PROBE, "_nanoseg-probe", 2000000105 },
+	{ ROLE_HERALD, "_nanoseg-herald", 2000000106 },
 };
 
 static void

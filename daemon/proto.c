@@ -9,7 +9,7 @@
 #include "daemon/proto.h"
 
 #define R(x) (1u << ROLE_##x)
-#define ROLES_LOOP (R(WARDEN) | R(CONTROLLER) | R(CAPTURE) | R(RELAY) | R(DISCOVERY))
+#define ROLES_LOOP (R(WARDEN) | R(CONTROLLER) | R(CAPTURE) | R(RELAY) | R(DISCOVERY) | R(HERALD))
 
 #define MAX_EVENTS 16384
 #define MAX_STATS 65536
@@ -28,6 +28,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_SUP_WATCHING] = { "SUP_WATCHING", EMPTY, 0, 0, R(CONTROLLER), R(SUPERVISOR) },
 	[MSG_SUP_RELOAD] = { "SUP_RELOAD", ONE(sup_reload), 0, 0, R(CONTROLLER), R(SUPERVISOR) },
 	[MSG_SUP_CONFIG] = { "SUP_CONFIG", ONE(sup_reload), 0, 1, R(SUPERVISOR), R(CONTROLLER) },
+	[MSG_SUP_HERALD] = { "SUP_HERALD", EMPTY, 0, 0, R(CONTROLLER), R(SUPERVISOR) },
 	[MSG_SUP_LOST] = { "SUP_LOST", ONE(sup_channel), 0, 0, ROLES_LOOP, R(SUPERVISOR) },
 
 	[MSG_KEEP_HELLO] = { "KEEP_HELLO", ONE(keep_hello), 0, 0,
@@ -106,6 +107,10 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	    4, R(WARDEN), R(PROBE) },
 	[MSG_P_RAN] = { "P_RAN", sizeof(struct p_result), PROBES_MAX * sizeof(struct p_result),
 	    sizeof(struct p_result), 0, 0, R(PROBE), R(WARDEN) },
+
+	[MSG_H_ALERT] = { "H_ALERT", sizeof(struct h_alert) + 2,
+	    sizeof(struct h_alert) + H_ALERT_MAX, 0, 0, 0, R(CONTROLLER), R(HERALD) },
+	[MSG_H_STATE] = { "H_STATE", ONE(h_state), 0, 0, R(HERALD), R(CONTROLLER) },
 };
 
 const struct msg_shape *
@@ -137,6 +142,7 @@ role_name(enum role r)
 		[ROLE_RELAY] = "relay",
 		[ROLE_DISCOVERY] = "discovery",
 		[ROLE_PROBE] = "probe",
+		[ROLE_HERALD] = "herald",
 	};
 
 	if ((unsigned)r >= ROLE_COUNT_ || names[r] == NULL)

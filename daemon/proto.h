@@ -18,7 +18,8 @@ enum role {
 	ROLE_CAPTURE,
 	ROLE_RELAY,
 	ROLE_DISCOVERY,
-	ROLE_PROBE, /* the warden's child, which alone has a channel to it */
+	ROLE_PROBE,  /* the warden's child, which alone has a channel to it */
+	ROLE_HERALD, /* runs only if alerts have a way out */
 	ROLE_COUNT_,
 };
 
@@ -35,6 +36,7 @@ enum msg_type {
 	MSG_SUP_RELOAD,	  /* sup_reload, from the controller: the configuration, please */
 	/* supervisor -> controller: sup_reload + fd, if it could be opened; also unasked */
 	MSG_SUP_CONFIG,
+	MSG_SUP_HERALD,	  /* from the controller: alerts have a way out, start the herald */
 
 	/*
 	 * warden <-> keeper (the keeper answers LIST with ITEMs and one END). The supervisor
@@ -107,6 +109,10 @@ enum msg_type {
 	/* warden <-> probe */
 	MSG_P_RUN = 144, /* p_run, then p_probe[], + the sockets that p_run.have names */
 	MSG_P_RAN,	 /* p_result[], of as many probes */
+
+	/* controller <-> herald */
+	MSG_H_ALERT = 160, /* h_alert, then its JSON text */
+	MSG_H_STATE,	   /* h_state, whenever it has changed */
 
 	MSG_TYPE_MAX_,
 };
@@ -464,6 +470,30 @@ struct r_get {
 struct r_stream {
 	int32_t error;
 	uint32_t zero;
+};
+
+/* Alerts on their way out. Numbers grow from 1; each controller has an epoch of its own. */
+#define H_ALERT_MAX 16384
+struct h_alert {
+	uint64_t epoch, number;
+};
+
+enum herald_sink {
+	SINK_JOURNALD,
+	SINK_SYSLOG,
+	SINK_WEBHOOK,
+	SINK_COUNT_,
+};
+
+struct h_sink {
+	uint64_t delivered, lost, failures; /* since the herald's start */
+	uint32_t on, failing;
+	char error[96]; /* of the last failure */
+};
+
+struct h_state {
+	uint64_t epoch, done; /* up to this number every sink has dealt with all */
+	struct h_sink sinks[SINK_COUNT_];
 };
 
 #endif

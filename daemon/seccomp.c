@@ -29,6 +29,7 @@
 #define G_SOCKET 0x080
 #define G_PIPE 0x100
 #define G_ACCEPT 0x200
+#define G_RESOLVE 0x400 /* names, by libc, in a thread */
 
 static const struct {
 	const char *name;
@@ -163,7 +164,7 @@ static const struct {
 	{ "accept4", G_HTTP | G_ACCEPT },
 	{ "accept", G_HTTP | G_ACCEPT },
 	{ "sendfile", G_HTTP },
-	{ "sendmmsg", G_HTTP | G_NETNS },
+	{ "sendmmsg", G_HTTP | G_NETNS | G_RESOLVE },
 	{ "pipe2", G_LOOP | G_PIPE | G_HTTP },
 	{ "splice", G_PIPE | G_HTTP },
 
@@ -183,7 +184,9 @@ static const struct profile {
 	uint32_t groups;
 	uint64_t families;
 	bool kill;
-	bool refuse_open; /* EACCES for opening a file, where a library tries and can do without */
+	/* EACCES where a library tries and can do without: opening a file; for names, a thread by
+	 * the newer call, a module, and a look at the links. */
+	bool refuse_open, refuse_modules;
 } profiles[ROLE_COUNT_] = {
 	[ROLE_KEEPER] = { G_LIBC | G_MSG | G_ACCEPT, 0, true, false },
 	[ROLE_WARDEN] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_NETNS | G_SOCKET,
@@ -197,8 +200,12 @@ static const struct profile {
 	[ROLE_RELAY] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_PIPE | G_SOCKET, 1ULL << AF_UNIX,
 	    true, false },
 	[ROLE_DISCOVERY] = { G_LIBC | G_MSG | G_LOOP, 0, true, false },
+	[ROLE_HERALD] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_SOCKET | G_RESOLVE,
+	    1ULL << AF_UNIX | 1ULL << AF_INET | 1ULL << AF_INET6, true, false, true },
 	[ROLE_PROBE] = { G_LIBC | G_MSG | G_SOCKET, 0, true, false },
 };
+
+#define THREAD ((scmp_datum_t)(CLONE_VM | CLONE_THREAD | CLONE_SIGHAND))
 
 struct arg_rule {
 	const char *call;
@@ -224,6 +231,7 @@ static const struct arg_rule arg_rules[] = {
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_OWNER_UID, 0 }, G_NETNS },
 	/* A namespace to try features in. */
 	{ "unshare", { 0, SCMP_CMP_EQ, CLONE_NEWNET, 0 }, G_NETNS },
+	{ "clone", { 0, SCMP_CMP_MASKED_EQ, THREAD, THREAD }, G_RESOLVE },
 	{ "open", { 1, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY }, G_READ },
 	{ "openat", { 2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY }, G_READ },
 };
@@ -263,6 +271,23 @@ add_sockets(scmp_filter_ctx ctx, const struct profile *p)
 }
 
 static int
+refuse_modules(scmp_filter_ctx ctx)
+{
+	static const struct scmp_arg_cmp netlink = { 0, SCMP_CMP_EQ, AF_NETLINK, 0 },
+					 exec = { 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC };
+	int r;
+
+	/* ENOSYS: libc then makes its thread by clone, whose flags can be looked at. */
+	r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+	if (r == 0)
+		r = seccomp_rule_add_array(
+		    ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, &netlink);
+	if (r == 0)
+		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(mmap), 1, &exec);
+	return r;
+}
+
+static int
 filter_fill(scmp_filter_ctx ctx, const struct profile *p)
 {
 	size_t i;
@@ -294,7 +319,8 @@ filter_fill(scmp_filter_ctx ctx, const struct profile *p)
 		if (r < 0)
 			return r;
 	}
-	return add_sockets(ctx, p);
+	r = p->refuse_modules ? refuse_modules(ctx) : 0;
+	return r < 0 ? r : add_sockets(ctx, p);
 }
 
 void

@@ -51,14 +51,15 @@ struct link {
 };
 
 static const enum role started[] = { ROLE_WARDEN, ROLE_CONTROLLER, ROLE_CAPTURE, ROLE_RELAY,
-	ROLE_DISCOVERY };
+	ROLE_DISCOVERY, ROLE_HERALD };
 
 struct supervisor {
 	const struct sup_config *cfg;
 	struct child children[ROLE_COUNT_];
-	struct link links[6];
+	struct link links[7];
 	uint32_t serial;
 	bool stopping, said_ready;
+	bool herald_wanted;
 	bool watching; /* the controller has the first scan, and answers the gate */
 	uint64_t stop_at;
 	struct sup_reload hup; /* who asked last */
@@ -112,6 +113,10 @@ child_exec(const struct supervisor *s, enum role r, int control)
 		argv[n++] = docker;
 		argv[n++] = "--engine";
 		argv[n++] = podman;
+	}
+	if (r == ROLE_HERALD) {
+		argv[n++] = "--config";
+		argv[n++] = c->config;
 	}
 	if (r == ROLE_RELAY) {
 		argv[n++] = "--docker-root";
@@ -313,7 +318,7 @@ all_ready(struct supervisor *s)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(started); i++) {
-		if (!s->children[started[i]].ready)
+		if (!s->children[started[i]].ready && started[i] != ROLE_HERALD)
 			return;
 	}
 	if (s->said_ready || !s->watching)
@@ -323,6 +328,18 @@ all_ready(struct supervisor *s)
 	tell_manager(s, "READY=1\nSTATUS=Watching; the start gate is answered.");
 	if (s->cfg->ready_fd >= 0 && write(s->cfg->ready_fd, "1", 1) < 0)
 		log_debug("nobody waits for the start");
+}
+
+/* The one role that not everybody needs: it is started when the controller says so. */
+static void
+herald_want(struct supervisor *s)
+{
+	struct child *c = &s->children[ROLE_HERALD];
+
+	if (s->herald_wanted || s->stopping)
+		return;
+	s->herald_wanted = true;
+	c->start_at = 0;
 }
 
 static void
@@ -347,6 +364,8 @@ control_receive(struct supervisor *s, enum role r)
 			s->watching = true;
 		else if (m.h.type == MSG_SUP_RELOAD)
 			config_hand(s, *(const struct sup_reload *)m.body);
+		else if (m.h.type == MSG_SUP_HERALD)
+			herald_want(s);
 		msg_done(&m);
 	}
 	if (e < 0) {
@@ -472,6 +491,7 @@ supervisor_run(const struct sup_config *cfg)
 		{ ROLE_CONTROLLER, ROLE_WARDEN, 0, NEVER, 0 },
 		{ ROLE_CONTROLLER, ROLE_CAPTURE, 0, NEVER, 0 },
 		{ ROLE_CONTROLLER, ROLE_DISCOVERY, 0, NEVER, 0 },
+		{ ROLE_CONTROLLER, ROLE_HERALD, 0, NEVER, 0 },
 		{ ROLE_DISCOVERY, ROLE_RELAY, 0, NEVER, 0 },
 		{ ROLE_WARDEN, ROLE_CAPTURE, 0, NEVER, 0 },
 		{ ROLE_WARDEN, ROLE_KEEPER, 0, NEVER, 0 },
@@ -486,6 +506,7 @@ supervisor_run(const struct sup_config *cfg)
 	memcpy(s.links, links, sizeof(links));
 	for (i = 0; i < ROLE_COUNT_; i++)
 		s.children[i] = (struct child){ .control = -1, .kill_at = NEVER };
+	s.children[ROLE_HERALD].start_at = NEVER;
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGTERM);

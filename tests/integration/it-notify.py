@@ -81,7 +81,7 @@ m = Manager(lab.dir + "/notify2")
 programs = lab.dir + "/programs"
 os.mkdir(programs)
 for f in ("nanosegd", "nanoseg-keeper", "nanoseg-controller", "nanoseg-capture", "nanoseg-relay", "nanoseg-discovery",
-          "nanoseg-probe"):
+          "nanoseg-probe", "nanoseg-herald"):
     shutil.copy("%s/daemon/%s" % (BUILD, f), programs)
 shutil.copy(BUILD + "/tests/integration/standin", programs + "/nanoseg-warden")
 log = open(lab.dir + "/blind.log", "wb")

@@ -15,7 +15,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from nslab import BUILD, Tap, run, skip_all
 
 FRESH = "--debootstrap" in sys.argv
-USERS = ["_nanoseg", "_nanoseg-capture", "_nanoseg-discovery", "_nanoseg-keeper", "_nanoseg-probe"]
+USERS = ["_nanoseg", "_nanoseg-capture", "_nanoseg-discovery", "_nanoseg-keeper", "_nanoseg-probe",
+         "_nanoseg-herald"]
 DEB = sorted(glob.glob(BUILD + "/nanoseg_*.deb"))
 # What installing anything leaves.
 BYSTANDERS = ("/var/lib/dpkg/", "/var/log/", "/var/cache/", "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow",

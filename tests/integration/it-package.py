@@ -52,7 +52,8 @@ t.ok(wait(lambda: m.sh("systemctl is-active nanosegd").out.strip() == "active", 
 t.ok(m.sh("systemctl is-enabled nanosegd").out.strip() == "enabled", "and will at the next boot")
 sock = "/proc/%d/root/run/nanoseg/nanosegd.sock" % m.pid
 api = Api(sock)
-USERS = ["_nanoseg", "_nanoseg-capture", "_nanoseg-discovery", "_nanoseg-keeper", "_nanoseg-probe"]
+USERS = ["_nanoseg", "_nanoseg-capture", "_nanoseg-discovery", "_nanoseg-keeper", "_nanoseg-probe",
+         "_nanoseg-herald"]
 users = [m.sh("id -u " + u).out.strip() for u in USERS]
 t.ok(all(users) and len(set(users)) == 5 and m.sh("getent group nanoseg").out, "with users of its own", users)
 uids = m.sh("ps -o user:32= -C ns-controller,ns-capture,ns-discovery,ns-keeper,ns-probe").out.split()

@@ -110,7 +110,7 @@ def finish(d):
 def copy_programs(bindir):
     """nanosegd and the keeper, and the stand-in under the name of every other role."""
     os.mkdir(bindir)
-    for name in ("nanosegd", "nanoseg-keeper", "nanoseg-probe"):
+    for name in ("nanosegd", "nanoseg-keeper", "nanoseg-probe", "nanoseg-herald"):
         shutil.copy("%s/daemon/%s" % (BUILD, name), bindir)
     for name in ROLES:
         shutil.copy(BUILD + "/tests/integration/standin", bindir + "/nanoseg-" + name)

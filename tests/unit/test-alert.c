@@ -11,6 +11,7 @@ setup(void **state)
 	struct controller *c = ctl_new(NULL);
 
 	assert_int_equal(alerts_new(QUIET, PER_MINUTE, c->seed, &c->alerts), 0);
+	assert_int_equal(alert_spool_new(1, true, &c->alert_spool), 0);
 	*state = c;
 	return 0;
 }
@@ -21,6 +22,7 @@ teardown(void **state)
 	struct controller *c = *state;
 
 	alerts_free(c->alerts);
+	alert_spool_free(c->alert_spool);
 	ctl_free(c);
 	return 0;
 }
@@ -46,11 +48,21 @@ told(struct controller *c)
 	return counts(c).told;
 }
 
+static json_t *
+all(struct controller *c)
+{
+	json_t *o = alert_spool_to_json(c->alert_spool);
+	json_t *list = json_incref(json_object_get(o, "alerts"));
+
+	json_decref(o);
+	return list;
+}
+
 /* A field of the newest one. */
 static json_int_t
 last_int(struct controller *c, const char *field)
 {
-	json_t *list = alerts_to_json(c->alerts);
+	json_t *list = all(c);
 	json_int_t n = json_integer_value(
 	    json_object_get(json_array_get(list, json_array_size(list) - 1), field));
 
@@ -61,7 +73,7 @@ last_int(struct controller *c, const char *field)
 static void
 expect_last(struct controller *c, const char *field, const char *value)
 {
-	json_t *list = alerts_to_json(c->alerts);
+	json_t *list = all(c);
 	json_t *v = json_object_get(json_array_get(list, json_array_size(list) - 1), field);
 
 	assert_string_equal(json_string_value(v), value);
@@ -220,7 +232,7 @@ hostile_names_and_long_texts_are_json_all_the_same(void **state)
 	name[sizeof(name) - 1] = '\0';
 	alert_raise(c, ALERT_NEW_NAME, ALERT_INFO, "a\xff\"\n\x1b[31m", name, "%s%s%s%s", name,
 	    name, name, "\xc3");
-	list = alerts_to_json(c->alerts);
+	list = all(c);
 	assert_int_equal(json_array_size(list), 1);
 	text = json_dumps(list, 0);
 	assert_non_null(text);
@@ -240,7 +252,7 @@ only_the_newest_are_kept(void **state)
 		ctl_wait(NSEC_PER_SEC);
 		drift(c, name);
 	}
-	list = alerts_to_json(c->alerts);
+	list = all(c);
 	assert_int_equal(json_array_size(list), 256);
 	assert_string_equal(
 	    json_string_value(json_object_get(json_array_get(list, 0), "workload")), "w144");

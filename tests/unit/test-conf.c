@@ -98,6 +98,36 @@ every_setting_arrives(void **state)
 }
 
 static void
+the_ways_of_alerts_and_metrics_arrive(void **state)
+{
+	_cleanup_(config_freep) struct config *c =
+	    parsed("alerts: {repeatAfter: 1m, perMinute: 7, journald: true,\n"
+		   "  syslog: {address: 'udp:[fd00::1]:514', facility: local7},\n"
+		   "  webhook: {url: 'https://x/y', tokenFile: /t, caFile: /c, timeout: 3s}}\n"
+		   "metrics: {listen: '[::1]:9477', textfile: /m}\n");
+	struct config *none = parsed("");
+
+	assert_true(alerts_config_delivers(&c->alerts));
+	assert_true(c->alerts.repeat_after_ns == 60 * NSEC_PER_SEC);
+	assert_int_equal(c->alerts.per_minute, 7);
+	assert_string_equal(c->alerts.journald, "/run/systemd/journal/socket");
+	assert_int_equal(c->alerts.syslog.transport, SYSLOG_UDP);
+	assert_int_equal(c->alerts.syslog.port, 514);
+	assert_int_equal(c->alerts.syslog.addr.family, 6);
+	assert_int_equal(c->alerts.syslog.facility, 23);
+	assert_string_equal(c->alerts.webhook.url, "https://x/y");
+	assert_string_equal(c->alerts.webhook.token_file, "/t");
+	assert_string_equal(c->alerts.webhook.ca_file, "/c");
+	assert_true(c->alerts.webhook.timeout_ns == 3 * NSEC_PER_SEC);
+	assert_int_equal(c->metrics.port, 9477);
+	assert_string_equal(c->metrics.textfile, "/m");
+	assert_false(alerts_config_delivers(&none->alerts));
+	assert_true(none->alerts.repeat_after_ns == 300 * NSEC_PER_SEC);
+	assert_int_equal(none->metrics.port, 0);
+	config_free(none);
+}
+
+static void
 errors_say_where_and_what(void **state)
 {
 	static const struct {
@@ -134,6 +164,37 @@ errors_say_where_and_what(void **state)
 		{ "maxEdges: '1000'\n", 1, 11, "expected a number, found a text" },
 		{ "eventBuffer: 32M\n", 1, 14, "expected a number, found a text" },
 		{ "eventBuffer: 4294967296\n", 1, 14, "is out of range" },
+		{ "alerts: {journal: true}\n", 1, 10, "did you mean 'journald'?" },
+		{ "alerts: {journald: 7}\n", 1, 20, "expected true, false or the path" },
+		{ "alerts: {journald: run/x}\n", 1, 20, "'run/x' is not an absolute path" },
+		{ "alerts: {repeatAfter: 0s}\n", 1, 23, "'0s' is no duration from 1s to 1d" },
+		{ "alerts: {perMinute: 0}\n", 1, 21, "0 is out of range" },
+		{ "alerts: {syslog: {}}\n", 1, 18, "address" },
+		{ "alerts: {syslog: {address: 'udp:logs.example:514'}}\n", 1, 28,
+		    "with a numeric address" },
+		{ "alerts: {syslog: {address: 'udp:10.0.0.1'}}\n", 1, 28,
+		    "'udp:10.0.0.1' is not an address of syslog" },
+		{ "alerts: {syslog: {address: 'udp:10.0.0.1:0'}}\n", 1, 28,
+		    "is not an address of syslog" },
+		{ "alerts: {syslog: {address: 'tcp:fd00::1:514'}}\n", 1, 28,
+		    "is not an address of syslog" },
+		{ "alerts: {syslog: {address: 'unix:log'}}\n", 1, 28,
+		    "is not an address of syslog" },
+		{ "alerts: {syslog: {address: 'udp:10.0.0.1:514', facility: locla0}}\n", 1, 58,
+		    "'locla0' is not a facility" },
+		{ "alerts: {webhook: {}}\n", 1, 19, "url" },
+		{ "alerts: {webhook: {url: 'ftp://x/'}}\n", 1, 25,
+		    "is not a URL of http or https" },
+		{ "alerts: {webhook: {url: 'http:///x'}}\n", 1, 25,
+		    "is not a URL of http or https" },
+		{ "alerts: {webhook: {url: 'https://a:b@x/'}}\n", 1, 25, "use tokenFile" },
+		{ "alerts: {webhook: {url: 'https://x/a b'}}\n", 1, 25, "has to be escaped" },
+		{ "alerts: {webhook: {url: 'https://x/', timeout: 2m}}\n", 1, 48,
+		    "'2m' is no duration from 1s to 1m" },
+		{ "metrics: {listen: '0.0.0.0:9477'}\n", 1, 19, "is not a loopback address" },
+		{ "metrics: {listen: '127.0.0.1'}\n", 1, 19, "is not a loopback address" },
+		{ "metrics: {listen: '127.0.0.1:99999'}\n", 1, 19, "is not a loopback address" },
+		{ "metrics: {textfile: nanoseg.prom}\n", 1, 21, "is not an absolute path" },
 		{ "conntrackAlert: 101\n", 1, 17, "from 1 to 100" },
 		{ "reviewerGroups: net\n", 1, 17, "expected a list of groups, found a text" },
 		{ "adminGroups: [a, 7]\n", 1, 18, "expected the name of a group, found a number" },
@@ -213,7 +274,8 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
 		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
 		"idleExpiry", "recertifyAfter", "separateDuties", "maxEdges", "eventBuffer",
-		"conntrackAlert", "logLevel", "historyDays", "historyEntries" };
+		"conntrackAlert", "alerts", "metrics", "logLevel", "historyDays",
+		"historyEntries" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
@@ -316,6 +378,7 @@ main(void)
 		cmocka_unit_test(nothing_given_is_the_defaults),
 		cmocka_unit_test(changes_are_named_and_what_needs_a_restart_is_kept),
 		cmocka_unit_test(every_setting_arrives),
+		cmocka_unit_test(the_ways_of_alerts_and_metrics_arrive),
 		cmocka_unit_test(errors_say_where_and_what),
 		cmocka_unit_test(a_missing_file_is_the_defaults_and_an_unreadable_one_is_not),
 		cmocka_unit_test(a_window_of_the_week_is_read_strictly),

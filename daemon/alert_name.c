@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The words for kinds and severities of alerts: apart, for the herald has them too. */
+#include "daemon/alert.h"
+
+const char *
+alert_kind_name(enum alert_kind kind)
+{
+	static const char *const names[ALERT_KINDS] = {
+		[ALERT_DENIAL] = "denial",
+		[ALERT_DRIFT] = "drift",
+		[ALERT_LOSS] = "loss",
+		[ALERT_LATE_START] = "lateStart",
+		[ALERT_SELF_TEST] = "selfTest",
+		[ALERT_FOREIGN_OWNER] = "foreignOwner",
+		[ALERT_OVERDUE] = "overdueReview",
+		[ALERT_IMAGE] = "unapprovedImage",
+		[ALERT_QUARANTINE] = "quarantine",
+		[ALERT_ROLLBACK] = "rollback",
+		[ALERT_NOISY] = "noisyNeighbour",
+		[ALERT_NEW_PEER] = "newPeer",
+		[ALERT_DENIAL_BURST] = "denialBurst",
+		[ALERT_SCAN] = "scan",
+		[ALERT_NEW_NAME] = "newName",
+	};
+
+	return names[kind];
+}
+
+const char *
+alert_severity_name(enum alert_severity severity)
+{
+	static const char *const names[] = {
+		[ALERT_CRITICAL] = "critical",
+		[ALERT_ERROR] = "error",
+		[ALERT_WARNING] = "warning",
+		[ALERT_NOTICE] = "notice",
+		[ALERT_INFO] = "info",
+	};
+
+	return names[severity];
+}
