@@ -26,6 +26,8 @@
 #define KEEP_TEXTS "1000"
 #define KEEP_TEXT_BYTES "268435456"
 #define KEEP_REVISIONS "10000"
+#define CACHE "-512" /* KiB */
+#define CACHE_CHANGING "-65536"
 #define TRIM_EVERY 16 /* revisions */
 
 static const char schema[] =
@@ -236,7 +238,7 @@ check_file(struct store *s, const char *path, int *ret_version, struct diag *d)
 
 	/* Exclusive before the first access: no file of shared memory, and nobody else writes. */
 	r = sql_exec(s, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY;"
-			"PRAGMA trusted_schema = OFF; PRAGMA cache_size = -512");
+			"PRAGMA trusted_schema = OFF; PRAGMA cache_size = " CACHE);
 	if (r == 0)
 		r = pragma_number(s, "PRAGMA user_version", &version);
 	if (r == 0 && version > STORE_VERSION) {
@@ -370,16 +372,24 @@ store_close(struct store *s)
 	free(s);
 }
 
+/*
+ * Edges come in no order of their ids: with a small cache a page is written anew for nearly every
+ * one. What a transaction needs more is given back at its end.
+ */
 int
 store_begin(struct store *s)
 {
-	return sql_exec(s, "BEGIN IMMEDIATE");
+	return sql_exec(s, "PRAGMA cache_size = " CACHE_CHANGING "; BEGIN IMMEDIATE");
 }
 
 int
 store_commit(struct store *s)
 {
-	return sql_exec(s, "COMMIT");
+	int r = sql_exec(s, "COMMIT");
+
+	if (r == 0)
+		sql_exec(s, "PRAGMA cache_size = " CACHE);
+	return r;
 }
 
 void
@@ -388,6 +398,7 @@ store_rollback(struct store *s)
 	/* Some failures have ended the transaction already. */
 	if (!sqlite3_get_autocommit(s->db))
 		sql_exec(s, "ROLLBACK");
+	sql_exec(s, "PRAGMA cache_size = " CACHE);
 }
 
 static void

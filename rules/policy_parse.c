@@ -382,27 +382,36 @@ root_read(const struct reader *r, const struct slot *s, struct policy *p)
 	return rc;
 }
 
-int
-policy_parse(const char *text, size_t len, struct diag *d, struct policy **ret)
+static int
+tree_read(struct doc *doc, struct diag *d, struct policy **ret)
 {
-	_cleanup_(policy_freep) struct policy *p = NULL;
-	_cleanup_(doc_freep) struct doc *doc = NULL;
-	struct diag unread;
-	struct reader r = { .d = d != NULL ? d : &unread };
-	struct slot root;
+	_cleanup_(policy_freep) struct policy *p = calloc(1, sizeof(*p));
+	const struct reader r = { .doc = doc, .d = d };
+	const struct slot root = slot_root(doc_root(doc));
 	int rc;
 
-	rc = doc_parse(text, len, r.d, &doc);
-	if (rc < 0)
-		return rc;
-	p = calloc(1, sizeof(*p));
 	if (p == NULL)
 		return -ENOMEM;
-	r.doc = doc;
-	root = slot_root(doc_root(doc));
 	rc = root_read(&r, &root, p);
 	if (rc < 0)
 		return rc;
 	*ret = steal_ptr(p);
 	return 0;
+}
+
+int
+policy_parse(const char *text, size_t len, struct diag *d, struct policy **ret)
+{
+	_cleanup_(doc_freep) struct doc *plain = NULL, *doc = NULL;
+	struct diag unread;
+	int rc;
+
+	if (d == NULL)
+		d = &unread;
+	/* What is wrong with it needs a place, and a place takes time: only then. */
+	if (doc_parse_json(text, len, &plain) == 0 && tree_read(plain, &unread, ret) == 0)
+		return 0;
+	doc_free(steal_ptr(plain));
+	rc = doc_parse(text, len, d, &doc);
+	return rc < 0 ? rc : tree_read(doc, d, ret);
 }

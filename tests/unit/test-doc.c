@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
@@ -262,6 +263,46 @@ a_real_number_has_no_yaml_form(void **state)
 	assert_null(yaml);
 }
 
+static void
+the_fast_reader_takes_only_what_both_read_alike(void **state)
+{
+	static const struct {
+		const char *text;
+		bool fast;
+	} cases[] = {
+		{ "{}", true },
+		{ "{\"a\"\n:\n1}", true },
+		{ "{\"a\": [1, -0, true, null, \"x\\u001b\\ud83d\\ude00\\/\"], \"b\": {}}", true },
+		{ "{\"a\": 1.5}", false },
+		{ "{\"a\": 1e3}", false },
+		{ "{\"a\": 9223372036854775808}", false },
+		{ "{\"a\": 1, \"a\": 2}", false },
+		{ "{\"a\": \"\\u0000\"}", false },
+		{ "{\"\": 1}", false },
+		{ "{a: 1}", false },
+		{ "{\"a\": 1} x", false },
+		{ "a: 1", false },
+		{ " {}", false },
+		{ "[]", false },
+		{ "{\"a\":[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]}", true },
+		{ "{\"a\":[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]}", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(doc_freep) struct doc *fast = NULL, *slow = NULL;
+		size_t len = strlen(cases[i].text);
+		struct diag d;
+
+		assert_int_equal(doc_parse_json(cases[i].text, len, &fast) == 0, cases[i].fast);
+		if (!cases[i].fast)
+			continue;
+		if (strchr(cases[i].text, '\n') != NULL)
+			continue; /* YAML takes no break there */
+		assert_int_equal(doc_parse(cases[i].text, len, &d, &slow), 0);
+		assert_true(json_equal(doc_root(fast), doc_root(slow)));
+	}
+}
+
 int
 main(void)
 {
@@ -273,6 +314,7 @@ main(void)
 		cmocka_unit_test(places_are_those_of_the_text),
 		cmocka_unit_test(texts_that_look_like_something_else_are_quoted),
 		cmocka_unit_test(a_real_number_has_no_yaml_form),
+		cmocka_unit_test(the_fast_reader_takes_only_what_both_read_alike),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
