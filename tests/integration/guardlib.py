@@ -159,7 +159,12 @@ def frames(six, a, b, c, gateway):
         add("a router advertisement", False, i(a.link_local, "ff02::1", 134, 0, b"\x40\0\x07\x08" + b"\0" * 8, 255),
             dst=BROADCAST)
         add("a redirect", False, i(a.link_local, sb, 137, 0, b"\0" * 4 + ip(sc) + ip(sb), 255))
-        add("an advertisement of another's address", False, i(sa, sb, 136, 0, b"\x60\0\0\0" + ip(sc), 255))
+        # Nothing in them but what such a message has: what is refused is the address, and not their form.
+        add("an advertisement of its own address", True,
+            ip6_nd(sa, sb, 136, b"\x60\0\0\0" + ip(sa) + b"\2\1" + a.mac))
+        add("an advertisement of another's address", False, ip6_nd(sa, sb, 136, b"\x60\0\0\0" + ip(sc)))
+        add("an advertisement of another's address with its own hardware address", False,
+            ip6_nd(sa, sb, 136, b"\x60\0\0\0" + ip(sc) + b"\2\1" + a.mac))
         add("an advertisement with another's hardware address", False,
             ip6_nd(sa, sb, 136, b"\x60\0\0\0" + ip(sa) + b"\2\1" + c.mac))
         add("a solicitation with another's hardware address", False,

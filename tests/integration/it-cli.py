@@ -97,6 +97,7 @@ def workload(name, **more):
     return w
 
 
+STARTS = [("gated", 21), ("closed", 85), ("late", -13), ("existing", None), ("late", None), ("closed", 0)]
 STATUS = {
     "version": "0.1.0", "revision": 12, "startedAt": "2026-01-01T10:00:00.000Z", "promote": "off",
     "observationPeriodSeconds": 604800,
@@ -106,6 +107,8 @@ STATUS = {
         workload("web"), workload(ESC, mode="observe"), workload(NEWLINE, direction="ingress"),
         workload(BIDI, enforceable="partial", why="it has CAP_NET_ADMIN\x1b[2J"),
         workload(LONG, appliedRevision=11), workload(WIDE), workload("host"),
+        workload("starts", instances=[{"id": "i%d" % n, "start": {"kind": kind, "leadMs": lead}}
+                                      for n, (kind, lead) in enumerate(STARTS)]),
         workload("loud", loss={"events": 4, "packets": 5},
                  completeness={"newEdgeChanceHigh": 0.034}),
     ],
@@ -290,6 +293,8 @@ def test_shown():
         expect("%s -o wide: safe" % name, r, 0)
         r = run(*args, env={"COLUMNS": "1"})
         expect("%s: a terminal of one column" % name, r, 0)
+    expect("status -o wide: how each instance was started, and by how much", run("status", "-o", "wide"), 0,
+           "gated 21ms, closed 85ms, late 13ms, existing, late, closed 0ms")
     r = run("edges")
     expect("edges: names are escaped, and whole where nothing limits the width", r, 0,
            ["evil\\x1b[31m\\x1b]0;owned\\x07", "two\\x0alines\\x0dand\\x09tabs",

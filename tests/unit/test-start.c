@@ -117,6 +117,27 @@ a_start_is_counted_once_when_it_is_known(void **state)
 }
 
 static void
+a_late_start_is_in_the_figures_by_how_much(void **state)
+{
+	struct controller *c = *state;
+	struct instance *i = instance_at(c, "web", 1);
+
+	i->ns.closed_ns = fake_mono;
+	i->ns.began_ns = fake_mono - 30 * MS;
+	start_on_netns(i);
+	start_count(i);
+	assert_int_equal(c->metrics.starts[START_LATE], 1);
+	assert_int_equal(c->metrics.late.count, 1);
+	assert_int_equal(c->metrics.late.sum_ns, 30 * MS);
+	assert_int_equal(c->metrics.lead[START_CLOSED].count, 0);
+	start_on_gated(i, 5 * MS);
+	i->start_counted = false;
+	start_count(i);
+	assert_int_equal(c->metrics.lead[START_GATED].sum_ns, 5 * MS);
+	assert_int_equal(c->metrics.late.count, 1);
+}
+
+static void
 a_shared_namespace_keeps_its_first_starts_figure(void **state)
 {
 	struct controller *c = *state;
@@ -137,6 +158,7 @@ main(void)
 		cmocka_unit_test(tells_a_start_by_what_is_known),
 		START_TEST(rules_count_as_late_only_where_it_was_enforced_when_it_came),
 		START_TEST(a_start_is_counted_once_when_it_is_known),
+		START_TEST(a_late_start_is_in_the_figures_by_how_much),
 		START_TEST(a_shared_namespace_keeps_its_first_starts_figure),
 	};
 
