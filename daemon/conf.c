@@ -36,6 +36,7 @@ static const char *const promote_by_names[] = { "clock", "evidence" };
 static const char *const direction_names[] = { NULL, "ingress", "egress", "both" };
 static const char *const unknown_names[] = { "allow", "quarantine" };
 static const char *const guard_names[] = { "auto", "on", "off" };
+static const char *const aggregation_names[] = { "auto", "on", "off" };
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 static void *
@@ -289,6 +290,8 @@ static const struct setting settings[] = {
 	{ "historyDays", set_number, AT(history_days), 0, HISTORY_MAX_DAYS, .fallback = "30" },
 	{ "historyEntries", set_number, AT(history_entries), 1000, 10000000,
 	    .fallback = "1000000" },
+	{ "aggregation", set_choice, AT(aggregation), NAMES(aggregation_names),
+	    .fallback = "auto" },
 	{ "conntrackAlert", set_number, AT(conntrack_alert), 1, 100, .fallback = "80" },
 	{ "alerts", set_alerts, AT(alerts), .fallback = "{}", .restart = true },
 	{ "metrics", set_metrics, AT(metrics), .fallback = "{}", .restart = true },

@@ -47,6 +47,12 @@ enum config_host_guard {
 	HOST_GUARD_OFF,
 };
 
+enum config_aggregation {
+	AGGREGATION_AUTO,
+	AGGREGATION_ON,
+	AGGREGATION_OFF,
+};
+
 struct config {
 	uint64_t observation_period_ns;
 	enum config_promote promote;
@@ -71,6 +77,7 @@ struct config {
 	uint32_t history_days;	  /* on which something was recorded; 0: no history */
 	uint32_t history_entries; /* flows on a day, of all days */
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
+	enum config_aggregation aggregation;
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */
 	struct alerts_config alerts;
 	struct metrics_config metrics;

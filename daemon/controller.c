@@ -284,6 +284,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_LOOKED, ROLE_WARDEN, on_looked },
 	{ MSG_W_GUARDED, ROLE_WARDEN, on_guarded },
 	{ MSG_W_PROBED, ROLE_WARDEN, on_probed },
+	{ MSG_W_AGGREGATED, ROLE_WARDEN, aggregate_on_answer },
 	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
 	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },

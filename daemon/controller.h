@@ -13,6 +13,7 @@
  *   expire.c       forgetting idle ones
  *   resolve.c      address -> peer
  *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
+ *   aggregate.c    connections counted by the kernel, in place of observe.c's events
  *   published.c    which workloads are behind the host's ports
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
@@ -97,6 +98,7 @@ struct selftest;
 struct verify;
 struct whatif;
 struct metrics_out;
+struct aggregate;
 
 /* What the controller knows about a container from an engine (MSG_D_CONTAINER). */
 struct container {
@@ -169,6 +171,8 @@ struct instance {
 	uint64_t listeners_read_ns, listeners_cost_ns;
 	struct diag_listener *listeners; /* observe.c */
 	size_t n_listeners;
+	uint64_t events;	     /* of its connections, in all */
+	struct aggregate *aggregate; /* aggregate.c; NULL: not attached */
 
 	/* enforce.c */
 	bool enforced_before; /* some direction has been in enforce since attach */
@@ -339,6 +343,7 @@ struct controller {
 	struct edge_table *edges;
 	struct addr_map *addr_map;
 	struct nat_cache *nat;
+	struct aggregate *aggregates;
 	struct denial_table *denials;
 	struct attempt_table *attempts;
 	struct flow_ring *flows;
@@ -576,6 +581,17 @@ void observe_host(struct controller *c);
 bool observe_orient(struct instance *i, struct tuple *t);
 struct tuple observe_tuple_of(const struct ct_entry *e);
 
+/* aggregate.c */
+void aggregate_start(struct instance *i);  /* it is attached */
+void aggregate_stop(struct instance *i);   /* its sockets go; what is known of its counters stays */
+void aggregate_tick(struct controller *c); /* once a second */
+void aggregate_on_answer(struct controller *c, struct msg *m);
+/* Connections that begin in it now are counted by the kernel. */
+bool aggregate_is_on(const struct instance *i);
+/* {state, missed}, or null: an event tells of each. */
+json_t *aggregate_to_json(const struct instance *i);
+void aggregate_forget(struct controller *c, uint64_t cookie); /* its namespace is gone */
+
 /* published.c */
 /* Takes the container's `ports` (see discovery.h). */
 int published_read(struct container *k, const json_t *ports);
@@ -595,6 +611,9 @@ json_t *published_admits(struct controller *c, const char *workload, uint8_t pro
 
 /* learn.c */
 void learn_flow(struct controller *c, const struct flow_event *ev);
+/* Of answered connections: counted if their edge is known. The event's kind and count are ignored.
+ */
+void learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes);
 void learn_retry_waiting(struct controller *c, bool give_up_old);
 bool learn_covers(
     void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);

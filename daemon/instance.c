@@ -451,10 +451,13 @@ instance_on_netns_gone(struct controller *c, uint64_t cookie)
 	struct instance *i = instance_find(c, cookie);
 
 	nested_forget(c, cookie);
+	if (i != NULL) {
+		instance_detach(i);
+		instance_free(i);
+	}
+	aggregate_forget(c, cookie);
 	if (i == NULL)
 		return;
-	instance_detach(i);
-	instance_free(i);
 	enforce_schedule(c);
 }
 
@@ -584,6 +587,7 @@ instance_tick(struct controller *c)
 		if (i->workload != NULL)
 			i->workload->last_seen_ns = now;
 	}
+	aggregate_tick(c);
 	hosted_tick(c);
 	workload_count_observed(c);
 	complete_tick(c);

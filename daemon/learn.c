@@ -453,6 +453,27 @@ learn_flow(struct controller *c, const struct flow_event *ev)
 }
 
 void
+learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes)
+{
+	struct instance *seen_in = instance_find(c, ev->netns);
+	struct edge_observation o = { .tuple = ev->tuple, .time_ns = ev->time_ns };
+	struct ends e;
+
+	if (seen_in == NULL || find_ends(c, ev, 0, &e) < 0 ||
+	    (e.src != seen_in && e.dst != seen_in))
+		return;
+	/* Both ends count them: the client's is the one that is believed. */
+	if (e.src != NULL && e.src != seen_in && aggregate_is_on(e.src))
+		return;
+	o.key = (struct edge_key){ .from = e.from,
+		.to = e.to,
+		.proto = ev->tuple.proto,
+		.port_lo = ev->tuple.dport,
+		.port_hi = ev->tuple.dport };
+	edge_table_add_bytes(c->edges, &o, bytes);
+}
+
+void
 learn_retry_waiting(struct controller *c, bool give_up_old)
 {
 	uint64_t now = now_real(), limit = now - c->config->identify_timeout_ns - NSEC_PER_SEC;

@@ -195,6 +195,7 @@ on_event(void *arg, const struct ct_entry *e)
 	}
 	if (e->msg == CT_MSG_DESTROY || (e->status & CT_SEEN_REPLY) == 0)
 		return 0;
+	i->events++;
 	learn_entry(i, e, 0);
 	return 0;
 }
@@ -264,6 +265,9 @@ on_dumped(void *arg, const struct ct_entry *e)
 	}
 	cut_entry(i, e);
 	if ((e->status & CT_SEEN_REPLY) == 0 || !i->dump_learns)
+		return 0;
+	/* The kernel's counters tell of those that it accounts for. */
+	if (aggregate_is_on(i) && e->packets[0] != UINT64_MAX)
 		return 0;
 	/* Its own event may be on its way: that one counts it, and then this one does not. */
 	if (i->dump_unread) {
@@ -590,6 +594,7 @@ observe_start(struct instance *i, struct msg *m)
 		r = observe_dump(i);
 	if (!i->is_host)
 		observe_established(i, learn_socket, i);
+	aggregate_start(i);
 	return r;
 }
 
@@ -607,6 +612,7 @@ observe_stop(struct instance *i)
 	if (i->ct_fd >= 0 && !i->is_host && i->ev_ct != NULL)
 		drain_one(i);
 	cut_stop(i);
+	aggregate_stop(i);
 	free_event(&i->ev_ct);
 	free_event(&i->ev_dump);
 	free_event(&i->ev_rtnl);

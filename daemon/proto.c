@@ -59,6 +59,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_PROBED] = { "W_PROBED", sizeof(struct w_probed),
 	    sizeof(struct w_probed) + PROBES_MAX * sizeof(struct p_result), sizeof(struct p_result),
 	    0, 0, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_AGGREGATED] = { "W_AGGREGATED", ONE(w_aggregated), 0, 1, R(WARDEN), R(CONTROLLER) },
 	[MSG_W_LOOKED] = { "W_LOOKED", ONE(w_looked), 0, 0, R(WARDEN), R(CONTROLLER) },
 
 	[MSG_W_ATTACH] = { "W_ATTACH", ONE(w_attach), 0, 0, R(CONTROLLER), R(WARDEN) },
@@ -83,6 +84,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_PROBE] = { "W_PROBE", sizeof(struct w_probe) + sizeof(struct w_probe_to),
 	    sizeof(struct w_probe) + PROBES_MAX * sizeof(struct w_probe_to),
 	    sizeof(struct w_probe_to), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_AGGREGATE] = { "W_AGGREGATE", ONE(w_aggregate), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_LOOK] = { "W_LOOK", ONE(w_look), 0, 0, R(CONTROLLER), R(WARDEN) },
 
 	[MSG_CAP_NFLOG] = { "CAP_NFLOG", ONE(cap_nflog), 1, 1, R(WARDEN), R(CAPTURE) },

@@ -68,6 +68,7 @@ enum msg_type {
 	MSG_W_GUARDED,	  /* w_guarded: after GUARD, NFT_APPLY, NFT_READ, and when it changes */
 	MSG_W_FOREIGN,	  /* w_foreign: somebody else owns a table of our name, or no longer */
 	MSG_W_PROBED,	  /* w_probed, then p_result[]: answer to PROBE, none on an error */
+	MSG_W_AGGREGATED, /* w_aggregated, + fd for AGG_OPEN: answer to AGGREGATE */
 
 	/* controller -> warden */
 	MSG_W_ATTACH = 64,  /* w_attach */
@@ -85,6 +86,7 @@ enum msg_type {
 	MSG_W_GUARD,	    /* w_guard, then w_guard_addr[]: takes effect with the next NFT_APPLY */
 	MSG_W_CT_CUT,	    /* w_cookie, then tuple[]: deletes those that are there */
 	MSG_W_PROBE,	    /* w_probe, then w_probe_to[]; one at a time, else -EBUSY */
+	MSG_W_AGGREGATE,    /* w_aggregate */
 
 	/* warden -> capture */
 	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
@@ -223,9 +225,41 @@ struct w_attached {
 	uint32_t owned;	  /* the table is owned */
 	uint32_t adopted; /* a kept table with rules was there: apply must follow */
 	uint32_t ct_count, ct_max;
-	uint32_t rcvbuf; /* in force */
-	uint32_t holder; /* as in w_foreign */
+	uint32_t rcvbuf;     /* in force */
+	uint32_t holder;     /* as in w_foreign */
+	uint32_t aggregates; /* it has a table of AGG_PREPARE */
+};
+
+/* Connections counted by the kernel, see warden_seen.c and netlink/nft_seen.h. */
+enum agg_verb {
+	AGG_OPEN = 1, /* the socket on which the answers to READ come */
+	AGG_PREPARE,  /* a table that sees nothing yet. -EBUSY: others account for connections */
+	AGG_ON,	      /* connections that begin from now on are counted, and give no event */
+	AGG_DRAIN,    /* those that begin from now on are not, and do */
+	AGG_OFF,      /* the table goes */
+	AGG_ROTATE,   /* to `side`, whose sets are made anew */
+	AGG_DROP,     /* the sets of `side` go, which are not being filled */
+	AGG_READ,     /* a dump of `set` of `side` */
+	AGG_VERBS_,
+};
+
+struct w_aggregate {
+	uint64_t cookie;
+	uint32_t verb; /* enum agg_verb */
+	uint32_t side, set;
 	uint32_t zero;
+};
+
+#define AGG_F_PRESENT 0x1u
+#define AGG_F_HOOKED 0x2u
+#define AGG_F_SIDE(side) (0x4u << (side)) /* its sets are there */
+struct w_aggregated {
+	uint64_t cookie;
+	int32_t error;
+	uint32_t verb;
+	uint32_t flags; /* AGG_OPEN: AGG_F_* */
+	uint32_t zero;
+	uint64_t missed; /* AGG_READ: connections without room so far */
 };
 
 struct w_applied {

@@ -20,8 +20,11 @@
 
 #define SETTLE_MS 1000
 #define WARDEN_NICE (-10)
-/* Per attached namespace: owner, NFLOG, dump, request, and a watch if nothing can be owned. */
-#define WANTED_FDS (5u * SCAN_MAX_NETNS + 256)
+/*
+ * Per attached namespace: owner, NFLOG, dump, request, a watch if nothing can be owned, and the
+ * dumps of what the kernel counts.
+ */
+#define WANTED_FDS (6u * SCAN_MAX_NETNS + 256)
 
 static void
 answer(struct warden *w, uint16_t type, uint32_t seq, const void *body, size_t len, const int *fds,
@@ -276,6 +279,18 @@ verb_probe(struct warden *w, struct ns *n, struct msg *m)
 	probe_run(w, n, m);
 }
 
+static void
+verb_aggregate(struct warden *w, struct ns *n, struct msg *m)
+{
+	const struct w_aggregate *req = (const void *)m->body;
+	struct w_aggregated ret = { .cookie = req->cookie, .verb = req->verb };
+	int fd = -1;
+
+	ret.error = n == NULL ? -ENOENT : seen_do(w, n, req, m->h.seq, &ret, &fd);
+	answer(w, MSG_W_AGGREGATED, m->h.seq, &ret, sizeof(ret), &fd, fd >= 0 ? 1 : 0);
+	close_fd(&fd);
+}
+
 struct stats_out {
 	struct w_ct_stats *all;
 	size_t n;
@@ -320,6 +335,7 @@ static const struct verb {
 	{ MSG_W_LOOK, verb_look },
 	{ MSG_W_POSTURE, verb_posture },
 	{ MSG_W_PROBE, verb_probe },
+	{ MSG_W_AGGREGATE, verb_aggregate },
 };
 
 /* Peers */

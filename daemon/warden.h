@@ -25,6 +25,7 @@ struct attachment {
 	int nflog;
 	int dump; /* the controller reads its answers */
 	int request;
+	int seen; /* the controller reads its answers; -1: not asked for yet */
 	uint16_t group;
 	bool host;
 	bool owned;	 /* as far as we know */
@@ -120,6 +121,14 @@ int netns_ct_flush(struct ns *n);
 int netns_ct_cut(struct ns *n, const uint8_t *tuples, size_t len, uint32_t *ret_count);
 int netns_ct_insert(struct ns *n, const struct tuple *t, uint32_t timeout_s);
 int netns_ct_stats(struct ns *n, struct w_ct_stats *ret);
+
+/* warden_seen.c: connections counted by the kernel. */
+int seen_do(struct warden *w, struct ns *n, const struct w_aggregate *req, uint32_t seq,
+    struct w_aggregated *ret, int *ret_fd);
+/* Has it a table for that, of an earlier life? */
+bool seen_is_there(struct warden *w, const struct ns *n);
+/* Before it is released. */
+void seen_end(struct warden *w, struct ns *n);
 
 /* warden_close.c: namespaces that are closed until their rules are known. */
 int close_init(struct warden *w);

@@ -7,7 +7,9 @@
 #include "daemon/l0.h"
 #include "daemon/proto.h"
 #include "daemon/warden.h"
+#include "netlink/ct_acct.h"
 #include "netlink/netns.h"
+#include "netlink/nft_seen.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -58,11 +60,22 @@ left_why(int error)
 	return error < 0 ? strerror(-error) : "it was made again";
 }
 
+/* One that counts connections has switched on their accounting. */
+static void
+on_table(void *arg, const char *name)
+{
+	size_t len = strlen(name), tail = strlen(NFT_SEEN_SUFFIX);
+
+	if (len > tail && strcmp(name + len - tail, NFT_SEEN_SUFFIX) == 0)
+		*(bool *)arg = true;
+}
+
 static void
 clean_netns(struct cleanup *c, int nsfd, const char *name)
 {
 	_cleanup_close_ int sock = -1;
 	int before, deleted, after;
+	bool counts = false;
 
 	c->seen++;
 	sock = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
@@ -74,8 +87,11 @@ clean_netns(struct cleanup *c, int nsfd, const char *name)
 	}
 	if (before == 0)
 		return;
+	nft_each_table(sock, c->prefix, on_table, &counts);
 	deleted = nft_cleanup(sock, c->prefix);
 	after = nft_count_tables(sock, c->prefix);
+	if (after == 0 && counts)
+		ct_acct_set(nsfd, false);
 	if (after != 0) {
 		printf("%s: %d of %d tables left: %s\n", name, MAX(after, 0), before,
 		    left_why(deleted < 0 ? deleted : after));

@@ -45,6 +45,7 @@ attachment_free(struct attachment *a)
 	close_fd(&a->nflog);
 	close_fd(&a->dump);
 	close_fd(&a->request);
+	close_fd(&a->seen);
 	free(a);
 }
 
@@ -61,7 +62,7 @@ attachment_new(bool host)
 
 	if (a == NULL)
 		return NULL;
-	a->owner = a->nflog = a->dump = a->request = -1;
+	a->owner = a->nflog = a->dump = a->request = a->seen = -1;
 	a->host = host;
 	return a;
 }
@@ -288,6 +289,7 @@ netns_attach(struct warden *w, struct ns *n, const struct w_attach *req, struct 
 	drift_watch(w, n);
 	foreign_look(w, n);
 	answer.holder = n->att->holder;
+	answer.aggregates = seen_is_there(w, n);
 	memcpy(ret_fds, fds, sizeof(fds));
 	*ret = answer;
 	return 0;
@@ -345,8 +347,10 @@ netns_release(struct warden *w, struct ns *n)
 
 	if (n->att == NULL)
 		return -ENOENT;
-	if (!n->att->host)
+	if (!n->att->host) {
+		seen_end(w, n);
 		r = nft_table_delete(n->att->table);
+	}
 	/* Without the owner's socket nobody could delete it later. */
 	if (r < 0 && r != -ENOENT)
 		return r;

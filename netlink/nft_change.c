@@ -75,8 +75,8 @@ nft_batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uin
 	nftnl_set_free(s);
 }
 
-static void
-batch_rule(struct nft_batch *b, const struct nft_target *t, struct nftnl_rule *rule)
+void
+nft_batch_rule(struct nft_batch *b, const struct nft_target *t, struct nftnl_rule *rule)
 {
 	struct nlmsghdr *nlh =
 	    nft_batch_msg(b, NFT_MSG_NEWRULE, t->kind->family, NLM_F_CREATE | NLM_F_APPEND);
@@ -118,9 +118,9 @@ nft_batch_rules(struct nft_batch *b, const struct nft_target *t, const struct nf
 		return;
 	}
 	for (i = 0; i < rules.n; i++) {
-		batch_rule(b, t, rules.v[i]);
+		nft_batch_rule(b, t, rules.v[i]);
 		if (i < twins.n && nftnl_expr_foreach(twins.v[i], asks_twin, (void *)t->suffix) < 0)
-			batch_rule(b, t, twins.v[i]);
+			nft_batch_rule(b, t, twins.v[i]);
 	}
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 
 void
@@ -198,4 +199,37 @@ match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value)
 {
 	expr_meta(b, key, NFT_REG_1);
 	expr_cmp_u8(b, op, value);
+}
+
+void
+match_ct_state(struct builder *b, uint32_t bits)
+{
+	const uint32_t none = 0;
+	struct nftnl_expr *e = expr_add(b, "ct");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	expr_mask(b, &bits, sizeof(bits));
+	expr_cmp(b, NFT_CMP_NEQ, &none, sizeof(none));
+}
+
+void
+expr_event_mark(struct builder *b, uint32_t events)
+{
+	struct nftnl_expr *e;
+
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
+	e = expr_add(b, "immediate");
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
+	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &events, sizeof(events)) < 0)
+		b->err = -ENOMEM;
+	e = expr_add(b, "ct");
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_EVENTMASK);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, NFT_REG_1);
 }

@@ -12,6 +12,10 @@
 
 #include <libnftnl/expr.h>
 
+/* 1 << IPCT_*; the kernel keeps the enumeration to itself (nf_conntrack_common.h, kernel). */
+#define CT_EVENT_DESTROY (1u << 2)
+#define CT_EVENT_REPLY (1u << 3)
+
 struct builder {
 	const struct nft_target *target;
 	struct nft_rules *rules;
@@ -36,6 +40,10 @@ void expr_verdict(struct builder *b, int verdict, const char *chain);
 void expr_limit(struct builder *b, uint32_t rate);
 void expr_log(struct builder *b, char what, char where);
 void expr_count(struct builder *b, unsigned counter);
+/* Any of the bits, 1 << enum ip_conntrack_info. */
+void match_ct_state(struct builder *b, uint32_t bits);
+/* Of a new connection, only these events are wanted (without a mask, all are sent). */
+void expr_event_mark(struct builder *b, uint32_t events);
 void match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value);
 
 #endif

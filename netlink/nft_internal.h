@@ -179,6 +179,8 @@ void nft_batch_chain(
     struct nft_batch *b, const struct nft_target *t, unsigned chain, const struct nft_modes *m);
 void nft_batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uint32_t size);
 void nft_batch_flush_rules(struct nft_batch *b, const struct nft_target *t);
+void nft_batch_rule(struct nft_batch *b, const struct nft_target *t, struct nftnl_rule *rule);
+void nft_batch_counter(struct nft_batch *b, const struct nft_target *t, const char *name);
 /* With each rule that asks a set with a twin, the one that asks the twin. */
 void nft_batch_rules(struct nft_batch *b, const struct nft_target *t, const struct nft_modes *m);
 

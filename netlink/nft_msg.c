@@ -140,6 +140,22 @@ nft_batch_table(struct nft_batch *b, const struct nft_target *t, uint32_t flags)
 	nft_batch_commit_msg(b, nlh);
 }
 
+void
+nft_batch_counter(struct nft_batch *b, const struct nft_target *t, const char *name)
+{
+	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWOBJ, t->kind->family, NLM_F_CREATE);
+	struct nlattr *nest;
+
+	if (nlh == NULL)
+		return;
+	mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, t->name);
+	mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, name);
+	mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
+	nest = mnl_attr_nest_start(nlh, NFTA_OBJ_DATA);
+	mnl_attr_nest_end(nlh, nest);
+	nft_batch_commit_msg(b, nlh);
+}
+
 static void
 put_key(struct nlmsghdr *nlh, uint16_t type, const uint8_t *key, size_t len)
 {

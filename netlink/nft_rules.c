@@ -29,10 +29,6 @@
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
-/* 1 << IPCT_*; the kernel keeps the enumeration to itself (nf_conntrack_common.h, kernel). */
-#define CT_EVENT_DESTROY (1u << 2)
-#define CT_EVENT_REPLY (1u << 3)
-
 #define NEW_UDP_PER_SECOND 20u
 
 enum {
@@ -67,40 +63,6 @@ expr_reject(struct builder *b, uint32_t type, uint8_t code)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, type);
 	nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, code);
-}
-
-static void
-match_ct_state(struct builder *b, uint32_t bits)
-{
-	const uint32_t none = 0;
-	struct nftnl_expr *e = expr_add(b, "ct");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
-	expr_mask(b, &bits, sizeof(bits));
-	expr_cmp(b, NFT_CMP_NEQ, &none, sizeof(none));
-}
-
-/* Of a new connection, only these events are wanted (without a mask, all are sent). */
-static void
-expr_event_mark(struct builder *b, uint32_t events)
-{
-	struct nftnl_expr *e;
-
-	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
-	e = expr_add(b, "immediate");
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
-	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &events, sizeof(events)) < 0)
-		b->err = -ENOMEM;
-	e = expr_add(b, "ct");
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_EVENTMASK);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, NFT_REG_1);
 }
 
 static void

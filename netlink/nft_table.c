@@ -54,22 +54,6 @@ struct nft_table {
 	bool narrowed, unchanged;
 };
 
-static void
-batch_counter(struct nft_batch *b, const struct nft_target *t, const char *name)
-{
-	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWOBJ, t->kind->family, NLM_F_CREATE);
-	struct nlattr *nest;
-
-	if (nlh == NULL)
-		return;
-	mnl_attr_put_strz(nlh, NFTA_OBJ_TABLE, t->name);
-	mnl_attr_put_strz(nlh, NFTA_OBJ_NAME, name);
-	mnl_attr_put_u32(nlh, NFTA_OBJ_TYPE, htonl(NFT_OBJECT_COUNTER));
-	nest = mnl_attr_nest_start(nlh, NFTA_OBJ_DATA);
-	mnl_attr_nest_end(nlh, nest);
-	nft_batch_commit_msg(b, nlh);
-}
-
 /* What the table is to become. */
 struct plan {
 	struct nft_modes modes;
@@ -256,7 +240,7 @@ send_whole(struct nft_table *t, const struct plan *p, const struct nft_inventory
 	if (inv->present && !anew)
 		batch_clear(&b, &t->target, inv, keep);
 	for (i = 0; i < NFT_N_COUNTERS; i++)
-		batch_counter(&b, &t->target, t->target.kind->counters[i]);
+		nft_batch_counter(&b, &t->target, t->target.kind->counters[i]);
 	for (i = 0; i < t->target.kind->n_chains; i++)
 		nft_batch_chain(&b, &t->target, i, &p->modes);
 	for (i = 0; i < t->target.kind->n_sets; i++)

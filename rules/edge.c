@@ -257,10 +257,10 @@ record(struct edge *e, const struct edge_observation *o)
 	e->dirty = true;
 }
 
-/* Finds or makes the edge that serves the key, and remembers it. 1: it is new. */
+/* Finds, or makes if it may, the edge that serves the key, and remembers it. 1: it is new. */
 static int
 find_by_search(struct edge_table *t, const struct edge_key *key, const struct tuple *tuple,
-    struct edge_node **ret)
+    bool create, struct edge_node **ret)
 {
 	struct edge_node *exact = (struct edge_node *)edge_table_find(t, key), *node;
 	bool by_address = false;
@@ -272,6 +272,8 @@ find_by_search(struct edge_table *t, const struct edge_key *key, const struct tu
 		node = find_covering(t, key, tuple, &by_address);
 	if (node == NULL)
 		node = exact;
+	if (node == NULL && !create)
+		return -ENOENT;
 	if (node == NULL) {
 		r = edge_create(t, key, &node);
 		if (r < 0)
@@ -303,7 +305,7 @@ edge_table_observe(struct edge_table *t, const struct edge_observation *o, struc
 	} else {
 		if (peer_get(t->peers, key.from) == NULL || peer_get(t->peers, key.to) == NULL)
 			return -EINVAL;
-		r = find_by_search(t, &key, &o->tuple, &node);
+		r = find_by_search(t, &key, &o->tuple, true, &node);
 		if (r < 0) {
 			t->overflow += o->count;
 			return r;
@@ -312,6 +314,35 @@ edge_table_observe(struct edge_table *t, const struct edge_observation *o, struc
 	record(&node->edge, o);
 	*ret = &node->edge;
 	return r;
+}
+
+int
+edge_table_add_bytes(struct edge_table *t, const struct edge_observation *o, uint64_t bytes)
+{
+	struct edge_key key = o->key;
+	struct edge_evidence *ev;
+	struct edge_node *node;
+	uint32_t pos;
+	int r;
+
+	if (key.port_lo != key.port_hi)
+		return -EINVAL;
+	memset(key.zero, 0, sizeof(key.zero));
+	pos = edge_keys_serving(&t->keys, &key, &o->tuple);
+	if (pos != EDGE_POS_NONE) {
+		node = t->edges[pos];
+	} else {
+		r = find_by_search(t, &key, &o->tuple, false, &node);
+		if (r < 0)
+			return r;
+	}
+	ev = &node->edge.evidence;
+	if (ev->bytes == EDGE_BYTES_UNKNOWN)
+		ev->bytes = 0;
+	ev->bytes += MIN(bytes, EDGE_BYTES_UNKNOWN - 1 - ev->bytes);
+	ev->last_seen_ns = MAX(ev->last_seen_ns, o->time_ns);
+	node->edge.dirty = true;
+	return 0;
 }
 
 int

@@ -137,6 +137,11 @@ struct edge_observation {
  */
 int edge_table_observe(struct edge_table *t, const struct edge_observation *o, struct edge **ret);
 /*
+ * Bytes of connections that are known: key, tuple and time of the observation alone count. -ENOENT:
+ * there is no edge that they could be of; -EINVAL, -ENOMEM.
+ */
+int edge_table_add_bytes(struct edge_table *t, const struct edge_observation *o, uint64_t bytes);
+/*
  * The edge of exactly this key, created pending if need be (decisions, policy files, the store). 0,
  * -EINVAL (unknown peers, port_lo > port_hi), -ENOSPC, -EEXIST, -ENOMEM.
  */

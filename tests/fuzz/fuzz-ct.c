@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A datagram of the kernel's: conntrack and NFLOG messages. */
+/* A datagram of the kernel's: conntrack and NFLOG messages, elements of sets that count. */
 #include "netlink/ct.h"
 #include "netlink/drain.h"
 #include "netlink/nflog.h"
+#include "netlink/nft_seen.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,13 +34,27 @@ check_tuple(const struct tuple *t)
 	}
 }
 
+static int
+check_seen(void *arg, const struct nft_seen_entry *e)
+{
+	check_tuple(&e->tuple);
+	require(e->tuple.src.family == *(const uint8_t *)arg);
+	return 0;
+}
+
 static void
 one_message(const struct nlmsghdr *nlh)
 {
 	const uint8_t *end = (const uint8_t *)nlh + nlh->nlmsg_len;
 	struct nflog_report report;
+	struct nft_seen_stats stats = { 0 };
 	struct ct_entry e;
+	uint8_t family;
 
+	for (unsigned set = 0; set < NFT_SEEN_SETS; set++) {
+		family = set == NFT_SEEN_CONN6 || set == NFT_SEEN_BYTE6 ? 6 : 4;
+		require(nft_seen_parse(nlh, set, check_seen, &family, &stats) == 0);
+	}
 	if (ct_parse(nlh, &e) == 0) {
 		require(e.msg >= CT_MSG_NEW && e.msg <= CT_MSG_DESTROY);
 		require(e.orig.proto == e.reply.proto);

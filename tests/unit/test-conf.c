@@ -47,6 +47,7 @@ assert_defaults(const struct config *c)
 	assert_int_equal(c->history_days, 30);
 	assert_int_equal(c->history_entries, 1000000);
 	assert_int_equal(c->event_buffer, 32u << 20);
+	assert_int_equal(c->aggregation, AGGREGATION_AUTO);
 	assert_int_equal(c->conntrack_alert, 80);
 	assert_int_equal(c->log_level, LOG_LVL_INFO);
 }
@@ -77,7 +78,8 @@ every_setting_arrives(void **state)
 		   "on\nselfTest: 90s\nreviewerGroups: "
 		   "[net, ops.x]\n"
 		   "adminGroups:\n- wheel\n"
-		   "maxEdges: 100\neventBuffer: 262144\nconntrackAlert: 100\nlogLevel: debug\n");
+		   "maxEdges: 100\neventBuffer: 262144\naggregation: off\nconntrackAlert: "
+		   "100\nlogLevel: debug\n");
 
 	assert_true(c->observation_period_ns == 5400 * NSEC_PER_SEC);
 	assert_int_equal(c->promote, PROMOTE_ENFORCE);
@@ -93,6 +95,7 @@ every_setting_arrives(void **state)
 	assert_string_equal(c->admin_groups[0], "wheel");
 	assert_int_equal(c->max_edges, 100);
 	assert_int_equal(c->event_buffer, 262144);
+	assert_int_equal(c->aggregation, AGGREGATION_OFF);
 	assert_int_equal(c->conntrack_alert, 100);
 	assert_int_equal(c->log_level, LOG_LVL_DEBUG);
 }
@@ -274,7 +277,7 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
 		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
 		"idleExpiry", "recertifyAfter", "separateDuties", "maxEdges", "eventBuffer",
-		"conntrackAlert", "alerts", "metrics", "logLevel", "historyDays",
+		"aggregation", "conntrackAlert", "alerts", "metrics", "logLevel", "historyDays",
 		"historyEntries" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;

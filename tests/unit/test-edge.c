@@ -805,6 +805,33 @@ an_alias_that_finds_no_memory_is_only_slower(void **state)
 	fixture_done(&f);
 }
 
+static void
+bytes_go_to_the_edge_that_serves_them(void **state)
+{
+	struct fixture f;
+	fixture_init(&f, 100);
+	struct edge_observation o = observation(f.web, f.api, 80);
+	struct edge_observation other = observation(f.web, f.api, 81);
+	struct edge *e, *wide;
+
+	assert_int_equal(edge_table_add_bytes(f.t, &o, 100), -ENOENT);
+	assert_int_equal(edge_table_count(f.t), 0);
+	e = observe(&f, &o, 1);
+	assert_int_equal(edge_table_add_bytes(f.t, &o, 100), 0);
+	assert_int_equal(edge_table_add_bytes(f.t, &o, 20), 0);
+	assert_int_equal(edge_table_add_bytes(f.t, &other, 7), -ENOENT);
+	assert_int_equal(e->evidence.bytes, 120);
+	assert_int_equal(edge_connections(e), 1);
+	assert_int_equal(edge_table_add_bytes(f.t, &o, UINT64_MAX), 0);
+	assert_true(e->evidence.bytes == EDGE_BYTES_UNKNOWN - 1);
+	wide = decide(&f, f.web, f.api, 81, 90, EDGE_APPROVED);
+	assert_int_equal(edge_table_add_bytes(f.t, &other, 7), 0);
+	assert_int_equal(wide->evidence.bytes, 7);
+	other.key.port_hi = 82;
+	assert_int_equal(edge_table_add_bytes(f.t, &other, 7), -EINVAL);
+	fixture_done(&f);
+}
+
 int
 main(void)
 {
@@ -812,6 +839,7 @@ main(void)
 		cmocka_unit_test(a_new_key_is_a_pending_edge),
 		cmocka_unit_test(padding_in_a_key_makes_no_difference),
 		cmocka_unit_test(both_ends_of_a_connection_count_once),
+		cmocka_unit_test(bytes_go_to_the_edge_that_serves_them),
 		cmocka_unit_test(a_proven_observation_clears_midstream_for_good),
 		cmocka_unit_test(malformed_observations_are_refused),
 		cmocka_unit_test(a_scan_of_all_ports_fills_the_table_and_is_counted),

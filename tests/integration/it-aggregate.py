@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connections counted by the kernel: the same edges and numbers as by events, whatever dies meanwhile."""
+import os
+import socket
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from nslab import Lab, Tap, run, wait
+
+LONG = 30  # seconds until something is given up
+t = Tap()
+lab = Lab()
+# Of each pair one end has its connections counted, the other is told of them.
+a, b = lab.ns("a"), lab.ns("b")
+A, B = "workload:" + a.name, "workload:" + b.name
+d = lab.daemon(config="aggregation: on\n", expect=[a.name, b.name])
+api = d.api
+
+
+def state(ns):
+    w = api.workload(ns.name)
+    i = w["instances"][0] if w and w["instances"] else None
+    return i["aggregation"] and i["aggregation"]["state"] if i else None
+
+
+def all_on():
+    return state(a) == "on" and state(b) == "on"
+
+
+def lost(ns):
+    return api.workload(ns.name)["loss"]["events"]
+
+
+def events_of(ns):
+    """Connection events of the namespace in a second, as anybody else would get them."""
+    p = ns.exec("timeout", "1.5", "conntrack", "-E", "-e", "UPDATES", check=False)
+    return p.out.count("\n")
+
+
+t.ok(wait(all_on, LONG), "switched on, the kernel counts", state(a), state(b), d.text()[-2000:])
+gone = a.exec("nft", "delete", "table", "inet", d.table() + "_seen", check=False)
+gone2 = a.exec("nft", "flush", "ruleset", check=False)
+t.ok(gone.returncode != 0 and a.exec("nft", "list", "table", "inet", d.table() + "_seen", check=False).out,
+     "in a table that root inside cannot remove", gone.out, gone2.out)
+text = a.exec("nft", "list", "table", "inet", d.table() + "_seen").out
+verdicts = [line for line in text.splitlines() if "drop" in line or "accept" in line and "policy" not in line]
+t.ok("policy accept" in text and not verdicts, "and that has no verdict", text)
+
+b.serve(7001)
+b.serve(7002)
+b.serve_udp(7003)
+b.serve_udp(7004)
+
+
+def traffic(n):
+    """n of each kind, all answered; and as many that are not."""
+    answers = []
+    for _ in range(n):
+        answers += [a.tcp(b.v4, 7001), a.tcp(b.v6, 7002), a.udp(b.v4, 7003), a.udp(b.v6, 7004)]
+    assert set(answers) == {"open", "answer"}, answers
+    refused = [a.tcp(b.v4, 7100), a.tcp(b.v6, 7100), a.udp(b.v4, 7101), a.udp(b.v6, 7101)]
+    return refused
+
+
+KINDS = (("TCP, IPv4", dict(proto="tcp", port=7001)), ("TCP, IPv6", dict(proto="tcp", port=7002)),
+         ("UDP, IPv4", dict(proto="udp", port=7003)), ("UDP, IPv6", dict(proto="udp", port=7004)))
+
+
+def counts():
+    return [(api.edge(from_=A, to=B, **want) or {}).get("connections", 0) for _, want in KINDS]
+
+
+traffic(20)
+pings = sum(a.ping(b.v4, 100 + k, count=3) for k in range(5))
+pings += sum(a.ping(b.v6, 200 + k, count=3) for k in range(4))
+for what, want, n in [(w, k, 20) for w, k in KINDS] + [("ICMP", dict(proto="icmp", type=8), 5),
+                                                       ("ICMPv6", dict(proto="icmpv6", type=128), 4)]:
+    e = wait(lambda: api.edge(from_=A, to=B, connections=n, **want), LONG)
+    t.ok(e, "%s: %d connections make one edge with exactly %d" % (what, n, n), api.edges(**want))
+    t.ok(not api.edges(from_=B, to=A, **want), "and nothing in the other direction")
+t.ok(not api.edges(port=7100) and not api.edges(port=7101), "what was not answered is no edge", api.edges())
+e = wait(lambda: api.edge(from_=A, to=B, port=7001, bytes=lambda n: n), LONG)
+# Twenty handshakes, four bytes there and back, from the SYN-ACK on: some 52 to 60 bytes a packet.
+t.ok(e and 20 * 300 < e["bytes"] < 20 * 1200, "bytes are counted, once", e)
+t.ok(lost(a) == 0 and lost(b) == 0, "and nothing is lost", api.workloads())
+
+watcher = []
+th = threading.Thread(target=lambda: watcher.append(events_of(a)))
+th.start()
+time.sleep(0.4)
+for _ in range(20):
+    a.tcp(b.v4, 7001)
+th.join()
+t.ok(watcher == [0], "no event is made of what is counted", watcher)
+t.ok(wait(lambda: counts()[0] == 40, LONG), "which is counted all the same", counts())
+
+# A scan: many ports and addresses, few of which answer.
+s = a.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setblocking(False)
+for port in range(20000, 24000):
+    try:
+        s.sendto(b"x", (b.v4, port))
+    except OSError:
+        pass
+s.close()
+time.sleep(1.5)
+before = counts()
+traffic(1)
+t.ok(wait(lambda: counts() == [n + 1 for n in before], LONG), "after a scan it goes on", before, counts())
+t.ok(not [e for e in api.edges(proto="udp") if 20000 <= e.get("port", 0) < 24000], "which made no edge")
+
+# From one to the other and back while connections are made: each is counted once.
+made = [0]
+stop = threading.Event()
+
+
+def client():
+    while not stop.is_set():
+        made[0] += a.tcp(b.v4, 7001, timeout=5) == "open"
+        time.sleep(0.005)
+
+
+def restart(config):
+    """Another configuration; the controller is the only one that needs it."""
+    d.configure(config)
+    d.kill("controller")
+    wait(lambda: not d.ready(), 5)
+    assert wait(d.ready, LONG)
+
+
+before = counts()[0]
+th = threading.Thread(target=client)
+th.start()
+time.sleep(0.5)
+for role in ("warden", "capture"):
+    pid = d.kill(role)
+    t.ok(wait(lambda: d.roles().get(role) not in (None, pid), LONG), "the %s is started again" % role)
+    t.ok(wait(all_on, LONG), "and the kernel goes on counting", state(a), state(b), d.text()[-1500:])
+    time.sleep(1)
+stop.set()
+th.join()
+t.ok(wait(lambda: counts()[0] == before + made[0], LONG),
+     "%d connections while they die are as many of the edge" % made[0], before + made[0], counts())
+
+# The controller dies: new edges of the meantime are there, none is credited twice.
+before = counts()
+pid = d.kill("controller")
+b.serve(7005)
+for _ in range(3):
+    a.tcp(b.v4, 7005)
+t.ok(wait(lambda: d.ready() and all_on(), LONG), "a new controller takes the counters over", state(a), d.text()[-1500:])
+t.ok(wait(lambda: api.edge(from_=A, to=B, port=7005), LONG), "with the edge that nobody had read", api.edges())
+traffic(2)
+t.ok(wait(lambda: all(n >= 2 for n in counts()), LONG), "and goes on")
+time.sleep(2.5)
+after = counts()
+t.ok(all(y <= x + 2 for x, y in zip(before, after)), "nothing is counted twice", before, after)
+
+# Off and on, with connections under way.
+d.stop()
+d.configure("aggregation: off\n")
+d.start(expect=[a.name, b.name])
+t.ok(wait(lambda: state(a) == "ending" and state(b) == "ending", LONG), "switched off, it ends", state(a), state(b))
+b4 = wait(lambda: counts() if all(counts()) else None, LONG)
+traffic(10)
+t.ok(wait(lambda: counts() == [n + 10 for n in b4], LONG), "and events tell of what begins now, once", b4, counts())
+d.stop()
+
+t.ok(d.cleanup().returncode == 0, "all of it is removed")
+left = [ns.exec("cat", "/proc/sys/net/netfilter/nf_conntrack_acct").out.strip() for ns in (a, b)]
+tables = a.exec("nft", "list", "tables").out
+t.ok(left == ["0", "0"] and "nanoseg" not in tables, "and what it switched on is off", left, tables)
+
+# On a kernel whose tables have no owner root inside can remove it: that is a loss, and it is made again.
+d = lab.daemon(config="aggregation: on\n", start=False)
+d.argv = lambda *more, argv=d.argv: argv("--without-owner", *more)
+d.start(expect=[a.name, b.name])
+api = d.api
+t.ok(wait(all_on, LONG), "without an owner of tables the kernel counts as well", state(a), d.text()[-2000:])
+t.ok(lost(a) == 0, "and nothing is lost")
+a.exec("nft", "delete", "table", "inet", d.table() + "_seen")
+t.ok(wait(lambda: lost(a) > 0, LONG), "its removal by root inside is counted as a loss", api.workload(a.name)["loss"])
+t.ok(wait(lambda: state(a) == "on", LONG), "and it is made again", state(a), d.text()[-2000:])
+before = counts()
+traffic(5)
+t.ok(wait(lambda: counts() == [n + 5 for n in before], LONG), "and counts", before, counts())
+t.done()
