@@ -153,9 +153,8 @@ json_members(const struct instance *i)
 		    "image", json_text(k->image), "imageId", json_text(k->image_id));
 
 		json_object_set_new(o, "imageAccepted",
-		    i->workload != NULL
-			? json_boolean(workload_accepts(i->workload, container_repository(k)))
-			: json_null());
+		    i->workload != NULL ? json_boolean(workload_accepts_container(i->workload, k))
+					: json_null());
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -194,7 +193,9 @@ json_instance(const struct instance *i)
 	json_object_set_new(
 	    o, "imageId", json_text(i->container != NULL ? i->container->image_id : NULL));
 	json_object_set_new(o, "imageAccepted",
-	    i->container != NULL ? json_boolean(!instance_has_other_image(i)) : json_null());
+	    i->container != NULL
+		? json_boolean(!instance_has_other_image(i) && !instance_is_refused(i))
+		: json_null());
 	json_object_set_new(o, "facts", grade_to_json(instance_grade_bits(i)));
 	json_object_set_new(o, "nested", json_integer((json_int_t)nested_count(i, &many)));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));
@@ -311,13 +312,14 @@ sum_instances(const struct workload *w, json_t *list)
 static json_t *
 json_why_image(const struct workload *w, const struct instance *i)
 {
-	const char *repository = container_repository(i->container);
+	const struct container *k = instance_other_container(i);
+	const char *repository = k != NULL ? container_repository(k) : "";
 	const char *what = *repository != '\0' ? repository : "that is not known";
 
 	if (w->mode == MODE_ENFORCE)
-		return json_sprintf("instance %s is closed: its image %s is not accepted under "
-				    "this name (nanoseg approve --image)",
-		    instance_log_id(i), what);
+		return json_sprintf("instance %s is closed: %s image %s is not accepted under this "
+				    "name (nanoseg approve --image)",
+		    instance_log_id(i), k == i->container ? "its" : "a member's", what);
 	return json_sprintf("instance %s runs another image, %s: enforcing accepts it, promotion "
 			    "waits for a person",
 	    instance_log_id(i), what);

@@ -80,6 +80,12 @@ container_find(struct controller *c, const char *id)
 	return container_owner(c, *container_slot(c, id));
 }
 
+struct container *
+container_known(struct controller *c, const char *id)
+{
+	return *container_slot(c, id);
+}
+
 const struct container *
 instance_next_member(const struct instance *i, size_t *pos)
 {
@@ -183,6 +189,11 @@ instance_grade(const struct instance *i, const char **ret_why)
 			? "it has CAP_NET_ADMIN: it can forge connection tracking entries; what it "
 			  "sends is held by the host guard"
 			: "it has CAP_NET_ADMIN: it can forge connection tracking entries";
+		return "partial";
+	}
+	if (instance_has_other_guest(i)) {
+		*ret_why = "a container of an image that is not accepted shares its namespace, and "
+			   "its rules (nanoseg approve --image)";
 		return "partial";
 	}
 	if (grade & GRADE_NET_RAW)
@@ -311,6 +322,7 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 	k->nameless =
 	    k->from_files && ((f.runtime != RUNTIME_CRI && (k->name == NULL || *k->name == '\0')) ||
 				 (k->identity.labels_refused && !f.image_labels_known));
+	k->in_pod = f.runtime == RUNTIME_CRI || (f.pod != NULL && *f.pod != '\0');
 	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
 	if (mode != NULL && !k->host_network && strchr(mode, ':') == NULL &&
 	    strcmp(mode, "none") != 0)
@@ -341,6 +353,18 @@ sort_out_nested(struct controller *c, const struct container *k)
 		i = i->next;
 	if (k->shares[0] != '\0' && i != NULL)
 		nested_sort_out(c, &i->ns);
+}
+
+/* Of the namespace of that container. */
+static void
+members_changed(struct controller *c, const char *owner)
+{
+	if (*owner == '\0')
+		return;
+	for (struct instance *i = c->instances; i != NULL; i = i->next)
+		if (i->container != NULL && strcmp(i->container->id, owner) == 0)
+			image_check(i);
+	enforce_schedule(c);
 }
 
 void
@@ -386,6 +410,7 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
 			instance_identify(i);
+	members_changed(c, k->shares);
 	k = NULL;
 	/* What it may do decides about its host guard. */
 	enforce_schedule(c);
@@ -407,5 +432,6 @@ instance_on_container_gone(struct controller *c, const struct d_id *d)
 	if (k == NULL)
 		return;
 	container_unlink(c, slot);
+	members_changed(c, k->shares);
 	container_free(k);
 }

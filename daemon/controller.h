@@ -115,6 +115,7 @@ struct container {
 	bool nameless;	 /* from files that do not say enough for a name that lasts */
 	bool from_files; /* no engine keeps us informed: forgotten with its instance */
 	char shares[65]; /* the container whose network namespace it uses, or "" */
+	bool in_pod;	 /* or the sandbox of one */
 	unsigned grade;	 /* GRADE_* */
 	struct container *next_publisher;
 	struct published *ports; /* of the host, that lead to it */
@@ -148,6 +149,7 @@ struct instance {
 	bool existing;	   /* it was there before the warden's first scan was over */
 	unsigned shared_s; /* how long others have claimed an address of it, until it is said */
 	bool refusal_logged;
+	bool other_member; /* image.c: a member's image is not accepted; not its own container's */
 
 	enum attach_state attach;
 	int attach_error;	  /* of the last try, 0: it succeeded */
@@ -465,6 +467,8 @@ bool instance_has_addr(const struct instance *i, const struct addr *a);
 bool instance_shares_addr(const struct instance *i, const struct addr *a);
 /* What is known of a container, or of the one whose namespace it uses; NULL: nothing yet. */
 struct container *container_find(struct controller *c, const char *id);
+/* Of that container itself. */
+struct container *container_known(struct controller *c, const char *id);
 struct workload *workload_find(struct controller *c, const char *name);
 /* Creates it if need be; NULL when full or out of memory. */
 struct workload *workload_get(struct controller *c, const char *name);
@@ -483,18 +487,23 @@ bool workload_selected(const struct controller *c, const char *name); /* --only 
 const char *container_repository(const struct container *k);
 /* True also if nothing has ever run under the name. */
 bool workload_accepts(const struct workload *w, const char *repository);
+bool workload_accepts_container(const struct workload *w, const struct container *k);
 /* 0, also if it was accepted before; -ENOSPC, -ENOMEM. */
 int workload_accept(struct workload *w, const char *repository);
 bool workload_unaccept(struct workload *w, const char *repository);
 int workload_accept_running(struct workload *w);
 bool instance_has_other_image(const struct instance *i);
+/* Its container, or the first of the members, whose image is not accepted; NULL: all are. */
+const struct container *instance_other_container(const struct instance *i);
+/* A guest's is not: it keeps its rules, and the guest has them too. */
+bool instance_has_other_guest(const struct instance *i);
 bool workload_has_other_image(const struct workload *w);
 bool workload_refuses(const struct workload *w, const struct container *k);
 /* Closed, and nobody: it runs another image under an enforced name. */
 bool instance_is_refused(const struct instance *i);
 /* The workload whose edges it has: NULL if it is not identified, or refused. */
 struct workload *instance_counts_as(const struct instance *i);
-/* After its workload or its container has changed: notes the first image of a workload. */
+/* After its workload or its members have changed: notes the first image of a workload. */
 void image_check(struct instance *i);
 
 /* Facts from files go when no namespace of the container is left. */

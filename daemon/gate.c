@@ -169,6 +169,9 @@ identify(const struct gate_wait *g, const struct instance *i, struct workload **
 	*ret = NULL;
 	if ((i != NULL && i->is_host) || (k != NULL && k->host_network))
 		return true;
+	/* One that joins another's namespace has an image of its own. */
+	if (g->id[0] != '\0' && k != NULL && container_known(g->c, g->id) == NULL)
+		return false;
 	/* What stands in for a name that is not known yet is nobody's. */
 	if (k != NULL ? k->nameless : i == NULL || i->ns.container_id[0] != '\0')
 		return false;
@@ -187,8 +190,11 @@ identify(const struct gate_wait *g, const struct instance *i, struct workload **
 static bool
 has_other_image(const struct gate_wait *g, const struct instance *i, const struct workload *w)
 {
-	const struct container *k = container_of(g, i);
+	const struct container *k = g->id[0] != '\0' ? container_known(g->c, g->id) : NULL;
 
+	/* A member is itself, and not the one whose namespace it joins. */
+	if (k == NULL)
+		k = container_of(g, i);
 	return k != NULL && workload_refuses(w, k);
 }
 

@@ -258,6 +258,24 @@ def look_podman(d, service):
     t.ok(d.api.workload(PREFIX + "-kube/dns") is None, "nobody becomes the pod they name")
 
 
+def look_pod_images(d):
+    """A member of another image that joins an enforced pod."""
+    pod, other, name = PREFIX + "-pod", PREFIX + "-other", PREFIX + "-m2"
+    podman("tag", PREFIX + "-img", other)
+    lab.later(podman, "rmi", "-f", other, check=False)
+    d.api.mode("enforce", pod)
+    w = wait(lambda: d.api.workload(pod), 5)
+    t.ok(w["mode"] == "enforce" and w["instances"][0]["imageAccepted"], "an enforced pod has its rules", w)
+    podman("run", "-d", "--name", name, "--pod", pod, other, "/bin/sleep", "600")
+
+    def accepted(want):
+        return wait(lambda: d.api.workload(pod)["instances"][0]["imageAccepted"] is want, 15, 0.1)
+    t.ok(accepted(False) and "a member's image " + other in d.api.workload(pod)["why"],
+         "a member of another image closes it, and status names the image", d.api.workload(pod), d.text()[-2000:])
+    podman("rm", "-f", "-t", "0", name)
+    t.ok(accepted(True), "without it the pod has its rules again", d.api.workload(pod))
+
+
 def look_containerd(d):
     w, i = instance(d, PREFIX + "-ctr")
     t.ok(i and i["runtime"] == "containerd", "containerd: the name that nerdctl gave", w, d.text())
@@ -297,6 +315,7 @@ def main():
         p, path = service_up()
         d = start_daemon(socket=path)
         look_podman(d, True)
+        look_pod_images(d)
         e = {x["name"]: x for x in d.api.get("/v1/status")["engines"]}
         t.ok(e["podman"]["reachable"], "its service is an engine that answers", e)
         p.kill()

@@ -622,6 +622,18 @@ def test_image(live):
     r = live.engine.docker(*args)
     check("live: another image under an enforced name is refused, with what to do",
           "" if r.returncode != 0 and "approve --image" in r.stderr and live.leaked() == before else r)
+    live.engine.docker("run", "-d", "--name", live.cli, "--network", NAME, "gate:1", "/client")
+    r = live.engine.docker("run", "--rm", "--name", NAME + "-guest", "--network", "container:" + live.cli, "evil/gate:1",
+                           "/client", live.address, str(PORT))
+    inst = live.status(live.cli)["instances"]
+    check("live: so is one that joins the network of a container of that name, which stays as it is",
+          "" if r.returncode != 0 and "approve --image" in r.stderr and inst and inst[0]["imageAccepted"] and
+          live.leaked() == before else (r, inst))
+    r = live.engine.docker("run", "--rm", "--name", NAME + "-guest", "--network", "container:" + live.cli, "gate:1",
+                           "/client", live.address, str(PORT))
+    check("live: one of an accepted image may join", "" if r.stdout == "tcp yes\n" else r)
+    live.engine.docker("rm", "-f", live.cli)
+    before = live.counter.read()
     a = live.nanoseg("approve", "--image", live.cli + "=evil/gate", "--reason", "tested")
     r = live.engine.docker(*args)
     check("live: it starts once it is accepted, and its approved edge works", "" if r.stdout == "tcp yes\n" else (a, r))

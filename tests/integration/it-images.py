@@ -106,7 +106,9 @@ def members():
 
 
 t.ok(wait(lambda: members() == {good + ":1": True, evil: False}, 8) and is_open(web),
-     "of a guest in its namespace it is shown", members())
+     "a guest of another image in its namespace takes nothing away from it", members())
+t.ok(d.says("a guest has its rules, and the guest's image %s is not accepted" % evil) and instance(web)["imageAccepted"],
+     "and is told of", d.text()[-1000:])
 docker.rm(guest)
 why = cli("status", "--why").out
 t.ok("approve --image" in why and evil in why, "status says why, and what to do", why)

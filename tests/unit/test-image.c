@@ -9,22 +9,51 @@
 
 static const struct actor root = { .name = "uid:0" };
 
-/* Container n of a name, as an engine tells of it. */
 static void
-facts(struct controller *c, unsigned n, const char *name, const char *image)
+tell(struct controller *c, unsigned n, json_t *o)
 {
 	char id[80], image_id[80];
-	json_t *o;
 	char *text;
 
 	snprintf(id, sizeof(id), ID, n);
 	snprintf(image_id, sizeof(image_id), IMAGE, n);
-	o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:{}, s:{}}", "id", id, "runtime", "docker",
-	    "name", name, "image", image, "imageId", image_id, "labels", "imageLabels");
+	json_object_set_new(o, "id", json_string(id));
+	json_object_set_new(o, "imageId", json_string(image_id));
 	text = json_dumps(o, 0);
 	instance_on_container(c, text, strlen(text));
 	free(text);
 	json_decref(o);
+}
+
+/* Container n of a name, as an engine tells of it. */
+static void
+facts(struct controller *c, unsigned n, const char *name, const char *image)
+{
+	tell(c, n,
+	    json_pack("{s:s, s:s, s:s, s:{}, s:{}}", "runtime", "docker", "name", name, "image",
+		image, "labels", "imageLabels"));
+}
+
+/* Container n in the namespace of container `owner`; of the same pod, or a guest (pod ""). */
+static void
+join(struct controller *c, unsigned n, unsigned owner, const char *pod, const char *image)
+{
+	char id[80];
+
+	snprintf(id, sizeof(id), ID, owner);
+	tell(c, n,
+	    json_pack("{s:s, s:s, s:s, s:s, s:s, s:{}, s:{}}", "runtime",
+		*pod != '\0' ? "podman" : "docker", "name", "member", "image", image, "pod", pod,
+		"shares", id, "labels", "imageLabels"));
+}
+
+static void
+leave(struct controller *c, unsigned n)
+{
+	struct d_id gone = { 0 };
+
+	snprintf(gone.id, sizeof(gone.id), ID, n);
+	instance_on_container_gone(c, &gone);
 }
 
 static struct instance *
@@ -111,15 +140,13 @@ it_stays_refused_when_its_container_is_forgotten(void **state)
 {
 	struct ctl_fixture *f = *state;
 	struct controller *c = f->c;
-	struct d_id gone = { 0 };
 	struct instance *bad;
 
 	start(c, 1, "web", "nginx", "10.0.0.1");
 	set_mode(f, "web", MODE_ENFORCE);
 	bad = start(c, 2, "web", "evil", "10.0.0.2");
 	assert_true(instance_is_refused(bad));
-	snprintf(gone.id, sizeof(gone.id), "%s", bad->container->id);
-	instance_on_container_gone(c, &gone);
+	leave(c, 2);
 	assert_null(bad->container);
 	assert_true(instance_is_refused(bad));
 	assert_int_equal(addresses_of(c, "web"), 1);
@@ -336,6 +363,156 @@ status_says_which_images_run_and_why_one_is_closed(void **state)
 	json_decref(status);
 }
 
+/* The instance of a pod "web", with its sandbox alone. */
+static struct instance *
+start_pod(struct controller *c, unsigned n, const char *address)
+{
+	struct instance *i = start(c, n, "infra", "pause", address);
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:{}, s:{}}", "runtime", "podman", "name",
+	    "infra", "image", "pause", "pod", "web", "labels", "imageLabels");
+
+	tell(c, n, o);
+	assert_string_equal(i->workload->name, "web");
+	return i;
+}
+
+static void
+of_a_pod_every_members_image_has_to_be_accepted(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct controller *c = f->c;
+	struct instance *one = start_pod(c, 1, "10.0.0.1"), *two;
+
+	join(c, 2, 1, "web", "nginx:1");
+	assert_false(instance_is_refused(one));
+	set_mode(f, "web", MODE_ENFORCE);
+	/* What ran then is what is meant. */
+	assert_false(instance_is_refused(one));
+	assert_int_equal(one->workload->n_images, 2);
+	two = start_pod(c, 3, "10.0.0.2");
+	assert_false(instance_is_refused(two));
+	join(c, 4, 3, "web", "nginx:2");
+	assert_false(instance_is_refused(two));
+	join(c, 5, 3, "web", "evil");
+	assert_true(instance_is_refused(two));
+	assert_null(instance_counts_as(two));
+	assert_false(instance_is_refused(one));
+	assert_int_equal(addresses_of(c, "web"), 1);
+	assert_true(who_has(c, "10.0.0.2") != one->workload->peer);
+}
+
+static void
+one_that_joins_a_running_pod_closes_it_until_it_goes_or_a_person_agrees(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct controller *c = f->c;
+	struct instance *pod = start_pod(c, 1, "10.0.0.1");
+
+	join(c, 2, 1, "web", "nginx");
+	set_mode(f, "web", MODE_ENFORCE);
+	join(c, 3, 1, "web", "evil");
+	assert_true(instance_is_refused(pod));
+	leave(c, 3);
+	assert_false(instance_is_refused(pod));
+	join(c, 3, 1, "web", "evil");
+	assert_true(instance_is_refused(pod));
+	assert_int_equal(set_image(f, "web", "evil", true), 0);
+	assert_false(instance_is_refused(pod));
+	assert_int_equal(set_image(f, "web", "evil", false), 0);
+	assert_true(instance_is_refused(pod));
+}
+
+/* The engine tells of members in any order. */
+static void
+a_member_that_is_known_before_its_pod_counts(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct instance *pod = start_pod(f->c, 1, "10.0.0.1");
+
+	join(f->c, 2, 1, "web", "nginx");
+	set_mode(f, "web", MODE_ENFORCE);
+	join(f->c, 4, 3, "web", "evil");
+	assert_false(instance_is_refused(pod));
+	assert_true(instance_is_refused(start_pod(f->c, 3, "10.0.0.2")));
+}
+
+static void
+a_pod_stays_refused_when_its_sandbox_is_forgotten(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct instance *pod = start_pod(f->c, 1, "10.0.0.1");
+
+	join(f->c, 2, 1, "web", "nginx");
+	set_mode(f, "web", MODE_ENFORCE);
+	join(f->c, 3, 1, "web", "evil");
+	leave(f->c, 1);
+	assert_null(pod->container);
+	assert_true(instance_is_refused(pod));
+}
+
+/* Whoever looks into a running service would cut it off. */
+static void
+a_guest_takes_no_rules_away_and_is_said(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct instance *web = start(f->c, 1, "web", "nginx", "10.0.0.1");
+	const char *why;
+
+	web->attached.owned = true;
+	join(f->c, 2, 1, "", "netshoot");
+	assert_false(instance_has_other_guest(web));
+	set_mode(f, "web", MODE_ENFORCE);
+	/* Enforcing does not agree to it. */
+	assert_int_equal(web->workload->n_images, 1);
+	assert_true(instance_has_other_guest(web));
+	assert_false(instance_is_refused(web));
+	assert_string_equal(instance_grade(web, &why), "partial");
+	assert_non_null(strstr(why, "shares its namespace"));
+	leave(f->c, 2);
+	assert_false(instance_has_other_guest(web));
+}
+
+static void
+an_image_of_a_pod_that_is_not_known_closes_nothing(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct instance *pod = start(f->c, 1, "infra", "pause", "10.0.0.1");
+
+	tell(f->c, 1,
+	    json_pack("{s:s, s:s, s:s, s:s, s:{}, s:{}}", "runtime", "podman", "name", "infra",
+		"image", "", "pod", "web", "labels", "imageLabels"));
+	free(pod->container->image_id);
+	pod->container->image_id = NULL;
+	join(f->c, 2, 1, "web", "nginx");
+	set_mode(f, pod->workload->name, MODE_ENFORCE);
+	assert_int_equal(pod->workload->n_images, 2);
+	assert_false(instance_is_refused(pod));
+	join(f->c, 3, 1, "web", "evil");
+	assert_true(instance_is_refused(pod));
+}
+
+static void
+status_names_the_member(void **state)
+{
+	struct ctl_fixture *f = *state;
+	const json_t *w;
+	json_t *status;
+
+	start_pod(f->c, 1, "10.0.0.1");
+	join(f->c, 2, 1, "web", "nginx");
+	set_mode(f, "web", MODE_ENFORCE);
+	join(f->c, 3, 1, "web", "evil:1");
+	status = json_status(f->c);
+	/* The first is what the sandbox was called before its pod was known. */
+	w = json_array_get(json_object_get(status, "workloads"), 1);
+	assert_non_null(
+	    strstr(json_string_value(json_object_get(w, "why")), "a member's image evil"));
+	w = json_array_get(json_object_get(w, "instances"), 0);
+	assert_true(json_is_false(json_object_get(w, "imageAccepted")));
+	assert_int_equal(json_array_size(json_object_get(w, "members")), 3);
+	json_decref(status);
+}
+
 #define IMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, ctl_setup, ctl_teardown)
 
 int
@@ -355,6 +532,13 @@ main(void)
 		IMAGE_TEST(one_that_lost_its_tag_stays_what_it_was),
 		IMAGE_TEST(a_policy_file_may_say_which_images),
 		IMAGE_TEST(status_says_which_images_run_and_why_one_is_closed),
+		IMAGE_TEST(of_a_pod_every_members_image_has_to_be_accepted),
+		IMAGE_TEST(one_that_joins_a_running_pod_closes_it_until_it_goes_or_a_person_agrees),
+		IMAGE_TEST(a_member_that_is_known_before_its_pod_counts),
+		IMAGE_TEST(a_pod_stays_refused_when_its_sandbox_is_forgotten),
+		IMAGE_TEST(a_guest_takes_no_rules_away_and_is_said),
+		IMAGE_TEST(an_image_of_a_pod_that_is_not_known_closes_nothing),
+		IMAGE_TEST(status_names_the_member),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
