@@ -98,26 +98,31 @@ by_from_time(const void *a, const void *b)
 	return r != 0 ? r : strcmp(show_text(x, "workload", ""), show_text(y, "workload", ""));
 }
 
-/* A sorted copy, of those that end not before since. */
+/* A sorted copy, of those that end not before since. NULL without memory: never a shorter one. */
 static json_t *
 sorted(const json_t *list, const char *end_key, uint64_t since_ns,
     int (*compare)(const void *, const void *))
 {
 	size_t n = 0, size = json_array_size(list);
 	_cleanup_free_ json_t **items = calloc(size + 1, sizeof(*items));
-	json_t *ret = json_array();
+	json_t *ret = items != NULL ? json_array() : NULL;
 
-	for (size_t i = 0; items != NULL && i < size; i++) {
+	if (ret == NULL)
+		return NULL;
+	for (size_t i = 0; i < size; i++) {
 		json_t *o = json_array_get(list, i);
 		uint64_t end = end_key != NULL ? bundle_time(o, end_key) : 0;
 
 		if (end == 0 || end >= since_ns)
 			items[n++] = o;
 	}
-	if (items != NULL)
-		qsort(items, n, sizeof(*items), compare);
-	for (size_t i = 0; items != NULL && i < n; i++)
-		json_array_append_new(ret, rounded(items[i]));
+	qsort(items, n, sizeof(*items), compare);
+	for (size_t i = 0; i < n; i++) {
+		if (json_array_append_new(ret, rounded(items[i])) < 0) {
+			json_decref(ret);
+			return NULL;
+		}
+	}
 	return ret;
 }
 
@@ -188,6 +193,7 @@ build(const struct answers *a, uint64_t since_ns)
 	json_t *workloads = sorted(show_in(a->status, "workloads"), NULL, 0, by_name);
 	const json_t *digest = show_in(a->status, "policyDigest");
 	json_t *head = json_object_get(a->audit, "head");
+	bool complete;
 
 	add_labels(workloads, a->policy);
 	json_object_set_new(b, "apiVersion", json_string("nanoseg/v1"));
@@ -204,14 +210,19 @@ build(const struct answers *a, uint64_t since_ns)
 	    b, "losses", or_empty(json_object_get(a->status, "losses"), json_object()));
 	json_object_set_new(
 	    b, "networks", or_empty(json_object_get(a->policy, "networks"), json_object()));
-	json_object_set_new(b, "workloads", workloads);
-	json_object_set_new(
-	    b, "edges", sorted(show_in(a->graph, "edges"), NULL, 0, graph_edge_compare));
-	json_object_set_new(b, "denials", sorted(a->denials, "lastSeen", since_ns, by_id));
-	json_object_set_new(
-	    b, "exposure", sorted(show_in(a->status, "exposure"), "to", since_ns, by_from_time));
+	complete = json_object_set_new(b, "workloads", workloads) == 0;
+	complete &= json_object_set_new(b, "edges",
+			sorted(show_in(a->graph, "edges"), NULL, 0, graph_edge_compare)) == 0;
+	complete &=
+	    json_object_set_new(b, "denials", sorted(a->denials, "lastSeen", since_ns, by_id)) == 0;
+	complete &= json_object_set_new(b, "exposure",
+			sorted(show_in(a->status, "exposure"), "to", since_ns, by_from_time)) == 0;
 	json_object_set_new(b, "revisions", or_empty(a->revisions, json_array()));
 	json_object_set_new(b, "verification", json_null());
+	if (!complete) {
+		json_decref(b);
+		return NULL;
+	}
 	return b;
 }
 
@@ -221,8 +232,12 @@ bundle_collect(const struct cli *cli, uint64_t since_ns, json_t **ret)
 	struct answers a = { 0 };
 	int r = fetch(cli, &a);
 
-	if (r == CLI_OK)
-		*ret = build(&a, since_ns);
+	json_t *b = r == CLI_OK ? build(&a, since_ns) : NULL;
+
 	answers_done(&a);
+	if (r == CLI_OK && b == NULL)
+		return cli_no_memory();
+	if (r == CLI_OK)
+		*ret = b;
 	return r;
 }

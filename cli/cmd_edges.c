@@ -30,13 +30,11 @@ static void
 add_edge(struct table *t, const json_t *e, uint64_t now_ns, char letters[static SHOW_FLAGS_LEN])
 {
 	const char *state = show_text(e, "state", "?");
-	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
+	char number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
 	char behind[SHOW_BEHIND_LEN];
 
 	table_cell(t, show_text(e, "id", "?"), COLOUR_NONE);
-	table_cell(t, show_peer(show_text(e, "from", "?")), COLOUR_NONE);
-	table_cell(t, show_peer(show_text(e, "to", "?")), COLOUR_NONE);
-	table_cell(t, show_port(e, port), COLOUR_NONE);
+	show_cells_route(t, e);
 	table_cell(t, state, show_state_colour(state));
 	table_cell(t, show_number(show_int(e, "connections", 0), number), COLOUR_NONE);
 	table_cell(t, show_flags(show_in(e, "flags"), flags), COLOUR_DIM);

@@ -422,7 +422,8 @@ read_args(const struct cli *cli, struct job *j)
 	j->write = f->write;
 	if (f->name == NULL && access_format_find(j->format) == NULL)
 		return cli_usage(cli,
-		    "expected json, csv, html, oscal, k8s, cilium, ocsf, graph, dot, mermaid, "
+		    "expected json, csv, html, html-static, oscal, k8s, cilium, ocsf, graph, dot, "
+		    "mermaid, "
 		    "access or "
 		    "access-csv, not '%s'",
 		    j->format);

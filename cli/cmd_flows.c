@@ -87,13 +87,11 @@ static void
 add_denial(struct table *t, const json_t *r, uint64_t now_ns)
 {
 	const char *verdict = show_text(r, "verdict", "?");
-	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN];
+	char number[SHOW_NUMBER_LEN];
 
 	table_cell(t, show_text(r, "id", "?"), COLOUR_NONE);
 	table_cell(t, verdict, show_verdict_colour(verdict));
-	table_cell(t, show_peer(show_text(r, "from", "?")), COLOUR_NONE);
-	table_cell(t, show_peer(show_text(r, "to", "?")), COLOUR_NONE);
-	table_cell(t, show_port(r, port), COLOUR_NONE);
+	show_cells_route(t, r);
 	table_cell(t, show_number(show_int(r, "count", 0), number), COLOUR_NONE);
 	table_cell(t, show_age(r, "lastSeen", now_ns, number), COLOUR_NONE);
 	table_cell(t, show_text(r, "src", "-"), COLOUR_NONE);

@@ -15,6 +15,7 @@ const struct export_format export_formats[] = {
 	{ "json", export_json },
 	{ "csv", export_csv },
 	{ "html", export_html },
+	{ "html-static", export_html_static },
 	{ "oscal", export_oscal },
 	{ "k8s", export_k8s },
 	{ "cilium", export_cilium },

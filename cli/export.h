@@ -25,6 +25,7 @@ extern const struct export_format export_formats[];
 int export_json(const json_t *b, FILE *f);
 int export_csv(const json_t *b, FILE *f);
 int export_html(const json_t *b, FILE *f);
+int export_html_static(const json_t *b, FILE *f); /* without a script */
 int export_oscal(const json_t *b, FILE *f);
 int export_ocsf(const json_t *b, FILE *f);
 int export_k8s(const json_t *b, FILE *f);

@@ -122,37 +122,38 @@ print_island(const json_t *data, FILE *f)
 	return 0;
 }
 
-static void
-print_head(const json_t *b, FILE *f)
+void
+graph_put_policy(FILE *f, const char *own_style)
 {
-	char css[HTML_HASH_STRLEN], library[HTML_HASH_STRLEN], script[HTML_HASH_STRLEN];
+	char css[HTML_HASH_STRLEN], own[HTML_HASH_STRLEN], library[HTML_HASH_STRLEN];
+	char script[HTML_HASH_STRLEN];
 
 	fprintf(f,
-	    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
 	    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-	    "'%s'; script-src '%s' '%s'; base-uri 'none'; form-action 'none'\">\n"
-	    "<meta name=\"viewport\" content=\"width=device-width\">\n<title>nanoseg graph: ",
-	    html_hash((const char *)page_css, page_css_len, css),
+	    "'%s'",
+	    html_hash((const char *)page_css, page_css_len, css));
+	if (own_style != NULL)
+		fprintf(f, " '%s'", html_hash(own_style, strlen(own_style), own));
+	fprintf(f, "; script-src '%s' '%s'; base-uri 'none'; form-action 'none'\">\n",
 	    html_hash((const char *)page_cytoscape, page_cytoscape_len, library),
 	    html_hash((const char *)page_script, page_script_len, script));
-	html_put(f, show_text(show_in(b, "host"), "name", "?"));
-	/* cytoscape would add a style under this id. */
-	fputs("</title>\n<style id=\"__________cytoscape_stylesheet\">", f);
-	fwrite(page_css, page_css_len, 1, f);
-	fputs("</style></head>\n", f);
 }
 
-int
-export_graph(const json_t *b, FILE *f)
+void
+graph_put_style(FILE *f)
 {
-	json_t *data = graph_data(b);
-	int r;
+	/* cytoscape would add a style under this id. */
+	fputs("<style id=\"__________cytoscape_stylesheet\">", f);
+	fwrite(page_css, page_css_len, 1, f);
+	fputs("</style>", f);
+}
 
-	print_head(b, f);
-	fputs("<body>\n<header><h1>Who talks to whom: ", f);
-	html_put(f, show_text(show_in(b, "host"), "name", "?"));
-	fprintf(f,
-	    "</h1><label>Search <input id=\"search\" type=\"search\"></label>"
+/* What stands in it is filled by the script. */
+static void
+put_controls(FILE *f)
+{
+	fputs(
+	    "<label>Search <input id=\"search\" type=\"search\"></label>"
 	    "<label>Project <select id=\"group\"><option value=\"\">all</option></select></label>"
 	    "<fieldset><legend>Show</legend>"
 	    "<label class=\"approved\"><input type=\"checkbox\" id=\"state-approved\" checked> "
@@ -161,19 +162,67 @@ export_graph(const json_t *b, FILE *f)
 	    "pending (dashed)</label>"
 	    "<label class=\"denied\"><input type=\"checkbox\" id=\"state-denied\" checked> denied "
 	    "(dotted)</label></fieldset>"
-	    "<button id=\"fit\" type=\"button\">Fit</button><span id=\"count\" "
-	    "role=\"status\"></span></header>\n"
+	    "<button id=\"fit\" type=\"button\">Fit</button>"
+	    "<button id=\"zoom-in\" type=\"button\" aria-label=\"Larger\">+</button>"
+	    "<button id=\"zoom-out\" type=\"button\" aria-label=\"Smaller\">&minus;</button>"
+	    "<span id=\"count\" role=\"status\"></span></header>\n"
 	    "<nav id=\"list\" aria-label=\"Peers\"><ul id=\"nodes\"></ul></nav>\n"
-	    "<main id=\"graph\" aria-label=\"Graph; the list of peers has the same\"></main>\n"
+	    "<div id=\"graph\" role=\"img\" aria-label=\"Graph; the list of peers has the "
+	    "same\"></div>\n"
 	    "<aside id=\"detail\" aria-live=\"polite\"><p>Choose a peer or a connection. / "
-	    "searches, Escape clears.</p></aside>\n");
-	r = data != NULL ? print_island(data, f) : -ENOMEM;
+	    "searches, Escape clears.</p></aside>\n",
+	    f);
+}
+
+static int
+put_scripts(const json_t *b, FILE *f)
+{
+	json_t *data = graph_data(b);
+	int r = data != NULL ? print_island(data, f) : -ENOMEM;
+
 	json_decref(data);
 	fputs("<script>", f);
 	fwrite(page_cytoscape, page_cytoscape_len, 1, f);
 	fputs("</script>\n<script>", f);
 	fwrite(page_script, page_script_len, 1, f);
-	fputs("</script>\n</body></html>\n", f);
+	fputs("</script>\n", f);
+	return r;
+}
+
+int
+graph_put_section(const json_t *b, FILE *f)
+{
+	fputs("<section class=\"explore within\" id=\"explore\" aria-label=\"Graph\" "
+	      "hidden>\n<header>",
+	    f);
+	put_controls(f);
+	fputs("</section>\n", f);
+	return put_scripts(b, f);
+}
+
+int
+export_graph(const json_t *b, FILE *f)
+{
+	int r;
+
+	fputs("<!DOCTYPE html>\n<html lang=\"en\" class=\"alone-page\"><head><meta "
+	      "charset=\"utf-8\">\n",
+	    f);
+	graph_put_policy(f, NULL);
+	fputs("<meta name=\"viewport\" content=\"width=device-width\">\n<title>nanoseg graph: ", f);
+	html_put(f, show_text(show_in(b, "host"), "name", "?"));
+	fputs("</title>\n", f);
+	graph_put_style(f);
+	fputs("</head>\n<body>\n<main class=\"explore alone\" id=\"explore\">\n<header><h1>Who "
+	      "talks to "
+	      "whom: ",
+	    f);
+	html_put(f, show_text(show_in(b, "host"), "name", "?"));
+	fputs("</h1>", f);
+	put_controls(f);
+	fputs("</main>\n", f);
+	r = put_scripts(b, f);
+	fputs("</body></html>\n", f);
 	return r;
 }
 

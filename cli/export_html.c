@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The report: one page without a script, that loads nothing and may load nothing (its own policy
- * says so), for a screen and for paper. Conclusions first, then what they are made of.
+ * The report: one page that loads nothing and may load nothing (its own policy says so), for a
+ * screen and for paper. Conclusions first, then what they are made of. Its graph is the one that
+ * has a script; without it the page is whole, and html-static is the same without any.
  */
 #include "cli/export.h"
 
 #include "cli/bundle.h"
+#include "cli/graph_page.h"
 #include "cli/html.h"
 #include "cli/show.h"
 
@@ -93,6 +95,64 @@ static void
 table_end(FILE *f)
 {
 	fputs("</tbody></table>\n", f);
+}
+
+struct column {
+	const char *title, *key;
+	enum { TEXT, NUMBER, COUNT, PEER, PORT, STATE, LOST } kind;
+	const char *fallback; /* of a text that is not there; NULL: nothing */
+};
+
+static void
+cell_of(FILE *f, const struct column *c, const json_t *o)
+{
+	const char *text = show_text(o, c->key, c->fallback != NULL ? c->fallback : "");
+	char port[SHOW_PORT_LEN];
+
+	switch (c->kind) {
+	case TEXT:
+		cell(f, text);
+		break;
+	case NUMBER:
+		cell_number(f, o, c->key);
+		break;
+	case COUNT:
+		fprintf(f, "<td class=\"n\">%zu</td>", json_array_size(show_in(o, c->key)));
+		break;
+	case PEER:
+		cell(f, show_peer(text));
+		break;
+	case PORT:
+		cell(f, show_port(o, port));
+		break;
+	case STATE:
+		cell_state(f, text);
+		break;
+	case LOST:
+		fprintf(f, "<td class=\"n\">%" PRId64 "</td>", bundle_lost_by(o));
+		break;
+	}
+}
+
+/* A row for each of the list. */
+static void
+print_table(FILE *f, const json_t *list, const struct column *columns, size_t n)
+{
+	if (json_array_size(list) == 0) {
+		fputs("<p>None.</p>\n", f);
+		return;
+	}
+	fputs("<table><thead><tr>", f);
+	for (size_t k = 0; k < n; k++)
+		fprintf(f, "<th scope=\"col\">%s</th>", columns[k].title);
+	fputs("</tr></thead><tbody>\n", f);
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		fputs("<tr>", f);
+		for (size_t k = 0; k < n; k++)
+			cell_of(f, &columns[k], json_array_get(list, i));
+		fputs("</tr>\n", f);
+	}
+	table_end(f);
 }
 
 static void
@@ -188,25 +248,19 @@ print_facts(FILE *f, const json_t *b)
 static void
 print_workloads(FILE *f, const json_t *b)
 {
-	const json_t *list = show_in(b, "workloads");
+	static const struct column columns[] = {
+		{ "Workload", "name", TEXT, "?" },
+		{ "Mode", "mode", TEXT, "?" },
+		{ "Direction", "direction", TEXT, "?" },
+		{ "Enforceable", "enforceable", TEXT, "?" },
+		{ "Instances", "instances", COUNT, NULL },
+		{ "Changes of rules", "drift", NUMBER, NULL },
+		{ "Lost", "", LOST, NULL },
+		{ "Why", "why", TEXT, NULL },
+	};
 
 	head(f, "workloads", "Workloads");
-	table_begin(f, "Workload|Mode|Direction|Enforceable|Instances|Changes of rules|Lost|Why");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *w = json_array_get(list, i);
-
-		fputs("<tr>", f);
-		cell(f, show_text(w, "name", "?"));
-		cell(f, show_text(w, "mode", "?"));
-		cell(f, show_text(w, "direction", "?"));
-		cell(f, show_text(w, "enforceable", "?"));
-		fprintf(f, "<td class=\"n\">%zu</td>", json_array_size(show_in(w, "instances")));
-		cell_number(f, w, "drift");
-		fprintf(f, "<td class=\"n\">%" PRId64 "</td>", bundle_lost_by(w));
-		cell(f, show_text(w, "why", ""));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
+	print_table(f, show_in(b, "workloads"), columns, ARRAY_SIZE(columns));
 }
 
 static void
@@ -233,6 +287,10 @@ print_rules(FILE *f, const json_t *b)
 	const json_t *list = show_in(b, "workloads");
 
 	head(f, "rules", "Loaded rules");
+	if (json_array_size(list) == 0) {
+		fputs("<p>None.</p>\n", f);
+		return;
+	}
 	table_begin(f, "Workload|Instance|Image|Revision|Digest of the rules in the kernel");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *w = json_array_get(list, i), *instances = show_in(w, "instances");
@@ -255,60 +313,49 @@ print_rules(FILE *f, const json_t *b)
 static void
 print_edges(FILE *f, const json_t *b)
 {
-	const json_t *list = show_in(b, "edges");
-	char port[SHOW_PORT_LEN];
+	static const struct column columns[] = {
+		{ "From", "from", PEER, "?" },
+		{ "To", "to", PEER, "?" },
+		{ "Port", "", PORT, NULL },
+		{ "State", "state", STATE, "?" },
+		{ "Connections", "connections", NUMBER, NULL },
+		{ "Last seen", "lastSeen", TEXT, "never" },
+		{ "Approved by", "approvedBy", TEXT, NULL },
+		{ "Reason", "reason", TEXT, NULL },
+		{ "Ticket", "ticket", TEXT, NULL },
+		{ "Expires", "expires", TEXT, NULL },
+		{ "Edge", "id", TEXT, NULL },
+	};
 
 	head(f, "edges", "Connections and their approvals");
-	table_begin(
-	    f, "From|To|Port|State|Connections|Last seen|Approved by|Reason|Ticket|Expires|Edge");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *e = json_array_get(list, i);
-
-		fputs("<tr>", f);
-		cell(f, show_peer(show_text(e, "from", "?")));
-		cell(f, show_peer(show_text(e, "to", "?")));
-		cell(f, show_port(e, port));
-		cell_state(f, show_text(e, "state", "?"));
-		cell_number(f, e, "connections");
-		cell(f, show_text(e, "lastSeen", "never"));
-		cell(f, show_text(e, "approvedBy", ""));
-		cell(f, show_text(e, "reason", ""));
-		cell(f, show_text(e, "ticket", ""));
-		cell(f, show_text(e, "expires", ""));
-		cell(f, show_text(e, "id", ""));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
+	print_table(f, show_in(b, "edges"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_exceptions(FILE *f, const json_t *b)
 {
-	const json_t *list = show_in(b, "exceptions");
+	static const struct column columns[] = {
+		{ "What", "kind", TEXT, "?" },
+		{ "Workload or connection", "subject", TEXT, "?" },
+		{ "Detail", "detail", TEXT, NULL },
+		{ "Edge", "edge", TEXT, NULL },
+	};
 
 	head(f, "exceptions", "Exceptions, to be looked at by a person");
-	if (json_array_size(list) == 0) {
-		fputs("<p>None.</p>\n", f);
-		return;
-	}
-	table_begin(f, "What|Workload or connection|Detail|Edge");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *o = json_array_get(list, i);
-
-		fputs("<tr>", f);
-		cell(f, show_text(o, "kind", "?"));
-		cell(f, show_text(o, "subject", "?"));
-		cell(f, show_text(o, "detail", ""));
-		cell(f, show_text(o, "edge", ""));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
+	print_table(f, show_in(b, "exceptions"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_verification(FILE *f, const json_t *b)
 {
-	const json_t *v = show_in(b, "verification"), *cases = show_in(v, "cases");
+	static const struct column columns[] = {
+		{ "From", "from", PEER, "?" },
+		{ "To", "to", PEER, "?" },
+		{ "Port", "", PORT, NULL },
+		{ "Expected", "expected", TEXT, "?" },
+		{ "Got", "got", TEXT, "?" },
+	};
+	const json_t *v = show_in(b, "verification");
 
 	head(f, "verification", "Verification");
 	if (!json_is_object(v)) {
@@ -320,50 +367,33 @@ print_verification(FILE *f, const json_t *b)
 	    " unclear.</p>\n",
 	    show_int(v, "probes", 0), show_int(v, "passed", 0), show_int(v, "failed", 0),
 	    show_int(v, "unclear", 0));
-	table_begin(f, "From|To|Port|Expected|Got");
-	for (size_t i = 0; i < json_array_size(cases); i++) {
-		const json_t *o = json_array_get(cases, i);
-		char port[SHOW_PORT_LEN];
-
-		fputs("<tr>", f);
-		cell(f, show_peer(show_text(o, "from", "?")));
-		cell(f, show_peer(show_text(o, "to", "?")));
-		cell(f, show_port(o, port));
-		cell(f, show_text(o, "expected", "?"));
-		cell(f, show_text(o, "got", "?"));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
+	print_table(f, show_in(v, "cases"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_denials(FILE *f, const json_t *b)
 {
-	const json_t *list = show_in(b, "denials");
+	static const struct column columns[] = {
+		{ "From", "from", PEER, "?" },
+		{ "To", "to", PEER, "?" },
+		{ "Port", "", PORT, NULL },
+		{ "Verdict", "verdict", TEXT, "?" },
+		{ "Count", "count", NUMBER, NULL },
+		{ "First seen", "firstSeen", TEXT, NULL },
+		{ "Last seen", "lastSeen", TEXT, NULL },
+	};
 
 	head(f, "denials", "Refused connections");
-	table_begin(f, "From|To|Port|Verdict|Count|First seen|Last seen");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *o = json_array_get(list, i);
-		char port[SHOW_PORT_LEN];
-
-		fputs("<tr>", f);
-		cell(f, show_peer(show_text(o, "from", "?")));
-		cell(f, show_peer(show_text(o, "to", "?")));
-		cell(f, show_port(o, port));
-		cell(f, show_text(o, "verdict", "?"));
-		cell_number(f, o, "count");
-		cell(f, show_text(o, "firstSeen", ""));
-		cell(f, show_text(o, "lastSeen", ""));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
+	print_table(f, show_in(b, "denials"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_ids(FILE *f, const char *title, const json_t *ids)
 {
-	fprintf(f, "<h3>%s: %zu</h3>\n<p>", title, json_array_size(ids));
+	fprintf(f, "<h3>%s: %zu</h3>\n", title, json_array_size(ids));
+	if (json_array_size(ids) == 0)
+		return;
+	fputs("<p>", f);
 	for (size_t i = 0; i < json_array_size(ids); i++) {
 		fputs("<code>", f);
 		html_put(f, json_string_value(json_array_get(ids, i)));
@@ -387,51 +417,42 @@ print_review(FILE *f, const json_t *b)
 static void
 print_exposure(FILE *f, const json_t *b)
 {
-	const json_t *list = show_in(b, "exposure");
+	static const struct column columns[] = {
+		{ "Workload", "workload", TEXT, "?" },
+		{ "Instance", "instance", TEXT, "?" },
+		{ "From", "from", TEXT, "?" },
+		{ "To", "to", TEXT, "?" },
+	};
 
-	head(f, "exposure", "Times without rules");
-	if (json_array_size(list) == 0) {
-		fputs("<p>None is known.</p>\n", f);
-		return;
-	}
-	table_begin(f, "Workload|Instance|From|To");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *o = json_array_get(list, i);
-
-		fputs("<tr>", f);
-		cell(f, show_text(o, "workload", "?"));
-		cell(f, show_text(o, "instance", "?"));
-		cell(f, show_text(o, "from", "?"));
-		cell(f, show_text(o, "to", "?"));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
+	head(f, "exposure", "Times without rules, as far as they are known");
+	print_table(f, show_in(b, "exposure"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_revisions(FILE *f, const json_t *b)
 {
-	const json_t *list = show_in(b, "revisions");
+	static const struct column columns[] = {
+		{ "Revision", "revision", NUMBER, NULL },
+		{ "Time", "time", TEXT, "?" },
+		{ "Who", "actor", TEXT, "?" },
+		{ "What", "action", TEXT, "?" },
+		{ "Why", "reason", TEXT, NULL },
+	};
 
 	head(f, "revisions", "Changes of the policy");
-	table_begin(f, "Revision|Time|Who|What|Why");
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *o = json_array_get(list, i);
-
-		fputs("<tr>", f);
-		cell_number(f, o, "revision");
-		cell(f, show_text(o, "time", "?"));
-		cell(f, show_text(o, "actor", "?"));
-		cell(f, show_text(o, "action", "?"));
-		cell(f, show_text(o, "reason", ""));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
+	print_table(f, show_in(b, "revisions"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_controls(FILE *f, const json_t *b)
 {
+	static const struct column columns[] = {
+		{ "Control", "id", TEXT, "?" },
+		{ "Subject", "subject", TEXT, NULL },
+		{ "Evidence", "evidence", STATE, "?" },
+		{ "What supports it", "supports", TEXT, NULL },
+		{ "What it does not show", "notShown", TEXT, NULL },
+	};
 	const json_t *list = show_in(b, "controls");
 
 	head(f, "controls", "Controls that this is evidence for");
@@ -440,26 +461,14 @@ print_controls(FILE *f, const json_t *b)
 	    "are shown; <em>partly</em>: some, or with gaps.</p>\n",
 	    f);
 	for (size_t i = 0; i < json_array_size(list); i++) {
-		const json_t *m = json_array_get(list, i), *controls = show_in(m, "controls");
+		const json_t *m = json_array_get(list, i);
 
 		fputs("<h3>", f);
 		html_put(f, show_text(m, "title", "?"));
 		fputc(' ', f);
 		html_put(f, show_text(m, "version", ""));
 		fputs("</h3>\n", f);
-		table_begin(f, "Control|Subject|Evidence|What supports it|What it does not show");
-		for (size_t k = 0; k < json_array_size(controls); k++) {
-			const json_t *c = json_array_get(controls, k);
-
-			fputs("<tr>", f);
-			cell(f, show_text(c, "id", "?"));
-			cell(f, show_text(c, "subject", ""));
-			cell_state(f, show_text(c, "evidence", "?"));
-			cell(f, show_text(c, "supports", ""));
-			cell(f, show_text(c, "notShown", ""));
-			fputs("</tr>\n", f);
-		}
-		table_end(f);
+		print_table(f, show_in(m, "controls"), columns, ARRAY_SIZE(columns));
 	}
 }
 
@@ -534,28 +543,56 @@ print_manifest(FILE *f, const json_t *b)
 	table_end(f);
 }
 
-int
-export_html(const json_t *b, FILE *f)
+/* The picture is for paper, and for a screen without the graph to look at. */
+static int
+print_diagram(FILE *f, const json_t *b, bool interactive)
+{
+	int r = 0;
+
+	head(f, "diagram", "Who talks to whom");
+	fputs("<p>Green: approved; brown and dashed: undecided; red and dotted: denied.</p>\n", f);
+	if (interactive)
+		r = graph_put_section(b, f);
+	fputs("<div class=\"picture\">\n", f);
+	if (r == 0)
+		r = svg_print(b, f);
+	fputs("</div>\n", f);
+	return r;
+}
+
+static void
+print_policy(FILE *f, bool interactive)
 {
 	char hash[HTML_HASH_STRLEN];
+
+	if (interactive)
+		graph_put_policy(f, style);
+	else
+		fprintf(f,
+		    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+		    "style-src '%s'; base-uri 'none'; form-action 'none'\">\n",
+		    html_hash(style, strlen(style), hash));
+}
+
+static int
+print_report(const json_t *b, FILE *f, bool interactive)
+{
 	int r;
 
-	fprintf(f,
-	    "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-	    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-	    "'%s'; base-uri 'none'; form-action 'none'\">\n"
-	    "<meta name=\"viewport\" content=\"width=device-width\">\n<title>Segmentation "
-	    "evidence: ",
-	    html_hash(style, strlen(style), hash));
+	fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n", f);
+	print_policy(f, interactive);
+	fputs("<meta name=\"viewport\" content=\"width=device-width\">\n<title>Segmentation "
+	      "evidence: ",
+	    f);
 	html_put(f, show_text(show_in(b, "host"), "name", "?"));
-	fprintf(
-	    f, "</title>\n<style>%s</style></head><body>\n<h1>Segmentation evidence</h1>\n", style);
+	fprintf(f, "</title>\n<style>%s</style>", style);
+	if (interactive)
+		graph_put_style(f);
+	fputs("</head><body>\n<h1>Segmentation evidence</h1>\n", f);
 	print_summary(f, b);
 	print_facts(f, b);
 	print_comparison(f, b);
-	head(f, "diagram", "Who talks to whom");
-	fputs("<p>Green: approved; brown and dashed: undecided; red and dotted: denied.</p>\n", f);
-	r = svg_print(b, f);
+	r = print_diagram(f, b, interactive);
 	print_exceptions(f, b);
 	print_workloads(f, b);
 	print_edges(f, b);
@@ -569,4 +606,16 @@ export_html(const json_t *b, FILE *f)
 	print_manifest(f, b);
 	fputs("</body></html>\n", f);
 	return r;
+}
+
+int
+export_html(const json_t *b, FILE *f)
+{
+	return print_report(b, f, page_is_there());
+}
+
+int
+export_html_static(const json_t *b, FILE *f)
+{
+	return print_report(b, f, false);
 }

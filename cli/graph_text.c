@@ -198,8 +198,15 @@ style_of(const json_t *edge)
 	return &styles[1];
 }
 
+/* What a language has around labels; a project is a box around its nodes. */
+struct form {
+	const char *box, *box_label, *box_begin, *box_end;
+	const char *label, *end, *outside_end;
+	const struct escape *escapes;
+};
+
 static void
-print_dot_nodes(const struct nodes *nodes, FILE *f)
+print_nodes(const struct nodes *nodes, const struct form *as, FILE *f)
 {
 	for (size_t i = 0; i < nodes->n; i++) {
 		const struct node *node = &nodes->list[i];
@@ -210,28 +217,30 @@ print_dot_nodes(const struct nodes *nodes, FILE *f)
 		const char *name = show_peer(node->id);
 
 		if (first) {
-			fprintf(f, "  subgraph cluster_%zu {\n    label=", i);
-			print_label(f, project_of(node), node->project, dot_escapes);
-			fputs(";\n", f);
+			fprintf(f, "  subgraph %s%zu%s", as->box, i, as->box_label);
+			print_label(f, project_of(node), node->project, as->escapes);
+			fputs(as->box_begin, f);
 		}
-		fprintf(f, "  %sn%zu [label=", node->project > 0 ? "  " : "", i);
-		print_label(f, name, strlen(name), dot_escapes);
-		fprintf(f, "%s];\n", workload ? "" : ", shape=ellipse");
+		fprintf(f, "  %sn%zu%s", node->project > 0 ? "  " : "", i, as->label);
+		print_label(f, name, strlen(name), as->escapes);
+		fputs(workload ? as->end : as->outside_end, f);
 		if (last)
-			fputs("  }\n", f);
+			fputs(as->box_end, f);
 	}
 }
 
 int
 graph_print_dot(const json_t *graph, json_t *const *edges, size_t n, FILE *f)
 {
+	static const struct form form = { "cluster_", " {\n    label=", ";\n", "  }\n",
+		" [label=", "];\n", ", shape=ellipse];\n", dot_escapes };
 	struct nodes nodes;
 	int r = nodes_of(graph, edges, n, &nodes);
 
 	if (r < 0)
 		return r;
 	fputs("digraph nanoseg {\n  rankdir=LR;\n  node [shape=box];\n", f);
-	print_dot_nodes(&nodes, f);
+	print_nodes(&nodes, &form, f);
 	for (size_t i = 0; i < n; i++) {
 		char port[SHOW_PORT_LEN];
 
@@ -248,39 +257,18 @@ graph_print_dot(const json_t *graph, json_t *const *edges, size_t n, FILE *f)
 	return 0;
 }
 
-static void
-print_mermaid_nodes(const struct nodes *nodes, FILE *f)
-{
-	for (size_t i = 0; i < nodes->n; i++) {
-		const struct node *node = &nodes->list[i];
-		bool first = node->project > 0 && (i == 0 || !same_project(node, node - 1));
-		bool last =
-		    node->project > 0 && (i + 1 == nodes->n || !same_project(node, node + 1));
-		const char *name = show_peer(node->id);
-
-		if (first) {
-			fprintf(f, "  subgraph g%zu[", i);
-			print_label(f, project_of(node), node->project, mermaid_escapes);
-			fputs("]\n", f);
-		}
-		fprintf(f, "  %sn%zu[", node->project > 0 ? "  " : "", i);
-		print_label(f, name, strlen(name), mermaid_escapes);
-		fputs("]\n", f);
-		if (last)
-			fputs("  end\n", f);
-	}
-}
-
 int
 graph_print_mermaid(const json_t *graph, json_t *const *edges, size_t n, FILE *f)
 {
+	static const struct form form = { "g", "[", "]\n", "  end\n", "[", "]\n", "]\n",
+		mermaid_escapes };
 	struct nodes nodes;
 	int r = nodes_of(graph, edges, n, &nodes);
 
 	if (r < 0)
 		return r;
 	fputs("flowchart LR\n", f);
-	print_mermaid_nodes(&nodes, f);
+	print_nodes(&nodes, &form, f);
 	for (size_t i = 0; i < n; i++) {
 		char port[SHOW_PORT_LEN];
 

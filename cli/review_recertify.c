@@ -177,7 +177,7 @@ print_list(const struct cli *cli, const json_t *edges)
 {
 	_cleanup_(table_freep) struct table *t = NULL;
 	uint64_t now_ns = (uint64_t)time(NULL) * NSEC_PER_SEC;
-	char port[SHOW_PORT_LEN], age[SHOW_NUMBER_LEN], day[12];
+	char age[SHOW_NUMBER_LEN], day[12];
 	const json_t *e;
 	size_t i;
 	int r = table_new(cols, ARRAY_SIZE(cols), &t);
@@ -187,9 +187,7 @@ print_list(const struct cli *cli, const json_t *edges)
 	json_array_foreach(edges, i, e)
 	{
 		table_cell(t, show_text(e, "id", "?"), COLOUR_NONE);
-		table_cell(t, show_peer(show_text(e, "from", "?")), COLOUR_NONE);
-		table_cell(t, show_peer(show_text(e, "to", "?")), COLOUR_NONE);
-		table_cell(t, show_port(e, port), COLOUR_NONE);
+		show_cells_route(t, e);
 		table_cell(t, day_of(e, "recertifyBy", day),
 		    is_overdue(e, now_ns) ? COLOUR_RED : COLOUR_NONE);
 		table_cell(t, show_text(e, "approvedBy", "-"), COLOUR_NONE);

@@ -55,7 +55,7 @@ static int
 print_stale(const struct cli *cli, const json_t *list, uint64_t now_ns, uint64_t days)
 {
 	_cleanup_(table_freep) struct table *t = NULL;
-	char port[SHOW_PORT_LEN], age[SHOW_NUMBER_LEN];
+	char age[SHOW_NUMBER_LEN];
 	const json_t *e;
 	size_t i;
 	int r = table_new(cols, ARRAY_SIZE(cols), &t);
@@ -65,9 +65,7 @@ print_stale(const struct cli *cli, const json_t *list, uint64_t now_ns, uint64_t
 	json_array_foreach(list, i, e)
 	{
 		table_cell(t, show_text(e, "id", "?"), COLOUR_NONE);
-		table_cell(t, show_peer(show_text(e, "from", "?")), COLOUR_NONE);
-		table_cell(t, show_peer(show_text(e, "to", "?")), COLOUR_NONE);
-		table_cell(t, show_port(e, port), COLOUR_NONE);
+		show_cells_route(t, e);
 		table_cell(t, show_text(e, "stale", "?"), COLOUR_YELLOW);
 		table_cell(t, show_age(e, "lastSeen", now_ns, age), COLOUR_NONE);
 		table_cell(t, show_text(e, "approvedBy", "-"), COLOUR_NONE);

@@ -114,6 +114,16 @@ show_port(const json_t *o, char buf[static SHOW_PORT_LEN])
 	return buf;
 }
 
+void
+show_cells_route(struct table *t, const json_t *o)
+{
+	char port[SHOW_PORT_LEN];
+
+	table_cell(t, show_peer(show_text(o, "from", "?")), COLOUR_NONE);
+	table_cell(t, show_peer(show_text(o, "to", "?")), COLOUR_NONE);
+	table_cell(t, show_port(o, port), COLOUR_NONE);
+}
+
 const char *
 show_number(int64_t n, char buf[static SHOW_NUMBER_LEN])
 {

@@ -28,6 +28,8 @@ const char *show_behind(const json_t *o, char buf[static SHOW_BEHIND_LEN]);
 /* "tcp/8000", "udp/8000-8010", "icmp/8", "icmp/3.1"; "?" where nothing fits. */
 #define SHOW_PORT_LEN 64
 const char *show_port(const json_t *o, char buf[static SHOW_PORT_LEN]);
+/* Three cells: from, to and port. */
+void show_cells_route(struct table *t, const json_t *o);
 /* "1,234" */
 #define SHOW_NUMBER_LEN 32
 const char *show_number(int64_t n, char buf[static SHOW_NUMBER_LEN]);

@@ -2,8 +2,10 @@
 // The graph to look at. All text comes from the data island and is set as text, never as markup. What
 // the canvas shows can be reached by the keyboard as well: the list at the left, the details at the right.
 "use strict";
-(function () {
-	const data = JSON.parse(document.getElementById("data").textContent);
+const explore = document.getElementById("explore"), alone = explore.classList.contains("alone");
+const data = JSON.parse(document.getElementById("data").textContent);
+
+function drawGraph() {
 	const states = ["approved", "pending", "denied"];
 	const colours = { approved: "#116329", pending: "#7d4e00", denied: "#a40e26" };
 	const lines = { approved: "solid", pending: "dashed", denied: "dotted" };
@@ -83,6 +85,7 @@
 	const cy = cytoscape({
 		container: by("graph"), elements, layout: { name: "preset", padding: 30 },
 		hideEdgesOnViewport: pairs.size > 1500, textureOnViewport: pairs.size > 1500, boxSelectionEnabled: false,
+		userZoomingEnabled: alone, // a report is scrolled
 		style: [
 			{ selector: "node", style: { label: "data(label)", "font-size": 18, color: "#1b1f24", shape: "round-rectangle",
 				width: 130, height: 34, "text-valign": "center", "text-halign": "center", "background-color": "#ddf4ff",
@@ -92,7 +95,7 @@
 				"font-weight": "bold", "font-size": 26, padding: 14 } },
 			{ selector: "edge", style: { width: "data(width)", "line-color": "data(colour)", "line-style": "data(line)",
 				"curve-style": pairs.size > 1000 ? "straight" : "bezier", "target-arrow-shape": "triangle", "target-arrow-color": "data(colour)",
-				opacity: pairs.size > 1000 ? 0.18 : pairs.size > 300 ? 0.35 : 0.8 } },
+				opacity: pairs.size > 2000 ? 0.12 : pairs.size > 1000 ? 0.18 : pairs.size > 300 ? 0.35 : 0.8 } },
 			{ selector: "edge:loop", style: { "control-point-step-size": 110 } },
 			{ selector: ".faded", style: { opacity: 0.25 } },
 			{ selector: "edge.faded", style: { opacity: pairs.size > 300 ? 0.02 : 0.1 } },
@@ -118,7 +121,7 @@
 	function title(text) {
 		const detail = by("detail");
 
-		detail.replaceChildren(element("h2", text));
+		detail.replaceChildren(element(alone ? "h2" : "h3", text));
 		return detail;
 	}
 
@@ -152,7 +155,7 @@
 
 		if (edges.length === 0)
 			return;
-		detail.append(element("h2", heading + " (" + edges.length + ")"));
+		detail.append(element(alone ? "h2" : "h3", heading + " (" + edges.length + ")"));
 		for (const e of edges)
 			ul.append(button(other(e) + " " + e.port + ", " + e.state, e.state, () => {
 				focusOn(cy.edges().filter((x) => x.data("pair").edges.includes(e)));
@@ -238,7 +241,13 @@
 		refresh();
 	});
 	by("fit").addEventListener("click", () => cy.fit(cy.elements().not(".gone"), 30));
+	const zoom = (by) => cy.zoom({ level: cy.zoom() * by, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
+
+	by("zoom-in").addEventListener("click", () => zoom(1.4));
+	by("zoom-out").addEventListener("click", () => zoom(1 / 1.4));
 	document.addEventListener("keydown", (ev) => {
+		if (!alone && !explore.contains(ev.target))
+			return;
 		if (ev.key === "Escape")
 			focusOn(null);
 		if (ev.key === "/" && ev.target.tagName !== "INPUT") {
@@ -250,4 +259,21 @@
 	cy.resize(); // the head has its height now
 	cy.fit(30);
 	window.nanosegGraph = cy;
-})();
+}
+
+// Of very many the tables are read, and the picture is drawn for whoever asks: it takes seconds.
+explore.hidden = false;
+if (alone || data.edges.length <= 5000) {
+	drawGraph();
+} else {
+	const ask = document.createElement("button");
+
+	ask.type = "button";
+	ask.id = "draw";
+	ask.textContent = "Draw the graph of " + data.edges.length.toLocaleString("en") + " connections";
+	ask.addEventListener("click", () => {
+		ask.remove();
+		drawGraph();
+	});
+	document.getElementById("graph").append(ask);
+}

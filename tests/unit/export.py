@@ -31,7 +31,7 @@ from tap import Tap  # noqa: E402
 
 NANOSEG = os.path.join(BUILD, "cli/nanoseg")
 GOLDEN = os.path.join(SRC, "tests/golden/export")
-FORMATS = ["json", "csv", "html", "oscal", "k8s", "cilium", "ocsf", "dot", "mermaid"]
+FORMATS = ["json", "csv", "html-static", "oscal", "k8s", "cilium", "ocsf", "dot", "mermaid"]
 OSCAL = os.path.join(SRC, "../shared/data/schemas/oscal_assessment-results_schema.json")
 DIR = tempfile.mkdtemp(prefix="nst-export-")
 FORMULA = tuple("=+-@\t\r\n") + ("\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -129,7 +129,7 @@ class Page(html.parser.HTMLParser):
 
 
 def test_html():
-    text = outputs["html"].decode()
+    text = outputs["html-static"].decode()
     page = Page(text)
     ok(not page.tags & {"script", "img", "iframe", "object", "link", "base", "form", "a"},
        "html: nothing but tables and a picture", page.tags)
@@ -152,9 +152,10 @@ def test_html():
     if shutil.which("tidy") is None:
         skip("html: tidy finds no mistake", "no tidy")
         return
-    p = subprocess.run(["tidy", "-q", "-e", "-utf8"], input=outputs["html"], capture_output=True,
-                       timeout=60, check=False)
-    ok(p.returncode == 0, "html: tidy finds no mistake", p.stderr.decode())
+    for name, text in (("html-static", outputs["html-static"]), ("html", export("html", SMALL).stdout),
+                       ("html of nothing", export("html", put("none.json", bundlelib.bundle([], []))).stdout)):
+        p = subprocess.run(["tidy", "-q", "-e", "-utf8"], input=text, capture_output=True, timeout=60, check=False)
+        ok(text and p.returncode == 0, name + ": tidy finds no mistake", p.stderr.decode())
 
 
 VALIDATE = r"""
@@ -372,7 +373,7 @@ def test_compare():
        [c["after"]["id"] for c in r["edges"]["changed"]] == ["e-%016x" % 2] and
        [c["after"]["name"] for c in r["workloads"]["changed"]] == ["batch"] and
        r["with"]["revision"] == 12, "compare: decisions that differ, not counters", ids, r["workloads"])
-    page = export("html", path, "--compare", SMALL).stdout.decode()
+    page = export("html-static", path, "--compare", SMALL).stdout.decode()
     ok("Since the earlier report" in page and page.count("<td>changed</td>") == 2, "compare: in the report")
 
 
@@ -410,7 +411,7 @@ def test_verification():
     ok(b["facts"]["verification"]["state"] == "shown" and b["verification"]["probes"] == 3 and
        b["manifest"]["parts"]["verification"] != small["manifest"]["parts"]["verification"],
        "verification: is part of the bundle", b["facts"]["verification"])
-    page = export("html", SMALL, "--verification", good).stdout.decode()
+    page = export("html-static", SMALL, "--verification", good).stdout.decode()
     ok("3 live probes" in page and "<b>x" not in page, "verification: in the report")
     for name, text in [("list", "[]"), ("other", '{"a": 1}'), ("not JSON", "{"), ("plan", dict(sound, plan=True)),
                        ("kind", dict(sound, kind="verification-plan"))]:
@@ -435,7 +436,7 @@ def test_tampered():
     b = copy.deepcopy(small)
     b["summary"] = {"edges": {"approved": 1000000}}
     b["controls"] = b["facts"] = "all good"
-    ok(export("html", put("t.json", b)).stdout == outputs["html"], "conclusions in a file are not believed")
+    ok(export("html-static", put("t.json", b)).stdout == outputs["html-static"], "conclusions in a file are not believed")
     whole = json.dumps(small)
     bad = [("cut", whole[:-9]), ("kind", whole.replace("EvidenceBundle", "Evidence")), ("list", "[]"), ("empty", ""),
            ("nul", '{"a": "\\u0000"}'), ("deep", "[" * 100000), ("not UTF-8", b"{\"a\": \"\xff\"}".decode("latin-1")),
@@ -506,19 +507,19 @@ def test_controls():
 
 def test_files():
     out, manifest = os.path.join(DIR, "report.html"), os.path.join(DIR, "SHA256SUMS")
-    r = export("html", SMALL, "--out", out, "--manifest", manifest)
+    r = export("html-static", SMALL, "--out", out, "--manifest", manifest)
     p = subprocess.run(["sha256sum", "-c", manifest], cwd=DIR, capture_output=True, check=False)
     with open(out, "rb") as f:
-        same = f.read() == outputs["html"]
+        same = f.read() == outputs["html-static"]
     ok(r.returncode == 0 and not r.stdout and same and p.returncode == 0, "--out and a manifest for sha256sum -c",
        r, p.stdout)
     pipe, null, got = os.path.join(DIR, "pipe"), os.path.join(DIR, "null"), []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: got.append(open(pipe, "rb").read()), daemon=True)
     reader.start()
-    r = export("html", SMALL, "--out", pipe)
+    r = export("html-static", SMALL, "--out", pipe)
     reader.join(60)
-    ok(r.returncode == 0 and got == [outputs["html"]] and stat.S_ISFIFO(os.stat(pipe).st_mode),
+    ok(r.returncode == 0 and got == [outputs["html-static"]] and stat.S_ISFIFO(os.stat(pipe).st_mode),
        "--out to a pipe: it stays one", r)
     r = export("csv", SMALL, "--out", "/dev/stdout")
     ok(r.returncode == 0 and r.stdout == outputs["csv"], "--out /dev/stdout", r)
@@ -545,7 +546,7 @@ def test_gaps_are_said():
     w = [bundlelib.workload("w%02d" % i) for i in range(60)]
     w[0]["loss"] = {"events": 3, "packets": 4}
     edges = [bundlelib.edge(i, "workload:w%02d" % (i // 60), "workload:w%02d" % (i % 60)) for i in range(60 * 60)]
-    page = export("html", put("many.json", bundlelib.bundle(w, edges))).stdout.decode()
+    page = export("html-static", put("many.json", bundlelib.bundle(w, edges))).stdout.decode()
     ok("Not everything fits" in page, "html: lines that the picture has no room for are said")
     row = re.search("<td>w00</td><td>enforce</td>.*", page).group(0)
     ok('<td class="n">7</td>' in row, "html: lost packets count as lost", row)
@@ -554,7 +555,7 @@ def test_gaps_are_said():
 def test_large():
     path = put("large.json", bundlelib.large(1000, 20000))
     began = time.monotonic()
-    r = export("html", path, data=os.path.join(SRC, "contrib"))
+    r = export("html-static", path, data=os.path.join(SRC, "contrib"))
     print("# html of 1,000 workloads and 20,000 edges: %.1f s, %d bytes" % (time.monotonic() - began, len(r.stdout)))
     ok(r.returncode == 0 and r.stdout.count(b"<tr>") > 21000, "1,000 workloads and 20,000 edges", r.stderr)
 
