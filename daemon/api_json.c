@@ -139,6 +139,14 @@ json_shared_addrs(const struct instance *i)
 	return list;
 }
 
+/* By `images`; null where nothing is asked for. */
+static json_t *
+json_approved(const struct controller *c, const struct container *k)
+{
+	return c->config->images.n_allow != 0 && k != NULL ? json_boolean(!k->unapproved)
+							   : json_null();
+}
+
 /* Every container in the namespace: one for most, all of a pod. */
 static json_t *
 json_members(const struct instance *i)
@@ -155,6 +163,7 @@ json_members(const struct instance *i)
 		json_object_set_new(o, "imageAccepted",
 		    i->workload != NULL ? json_boolean(workload_accepts_container(i->workload, k))
 					: json_null());
+		json_object_set_new(o, "imageApproved", json_approved(i->ctl, k));
 		json_array_append_new(list, o);
 	}
 	return list;
@@ -196,6 +205,7 @@ json_instance(const struct instance *i)
 	    i->container != NULL
 		? json_boolean(!instance_has_other_image(i) && !instance_is_refused(i))
 		: json_null());
+	json_object_set_new(o, "imageApproved", json_approved(i->ctl, i->container));
 	json_object_set_new(o, "facts", grade_to_json(instance_grade_bits(i)));
 	json_object_set_new(o, "nested", json_integer((json_int_t)nested_count(i, &many)));
 	json_object_set_new(o, "attached", json_boolean(i->attach == ATTACH_DONE));

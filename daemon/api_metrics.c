@@ -138,7 +138,7 @@ write_instances(FILE *f, const struct sums *s)
 static void
 write_policy(FILE *f, struct controller *c)
 {
-	uint64_t modes[3] = { 0 }, states[3] = { 0 };
+	uint64_t modes[3] = { 0 }, states[3] = { 0 }, overdue = 0, now = now_real();
 	static const enum wl_mode all_modes[] = { MODE_OBSERVE, MODE_AUDIT, MODE_ENFORCE };
 	static const enum edge_state all_states[] = { EDGE_PENDING, EDGE_APPROVED, EDGE_DENIED };
 	const struct edge *e;
@@ -147,15 +147,22 @@ write_policy(FILE *f, struct controller *c)
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
 		for (size_t k = 0; k < ARRAY_SIZE(all_modes); k++)
 			modes[k] += w->mode == all_modes[k] && workload_selected(c, w->name);
-	while ((e = edge_table_next(c->edges, &pos)) != NULL)
+	while ((e = edge_table_next(c->edges, &pos)) != NULL) {
+		uint64_t due = recertify_due_ns(c, e);
+
 		for (size_t k = 0; k < ARRAY_SIZE(all_states); k++)
 			states[k] += e->state == all_states[k];
+		overdue += due != 0 && due <= now && segment_edge_selected(c, e);
+	}
 	family(f, "workloads", "gauge", "Workloads, by mode.");
 	for (size_t k = 0; k < ARRAY_SIZE(all_modes); k++)
 		labelled(f, "workloads", "mode", mode_name(all_modes[k]), modes[k]);
 	family(f, "edges", "gauge", "Edges, by state.");
 	for (size_t k = 0; k < ARRAY_SIZE(all_states); k++)
 		labelled(f, "edges", "state", edge_state_name(all_states[k]), states[k]);
+	gauge(f, "edges_overdue", "Approvals that nobody has looked at for too long.", overdue);
+	gauge(f, "instances_unapproved", "Containers whose image may not run.",
+	    image_count_unapproved(c));
 	gauge(f, "revision", "The newest revision of the policy.", c->revision);
 }
 

@@ -238,6 +238,12 @@ set_identity(
 }
 
 static int
+set_images(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	return images_config_read(r, s, field_of(c, t));
+}
+
+static int
 set_alerts(const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
 {
 	return alerts_config_read(r, s, field_of(c, t));
@@ -293,6 +299,7 @@ static const struct setting settings[] = {
 	{ "aggregation", set_choice, AT(aggregation), NAMES(aggregation_names),
 	    .fallback = "auto" },
 	{ "conntrackAlert", set_number, AT(conntrack_alert), 1, 100, .fallback = "80" },
+	{ "images", set_images, AT(images), .fallback = "{}" },
 	{ "alerts", set_alerts, AT(alerts), .fallback = "{}", .restart = true },
 	{ "metrics", set_metrics, AT(metrics), .fallback = "{}", .restart = true },
 	{ "logLevel", set_choice, AT(log_level), NAMES(level_names), .fallback = "info" },
@@ -308,6 +315,7 @@ config_free(struct config *c)
 	identity_rules_done(&c->identity);
 	names_free(c->given, ARRAY_SIZE(settings));
 	free(c->text);
+	images_config_done(&c->images);
 	alerts_config_done(&c->alerts);
 	metrics_config_done(&c->metrics);
 	free(c);

@@ -8,6 +8,7 @@
 #define NANOSEG_DAEMON_CONF_H
 
 #include "daemon/conf_alerts.h"
+#include "daemon/conf_images.h"
 #include "daemon/log.h"
 #include "rules/identity.h"
 #include "rules/policy.h"
@@ -79,6 +80,7 @@ struct config {
 	uint32_t event_buffer;	  /* bytes of socket buffer, each observed namespace */
 	enum config_aggregation aggregation;
 	uint32_t conntrack_alert; /* percent of nf_conntrack_max */
+	struct images_config images;
 	struct alerts_config alerts;
 	struct metrics_config metrics;
 	enum log_level log_level;

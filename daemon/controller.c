@@ -386,6 +386,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	promote_tick(c);
 	gate_tick(c);
 	applied_flush(c);
+	image_allow_tick(c);
 	alert_watch_tick(c);
 	alerts_tick(c);
 	metrics_out_tick(c);

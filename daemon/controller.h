@@ -9,6 +9,7 @@
  *   hosted.c       containers in the host's own network
  *   container.c    what the engines said of containers, and how far they can be held
  *   image.c        whose image may run under a workload's name
+ *   image_allow.c  which images may run at all
  *   roster.c       the workloads
  *   expire.c       forgetting idle ones
  *   resolve.c      address -> peer
@@ -112,11 +113,13 @@ struct container {
 	bool existing; /* it ran before we asked for the first time */
 	bool host_network;
 	char network[128];
-	bool nameless;	 /* from files that do not say enough for a name that lasts */
-	bool from_files; /* no engine keeps us informed: forgotten with its instance */
-	char shares[65]; /* the container whose network namespace it uses, or "" */
-	bool in_pod;	 /* or the sandbox of one */
-	unsigned grade;	 /* GRADE_* */
+	uint32_t image_judged;	     /* image_allow.c: under which configuration */
+	bool unapproved, image_held; /* it was held for it, once */
+	bool nameless;		     /* from files that do not say enough for a name that lasts */
+	bool from_files;	     /* no engine keeps us informed: forgotten with its instance */
+	char shares[65];	     /* the container whose network namespace it uses, or "" */
+	bool in_pod;		     /* or the sandbox of one */
+	unsigned grade;		     /* GRADE_* */
 	struct container *next_publisher;
 	struct published *ports; /* of the host, that lead to it */
 	size_t n_ports;
@@ -505,6 +508,10 @@ bool instance_is_refused(const struct instance *i);
 struct workload *instance_counts_as(const struct instance *i);
 /* After its workload or its members have changed: notes the first image of a workload. */
 void image_check(struct instance *i);
+
+/* image_allow.c */
+void image_allow_tick(struct controller *c); /* once a second */
+uint64_t image_count_unapproved(const struct controller *c);
 
 /* Facts from files go when no namespace of the container is left. */
 void container_forget_files(struct controller *c, const char *id);

@@ -194,6 +194,11 @@ errors_say_where_and_what(void **state)
 		{ "alerts: {webhook: {url: 'https://x/a b'}}\n", 1, 25, "has to be escaped" },
 		{ "alerts: {webhook: {url: 'https://x/', timeout: 2m}}\n", 1, 48,
 		    "'2m' is no duration from 1s to 1m" },
+		{ "images: {allow: nginx}\n", 1, 17,
+		    "expected a list of digests and repositories" },
+		{ "images: {allow: ['sha256:12']}\n", 1, 18, "'sha256:12' is not a digest" },
+		{ "images: {allow: ['a@sha256:12']}\n", 1, 18, "without tag and digest" },
+		{ "images: {action: kill}\n", 1, 18, "expected flag or quarantine" },
 		{ "metrics: {listen: '0.0.0.0:9477'}\n", 1, 19, "is not a loopback address" },
 		{ "metrics: {listen: '127.0.0.1'}\n", 1, 19, "is not a loopback address" },
 		{ "metrics: {listen: '127.0.0.1:99999'}\n", 1, 19, "is not a loopback address" },
@@ -277,8 +282,8 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
 		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
 		"idleExpiry", "recertifyAfter", "separateDuties", "maxEdges", "eventBuffer",
-		"aggregation", "conntrackAlert", "alerts", "metrics", "logLevel", "historyDays",
-		"historyEntries" };
+		"aggregation", "conntrackAlert", "images", "alerts", "metrics", "logLevel",
+		"historyDays", "historyEntries" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
