@@ -10,15 +10,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* A change that is to become a revision. */
-struct change {
-	const char *action, *reason, *ticket;
-	const struct actor *who;
-	const struct undo *undo;
-	uint64_t confirm_ns; /* 0: it stands */
-	bool restores;	     /* an earlier revision: settles what awaits confirmation */
-};
-
 /* On record before it is stored: nothing changes without. */
 static int
 record_change(struct controller *c, const struct change *ch, const char *digest,
@@ -113,9 +104,8 @@ clear_dirty(struct controller *c)
 		w->dirty = false;
 }
 
-/* Makes the change the current revision, or leaves everything as it was. */
-static int
-finish_change(struct controller *c, const struct change *ch, struct diag *d)
+int
+segment_finish(struct controller *c, const struct change *ch, struct diag *d)
 {
 	_cleanup_(policy_freep) struct policy *p = NULL;
 	int r;
@@ -163,9 +153,9 @@ finish_change(struct controller *c, const struct change *ch, struct diag *d)
 	return 0;
 }
 
-/* The edge of the key, made if need be, and saved for the undo. */
-static int
-take_edge(struct controller *c, struct undo *u, const struct edge_key *key, struct edge **ret)
+int
+segment_take_edge(
+    struct controller *c, struct undo *u, const struct edge_key *key, struct edge **ret)
 {
 	struct edge *e = edge_table_find(c->edges, key);
 	bool created = e == NULL;
@@ -200,7 +190,7 @@ take_edge_of_id(struct controller *c, struct undo *u, const char *id, struct edg
 		return r;
 	}
 	d = denial_find(c->denials, id);
-	return d != NULL ? take_edge(c, u, &d->key, ret) : -ENOENT;
+	return d != NULL ? segment_take_edge(c, u, &d->key, ret) : -ENOENT;
 }
 
 static void
@@ -245,7 +235,7 @@ segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge
 			explain_failure(d, ids[i], r);
 	}
 	if (r == 0)
-		r = finish_change(c, &ch, d);
+		r = segment_finish(c, &ch, d);
 	if (r < 0)
 		undo_roll_back(&u, c);
 	else
@@ -254,9 +244,8 @@ segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge
 	return r;
 }
 
-/* Saves the workload for the undo, then sets its mode. */
-static int
-set_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_direction direction,
+int
+segment_set_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_direction direction,
     const char *reason, const struct actor *who)
 {
 	int r = undo_save_workload(u, w);
@@ -303,14 +292,14 @@ segment_set_modes(struct controller *c, const struct mode_change *changes, size_
 
 	undo_start(&u, c);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		r = set_mode(
+		r = segment_set_mode(
 		    &u, changes[i].workload, changes[i].mode, changes[i].direction, reason, who);
 		if (r == 0)
 			changes[i].workload->auto_promoted = changes[i].workload->rolled_back =
 			    false;
 	}
 	if (r == 0)
-		r = finish_change(c, &ch, d);
+		r = segment_finish(c, &ch, d);
 	if (r < 0)
 		undo_roll_back(&u, c);
 	undo_done(&u);
@@ -353,248 +342,11 @@ segment_set_image(struct controller *c, struct workload *w, const char *reposito
 	if (r == 0)
 		r = set_image(w, repository, accepted, d);
 	if (r == 0)
-		r = finish_change(c, &ch, d);
+		r = segment_finish(c, &ch, d);
 	if (r < 0)
 		undo_roll_back(&u, c);
 	undo_done(&u);
 	return r;
-}
-
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-/* Does the file say about the edge what stands already? */
-static bool
-stands(const struct edge *e, const struct policy_edge *pe)
-{
-	return e->state == pe->state && e->decision.approved_by != NULL &&
-	       e->decision.expires_ns == pe->expires_ns &&
-	       same_text(e->decision.reason, pe->reason) &&
-	       same_text(e->decision.ticket, pe->ticket);
-}
-
-/* The policy's edge in the table, with its decision. */
-static int
-apply_edge(struct controller *c, struct undo *u, const struct policy_edge *pe,
-    const struct actor *who, struct edge **ret)
-{
-	struct edge_key key = {
-		.proto = pe->proto, .port_lo = pe->port_lo, .port_hi = pe->port_hi
-	};
-	struct edge_decision given = { .reason = pe->reason,
-		.ticket = pe->ticket,
-		.approved_by = (char *)who->name,
-		.decided_ns = now_real(),
-		.expires_ns = pe->expires_ns };
-	struct edge *e;
-	int r;
-
-	r = peer_intern(c->peers, &pe->from, &key.from);
-	if (r == 0)
-		r = peer_intern(c->peers, &pe->to, &key.to);
-	if (r == 0)
-		r = take_edge(c, u, &key, &e);
-	if (r < 0)
-		return r;
-	*ret = e;
-	/* Who approved a standing decision stays who approved it. */
-	if (pe->state == EDGE_PENDING || stands(e, pe))
-		return 0;
-	e->flags &= ~(EDGE_FLAG_AUTO | EDGE_FLAG_WITHDRAWN);
-	return edge_decide(c->edges, e, pe->state, &given);
-}
-
-static int
-edge_pointer_cmp(const void *x, const void *y)
-{
-	const struct edge *a = *(struct edge *const *)x, *b = *(struct edge *const *)y;
-
-	return a < b ? -1 : a > b;
-}
-
-/* A decided edge that the file lacks becomes pending, unless --only leaves it to another daemon. */
-static int
-withdraw_others(struct controller *c, struct undo *u, struct edge **kept, size_t n_kept)
-{
-	const struct edge_decision nothing = { 0 };
-	size_t pos = 0;
-	struct edge *e;
-	int r = 0;
-
-	qsort(kept, n_kept, sizeof(void *), edge_pointer_cmp);
-	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL) {
-		if (e->state == EDGE_PENDING || !segment_edge_selected(c, e) ||
-		    bsearch(&e, kept, n_kept, sizeof(void *), edge_pointer_cmp) != NULL)
-			continue;
-		r = undo_save_edge(u, e, false);
-		if (r == 0)
-			r = edge_decide(c->edges, e, EDGE_PENDING, &nothing);
-		if (r == 0)
-			e->flags = (e->flags & ~EDGE_FLAG_AUTO) | EDGE_FLAG_WITHDRAWN;
-	}
-	return r;
-}
-
-static int
-apply_edges(struct controller *c, struct undo *u, const struct policy *p, const struct actor *who)
-{
-	_cleanup_free_ struct edge **kept = calloc(p->n_edges + 1, sizeof(void *));
-	size_t n_kept = 0;
-	int r = kept != NULL ? 0 : -ENOMEM;
-
-	for (size_t i = 0; r == 0 && i < p->n_edges; i++) {
-		struct edge *e;
-
-		if (!policy_edge_selected(c, &p->edges[i]))
-			continue;
-		r = apply_edge(c, u, &p->edges[i], who, &e);
-		if (r == 0 && p->edges[i].state != EDGE_PENDING)
-			kept[n_kept++] = e;
-	}
-	return r == 0 ? withdraw_others(c, u, kept, n_kept) : r;
-}
-
-/* The list is complete where the file gives one. */
-static int
-apply_images(struct workload *w, const struct policy_workload *pw)
-{
-	char **images;
-	int r = texts_copy(pw->images, pw->n_images, &images);
-
-	if (r < 0)
-		return r;
-	texts_free(w->images, w->n_images);
-	w->images = images;
-	w->n_images = pw->n_images;
-	return 0;
-}
-
-static int
-replace_mode(struct undo *u, struct workload *w, enum wl_mode mode, enum wl_direction direction,
-    const struct change *ch)
-{
-	bool undone = ch->restores && w->auto_promoted && mode < w->mode;
-	bool same = w->mode == mode && w->direction == direction;
-	/* A mode that a rollback leaves alone is not one that it chose: promotion may go on. */
-	int r = set_mode(u, w, mode, direction,
-	    ch->restores && w->mode == mode ? w->mode_reason : ch->reason, ch->who);
-
-	/* Until a person has looked into it. */
-	if (r == 0)
-		w->rolled_back = ch->restores ? undone || w->rolled_back : same && w->rolled_back;
-	return r;
-}
-
-static int
-apply_workload(
-    struct controller *c, struct undo *u, const struct policy_workload *pw, const struct change *ch)
-{
-	struct workload *w = workload_get(c, pw->name);
-	struct policy_label *labels, *selector;
-	int r;
-
-	if (w == NULL)
-		return -ENOSPC;
-	r = replace_mode(u, w, pw->mode, pw->direction, ch);
-	if (r == 0)
-		r = labels_copy(pw->labels, pw->n_labels, &labels);
-	if (r < 0)
-		return r;
-	labels_free(w->labels, w->n_labels);
-	w->labels = labels;
-	w->n_labels = pw->n_labels;
-	r = labels_copy(pw->selector, pw->n_selector, &selector);
-	if (r < 0)
-		return r;
-	labels_free(w->selector, w->n_selector);
-	w->selector = selector;
-	w->n_selector = pw->n_selector;
-	return pw->n_images > 0 ? apply_images(w, pw) : 0;
-}
-
-static int
-apply_workloads(
-    struct controller *c, struct undo *u, const struct policy *p, const struct change *ch)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < p->n_workloads; i++)
-		if (workload_selected(c, p->workloads[i].name))
-			r = apply_workload(c, u, &p->workloads[i], ch);
-	/* The file is complete: a workload it does not name is observed. */
-	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
-		if (w->mode != MODE_OBSERVE && workload_selected(c, w->name) &&
-		    policy_find_workload(p, w->name) == NULL)
-			r = replace_mode(u, w, MODE_OBSERVE, WL_BOTH, ch);
-	return r;
-}
-
-/* Makes the change, whose undo is *u. */
-static int
-replace_policy(struct controller *c, const struct policy *p, const struct change *ch,
-    struct undo *u, struct diag *d)
-{
-	struct policy_network *networks;
-	size_t missing = 0;
-	int r = networks_copy(p->networks, p->n_networks, &networks);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < p->n_workloads; i++)
-		missing += workload_find(c, p->workloads[i].name) == NULL;
-	workload_make_room(c, missing);
-	undo_start(u, c);
-	undo_save_networks(u, c);
-	c->networks = networks;
-	c->n_networks = p->n_networks;
-	r = apply_edges(c, u, p, ch->who);
-	if (r == 0)
-		r = apply_workloads(c, u, p, ch);
-	if (r == 0)
-		r = finish_change(c, ch, d);
-	else
-		diag_set(d, 0, 0, "the policy was not applied, nothing is changed: %s",
-		    r == -ENOSPC ? "too many edges or workloads" : strerror(-r));
-	if (r < 0)
-		undo_roll_back(u, c);
-	undo_done(u);
-	return r;
-}
-
-int
-segment_apply_policy(struct controller *c, const struct policy *p, uint64_t expected,
-    uint64_t confirm_ns, const char *reason, const struct actor *who, struct diag *d)
-{
-	struct undo u;
-	const struct change ch = { .action = "policy-apply",
-		.reason = reason,
-		.who = who,
-		.undo = &u,
-		.confirm_ns = confirm_ns };
-
-	if (expected != 0 && expected != c->revision) {
-		diag_set(d, 0, 0,
-		    "the policy was made from revision %llu, but revision %llu is "
-		    "in force",
-		    (unsigned long long)expected, (unsigned long long)c->revision);
-		return -ESTALE;
-	}
-	return replace_policy(c, p, &ch, &u, d);
-}
-
-int
-segment_restore(struct controller *c, const struct policy *p, const char *reason,
-    const struct actor *who, struct diag *d)
-{
-	struct undo u;
-	const struct change ch = {
-		.action = "rollback", .reason = reason, .who = who, .undo = &u, .restores = true
-	};
-
-	return replace_policy(c, p, &ch, &u, d);
 }
 
 static bool
@@ -644,10 +396,10 @@ segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
 	undo_start(&u, c);
 	r = approve_seen(c, &u, w, &given);
 	if (r == 0)
-		r = set_mode(&u, w, mode, direction, reason, &promotion_actor);
+		r = segment_set_mode(&u, w, mode, direction, reason, &promotion_actor);
 	if (r == 0) {
 		w->auto_promoted = true;
-		r = finish_change(c, &ch, d);
+		r = segment_finish(c, &ch, d);
 	}
 	if (r < 0)
 		undo_roll_back(&u, c);

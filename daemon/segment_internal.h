@@ -53,7 +53,26 @@ struct undo {
 	bool has_networks;
 };
 
-/* segment.c: makes the policy the one in force, whatever awaits confirmation; that is settled then.
+/* segment.c */
+/* A change that is to become a revision. */
+struct change {
+	const char *action, *reason, *ticket;
+	const struct actor *who;
+	const struct undo *undo;
+	uint64_t confirm_ns; /* 0: it stands */
+	bool restores;	     /* an earlier revision: settles what awaits confirmation */
+};
+/* Makes the change the current revision, or leaves everything as it was. */
+int segment_finish(struct controller *c, const struct change *ch, struct diag *d);
+/* The edge of the key, made if need be, and saved for the undo. */
+int segment_take_edge(
+    struct controller *c, struct undo *u, const struct edge_key *key, struct edge **ret);
+/* Saves the workload for the undo, then sets its mode. */
+int segment_set_mode(struct undo *u, struct workload *w, enum wl_mode mode,
+    enum wl_direction direction, const char *reason, const struct actor *who);
+
+/* segment_apply.c: makes the policy the one in force, whatever awaits confirmation; that is settled
+ * then.
  */
 int segment_restore(struct controller *c, const struct policy *p, const char *reason,
     const struct actor *who, struct diag *d);
