@@ -52,8 +52,8 @@ static const struct {
 	{ "policy", "show validate diff apply import" },
 	{ "gate", "install remove status" },
 	{ "audit-log", "show verify" },
-	{ "export",
-	    "json csv html html-static oscal k8s cilium ocsf graph dot mermaid access access-csv" },
+	{ "export", "json csv html html-static oscal k8s cilium ocsf syslog graph dot mermaid "
+		    "access access-csv access-syslog" },
 	{ "completion", "bash zsh fish" },
 	{ "mode", "observe audit enforce (__nanoseg_workloads)" },
 	{ "review", "(__nanoseg_workloads)" },

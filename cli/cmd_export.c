@@ -422,10 +422,9 @@ read_args(const struct cli *cli, struct job *j)
 	j->write = f->write;
 	if (f->name == NULL && access_format_find(j->format) == NULL)
 		return cli_usage(cli,
-		    "expected json, csv, html, html-static, oscal, k8s, cilium, ocsf, graph, dot, "
-		    "mermaid, "
-		    "access or "
-		    "access-csv, not '%s'",
+		    "expected json, csv, html, html-static, oscal, k8s, cilium, ocsf, syslog, "
+		    "graph, "
+		    "dot, mermaid, access, access-csv or access-syslog, not '%s'",
 		    j->format);
 	if (j->write == export_graph && !page_is_there()) {
 		cli_error(PAGE_MISSING);

@@ -20,6 +20,7 @@ const struct export_format export_formats[] = {
 	{ "k8s", export_k8s },
 	{ "cilium", export_cilium },
 	{ "ocsf", export_ocsf },
+	{ "syslog", export_syslog },
 	{ "graph", export_graph },
 	{ "dot", export_dot },
 	{ "mermaid", export_mermaid },

@@ -28,6 +28,7 @@ int export_html(const json_t *b, FILE *f);
 int export_html_static(const json_t *b, FILE *f); /* without a script */
 int export_oscal(const json_t *b, FILE *f);
 int export_ocsf(const json_t *b, FILE *f);
+int export_syslog(const json_t *b, FILE *f);
 int export_k8s(const json_t *b, FILE *f);
 int export_cilium(const json_t *b, FILE *f);
 int export_graph(const json_t *b, FILE *f);

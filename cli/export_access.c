@@ -5,6 +5,7 @@
 #include "cli/audit_source.h"
 #include "cli/bundle.h"
 #include "cli/csv.h"
+#include "cli/export_syslog.h"
 #include "cli/show.h"
 
 #include <errno.h>
@@ -120,7 +121,7 @@ const struct access_format *
 access_format_find(const char *name)
 {
 	static const struct access_format formats[] = { { "access", write_json },
-		{ "access-csv", write_csv } };
+		{ "access-csv", write_csv }, { "access-syslog", export_access_syslog } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
 		if (strcmp(formats[i].name, name) == 0)

@@ -145,7 +145,7 @@ _nanoseg()
 		;;
 	export)
 		words="--out --manifest --signature --from --compare --project --label --since --verification --controls --data-dir $global"
-		[[ -n $verb || $cur == -* ]] || words="json csv html html-static oscal k8s cilium ocsf graph dot mermaid access access-csv"
+		[[ -n $verb || $cur == -* ]] || words="json csv html html-static oscal k8s cilium ocsf syslog graph dot mermaid access access-csv access-syslog"
 		;;
 	learn) words="--pcap --map $global" ;;
 	completion) words="bash zsh fish $global" ;;

@@ -19,34 +19,18 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 from nslab import BUILD, Lab, Tap, proc_status, wait
+from rfc5424 import parsed
 from roleslib import recv, send
 
 SUP_CHANNEL, SUP_STOP, H_ALERT, H_STATE = 1, 3, 160, 161
 CONTROLLER = 4
 SINKS = ("journald", "syslog", "webhook")
 HOSTILE = "a\"]\\\n\x1b[31m\u202e\u00e9"
-# RFC 5424, 6: the grammar of a message, with structured data.
-SD_NAME = r"[!#-<>-\\^-~]{1,32}"
-RFC5424 = re.compile(
-    r'<(?P<pri>\d{1,3})>1 (?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)) '
-    r'(?P<host>[!-~]{1,255}) (?P<app>[!-~]{1,48}) (?P<proc>[!-~]{1,128}) (?P<id>[!-~]{1,32}) '
-    r'(?P<sd>-|(?:\[' + SD_NAME + r'(?: ' + SD_NAME + r'="(?:[^"\\\]\x00-\x1f\x7f]|\\["\\\]])*")*\])+)'
-    r'(?: \ufeff(?P<msg>[^\x00-\x1f\x7f]*))?')
-PARAM = re.compile(r' (' + SD_NAME + r')="((?:[^"\\\]]|\\.)*)"')
 
 t = Tap()
 folder = tempfile.mkdtemp(prefix="nanoseg-alerts-")
 os.chmod(folder, 0o755)
 heralds = []
-
-
-def parsed(line):
-    m = RFC5424.fullmatch(line)
-    if not m:
-        return None
-    out = m.groupdict()
-    out["params"] = {k: re.sub(r"\\(.)", r"\1", v) for k, v in PARAM.findall(out["sd"])}
-    return out
 
 
 def journal(data):
@@ -305,10 +289,43 @@ def stream():
     c, _ = srv.accept()
     c.settimeout(10)
     t.ok(frames(c, 1)[0]["params"]["alert"] == "a-3", "a new connection is made when the old one has ended")
-    # A receiver that does not read: bounded, and nothing stands still for ever.
     srv.close()
     c.close()
     h.end()
+
+
+def rsyslog():
+    """A receiver that others wrote."""
+    name = "rsyslog takes the lines apart as they are meant"
+    program = shutil.which("rsyslogd", path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
+        t.skip(name, "no rsyslogd")
+        return
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        port = s.getsockname()[1]
+    out, conf = os.path.join(folder, "rsyslog.out"), os.path.join(folder, "rsyslog.conf")
+    with open(conf, "w") as f:
+        f.write('global(workDirectory="%s")\nmodule(load="imtcp")\ninput(type="imtcp" address="127.0.0.1" port="%d")\n'
+                'template(name="t" type="string" string="%%pri%%|%%app-name%%|%%msgid%%|%%structured-data%%|%%msg%%\\n")\n'
+                '*.* action(type="omfile" file="%s" template="t")\n' % (folder, port, out))
+    p = subprocess.Popen([program, "-n", "-i", os.path.join(folder, "rsyslog.pid"), "-f", conf],
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    h = Herald({"syslog": {"address": "tcp:127.0.0.1:%d" % port, "facility": "local3"}})
+    h.tell(alert(1, workload="a]\"b\n", text="one\ntwo"), alert(2))
+
+    def lines():
+        try:
+            with open(out, encoding="utf-8") as f:
+                return [x.split("|") for x in f.read().splitlines() if "nanosegd" in x]
+        except OSError:
+            return []
+
+    got = wait(lambda: len(lines()) == 2 and lines(), 20)
+    t.ok(got and got[0][:3] == ["155", "nanosegd", "drift"] and "one\\x0atwo" in got[0][4] and
+         'workload="a\\]\\"b' in got[0][3] and "text 2" in got[1][4], name, lines(), h.log())
+    h.end()
+    p.terminate()
+    p.wait(10)
 
 
 def trouble():
@@ -463,6 +480,7 @@ def whole():
 try:
     all_ways()
     stream()
+    rsyslog()
     trouble()
     overflow()
     secrets()

@@ -27,11 +27,12 @@ SRC = os.environ.get("top_srcdir", ".")
 BUILD = os.environ.get("top_builddir", ".")
 sys.path[:0] = [os.path.join(SRC, "tests/unit"), os.path.join(SRC, "tests/integration")]
 import bundlelib  # noqa: E402
+from rfc5424 import parsed  # noqa: E402
 from tap import Tap  # noqa: E402
 
 NANOSEG = os.path.join(BUILD, "cli/nanoseg")
 GOLDEN = os.path.join(SRC, "tests/golden/export")
-FORMATS = ["json", "csv", "html-static", "oscal", "k8s", "cilium", "ocsf", "dot", "mermaid"]
+FORMATS = ["json", "csv", "html-static", "oscal", "k8s", "cilium", "ocsf", "syslog", "dot", "mermaid"]
 OSCAL = os.path.join(SRC, "../shared/data/schemas/oscal_assessment-results_schema.json")
 DIR = tempfile.mkdtemp(prefix="nst-export-")
 FORMULA = tuple("=+-@\t\r\n") + ("\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -204,6 +205,20 @@ def test_ocsf():
     refused = [e for e in events if e["activity_id"] == 5]
     ok([e["action_id"] for e in refused] == [2, 1] and refused[0]["count"] == 17 and
        refused[0]["dst_endpoint"]["port"] == 5432, "ocsf: what audit lets through is not called denied")
+
+
+def test_syslog():
+    lines = outputs["syslog"].decode().splitlines()
+    events = [parsed(x) for x in lines]
+    ok(all(events) and len(events) == len(small["edges"]) + len(small["denials"]) + len(small["exposure"]),
+       "syslog: each edge, denial and exposure window is a line of RFC 5424",
+       *[x for x, e in zip(lines, events) if not e][:3])
+    refused = [e for e in events if e["id"] == "denial"]
+    ok([e["pri"] for e in refused] == ["28", "29"] and refused[0]["params"]["count"] == "17" and
+       refused[0]["params"]["port"] == "5432" and refused[0]["params"]["verdict"] == "deny",
+       "syslog: a denial has its facts as structured data", refused)
+    ok("<script>" in outputs["syslog"].decode() and all("from" in e["params"] for e in events if e["id"] == "edge"),
+       "syslog: hostile names are values, and no more")
 
 
 # The published types of networking.k8s.io/v1, as far as policies may use them.
