@@ -21,6 +21,7 @@ static const struct table_col cols[] = {
 	{ "FLAGS", COL_EMPTY, 0, 0 },
 	{ "FIRST", COL_WIDE, 0, 0 },
 	{ "LAST", COL_WIDE, 0, 0 },
+	{ "COVERS", COL_WIDE | COL_EMPTY, 0, 0 },
 };
 
 struct sorted_edge {
@@ -102,6 +103,7 @@ static void
 add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
 {
 	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
+	char covers[SHOW_COVERS_LEN];
 
 	table_cell(t, show_peer(show_text(e, "from", "?")), COLOUR_NONE);
 	table_cell(t, show_peer(show_text(e, "to", "?")), COLOUR_NONE);
@@ -112,6 +114,7 @@ add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
 	show_flags_collect(flags, letters);
 	table_cell(t, show_text(e, "firstSeen", "-"), COLOUR_NONE);
 	table_cell(t, show_text(e, "lastSeen", "-"), COLOUR_NONE);
+	table_cell(t, show_covers(e, covers), COLOUR_NONE);
 }
 
 static void

@@ -157,8 +157,9 @@ void
 review_show_edge(const struct review *v, const struct review_edge *e)
 {
 	uint64_t now_ns = (uint64_t)time(NULL) * NSEC_PER_SEC;
-	_cleanup_free_ char *id = text_safe(e->id), *behind = NULL;
+	_cleanup_free_ char *id = text_safe(e->id), *behind = NULL, *admits = NULL;
 	char first[SHOW_NUMBER_LEN], last[SHOW_NUMBER_LEN], text[SHOW_BEHIND_LEN];
+	char covers[SHOW_COVERS_LEN];
 	int64_t instances = show_int(e->json, "instances", -1);
 	int64_t clients = show_int(e->json, "clients", -1);
 
@@ -173,6 +174,10 @@ review_show_edge(const struct review *v, const struct review_edge *e)
 	show_hours(e->json);
 	show_images(e->json);
 	show_flag_words(e->json);
+	if (strcmp(show_covers(e->json, covers), "-") != 0) {
+		admits = text_safe(covers);
+		printf("  covers %s\n", admits);
+	}
 	show_behind(e->json, text);
 	if (strcmp(text, "-") != 0) {
 		behind = text_safe(text);

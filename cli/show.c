@@ -17,6 +17,7 @@ static const struct {
 	{ EDGE_FLAG_IMAGE_CHANGED, 'i' },
 	{ EDGE_FLAG_AUTO, 'a' },
 	{ EDGE_FLAG_WITHDRAWN, 'w' },
+	{ EDGE_FLAG_GENERALISED, 'g' },
 };
 
 const char *

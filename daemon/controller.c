@@ -442,6 +442,7 @@ make_tables(struct controller *c)
 	if ((r = peer_table_new_seeded(max_edges * 3 + CTL_MAX_WORKLOADS, c->seed, &c->peers)) <
 		0 ||
 	    (r = edge_table_new(c->peers, max_edges, c->seed, learn_covers, c, &c->edges)) < 0 ||
+	    (r = edge_table_generalise(c->edges, c->peers, flush_folded, c)) < 0 ||
 	    (r = addr_map_new(c->seed, &c->addr_map)) < 0 ||
 	    (r = nat_cache_new(c->seed, &c->nat)) < 0 ||
 	    (r = denial_table_new(DENIALS_MAX, c->seed, &c->denials)) < 0 ||

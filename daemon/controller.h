@@ -385,6 +385,9 @@ struct controller {
 
 	struct exposure exposures[CTL_MAX_EXPOSURES]; /* oldest first */
 	size_t n_exposures, exposures_unsaved;
+	/* Numbers of edges whose evidence went into another one, to be deleted from the store. */
+	uint64_t *folded;
+	size_t n_folded, folded_cap;
 
 	/* Recorded exports of users other than root in the hour that began then. */
 	struct export_rate {
@@ -823,6 +826,8 @@ void alert_watch_tick(struct controller *c);
 /* flush.c */
 /* Stores all evidence that is not stored yet: edges, workloads, denials. 0 or negative errno. */
 int flush_evidence(struct controller *c);
+/* For edge_table_generalise(): the store has to forget `gone`. */
+void flush_folded(void *c, const struct edge *gone, const struct edge *into);
 
 /* gate.c */
 int gate_new(struct controller *c); /* after segment_load() */
@@ -926,6 +931,7 @@ struct stored_edge {
 	uint32_t flags;
 	struct edge_evidence evidence;
 	struct edge_decision decision;
+	const struct edge_extent *extent; /* NULL: none */
 };
 struct stored_workload {
 	const char *name, *project, *mode_reason, *mode_by, *network;

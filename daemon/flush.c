@@ -5,13 +5,33 @@
  */
 #include "daemon/controller.h"
 
+void
+flush_folded(void *arg, const struct edge *gone, const struct edge *into)
+{
+	struct controller *c = arg;
+
+	(void)into;
+	history_fold(c->history, gone, c->peers);
+	if (c->n_folded == c->folded_cap) {
+		size_t cap = c->folded_cap != 0 ? c->folded_cap * 2 : 64;
+		uint64_t *folded = reallocarray(c->folded, cap, sizeof(*folded));
+
+		/* It stays in the store, and is folded again at the next start. */
+		if (folded == NULL)
+			return;
+		c->folded = folded;
+		c->folded_cap = cap;
+	}
+	c->folded[c->n_folded++] = edge_id_number(gone);
+}
+
 static bool
 has_unsaved(struct controller *c)
 {
 	size_t pos = 0;
 	struct edge *e;
 
-	if (denial_unsaved(c->denials) || c->exposures_unsaved > 0)
+	if (denial_unsaved(c->denials) || c->exposures_unsaved > 0 || c->n_folded > 0)
 		return true;
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->dirty)
@@ -29,6 +49,12 @@ write_all(struct controller *c)
 	struct edge *e;
 	int r = 0;
 
+	for (size_t i = 0; r == 0 && i < c->n_folded; i++) {
+		char id[EDGE_ID_STRLEN];
+
+		edge_id_format(c->folded[i], id);
+		r = store_delete_edge(c->store, id);
+	}
 	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL)
 		if (e->dirty)
 			r = store_put_edge(c->store, c->peers, e);
@@ -64,6 +90,7 @@ flush_evidence(struct controller *c)
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		w->dirty = false;
 	denial_saved(c->denials);
+	c->n_folded = 0;
 	c->exposures_unsaved = 0;
 	return 0;
 }

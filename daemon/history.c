@@ -229,6 +229,22 @@ history_note(struct history *h, const struct edge *e, const struct edge_observat
 		lose(h);
 }
 
+void
+history_fold(struct history *h, const struct edge *gone, const struct peer_table *peers)
+{
+	struct note n = { .from = gone->key.from,
+		.to = gone->key.to,
+		.proto = gone->key.proto,
+		.port = gone->key.port_lo,
+		.last_ns = gone->evidence.last_seen_ns };
+
+	if (h == NULL || !is_plain(gone, peers) || edge_connections(gone) <= gone->recorded)
+		return;
+	n.seen[0] = edge_connections(gone) - gone->recorded;
+	if (!add_note(h, &n))
+		lose(h);
+}
+
 /* Today's, or that of another day that something is told of. NULL: no room. */
 static struct history_day *
 get_day(struct history *h, uint32_t day)

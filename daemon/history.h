@@ -36,6 +36,8 @@ void history_free(struct history *h);
 /* A connection that edge serves; at once nothing for one between two names. */
 void history_note(struct history *h, const struct edge *e, const struct edge_observation *o,
     const struct peer_table *peers);
+/* An edge goes, and another serves its flow from now on. */
+void history_fold(struct history *h, const struct edge *gone, const struct peer_table *peers);
 /* All that is not stored yet, in a transaction of its own. 0 or negative errno; nothing is lost. */
 int history_flush(struct controller *c);
 void history_tick(struct controller *c); /* once a second */

@@ -281,7 +281,7 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	if ((ev->flags & FLOW_F_MIDSTREAM) != 0 && (ev->flags & FLOW_F_ORIENTED) == 0)
 		o.flags |= EDGE_FLAG_MIDSTREAM;
 	if ((ev->flags & (FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET)) != 0) {
-		edge = edge_table_find(c->edges, &o.key);
+		edge = edge_table_serving(c->edges, &o.key, &o.tuple);
 		if (edge != NULL && already_counted(edge, o.end))
 			return;
 		if (may_predate(seen_in, e->src == seen_in ? e->dst : e->src)) {

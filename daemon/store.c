@@ -18,7 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_VERSION 6
+#define STORE_VERSION 7
 #define STORE_FILE "nanoseg.db"
 #define BUSY_MS 3000 /* a controller that is still ending has the file */
 
@@ -38,7 +38,7 @@ static const char schema[] =
     " connections_source INTEGER, connections_destination INTEGER, bytes INTEGER, ends INTEGER,"
     " hours BLOB, instances BLOB, clients BLOB, reason BLOB, ticket BLOB, approved_by BLOB,"
     " decided INTEGER, expires INTEGER, images BLOB, kept INTEGER, kept_by BLOB,"
-    " windows INTEGER, last_window INTEGER) WITHOUT ROWID;"
+    " windows INTEGER, last_window INTEGER, extent BLOB) WITHOUT ROWID;"
     "CREATE TABLE workload ("
     " name BLOB PRIMARY KEY, project BLOB, mode INTEGER NOT NULL, direction INTEGER NOT NULL,"
     " first_seen INTEGER, last_seen INTEGER, mode_since INTEGER, mode_reason BLOB,"
@@ -132,7 +132,7 @@ prepare_all(struct store *s)
 		const char *sql;
 	} all[] = {
 		{ &s->put_edge, "INSERT OR REPLACE INTO edge VALUES "
-				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->delete_edge, "DELETE FROM edge WHERE id = ?" },
 		{ &s->delete_workload, "DELETE FROM workload WHERE name = ?" },
 		{ &s->put_workload,
@@ -426,6 +426,7 @@ store_put_edge(struct store *s, const struct peer_table *peers, const struct edg
 	sqlite3_stmt *st = s->put_edge;
 	const struct edge_evidence *ev = &e->evidence;
 	char from[PEER_STRLEN], to[PEER_STRLEN];
+	uint8_t extent[EXTENT_BYTES_MAX];
 
 	sqlite3_bind_text(st, 1, e->id, -1, SQLITE_TRANSIENT);
 	bind_text(st, 2, peer_format(peer_get(peers, e->key.from), from));
@@ -454,6 +455,9 @@ store_put_edge(struct store *s, const struct peer_table *peers, const struct edg
 	bind_text(st, 25, e->decision.kept_by);
 	sqlite3_bind_int64(st, 26, ev->windows);
 	sqlite3_bind_int64(st, 27, ev->last_window);
+	if (e->extent != NULL)
+		sqlite3_bind_blob(
+		    st, 28, extent, (int)extent_write(e->extent, extent), SQLITE_TRANSIENT);
 	return run(s, st);
 }
 

@@ -86,6 +86,7 @@ load_edge_row(sqlite3_stmt *st, const struct store_loader *l)
 	char from_name[PEER_STRLEN], to_name[PEER_STRLEN];
 	_cleanup_free_ char *from = column_dup(st, 1), *to = column_dup(st, 2);
 	struct stored_edge e = { 0 };
+	struct edge_extent extent;
 	int proto = sqlite3_column_int(st, 3), lo = sqlite3_column_int(st, 4),
 	    hi = sqlite3_column_int(st, 5), state = sqlite3_column_int(st, 6), r;
 
@@ -105,6 +106,10 @@ load_edge_row(sqlite3_stmt *st, const struct store_loader *l)
 	e.decision.expires_ns = (uint64_t)sqlite3_column_int64(st, 21);
 	e.decision.kept_ns = (uint64_t)sqlite3_column_int64(st, 23);
 	e.decision.kept_by = column_dup(st, 24);
+	if (sqlite3_column_bytes(st, 27) > 0 &&
+	    extent_read(
+		sqlite3_column_blob(st, 27), (size_t)sqlite3_column_bytes(st, 27), &extent) == 0)
+		e.extent = &extent;
 	r = l->edge(l->arg, &e);
 	free(e.decision.reason);
 	free(e.decision.ticket);

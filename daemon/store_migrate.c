@@ -31,6 +31,7 @@ static const char *const steps[] = {
 	      "ALTER TABLE workload ADD COLUMN network BLOB;"
 	      "ALTER TABLE workload ADD COLUMN rolled_back INTEGER;",
 	[5] = store_history_schema,
+	[6] = "ALTER TABLE edge ADD COLUMN extent BLOB;",
 };
 
 static int

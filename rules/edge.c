@@ -7,6 +7,7 @@
  * in it until it is made anew) finds an edge by its id. `decided` is what a search for a covering
  * edge has to read, packed.
  */
+#include "rules/edge_fold.h"
 #include "rules/edge_keys.h"
 
 #include <assert.h>
@@ -41,6 +42,7 @@ struct edge_table {
 	size_t n_places, cap; /* holes included */
 	size_t n;
 
+	struct edge_fold *fold; /* NULL: nothing is generalised */
 	struct edge_keys keys;
 	uint32_t *numbers; /* position + 1, 0: unused */
 	size_t numbers_size, numbers_used;
@@ -144,8 +146,8 @@ edges_reserve(struct edge_table *t)
 	return 0;
 }
 
-static int
-edge_create(struct edge_table *t, const struct edge_key *key, struct edge_node **ret)
+int
+edge_table_make(struct edge_table *t, const struct edge_key *key, struct edge **ret)
 {
 	const struct peer *from = peer_get(t->peers, key->from), *to = peer_get(t->peers, key->to);
 	struct edge_node *node;
@@ -154,8 +156,6 @@ edge_create(struct edge_table *t, const struct edge_key *key, struct edge_node *
 
 	if (from == NULL || to == NULL || key->port_lo > key->port_hi)
 		return -EINVAL;
-	if (t->n >= t->max)
-		return -ENOSPC;
 	number = edge_key_number(from, to, key->proto, key->port_lo, key->port_hi);
 	if (edge_table_find_number(t, number) != NULL)
 		return -EEXIST;
@@ -190,8 +190,14 @@ edge_create(struct edge_table *t, const struct edge_key *key, struct edge_node *
 	t->n++;
 	*number_find(t, t->numbers, t->numbers_size, number) = node->pos + 1;
 	t->numbers_used++;
-	*ret = node;
+	*ret = &node->edge;
 	return 0;
+}
+
+static int
+edge_create(struct edge_table *t, const struct edge_key *key, struct edge **ret)
+{
+	return t->n < t->max ? edge_table_make(t, key, ret) : -ENOSPC;
 }
 
 /*
@@ -257,30 +263,43 @@ record(struct edge *e, const struct edge_observation *o)
 	e->dirty = true;
 }
 
+/* The edge that serves the key, or NULL; then *key is what a new one has to be. */
+static struct edge *
+find_serving(
+    struct edge_table *t, struct edge_key *key, const struct tuple *tuple, bool *ret_by_address)
+{
+	struct edge *e = edge_table_find(t, key);
+	struct edge_node *node = NULL;
+
+	*ret_by_address = false;
+	if (e == NULL || e->state == EDGE_PENDING)
+		node = find_covering(t, key, tuple, ret_by_address);
+	if (node != NULL)
+		return &node->edge;
+	return e == NULL && t->fold != NULL ? edge_fold_serving(t->fold, key) : e;
+}
+
 /* Finds, or makes if it may, the edge that serves the key, and remembers it. 1: it is new. */
 static int
 find_by_search(struct edge_table *t, const struct edge_key *key, const struct tuple *tuple,
     bool create, struct edge_node **ret)
 {
-	struct edge_node *exact = (struct edge_node *)edge_table_find(t, key), *node;
-	bool by_address = false;
+	struct edge_key stored = *key;
+	struct edge_node *node;
+	bool by_address;
+	struct edge *e = find_serving(t, &stored, tuple, &by_address);
 	int r, created = 0;
 
-	if (exact != NULL && exact->edge.state != EDGE_PENDING)
-		node = exact;
-	else
-		node = find_covering(t, key, tuple, &by_address);
-	if (node == NULL)
-		node = exact;
-	if (node == NULL && !create)
+	if (e == NULL && !create)
 		return -ENOENT;
-	if (node == NULL) {
-		r = edge_create(t, key, &node);
+	if (e == NULL) {
+		r = edge_create(t, &stored, &e);
 		if (r < 0)
 			return r;
 		created = 1;
 	}
 
+	node = (struct edge_node *)e;
 	edge_keys_remember(&t->keys, key, by_address ? tuple : NULL, node->pos);
 	*ret = node;
 	return created;
@@ -313,7 +332,26 @@ edge_table_observe(struct edge_table *t, const struct edge_observation *o, struc
 	}
 	record(&node->edge, o);
 	*ret = &node->edge;
+	if (t->fold == NULL)
+		return r;
+	if (r == 1) {
+		edge_fold_take(t->fold, &node->edge);
+		edge_fold_seen(t->fold, &node->edge, o);
+		*ret = edge_fold_added(t->fold, &node->edge);
+	} else {
+		edge_fold_seen(t->fold, &node->edge, o);
+	}
 	return r;
+}
+
+struct edge *
+edge_table_serving(struct edge_table *t, const struct edge_key *key, const struct tuple *tuple)
+{
+	struct edge_key k = *key;
+	bool by_address;
+
+	memset(k.zero, 0, sizeof(k.zero));
+	return find_serving(t, &k, tuple, &by_address);
 }
 
 int
@@ -350,16 +388,14 @@ edge_table_add(struct edge_table *t, const struct edge_key *key, struct edge **r
 {
 	struct edge_key k = *key;
 	struct edge *e;
-	struct edge_node *node;
 	int r;
 
 	memset(k.zero, 0, sizeof(k.zero));
 	e = edge_table_find(t, &k);
 	if (e == NULL) {
-		r = edge_create(t, &k, &node);
+		r = edge_create(t, &k, &e);
 		if (r < 0)
 			return r;
-		e = &node->edge;
 	}
 	*ret = e;
 	return 0;
@@ -509,6 +545,10 @@ edge_decide(
 	copy = old;
 	decided_set(t, (struct edge_node *)e, state != EDGE_PENDING);
 	edge_table_drop_aliases(t);
+	if (t->fold != NULL) {
+		edge_fold_forget(t->fold, e);
+		edge_fold_take(t->fold, e);
+	}
 	return 0;
 }
 
@@ -533,12 +573,15 @@ edge_table_remove(struct edge_table *t, struct edge *e)
 	struct edge_node *node = (struct edge_node *)e;
 
 	assert(t->edges[node->pos] == node);
+	if (t->fold != NULL)
+		edge_fold_forget(t->fold, e);
 	edge_keys_clear_exact(&t->keys, &e->key);
 	decided_set(t, node, false);
 	edge_table_drop_aliases(t);
 	t->edges[node->pos] = NULL;
 	t->n--;
 	decision_done(&e->decision);
+	free(e->extent);
 	free(node);
 }
 
@@ -568,6 +611,20 @@ edge_table_new(const struct peer_table *peers, size_t max_edges, uint64_t hash_s
 	return 0;
 }
 
+int
+edge_table_generalise(struct edge_table *t, struct peer_table *peers, edge_folded_fn fn, void *arg)
+{
+	assert(t->fold == NULL && t->n == 0);
+	return edge_fold_new(t, peers, t->seed, fn, arg, &t->fold);
+}
+
+void
+edge_table_restored(struct edge_table *t, struct edge *e)
+{
+	if (t->fold != NULL)
+		edge_fold_take(t->fold, e);
+}
+
 void
 edge_table_free(struct edge_table *t)
 {
@@ -577,8 +634,10 @@ edge_table_free(struct edge_table *t)
 		if (t->edges[i] == NULL)
 			continue;
 		decision_done(&t->edges[i]->edge.decision);
+		free(t->edges[i]->edge.extent);
 		free(t->edges[i]);
 	}
+	edge_fold_free(t->fold);
 	free(t->edges);
 	edge_keys_done(&t->keys);
 	free(t->numbers);

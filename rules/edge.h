@@ -18,6 +18,7 @@
 #ifndef NANOSEG_RULES_EDGE_H
 #define NANOSEG_RULES_EDGE_H
 
+#include "rules/extent.h"
 #include "rules/flow.h"
 #include "rules/peer.h"
 
@@ -35,8 +36,9 @@ enum edge_state {
 #define EDGE_FLAG_MIDSTREAM 0x02 /* direction never proven by a handshake or a listening socket */
 #define EDGE_FLAG_ONE_WAY 0x04	 /* only unanswered datagrams of long standing */
 #define EDGE_FLAG_IMAGE_CHANGED 0x08
-#define EDGE_FLAG_AUTO 0x10	 /* approved by promotion: no person reviewed it */
-#define EDGE_FLAG_WITHDRAWN 0x20 /* pending because a person took the decision back */
+#define EDGE_FLAG_AUTO 0x10	   /* approved by promotion: no person reviewed it */
+#define EDGE_FLAG_WITHDRAWN 0x20   /* pending because a person took the decision back */
+#define EDGE_FLAG_GENERALISED 0x40 /* admits more than was seen: edge_table_generalise() */
 
 struct edge_key {
 	peer_id from, to;
@@ -90,7 +92,9 @@ struct edge {
 	/* The workload that connections to a port of `to` were last seen to lead to. Not stored. */
 	peer_id behind;
 	uint64_t recorded; /* connections that are in the history; not stored */
-	bool dirty; /* new, observed or decided: the store has to write it, and clears this */
+	bool dirty;   /* new, observed or decided: the store has to write it, and clears this */
+	bool grouped; /* rules/edge_fold.c counts it */
+	struct edge_extent *extent; /* what was seen of what it covers, NULL: that is all */
 	struct edge_evidence evidence;
 	struct edge_decision decision;
 };
@@ -115,6 +119,29 @@ edge_table_freep(struct edge_table **t)
 	edge_table_free(*t);
 }
 
+/*
+ * What was learned and nobody has decided about is summed up before it becomes too much to review
+ * (rules/edge_fold.c): ports of EDGE_PORT_DYNAMIC and up between the same two ends as ranges once
+ * there are more than EDGE_PORTS_EXACT of them, and the addresses of a peer's counterparts that are
+ * nobody's as prefixes, once there are more than EDGE_ADDRS_EXACT. What such an edge covers beyond
+ * the evidence is in its extent, and it has EDGE_FLAG_GENERALISED, as have edges with the internet
+ * or a name from the beginning.
+ */
+#define EDGE_PORT_DYNAMIC 1024
+#define EDGE_PORTS_EXACT 32
+#define EDGE_ADDRS_EXACT 64
+
+/* The evidence of `gone`, which is removed after this, has gone into `into`. */
+typedef void (*edge_folded_fn)(void *arg, const struct edge *gone, const struct edge *into);
+
+/* Switches it on, before the first edge. peers is the table's, fn may be NULL. 0 or -ENOMEM. */
+int edge_table_generalise(
+    struct edge_table *t, struct peer_table *peers, edge_folded_fn fn, void *arg);
+/* Takes up an edge that was learned before a restart, with its state, flags and evidence set. */
+void edge_table_restored(struct edge_table *t, struct edge *e);
+/* Gives the edge an extent if it lacks one. -ENOMEM. */
+int edge_extent_make(struct edge *e);
+
 struct edge_observation {
 	struct edge_key key; /* port_lo == port_hi */
 	struct tuple tuple;
@@ -136,6 +163,9 @@ struct edge_observation {
  * connections in edge_table_overflow(). -EINVAL: a malformed observation.
  */
 int edge_table_observe(struct edge_table *t, const struct edge_observation *o, struct edge **ret);
+/* The edge that an observation of key and tuple would be credited to, NULL: none is there yet. */
+struct edge *edge_table_serving(
+    struct edge_table *t, const struct edge_key *key, const struct tuple *tuple);
 /*
  * Bytes of connections that are known: key, tuple and time of the observation alone count. -ENOENT:
  * there is no edge that they could be of; -EINVAL, -ENOMEM.

@@ -2,14 +2,10 @@
 /*
  * What is known about one edge: counters, times, sketches, and the edge's names in text. Owns no
  * table. Evidence only grows, and its merge is the same in any order.
- *
- * A sketch is the EDGE_SKETCH smallest distinct hashes seen, ascending. While it has room it has
- * them all; once full, k hashes that reach up to h of 2^32 tell of about (k - 1) * 2^32 / h values
- * (Bar-Yossef et al., "Counting distinct elements in a data stream", 2002). Two sketches merge by
- * keeping the smallest of both, which counts what they share once. The hashes must be the same on
- * every host and after a restart, so they have no seed.
  */
 #include "rules/edge.h"
+
+#include "rules/sketch.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -30,6 +26,7 @@ static const struct {
 	{ EDGE_FLAG_IMAGE_CHANGED, "image-changed" },
 	{ EDGE_FLAG_AUTO, "auto" },
 	{ EDGE_FLAG_WITHDRAWN, "withdrawn" },
+	{ EDGE_FLAG_GENERALISED, "generalised" },
 };
 
 static const struct {
@@ -48,21 +45,9 @@ add_saturated(uint64_t a, uint64_t b)
 }
 
 static void
-sketch_add(uint32_t hashes[static EDGE_SKETCH], uint8_t *n, uint32_t hash)
+hashes_add(uint32_t hashes[static EDGE_SKETCH], uint8_t *n, uint32_t hash)
 {
-	unsigned used = MIN(*n, EDGE_SKETCH), at = 0;
-
-	if (used == EDGE_SKETCH && hash > hashes[EDGE_SKETCH - 1])
-		return;
-	while (at < used && hashes[at] < hash)
-		at++;
-	if (at < used && hashes[at] == hash)
-		return;
-	if (used < EDGE_SKETCH)
-		used++;
-	memmove(&hashes[at + 1], &hashes[at], (used - at - 1) * sizeof(hashes[0]));
-	hashes[at] = hash;
-	*n = (uint8_t)used;
+	*n = (uint8_t)sketch_add(hashes, *n, EDGE_SKETCH, hash);
 }
 
 static void
@@ -78,17 +63,6 @@ images_add(uint64_t images[static EDGE_IMAGES], uint64_t image)
 		return;
 	memmove(&images[at + 1], &images[at], (EDGE_IMAGES - 1 - at) * sizeof(images[0]));
 	images[at] = image;
-}
-
-static uint64_t
-sketch_estimate(const uint32_t hashes[static EDGE_SKETCH], uint8_t n)
-{
-	uint64_t estimate;
-
-	if (n < EDGE_SKETCH)
-		return n;
-	estimate = ((uint64_t)(EDGE_SKETCH - 1) << 32) / ((uint64_t)hashes[EDGE_SKETCH - 1] + 1);
-	return MAX(estimate, EDGE_SKETCH);
 }
 
 static void
@@ -113,8 +87,8 @@ edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o)
 	ev->ends |= (uint8_t)o->end;
 	times_add(ev, o->time_ns, o->time_ns);
 	ev->hour_bits[hour / 8] |= (uint8_t)(1u << hour % 8);
-	sketch_add(ev->instance_hash, &ev->n_instances, (uint32_t)hash_mix64(o->instance));
-	sketch_add(ev->client_hash, &ev->n_clients, (uint32_t)addr_hash(&o->tuple.src, 0));
+	hashes_add(ev->instance_hash, &ev->n_instances, (uint32_t)hash_mix64(o->instance));
+	hashes_add(ev->client_hash, &ev->n_clients, (uint32_t)addr_hash(&o->tuple.src, 0));
 	images_add(ev->images[o->end == EDGE_END_DESTINATION], o->image);
 }
 
@@ -149,9 +123,9 @@ edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from
 	for (size_t i = 0; i < sizeof(into->hour_bits); i++)
 		into->hour_bits[i] |= from->hour_bits[i];
 	for (unsigned i = 0; i < from->n_instances && i < EDGE_SKETCH; i++)
-		sketch_add(into->instance_hash, &into->n_instances, from->instance_hash[i]);
+		hashes_add(into->instance_hash, &into->n_instances, from->instance_hash[i]);
 	for (unsigned i = 0; i < from->n_clients && i < EDGE_SKETCH; i++)
-		sketch_add(into->client_hash, &into->n_clients, from->client_hash[i]);
+		hashes_add(into->client_hash, &into->n_clients, from->client_hash[i]);
 	for (unsigned end = 0; end < 2; end++)
 		for (unsigned i = 0; i < EDGE_IMAGES; i++)
 			images_add(into->images[end], from->images[end][i]);
@@ -160,13 +134,13 @@ edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from
 uint64_t
 edge_instances_estimate(const struct edge_evidence *ev)
 {
-	return sketch_estimate(ev->instance_hash, ev->n_instances);
+	return sketch_estimate(ev->instance_hash, ev->n_instances, EDGE_SKETCH);
 }
 
 uint64_t
 edge_clients_estimate(const struct edge_evidence *ev)
 {
-	return sketch_estimate(ev->client_hash, ev->n_clients);
+	return sketch_estimate(ev->client_hash, ev->n_clients, EDGE_SKETCH);
 }
 
 uint64_t

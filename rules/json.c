@@ -109,6 +109,57 @@ json_hours(const uint8_t bits[static 21])
 	return json_string(text);
 }
 
+/* All addresses of a prefix, or -1: more than a number of JSON can safely have. */
+static json_int_t
+prefix_size(const struct prefix *p)
+{
+	unsigned bits = (unsigned)addr_len(&p->addr) * 8 - p->len;
+
+	return bits <= 52 ? (json_int_t)1 << bits : -1;
+}
+
+static json_t *
+json_prefixes(const struct edge_extent *x)
+{
+	json_t *list = json_array();
+	char text[PREFIX_STRLEN];
+
+	for (unsigned f = 0; f < 2; f++)
+		for (unsigned i = 0; i < x->n_prefixes[f]; i++)
+			json_array_append_new(
+			    list, json_string(prefix_format(&x->prefixes[f][i], text)));
+	return list;
+}
+
+/* What it admits beside what was seen, null where it admits nothing else. */
+static json_t *
+json_covers(const struct peer_table *peers, const struct edge *e)
+{
+	const struct peer *to = peer_get(peers, e->key.to), *from = peer_get(peers, e->key.from);
+	const struct peer *wide = to != NULL && peer_is_wide(to) ? to : from;
+	const struct edge_extent *x = e->extent;
+	bool range = e->key.port_lo != e->key.port_hi, is_wide = wide != NULL && peer_is_wide(wide);
+	json_int_t size;
+	json_t *o;
+
+	if (!range && !is_wide)
+		return json_null();
+	o = json_object();
+	json_object_set_new(
+	    o, "ports", json_integer((json_int_t)e->key.port_hi - e->key.port_lo + 1));
+	json_object_set_new(o, "portsSeen",
+	    !range	? json_integer(1)
+	    : x != NULL ? json_integer((json_int_t)extent_ports(x))
+			: json_null());
+	size = is_wide && wide->kind == PEER_CIDR ? prefix_size(&wide->prefix) : -1;
+	json_object_set_new(o, "addresses", size > 0 ? json_integer(size) : json_null());
+	json_object_set_new(o, "addressesSeen",
+	    is_wide && x != NULL ? json_integer((json_int_t)extent_addrs(x)) : json_null());
+	json_object_set_new(
+	    o, "prefixesSeen", is_wide && x != NULL ? json_prefixes(x) : json_null());
+	return o;
+}
+
 json_t *
 json_edge(const struct peer_table *peers, const struct edge *e)
 {
@@ -134,6 +185,7 @@ json_edge(const struct peer_table *peers, const struct edge *e)
 	json_object_set_new(
 	    o, "clients", json_integer((json_int_t)edge_clients_estimate(&e->evidence)));
 	json_object_set_new(o, "hours", json_hours(e->evidence.hour_bits));
+	json_object_set_new(o, "covers", json_covers(peers, e));
 	if (e->state != EDGE_PENDING) {
 		json_object_set_new(o, "reason", json_text(e->decision.reason));
 		json_object_set_new(o, "ticket", json_text(e->decision.ticket));

@@ -99,6 +99,8 @@ offline_new(uint64_t hash_seed, struct offline **ret)
 	if (r == 0)
 		r = edge_table_new(o->peers, POLICY_MAX_EDGES, hash_seed, NULL, NULL, &o->edges);
 	if (r == 0)
+		r = edge_table_generalise(o->edges, o->peers, NULL, NULL);
+	if (r == 0)
 		r = track_new(OFFLINE_MAX_CONNECTIONS, hash_seed, connection_started,
 		    connection_ended, o, &o->track);
 	if (r < 0)
@@ -334,6 +336,8 @@ note_tunnel(struct offline *o, const struct tuple *t, uint64_t frames)
 static bool
 is_one_way(const struct track_connection *c)
 {
+	if (c->flags & TRACK_F_ONE_SIDED)
+		return true;
 	return c->tuple.proto == IPPROTO_UDP &&
 	       (c->flags & (TRACK_F_ANSWERED | TRACK_F_REFUSED)) == 0 &&
 	       c->frames[0] >= OFFLINE_ONE_WAY_FRAMES &&

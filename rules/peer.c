@@ -99,6 +99,13 @@ peer_is_valid(const struct peer *p)
 }
 
 bool
+peer_is_wide(const struct peer *p)
+{
+	return p->kind == PEER_INTERNET || p->kind == PEER_CIDR || p->kind == PEER_FQDN ||
+	       p->kind == PEER_NETWORK;
+}
+
+bool
 peer_eq(const struct peer *a, const struct peer *b)
 {
 	if (a->kind != b->kind)

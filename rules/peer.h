@@ -55,6 +55,8 @@ peer_id peer_lookup(const struct peer_table *t, const struct peer *p);
 const struct peer *peer_get(const struct peer_table *t, peer_id id);
 size_t peer_table_count(const struct peer_table *t);
 
+/* Stands for addresses that need not have been seen: the internet, a prefix, a name, a network. */
+bool peer_is_wide(const struct peer *p);
 bool peer_eq(const struct peer *a, const struct peer *b);
 /*
  * The contract's JSON form: "workload:NAME" "host" "cidr:P" "fqdn:N" "network:N" "internet"

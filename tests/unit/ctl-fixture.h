@@ -134,6 +134,7 @@ ctl_new(const char *dir)
 	assert_non_null(c->waiting);
 	assert_int_equal(peer_table_new_seeded(40000, c->seed, &c->peers), 0);
 	assert_int_equal(edge_table_new(c->peers, 5000, c->seed, learn_covers, c, &c->edges), 0);
+	assert_int_equal(edge_table_generalise(c->edges, c->peers, flush_folded, c), 0);
 	assert_int_equal(addr_map_new(c->seed, &c->addr_map), 0);
 	assert_int_equal(nat_cache_new(c->seed, &c->nat), 0);
 	assert_int_equal(denial_table_new(64, c->seed, &c->denials), 0);

@@ -540,8 +540,13 @@ every_kind_of_loss_breaks_the_hour_of_whom_it_hit(void **state)
 	assert_int_equal(broken(f, "web"), ++n);
 	web->attach = ATTACH_DONE;
 	/* A full table of edges hits both ends. */
-	for (uint16_t port = 1000; port < 6100; port++) {
-		ev = ctl_event(1, FLOW_ANSWERED, "10.0.0.1", "10.0.0.2", port);
+	for (unsigned i = 0; i < 6 * 1000; i++) {
+		static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP };
+		const char *src = i % 2 == 0 ? "10.0.0.1" : "10.0.0.2";
+		const char *dst = i % 2 == 0 ? "10.0.0.2" : "10.0.0.1";
+
+		ev = ctl_event(1, FLOW_ANSWERED, src, dst, (uint16_t)(1 + i / 6));
+		ev.tuple.proto = protos[i / 2 % 3];
 		learn_flow(c, &ev);
 	}
 	assert_true(edge_table_overflow(c->edges) > 0);
