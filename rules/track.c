@@ -268,6 +268,9 @@ announce(struct track *t, const struct slot *s)
 
 	if (c.flags & TRACK_F_MIDSTREAM)
 		orient(t, &c);
+	if ((s->seen & SEEN_SYN) && (s->seen & SEEN_SRC) && c.frames[1] == 0 &&
+	    !(c.flags & TRACK_F_REFUSED))
+		c.flags |= TRACK_F_ONE_SIDED;
 	t->end(t->arg, &c);
 }
 
@@ -409,7 +412,7 @@ tcp_step(struct slot *s, uint8_t flags, bool forward)
 	uint8_t seen = s->seen;
 
 	if (flags & TCP_RST) {
-		if (!(s->c.flags & TRACK_F_ANSWERED))
+		if (!(s->c.flags & TRACK_F_ANSWERED) && !(forward && (seen & SEEN_SRC)))
 			s->c.flags |= TRACK_F_REFUSED;
 		s->ended = true;
 		return false;
@@ -424,6 +427,9 @@ tcp_step(struct slot *s, uint8_t flags, bool forward)
 	s->ended |= (seen & SEEN_FIN_SRC) && (seen & SEEN_FIN_DST);
 
 	if ((seen & SEEN_SYN) && (seen & SEEN_SYN_ACK))
+		return true;
+	/* Who answered a SYN and goes on was answered in turn, where that side was not captured. */
+	if ((seen & SEEN_SYN_ACK) && (seen & SEEN_DST) && !(s->c.flags & TRACK_F_REFUSED))
 		return true;
 	/* A part of the handshake is missing; then both have to speak after it. */
 	return (seen & SEEN_SRC) && (seen & (SEEN_DST | SEEN_SYN_ACK)) &&

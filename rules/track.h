@@ -21,6 +21,11 @@
 #define TRACK_F_ANSWERED 0x01
 #define TRACK_F_MIDSTREAM 0x02 /* direction not proven */
 #define TRACK_F_REFUSED 0x04   /* by a reset, an ABORT, or an ICMP error */
+/*
+ * TCP whose source went on after its SYN, as one does that was answered, but not a frame of the
+ * destination is there: only one side was captured.
+ */
+#define TRACK_F_ONE_SIDED 0x08
 
 struct track_connection {
 	struct tuple tuple;

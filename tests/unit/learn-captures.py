@@ -48,7 +48,7 @@ def transport(row):
 
 
 def expected(path):
-    services, addresses, asked = set(), set(), set()
+    services, addresses, asked, answered = set(), set(), set(), set()
     for row in rows(path):
         src, dst = row["ip.src"] or row["ipv6.src"], row["ip.dst"] or row["ipv6.dst"]
         proto = transport(row)
@@ -59,6 +59,10 @@ def expected(path):
         b = (dst, int(row[proto + ".dstport"]))
         flags = int(row["tcp.flags"], 16) & 0x12 if proto == "tcp" and row["tcp.flags"] else 0
         if (proto, b, a) in asked and (proto != "tcp" or flags == 0x12):
+            services.add((proto,) + a)
+        elif flags == 0x12:
+            answered.add((a, b))
+        elif (a, b) in answered and flags == 0x10:  # its client's answer went another way
             services.add((proto,) + a)
         elif proto != "tcp" or flags == 0x02:
             asked.add((proto, a, b))

@@ -42,6 +42,12 @@ static const struct {
 	{ "the answer to a SYN that is missing", "B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
 	{ "an answer that nobody asked for", "B:80>A:1 SA", "A:1>B:80" },
 	{ "and that is refused", "B:80>A:1 SA,A:1>B:80 R", "A:1>B:80 refused" },
+	{ "the answering side alone", "B:80>A:1 SA,B:80>A:1 A", "A:1>B:80 answered" },
+	{ "which only repeats itself", "B:80>A:1 SA,B:80>A:1 SA", "A:1>B:80" },
+	{ "the asking side alone", "A:1>B:80 S,A:1>B:80 A", "A:1>B:80 one-sided" },
+	{ "which ends it", "A:1>B:80 S,A:1>B:80 A,A:1>B:80 R", "A:1>B:80 one-sided" },
+	{ "which gives up", "A:1>B:80 S,A:1>B:80 S,A:1>B:80 R", "A:1>B:80 refused" },
+	{ "which is refused", "A:1>B:80 S,B:80>A:1 RA,A:1>B:80 A", "A:1>B:80 refused" },
 	{ "a reset alone", "A:1>B:80 R", "" },
 	{ "the same ports again",
 	    "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 FA,B:80>A:1 FA,A:1>B:80 A,"
@@ -98,10 +104,11 @@ ended(void *arg, const struct track_connection *c)
 	assert_true(h->n < MAX_LINES);
 	assert_true(c->tag >= 1 && c->tag <= h->started);
 	assert_true(c->first_ns <= c->last_ns);
-	snprintf(line, sizeof(line), "%c:%u>%c:%u%s%s%s", c->tuple.src.bytes[3], c->tuple.sport,
+	snprintf(line, sizeof(line), "%c:%u>%c:%u%s%s%s%s", c->tuple.src.bytes[3], c->tuple.sport,
 	    c->tuple.dst.bytes[3], c->tuple.dport, c->flags & TRACK_F_ANSWERED ? " answered" : "",
 	    c->flags & TRACK_F_MIDSTREAM ? " midstream" : "",
-	    c->flags & TRACK_F_REFUSED ? " refused" : "");
+	    c->flags & TRACK_F_REFUSED ? " refused" : "",
+	    c->flags & TRACK_F_ONE_SIDED ? " one-sided" : "");
 	h->lines[h->n] = strdup(line);
 	assert_non_null(h->lines[h->n]);
 	h->n++;
