@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define POLL_MS 20
+#define TERM_TRIES 50
 
 static struct {
 	pid_t pid;
@@ -23,9 +24,14 @@ static struct {
 static void
 close_tunnel(void)
 {
-	if (tunnel.pid > 0) {
-		kill(tunnel.pid, SIGTERM);
-		waitpid(tunnel.pid, NULL, 0);
+	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
+
+	/* ssh misses a signal that comes just before it waits: it is told again, and then killed.
+	 */
+	for (unsigned tries = 0; tunnel.pid > 0 && waitpid(tunnel.pid, NULL, WNOHANG) == 0;
+	     tries++) {
+		kill(tunnel.pid, tries < TERM_TRIES ? SIGTERM : SIGKILL);
+		nanosleep(&pause, NULL);
 	}
 	unlink(tunnel.socket);
 	rmdir(tunnel.dir);

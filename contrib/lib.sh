@@ -17,7 +17,7 @@ packages_build=(gcc libc6-dev make autoconf automake "pkgconf|pkg-config" libmnl
 	nettle-dev libseccomp-dev libcap-ng-dev)
 packages_test=(fish zsh graphviz libcmocka-dev clang libclang-rt-dev clang-format cppcheck git nftables iproute2
 	iputils-ping conntrack tcpdump tshark jq procps python3 python3-prometheus-client prometheus rsyslog openssl util-linux podman runc
-	dpkg-dev systemd tidy python3-jsonschema python3-regex python3-yaml
+	openssh-client openssh-server dpkg-dev systemd tidy python3-jsonschema python3-regex python3-yaml
 	chromium "chromium-driver|chromium-chromedriver")
 packages_demo=(iptables iproute2 procps "nginx-light|nginx-core|nginx-full|nginx-extras"
 	postgresql python3 python3-psycopg2)
@@ -131,6 +131,7 @@ disable_new_services() {
 			systemctl --quiet --no-reload disable podman.socket podman.service \
 				podman-auto-update.timer podman-restart.service
 			;;
+		openssh-server) systemctl --quiet --no-reload disable ssh.service ssh.socket ;;
 		nginx*) systemctl --quiet --no-reload disable nginx.service ;;
 		postgresql) systemctl --quiet --no-reload disable postgresql.service ;;
 		docker.io)
