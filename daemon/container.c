@@ -136,6 +136,10 @@ grade_of_task(const struct w_netns *n)
 	for (size_t k = 0; k < ARRAY_SIZE(bits); k++)
 		if ((n->facts & bits[k].fact) != 0)
 			grade |= bits[k].bit;
+	/* Nobody but its processes tells what it may do, and its first one is its runtime's for a
+	 * while. */
+	if ((n->flags & NETNS_F_MACHINE) != 0 && (n->facts & TASK_F_READ) == 0)
+		grade |= GRADE_UNKNOWN;
 	return grade;
 }
 

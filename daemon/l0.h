@@ -83,9 +83,11 @@ bool l0_conmon_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 
  * The container of root's that a process is in if its cgroup is none that an engine is known to
  * make: ctr's and runc's are called as a person likes. Its first process is the nearest ancestor
  * that the host started, in a namespace of processes that is not the host's. 0 with ret->machine
- * set: "ID@NAMESPACE" by containerd's shim, else the last part of a cgroup of its own.
+ * set: "ID@NAMESPACE" by containerd's shim, else the last part of a cgroup of its own. What is still
+ * its runtime's process may be in a cgroup that it leaves again, unless the start gate asks
+ * (is_set_up): hooks come after the cgroups.
  */
-int l0_task_stray_claim(int procfd, int taskfd, struct l0_claim *ret);
+int l0_task_stray_claim(int procfd, int taskfd, bool is_set_up, struct l0_claim *ret);
 /* From the arguments of containerd's shim: "ID@NAMESPACE", cut with a hash if it is too long. */
 bool l0_shim_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 1]);
 /* The last part of the first path in the text of a /proc/PID/cgroup that is more than "/". */

@@ -282,23 +282,42 @@ has_own_cgroup(int taskfd, int parent, char ret[static L0_NAME_LEN + 1])
 	       l0_cgroup_name(own, (size_t)n, ret);
 }
 
-/* The name of the container that the process is the first one of. */
-static int
-first_name(int taskfd, int parent, char ret[static L0_NAME_LEN + 1])
+static bool
+is_shim(int taskfd)
 {
-	char text[8192];
-	ssize_t n = read_at(parent, "comm", text, sizeof(text));
+	char text[32];
 
-	if (l0_task_is_runtime(taskfd))
-		return -ENOENT;
-	if (n != 16 || memcmp(text, "containerd-shim\n", 16) != 0)
+	return read_at(taskfd, "comm", text, sizeof(text)) == 16 &&
+	       memcmp(text, "containerd-shim\n", 16) == 0;
+}
+
+/*
+ * The name of the container that the process is the first one of. As long as it is its runtime's,
+ * the parent is what makes the container, and the shim whoever called that.
+ */
+static int
+first_name(int procfd, int taskfd, int parent, bool is_set_up, char ret[static L0_NAME_LEN + 1])
+{
+	_cleanup_close_ int above = -1;
+	int shim = parent;
+	char text[8192];
+	ssize_t n;
+
+	if (l0_task_is_runtime(taskfd)) {
+		if (!is_set_up)
+			return -ENOENT;
+		shim = above = open_parent(procfd, parent);
+		if (above < 0)
+			return above;
+	}
+	if (!is_shim(shim))
 		return has_own_cgroup(taskfd, parent, ret) ? 0 : -ENOENT;
-	n = read_at(parent, "cmdline", text, sizeof(text));
+	n = read_at(shim, "cmdline", text, sizeof(text));
 	return n > 0 && l0_shim_name(text, (size_t)n, ret) ? 0 : -ENOENT;
 }
 
 int
-l0_task_stray_claim(int procfd, int taskfd, struct l0_claim *ret)
+l0_task_stray_claim(int procfd, int taskfd, bool is_set_up, struct l0_claim *ret)
 {
 	_cleanup_close_ int own = -1, parent = -1;
 	struct l0_claim c = { .place = 0 };
@@ -312,7 +331,7 @@ l0_task_stray_claim(int procfd, int taskfd, struct l0_claim *ret)
 		if (parent < 0)
 			return parent;
 		if (pid == 1 || is_hosts(parent)) {
-			r = first_name(at, parent, c.machine);
+			r = first_name(procfd, at, parent, is_set_up, c.machine);
 			if (r == 0)
 				*ret = c;
 			return r;

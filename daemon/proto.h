@@ -173,6 +173,7 @@ struct w_hello {
 #define TASK_F_NET_RAW 0x02
 #define TASK_F_HOST_PID 0x04 /* it sees the host's processes */
 #define TASK_F_USERNS 0x08
+#define TASK_F_READ 0x10 /* the others are what was read; without it nothing is known yet */
 
 struct w_netns {
 	uint64_t cookie, dev, ino;

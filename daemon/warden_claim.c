@@ -189,7 +189,7 @@ claim_is_inherited(const struct ns *n, int procfd, pid_t pid)
 }
 
 void
-claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid)
+claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid, bool is_set_up)
 {
 	unsigned reads = n->owner_known && n->owner != 0 ? USER_READS_PER_WALK : ID_READS_PER_WALK;
 	struct l0_claim c = { .place = 0 };
@@ -202,12 +202,12 @@ claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid)
 	if (n->owner_known && n->owner != 0 && n->n_files > 0)
 		return;
 	task = l0_open_task(procfd, pid);
-	if (task < 0)
+	if (task < 0 || (!n->owner_known && !is_inside(n, task)))
 		return;
 	r = l0_task_claim(task, &c);
-	if (r < 0 && n->owner_known && n->owner == 0)
-		r = l0_task_stray_claim(procfd, task, &c);
-	if ((r < 0 && n->owner_known && n->owner == 0) || !is_inside(n, task) ||
+	if (r < 0 && n->owner == 0)
+		r = l0_task_stray_claim(procfd, task, is_set_up, &c);
+	if ((r < 0 && n->owner == 0) || !is_inside(n, task) ||
 	    l0_task_inherits(procfd, task, c.place, n->info.ino))
 		return;
 	if (n->owner != 0)
@@ -263,10 +263,12 @@ claim_begin_facts(struct ns *n)
 static void
 facts_settle(struct ns *n)
 {
+	uint8_t facts = n->facts_seen | TASK_F_READ;
+
 	n->facts_hurries = 0;
 	n->facts_due_ns = now_ns() + FACTS_EVERY_NS;
-	n->dirty |= n->info.facts != n->facts_seen;
-	n->info.facts = n->facts_seen;
+	n->dirty |= n->info.facts != facts;
+	n->info.facts = facts;
 }
 
 /*

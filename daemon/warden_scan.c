@@ -164,7 +164,7 @@ on_process(void *arg, int procfd, pid_t pid, uint64_t ino)
 	claim_read_facts(n, procfd, pid);
 	if (pid == n->info.pid)
 		n->pid_walk = s->walk;
-	claim_read(s, n, procfd, pid);
+	claim_read(s, n, procfd, pid, false);
 	if (pid == n->id_pid)
 		n->id_walk = s->walk;
 	return 0;
@@ -322,7 +322,7 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 	/* This one is there for certain. */
 	n->info.pid = pid;
 	n->id_reads = 0;
-	claim_read(s, n, procfd, pid);
+	claim_read(s, n, procfd, pid, container_id[0] == '\0');
 	if (n->info.container_id[0] == '\0' && container_id[0] != '\0' &&
 	    !claim_is_inherited(n, procfd, pid))
 		memcpy(n->info.container_id, container_id, sizeof(n->info.container_id));

@@ -96,7 +96,7 @@ void ns_kick(struct ns *n);
 /* Is it known which container, machine or user's container it is? */
 bool claim_is_known(const struct ns *n);
 /* What one of its processes, met in a walk, says about that; and the end of a complete walk. */
-void claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid);
+void claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid, bool is_set_up);
 void claim_check(struct scan *s, struct ns *n);
 /* Is it in the namespace only because whoever started it is? */
 bool claim_is_inherited(const struct ns *n, int procfd, pid_t pid);
