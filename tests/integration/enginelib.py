@@ -128,6 +128,15 @@ class Engine:
             except OSError:
                 pass
 
+    def hang_up(self):
+        """Whoever follows its events has to ask anew; he may be about to."""
+        end = time.monotonic() + 5
+        while not self.streams and time.monotonic() < end:
+            time.sleep(0.01)
+        for s in self.streams:
+            s.close()
+        self.streams.clear()
+
     def count(self, kind):
         with self.lock:
             return sum(1 for k, _ in self.log if k == kind)

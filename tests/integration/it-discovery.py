@@ -142,9 +142,7 @@ def discovery_hostile(folder):
     for name, answer, text in bad:
         e.special["list"] = answer
         since = d.mark()
-        for s in e.streams:
-            s.close()
-        e.streams.clear()
+        e.hang_up()
         m = d.wait("D_ENGINE", lambda m: m["reachable"] == 0 and text in m["why"], since, 8)
         e.special.clear()
         back = d.engine(1, "", since, 8)
@@ -164,9 +162,7 @@ def discovery_hostile(folder):
              b',{"Id":"' + cid(5).encode() + b'","Names":["/\xff\xfe"],"State":"running"}' +
              b",{}]")
     e.special["list"] = raw
-    for s in e.streams:
-        s.close()
-    e.streams.clear()
+    e.hang_up()
     check("a container that cannot be read is said and hides no other",
           d.container(3, since, 8) and d.container(4, since)
           and d.engine(1, "2 containers of the list are not known", since))

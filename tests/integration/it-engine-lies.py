@@ -107,12 +107,18 @@ def one_by_two_names(folder):
     d.end()
 
 
-def about_another(folder):
-    """What is asked about one container is answered about another."""
-    e = Engine(folder, "another")
-    e.add(1, Names=["/one"])
+def with_one(folder, name, **one):
+    """An engine with one container, and a discovery role that knows it."""
+    e = Engine(folder, name)
+    e.add(1, **one)
     d = Driver("discovery", f"docker={e.path}")
     d.container(1, pid=4242)
+    return e, d
+
+
+def about_another(folder):
+    """What is asked about one container is answered about another."""
+    e, d = with_one(folder, "another", Names=["/one"])
     evil = facts(1, Names=["/two"], Labels={"com.docker.compose.project": "shop"})
     e.special["one"] = ok(json.dumps([evil]).encode())
     e.add(2, State="created")
@@ -151,10 +157,7 @@ def about_another(folder):
 
 
 def events_in_any_order(folder):
-    e = Engine(folder, "order")
-    e.add(1)
-    d = Driver("discovery", f"docker={e.path}")
-    d.container(1, pid=4242)
+    e, d = with_one(folder, "order")
     since = d.mark()
     e.send(event("container", "die", 7) + event("container", "destroy", 7) + event("network", "connect", 7) +
            event("container", "rename", 7) + event("container", "start", 7))
@@ -176,18 +179,13 @@ def events_in_any_order(folder):
     del e.containers[cid(8)]
     e.add(9)
     since = d.mark()
-    for s in e.streams:
-        s.close()
-    e.streams.clear()
+    e.hang_up()
     check("what began and ended while no events came is told", d.container(9, since, 9) and gone(d, 8, since, 9))
     d.end()
 
 
 def without_end(folder):
-    e = Engine(folder, "endless")
-    e.add(1)
-    d = Driver("discovery", f"docker={e.path}")
-    d.container(1, pid=4242)
+    e, d = with_one(folder, "endless")
     before = rss(d)
 
     def pour(data, total):
@@ -205,9 +203,7 @@ def without_end(folder):
     for name, answer, text in cases:
         e.special["list"] = answer
         since = d.mark()
-        for s in e.streams:
-            s.close()
-        e.streams.clear()
+        e.hang_up()
         m = d.wait("D_ENGINE", lambda m: m["reachable"] == 0 and text in m["why"], since, 12)
         e.special.clear()
         check(f"{name} without end: said, and asked again", m and d.engine(1, "", since, 12), d.msgs[since:][-3:])
@@ -220,16 +216,12 @@ def without_end(folder):
     check("an event of 40 MB is skipped, and the next one read", d.container(2, since, 9))
     e.special["list"] = ok(json.dumps([facts(n, ImageID="") for n in range(1, 9001)]).encode())
     since = d.mark()
-    for s in e.streams:
-        s.close()
-    e.streams.clear()
+    e.hang_up()
     check("of 9,000 containers 8,192 are known, and that is said",
           d.wait("D_ENGINE", lambda m: "more than 8192" in m["why"], since, 20), d.msgs[-1:])
     check("and told, however many at once", wait_for(lambda: len(known(d)) >= 8190, 20), len(known(d)))
     e.special.clear()
-    for s in e.streams:
-        s.close()
-    e.streams.clear()
+    e.hang_up()
     check("and forgotten when they are listed no more", wait_for(lambda: known(d) == {cid(1), cid(2)}, 30), len(known(d)))
     after = rss(d)
     check("neither role has grown by what it was sent", any("sanitizers" in x for x in d.errors) or
@@ -239,10 +231,7 @@ def without_end(folder):
 
 def trickle(folder):
     """An answer that comes byte by byte: the whole of it has a time."""
-    e = Engine(folder, "trickle")
-    e.add(1)
-    d = Driver("discovery", f"docker={e.path}")
-    d.container(1, pid=4242)
+    e, d = with_one(folder, "trickle")
 
     def drip(conn):
         conn.sendall(END)
