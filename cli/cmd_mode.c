@@ -4,6 +4,7 @@
 #include "cli/confirm.h"
 #include "cli/gate.h"
 #include "cli/show.h"
+#include "cli/simulate.h"
 
 #include "rules/policy.h"
 
@@ -96,12 +97,13 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 {
 	const char *direction = NULL, *reason = NULL, *confirm = NULL, *mode;
 	uint64_t seconds;
-	bool all = false;
+	bool all = false, yes = false;
 	const struct arg_option own[] = {
 		{ "all", 0, &all, NULL },
 		{ "direction", 0, NULL, &direction },
 		{ "confirm", 0, NULL, &confirm },
 		{ "reason", 'r', NULL, &reason },
+		{ "yes", 'y', &yes, NULL },
 	};
 	json_t *body, *names, *answer = NULL;
 	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
@@ -130,6 +132,11 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 		json_object_set_new(body, "reason", json_string(reason));
 	if (seconds != 0)
 		json_object_set_new(body, "confirmSeconds", json_integer((json_int_t)seconds));
+	if (strcmp(mode, "enforce") == 0 && !simulate_before_mode(cli, body, yes)) {
+		json_decref(body);
+		fputs("nothing is changed\n", stderr);
+		return CLI_DIFFERENCES;
+	}
 	code = client_post_json(cli, "/v1/mode", body, &answer);
 	if (code != CLI_OK)
 		return code;

@@ -21,6 +21,10 @@ const struct cli_command cli_commands[] = {
 	{ "status", cmd_status, "[--watch] [--why]", "a line a workload",
 	    "  --watch            redraw each second (needs a terminal)\n"
 	    "  --why              why a workload cannot be enforced in full\n" },
+	{ "top", cmd_top, "[-n ROUNDS]", "the busiest workloads, and what is unusual",
+	    "Connections a second over a minute; peers new in a day. On a terminal redrawn each\n"
+	    "second.\n"
+	    "  -n, --rounds NUMBER  print so many times and end\n" },
 	{ "graph", cmd_graph, "[--watch]", "who talks to whom",
 	    "  --watch            redraw each second (needs a terminal)\n"
 	    "  -o dot, -o mermaid  for Graphviz' dot, and for Mermaid\n" },
@@ -67,13 +71,15 @@ const struct cli_command cli_commands[] = {
 	    "  --ticket TEXT      the number of a change\n"
 	    "  --expires WHEN     a duration (30d) or a time (2027-12-31T12:00:00Z)\n" },
 	{ "mode", cmd_mode,
-	    "WORKLOAD...|--all MODE [--direction D] [--confirm TIME] [--reason TEXT]",
+	    "WORKLOAD...|--all MODE [--direction D] [--confirm TIME] [-r REASON] [--yes]",
 	    "set what happens to connections without an approved edge",
 	    "  MODE               observe, audit or enforce\n"
 	    "  --all              every workload\n"
 	    "  --direction D      ingress, egress or both (the default)\n"
 	    "  --confirm TIME     take it back unless nanoseg confirm comes in time (5m)\n"
 	    "  --reason TEXT      why\n"
+	    "  --yes              do not ask. Before it enforces, it says what would break; on a\n"
+	    "                     terminal it asks if anything would\n"
 	    "'nanoseg mode --all observe' opens everything again.\n" },
 	{ "policy", cmd_policy, "show|validate|diff|apply|import [FILE]", "the policy as a file",
 	    "policy show [--decided]                 print it, --decided without pending edges\n"
@@ -161,6 +167,16 @@ const struct cli_command cli_commands[] = {
 	    "  --head HASH         verify: this record, noted elsewhere, must be there\n"
 	    "  --key KEY           verify: only this public key may have signed\n"
 	    "  --dir DIR           read the files there and not the daemon's\n" },
+	{ "simulate", cmd_simulate, "[-f POLICY] [--since TIME | --pcap FILE [--map FILE]] [--all]",
+	    "what a policy would break, and what of it is unused",
+	    "Holds a policy against the connections that were seen: exit 3 if it would break any.\n"
+	    "  -f, --file POLICY  the candidate; else the policy in force, as if all were "
+	    "enforced\n"
+	    "  --since TIME       how much of the daemon's history (7d)\n"
+	    "  --pcap FILE        a capture in place of it; with -f no daemon is needed\n"
+	    "  --map FILE         whose addresses are in the capture, as for nanoseg learn\n"
+	    "  --all              as if every workload were enforced; else the modes in the file\n"
+	    "                     count, if it enforces any\n" },
 	{ "learn", cmd_learn, "--pcap FILE [--map FILE]",
 	    "learn edges from a capture, without a daemon",
 	    "  --pcap FILE        pcap or pcapng; - is standard input\n"

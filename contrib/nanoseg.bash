@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback reload quarantine release verify audit-log export exposure help learn completion"
+	local commands="status top graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback reload quarantine release verify simulate audit-log export exposure help learn completion"
 	local global="--socket --host --timeout --output --no-headers --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -100,7 +100,7 @@ _nanoseg()
 		[[ $cur == -* ]] || words=$(_nanoseg_ids)
 		;;
 	mode)
-		words="--all --direction --confirm --reason $global"
+		words="--all --direction --confirm --reason --yes $global"
 		[[ $cur == -* ]] || words="observe audit enforce --all $(_nanoseg_workloads)"
 		;;
 	policy)
@@ -148,6 +148,8 @@ _nanoseg()
 		[[ -n $verb || $cur == -* ]] || words="json csv html html-static oscal k8s cilium ocsf syslog graph dot mermaid access access-csv access-syslog"
 		;;
 	learn) words="--pcap --map $global" ;;
+	simulate) words="--file --since --pcap --map --all $global" ;;
+	top) words="--rounds $global" ;;
 	completion) words="bash zsh fish $global" ;;
 	help) words=$commands ;;
 	*) words=$global ;;

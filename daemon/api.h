@@ -68,6 +68,12 @@ extern const struct api_route api_config_routes[];
 
 /* api_write.c. The body as a JSON object with only the given keys; NULL after filling r. */
 json_t *api_read_body(const struct api_request *q, struct api_reply *r, const char *const *keys);
+/*
+ * The workloads that a request names ("workloads", "all"), which changes has room for. The number,
+ * or 0 after filling r.
+ */
+size_t api_read_workloads(
+    const struct api_request *q, const json_t *o, struct mode_change *changes, struct api_reply *r);
 /* The body as a policy; NULL after filling r. */
 struct policy *api_read_policy(const struct api_request *q, struct api_reply *r);
 /* A string of at most max bytes; NULL if absent. False after filling r if it is not one. */

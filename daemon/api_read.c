@@ -14,6 +14,12 @@
 #define EXPOSURE_RECENT_NS (7 * 24 * 3600 * NSEC_PER_SEC)
 
 static void
+get_top(const struct api_request *q, struct api_reply *r)
+{
+	r->json = activity_to_json(q->c);
+}
+
+static void
 get_status(const struct api_request *q, struct api_reply *r)
 {
 	r->json = json_status(q->c);
@@ -305,6 +311,7 @@ get_metrics(const struct api_request *q, struct api_reply *r)
 
 const struct api_route api_read_routes[] = {
 	{ "GET", "/v1/status", API_VIEWER, get_status },
+	{ "GET", "/v1/top", API_VIEWER, get_top },
 	{ "GET", "/v1/edges", API_VIEWER, get_edges },
 	{ "GET", "/v1/graph", API_VIEWER, get_graph },
 	{ "GET", "/v1/flows", API_VIEWER, get_flows },

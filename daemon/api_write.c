@@ -202,9 +202,8 @@ out:
 	json_decref(o);
 }
 
-/* The workloads that a request names, or all of them. The number, or 0 after filling r. */
-static size_t
-read_workloads(
+size_t
+api_read_workloads(
     const struct api_request *q, const json_t *o, struct mode_change *changes, struct api_reply *r)
 {
 	const json_t *list = json_object_get(o, "workloads");
@@ -316,7 +315,7 @@ post_mode(const struct api_request *q, struct api_reply *r)
 		goto out;
 	}
 	changes = calloc(q->c->n_workloads + 1, sizeof(*changes));
-	n = changes != NULL ? read_workloads(q, o, changes, r) : 0;
+	n = changes != NULL ? api_read_workloads(q, o, changes, r) : 0;
 	if (n == 0)
 		goto out;
 	for (size_t i = 0; i < n; i++) {

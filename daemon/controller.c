@@ -391,6 +391,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	alerts_tick(c);
 	metrics_out_tick(c);
 	audit_tick(c->audit);
+	activity_tick(c);
 	history_tick(c);
 	if (seconds % EVIDENCE_EVERY_S == 0)
 		save_evidence(c);

@@ -38,6 +38,7 @@
  *   duties.c       who approves is not who enforces
  *   completeness.c how much of what a workload does is known
  *   alert*.c       what people are told of, wherever they are
+ *   activity.c     how busy everybody is, and what is unusual
  *   history.c      what was connected when
  *   whatif.c       a candidate policy against it
  *   flush.c        evidence to the store, every few seconds
@@ -52,6 +53,7 @@
 #define NANOSEG_DAEMON_CONTROLLER_H
 
 #include "daemon/alert.h"
+#include "daemon/activity.h"
 #include "daemon/audit.h"
 #include "daemon/conf.h"
 #include "daemon/confirm.h"
@@ -269,9 +271,10 @@ struct workload {
 	struct {
 		uint64_t since_ns, seen_ns, looked_ns, before_ns;
 	} quiet;
-	char *promotion;	/* promote.c: what it waits for, for people; NULL: nothing */
-	uint64_t promote_at_ns; /* CLOCK_MONOTONIC, announced for; 0: not */
-	bool rolled_back;	/* a promotion of it was: a person has to look */
+	char *promotion;	   /* promote.c: what it waits for, for people; NULL: nothing */
+	uint64_t promote_at_ns;	   /* CLOCK_MONOTONIC, announced for; 0: not */
+	bool rolled_back;	   /* a promotion of it was: a person has to look */
+	struct activity *activity; /* NULL: not looked at yet */
 };
 
 struct engine_state {
@@ -421,6 +424,8 @@ struct controller {
 	uint64_t waiting_lost;
 	uint64_t unresolved;		      /* events of no instance, not counted anywhere else */
 	uint64_t ticked_ns, promote_retry_ns; /* CLOCK_MONOTONIC */
+	uint64_t activity_ns;		      /* CLOCK_MONOTONIC, of the last look */
+	unsigned activity_logs;		      /* lines that are left to it */
 	uint64_t completed_ns, promote_looked_ns; /* CLOCK_MONOTONIC */
 	uint64_t reports_lost, reports_lost_ns;	  /* as promote.c has seen them; CLOCK_REALTIME */
 	uint64_t started_ns;
@@ -668,8 +673,9 @@ struct denial {
 	uint64_t edge; /* the edge it would need */
 	struct tuple last;
 	uint64_t count, first_ns, last_ns;
-	uint64_t seq; /* of the last change, for following */
-	bool steady;  /* refused just before the change that awaits confirmation */
+	uint64_t seq;	  /* of the last change, for following */
+	uint64_t sampled; /* of count, what is in the rates; not stored */
+	bool steady;	  /* refused just before the change that awaits confirmation */
 };
 int denial_table_new(size_t max, uint64_t seed, struct denial_table **ret);
 void denial_table_free(struct denial_table *t);
@@ -689,6 +695,7 @@ int denial_save(struct controller *c);
 void denial_saved(struct denial_table *t);
 /* In order of first sight; attempts are listed only if asked for. */
 const struct denial *denial_next(const struct denial_table *t, size_t *pos);
+struct denial *denial_next_mutable(struct denial_table *t, size_t *pos);
 uint64_t denial_head(const struct denial_table *t);
 uint64_t denial_evicted(const struct denial_table *t);
 int attempt_table_new(size_t max, uint64_t seed, struct attempt_table **ret);

@@ -196,7 +196,7 @@ denial_restore(struct controller *c, const struct stored_denial *s)
 	d = denial_new(c, s->kind, &key);
 	d->dir = s->dir;
 	d->last = s->last;
-	d->count = s->count;
+	d->count = d->sampled = s->count;
 	d->first_ns = s->first_ns;
 	d->last_ns = s->last_ns;
 	d->seq = ++t->seq;
@@ -231,6 +231,12 @@ denial_saved(struct denial_table *t)
 
 const struct denial *
 denial_next(const struct denial_table *t, size_t *pos)
+{
+	return *pos < t->n ? &t->items[(*pos)++] : NULL;
+}
+
+struct denial *
+denial_next_mutable(struct denial_table *t, size_t *pos)
 {
 	return *pos < t->n ? &t->items[(*pos)++] : NULL;
 }

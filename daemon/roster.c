@@ -75,6 +75,7 @@ workload_free(struct workload *w)
 	free(w->log);
 	free(w->promotion);
 	free(w->mode_by);
+	free(w->activity);
 	free(w->name);
 	free(w);
 }

@@ -257,7 +257,7 @@ load_edge(void *arg, const struct stored_edge *s)
 		return r;
 	e->flags = s->flags;
 	e->evidence = s->evidence;
-	e->recorded = edge_connections(e);
+	e->recorded = e->sampled = edge_connections(e);
 	if (s->extent != NULL && edge_extent_make(e) == 0)
 		*e->extent = *s->extent;
 	edge_table_restored(c->edges, e);

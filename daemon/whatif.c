@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * POST /v1/simulate: a candidate policy, or the one in force, against the history.
+ * POST /v1/simulate: a candidate policy, the one in force, or that one with some workloads
+ * enforced (?enforce, and the body of POST /v1/mode), against the history.
  *
  * There may be millions of entries and a policy from anybody who may look, and containers that
  * start wait for this same loop: so it is done in slices of some milliseconds, one request at a
@@ -39,6 +40,8 @@ struct whatif {
 	struct live *live;
 	uint64_t began_ns; /* CLOCK_MONOTONIC */
 	uint32_t since_hour;
+	bool *asked; /* peers whose flows count alone, by id; NULL: all */
+	size_t n_asked;
 	/* The step that runs, and where it is. */
 	int (*step)(struct whatif *w); /* 1: again; 0: done */
 	uint32_t day;
@@ -133,6 +136,14 @@ is_selected(const struct controller *c, const struct peer *p)
 	return c->only == NULL || (p->kind == PEER_WORKLOAD && workload_selected(c, p->name));
 }
 
+static bool
+is_asked(const struct whatif *w, const struct peer *p)
+{
+	peer_id id = peer_lookup(w->c->peers, p);
+
+	return w->asked == NULL || (id < w->n_asked && w->asked[id]);
+}
+
 static int
 name_one(struct whatif *w, const struct sum *s)
 {
@@ -145,7 +156,8 @@ name_one(struct whatif *w, const struct sum *s)
 		return 0;
 	if (r < 0)
 		return r;
-	if (!is_selected(w->c, &f.from) && !is_selected(w->c, &f.to))
+	if ((!is_selected(w->c, &f.from) && !is_selected(w->c, &f.to)) ||
+	    (!is_asked(w, &f.from) && !is_asked(w, &f.to)))
 		return 0;
 	add = (struct simulate_flow){ .from = f.from,
 		.to = f.to,
@@ -281,6 +293,7 @@ wait_free(struct api_wait *base)
 	live_free(w->live);
 	json_decref(w->answer);
 	free(w->sums);
+	free(w->asked);
 	free(w);
 }
 
@@ -289,6 +302,61 @@ whatif_release(struct controller *c)
 {
 	if (c->whatif != NULL && c->whatif->conn != NULL)
 		MHD_resume_connection(steal_ptr(c->whatif->conn));
+}
+
+/* The policy in force with other modes, as POST /v1/mode would set them. 0 or -ENOMEM. */
+static int
+set_modes(struct whatif *w, const struct mode_change *changes, size_t n, enum wl_direction dir)
+{
+	struct controller *c = w->c;
+	const struct workload *wl = c->workloads;
+	int r = segment_build_policy(c, false, &w->policy);
+
+	w->n_asked = peer_table_count(c->peers) + 1;
+	w->asked = calloc(w->n_asked, sizeof(*w->asked));
+	if (r < 0 || w->asked == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		w->asked[changes[i].workload->peer] = true;
+	/* The policy's are made of these, in their order. */
+	for (size_t i = 0; i < w->policy->n_workloads; i++, wl = wl->next) {
+		struct policy_workload *pw = &w->policy->workloads[i];
+
+		if (!w->asked[wl->peer])
+			continue;
+		pw->mode = MODE_ENFORCE;
+		pw->direction = dir;
+	}
+	return 0;
+}
+
+/* As the body of POST /v1/mode names them. 0, -ENOMEM; 1 after filling r. */
+static int
+read_modes(struct whatif *w, const struct api_request *q, struct api_reply *r)
+{
+	static const char *const keys[] = { "workloads", "all", "direction", NULL };
+	_cleanup_free_ struct mode_change *changes =
+	    calloc(q->c->n_workloads + 1, sizeof(*changes));
+	json_t *o = api_read_body(q, r, keys);
+	const char *direction;
+	int dir = WL_BOTH, ret = 1;
+	size_t n;
+
+	if (o == NULL || !api_read_string(o, "direction", 16, r, &direction))
+		goto out;
+	if (direction != NULL && (dir = direction_parse(direction)) < 0) {
+		api_fail(
+		    r, MHD_HTTP_BAD_REQUEST, NULL, "direction: expected ingress, egress or both");
+		goto out;
+	}
+	ret = -ENOMEM;
+	if (changes == NULL)
+		goto out;
+	n = api_read_workloads(q, o, changes, r);
+	ret = n > 0 ? set_modes(w, changes, n, (enum wl_direction)dir) : 1;
+out:
+	json_decref(o);
+	return ret;
 }
 
 /* False after filling r. */
@@ -343,6 +411,7 @@ whatif_post(const struct api_request *q, struct api_reply *r)
 {
 	struct controller *c = q->c;
 	uint64_t since_s, now_s = now_real() / NSEC_PER_SEC;
+	bool enforce = api_arg(q, "enforce") != NULL;
 	const char *modes;
 	struct whatif *w;
 	int error = 0;
@@ -365,17 +434,20 @@ whatif_post(const struct api_request *q, struct api_reply *r)
 	w->since_hour = (uint32_t)((now_s - MIN(now_s, since_s)) / 3600);
 	w->day = w->since_hour / HISTORY_DAY_HOURS;
 	w->flow = -1;
-	if (q->body_len > 0)
+	if (enforce)
+		error = read_modes(w, q, r);
+	else if (q->body_len > 0)
 		w->policy = api_read_policy(q, r);
 	else
 		error = segment_build_policy(c, false, &w->policy);
 	/* To ask sockets costs the more the more a container has: not for everybody. */
 	if (w->policy != NULL && error == 0)
-		error = begin(w, modes, q->body_len == 0, q->role >= API_REVIEWER);
+		error = begin(
+		    w, enforce ? "asWritten" : modes, q->body_len == 0, q->role >= API_REVIEWER);
 	if (error < 0)
 		api_fail(
 		    r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "no simulation: %s", strerror(-error));
-	if (w->policy == NULL || error < 0) {
+	if (w->policy == NULL || error != 0) {
 		wait_free(&w->base);
 		return;
 	}

@@ -92,6 +92,7 @@ struct edge {
 	/* The workload that connections to a port of `to` were last seen to lead to. Not stored. */
 	peer_id behind;
 	uint64_t recorded; /* connections that are in the history; not stored */
+	uint64_t sampled;  /* and that are in the rates */
 	bool dirty;   /* new, observed or decided: the store has to write it, and clears this */
 	bool grouped; /* rules/edge_fold.c counts it */
 	struct edge_extent *extent; /* what was seen of what it covers, NULL: that is all */

@@ -67,6 +67,24 @@ def edge(number, src, dst, state="approved", **more):
     return e
 
 
+SIMULATED = {
+    "broken": [{"from": wl("web"), "to": wl("db"), "proto": "tcp", "port": 5432, "connections": 1234,
+                "lastSeen": "2026-01-01T11:00:00.000Z", "hours": 7, "refusedBy": ["source"], "addresses": []},
+               {"from": wl(ESC), "to": "internet", "proto": "icmp", "type": 8, "connections": 1, "lastSeen": None,
+                "hours": None, "refusedBy": [], "addresses": ["203.0.113.7"]}],
+    "unused": ["e-000000000003"], "covered": 5, "brokenEdges": 2, "brokenConnections": 1235,
+    "live": [{"from": wl(NEWLINE), "to": wl(BIDI), "proto": "tcp", "port": 80, "connections": 3}],
+    "history": {"from": "2026-01-01T10:00:00.000Z", "incompleteHours": 2, "kept": True}, "notLooked": 0}
+NOTHING = {"broken": [], "unused": [], "covered": 0, "brokenEdges": 0, "live": None,
+           "history": {"from": None, "incompleteHours": 0, "kept": True}}
+TOP = {"workloads": [
+    {"name": "quiet", "mode": "observe", "out": 0.1, "in": 0, "refused": 0, "newPeers": 0, "anomalies": []},
+    {"name": ESC, "mode": "enforce", "out": 120.5, "in": 1, "refused": 3.2, "newPeers": 1234,
+     "anomalies": [{"kind": "scan", "lastSeen": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "times": 2},
+                   {"kind": "newPeer", "lastSeen": "2026-01-01T10:00:00.000Z", "times": 1}]},
+    {"name": LONG, "mode": "audit", "out": "x", "in": None, "refused": [], "newPeers": "y", "anomalies": 7}]}
+
+
 def sans(e, *keys):
     return {k: v for k, v in e.items() if k not in keys}
 
@@ -209,6 +227,7 @@ class Daemon:
             "/v1/edges/deny": {"changed": 1, "revision": 14},
             "/v1/mode": {"changed": 2, "revision": 15, "pendingEdges": 0},
             "/v1/policy/apply": {"revision": 16},
+            "/v1/simulate": SIMULATED, "/v1/top": TOP,
         }
 
 
@@ -416,9 +435,48 @@ def test_requests():
     daemon.replies["/v1/mode"] = {"changed": 1, "revision": 15, "pendingEdges": 3}
     expect("mode enforce: warns of pending edges",
            run("mode", "web", "enforce", "--direction", "ingress"), 0,
-           err="3 pending edges will be refused")
+           err=["3 pending edges will be refused", "would break 1,235 connections of 2 edges seen in the last 7",
+                "web -> db tcp/5432, 1,234 times", "would cut 3 live connections", "2 hours"])
+    first = daemon.requests.pop(0)
+    check("mode enforce: asks first what it would break", None if first[1] == "/v1/simulate?enforce=1" and
+          json.loads(first[2]) == {"workloads": ["web"], "direction": "ingress"} else first)
     sent("mode: the direction", "/v1/mode",
          {"workloads": ["web"], "mode": "enforce", "direction": "ingress"})
+    daemon.replies["/v1/simulate"] = fail_with(503)
+    expect("mode enforce: without an answer to that it goes on", run("mode", "web", "enforce"), 0,
+           err="what this would break cannot be said")
+    daemon.replies["/v1/simulate"] = SIMULATED
+    daemon.requests.clear()
+    expect("simulate: what would break, exit 3", run("simulate"), 3,
+           ["web", "db", "tcp/5432", "1,234", "would break 1,235 connections of 2 edges", "5 edges covered",
+            "1 approved edge unused: e-000000000003", "would cut 3 live connections", "2 hours"])
+    sent("simulate: a week of history", "/v1/simulate", None, {"sinceSeconds": ["604800"]})
+    expect("simulate: hostile names are escaped", run("simulate", "-o", "wide"), 3, "203.0.113.7",
+           not_out=["\x1b[31m", "\u202e"])
+    expect("simulate -o json: the API's JSON", run("simulate", "-o", "json"), 3, '"unused"')
+    daemon.replies["/v1/simulate"] = NOTHING
+    daemon.requests.clear()
+    expect("simulate: nothing breaks, exit 0", run("simulate", "--since", "2h", "--all"), 0,
+           ["would break nothing seen in the last 2h", "the history is empty"])
+    sent("simulate: how long, and all", "/v1/simulate", None, {"sinceSeconds": ["7200"], "modes": ["all"]})
+    expect("simulate -f: the file is sent", run("simulate", "-f", "-", stdin=b"apiVersion: nanoseg/v1\n"
+           b"kind: SegmentPolicy\n"), 0)
+    sent("simulate -f: as it is", "/v1/simulate")
+    expect("simulate -f: a bad file is told with its place", run("simulate", "-f", "-", stdin=b"x: 1\n"), 2,
+           err="stdin:1:1")
+    for args in (["--since", "x"], ["--since", "7d", "--pcap", "f"], ["--map", "f"], ["web"],
+                 ["-f", "-", "--pcap", "-"]):
+        expect("simulate %s: refused" % " ".join(args), run("simulate", *args), 2, err="nanoseg: ")
+    daemon.requests.clear()
+    r = run("top", env={"COLUMNS": "80"})
+    expect("top: once without a terminal, the busiest first", r, 0, ["120.5", "3.2", "1,234", "scan "],
+           not_out=["newPeer", "\x1b[31m"])
+    check("top: fits", [x for x in r.out.splitlines() if width(x) > 80] or (r.out.index("120.5") > r.out.index("0.1")))
+    sent("top: asks", "/v1/top", method="GET")
+    expect("top -n: so many times", run("top", "-n", "2"), 0)
+    check("top -n: two requests", None if len(daemon.requests) == 2 else daemon.requests)
+    expect("top -n 0: refused", run("top", "-n", "0"), 2, err="-n")
+    daemon.requests.clear()
     expect("edges: filters", run("edges", "--state", "pending", "--workload", "a&b=c d"), 0)
     sent("edges: filters are sent escaped", "/v1/edges", None,
          {"state": ["pending"], "workload": ["a&b=c d"]}, "GET")

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A capture, opened by whoever we are and read in a confined child. */
+#ifndef NANOSEG_CLI_CAPTURE_READ_H
+#define NANOSEG_CLI_CAPTURE_READ_H
+
+#include "rules/offline.h"
+
+#include <stdio.h>
+
+struct capture {
+	const char *path; /* - is standard input */
+	FILE *file;
+	off_t size; /* 0: not known, or nobody looks */
+	uint64_t shown_ns;
+	struct offline *o;
+};
+
+/* Opens path, and makes o with the addresses of a map file (NULL: none). CLI_OK, or reported. */
+int capture_open(struct capture *c, const char *path, const char *map);
+void capture_close(struct capture *c);
+/* Reads all of it into o. CLI_OK, or the exit code after reporting. */
+int capture_read(struct capture *c);
+
+#endif

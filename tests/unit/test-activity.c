@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "ctl-fixture.h"
+#include "daemon/alert.h"
+
+#define LOOK_NS (ACTIVITY_EVERY_S * NSEC_PER_SEC)
+
+static void
+make_alerts(struct controller *c)
+{
+	assert_int_equal(alerts_new(NSEC_PER_SEC, 1000, 1, &c->alerts), 0);
+	assert_int_equal(alert_spool_new(1, false, &c->alert_spool), 0);
+}
+
+static void
+free_alerts(struct controller *c)
+{
+	alerts_free(c->alerts);
+	alert_spool_free(c->alert_spool);
+}
+
+static int
+setup(void **state)
+{
+	struct ctl_fixture *f;
+
+	ctl_setup(state);
+	f = *state;
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	ctl_instance(f->c, 2, "db", "10.0.0.2");
+	make_alerts(f->c);
+	activity_tick(f->c);
+	return 0;
+}
+
+static void
+look(struct controller *c)
+{
+	ctl_wait(LOOK_NS);
+	activity_tick(c);
+}
+
+static void
+see(struct controller *c, uint8_t kind, const char *dst, uint16_t port, uint32_t count)
+{
+	struct flow_event ev = ctl_event(1, kind, "10.0.0.1", dst, port);
+
+	ev.count = count;
+	if (kind == FLOW_DENIED)
+		ev.dir = DIR_EGRESS;
+	learn_flow(c, &ev);
+}
+
+static uint64_t
+times(struct controller *c, const char *name, enum anomaly k)
+{
+	const struct workload *w = workload_find(c, name);
+
+	return w->activity != NULL ? w->activity->times[k] : 0;
+}
+
+static uint64_t
+raised(struct controller *c, enum alert_kind k)
+{
+	struct alert_counts counts;
+
+	alerts_count(c->alerts, &counts);
+	return counts.raised[k];
+}
+
+static void
+rates_are_of_the_last_minute(void **state)
+{
+	struct ctl_fixture *f = *state;
+	const struct activity *a;
+	json_t *o;
+
+	for (int i = 0; i < 24; i++) {
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 50);
+		look(f->c);
+	}
+	a = workload_find(f->c, "web")->activity;
+	assert_true(a->out > 8 && a->out <= 10 && a->in == 0);
+	assert_true(workload_find(f->c, "db")->activity->in > 8);
+	for (int i = 0; i < 60; i++)
+		look(f->c);
+	assert_true(a->out < 0.2);
+	o = activity_to_json(f->c);
+	assert_int_equal(json_array_size(json_object_get(o, "workloads")), 2);
+	json_decref(o);
+}
+
+static void
+a_peer_is_new_once_and_only_after_learning(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 1);
+	look(f->c);
+	assert_int_equal(times(f->c, "web", ANOMALY_NEW_PEER), 0);
+	workload_find(f->c, "web")->observed_ns = f->c->config->observation_period_ns;
+	see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 1);
+	look(f->c);
+	assert_int_equal(times(f->c, "web", ANOMALY_NEW_PEER), 0);
+	for (uint16_t port = 100; port < 2100; port++)
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", port, 1);
+	look(f->c);
+	look(f->c);
+	assert_int_equal(times(f->c, "web", ANOMALY_NEW_PEER), 1);
+	assert_int_equal(times(f->c, "db", ANOMALY_NEW_PEER), 0);
+	assert_int_equal(raised(f->c, ALERT_NEW_PEER), 1);
+}
+
+static void
+a_restart_makes_nothing_new(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 1);
+	assert_int_equal(flush_evidence(f->c), 0);
+	free_alerts(f->c);
+	ctl_restart(f);
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	make_alerts(f->c);
+	workload_find(f->c, "web")->mode = MODE_AUDIT;
+	activity_tick(f->c);
+	look(f->c);
+	assert_int_equal(times(f->c, "web", ANOMALY_NEW_PEER), 0);
+	assert_true(workload_find(f->c, "web")->activity->out == 0);
+}
+
+static void
+many_refusals_are_a_burst_and_few_are_not(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (int i = 0; i < 24; i++) {
+		see(f->c, FLOW_DENIED, "10.0.0.2", 81, 5);
+		look(f->c);
+	}
+	assert_int_equal(times(f->c, "web", ANOMALY_DENIAL_BURST), 0);
+	for (int i = 0; i < 24; i++) {
+		see(f->c, FLOW_DENIED, "10.0.0.2", 81, 250);
+		look(f->c);
+	}
+	assert_true(times(f->c, "web", ANOMALY_DENIAL_BURST) > 0);
+	assert_true(raised(f->c, ALERT_DENIAL_BURST) > 0);
+	/* One place, however often, is no scan; and none of it is policy. */
+	assert_int_equal(times(f->c, "web", ANOMALY_SCAN), 0);
+	assert_int_equal(f->c->revision, 0);
+}
+
+static void
+many_places_are_a_scan(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (uint16_t port = 1; port < 25; port++)
+		see(f->c, FLOW_DENIED, "10.0.0.2", port, 1);
+	look(f->c);
+	assert_int_equal(times(f->c, "web", ANOMALY_SCAN), 0);
+	for (uint16_t port = 25; port < 2000; port++)
+		see(f->c, FLOW_DENIED, "10.0.0.2", port, 1);
+	look(f->c);
+	assert_true(times(f->c, "web", ANOMALY_SCAN) == 1);
+	assert_int_equal(times(f->c, "db", ANOMALY_SCAN), 0);
+	for (int i = 0; i < 13; i++)
+		look(f->c);
+	assert_true(raised(f->c, ALERT_SCAN) <= 13);
+	assert_true(times(f->c, "web", ANOMALY_SCAN) <= 13);
+	look(f->c);
+	assert_true(times(f->c, "web", ANOMALY_SCAN) <= 13);
+}
+
+static void
+noise_is_what_is_not_usual_and_most_of_all(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (int i = 0; i < 200; i++) {
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 5);
+		look(f->c);
+	}
+	assert_int_equal(times(f->c, "web", ANOMALY_NOISY), 0);
+	for (int i = 0; i < 12; i++) {
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 5000);
+		look(f->c);
+	}
+	assert_true(times(f->c, "web", ANOMALY_NOISY) > 0);
+	assert_true(raised(f->c, ALERT_NOISY) > 0);
+}
+
+static int
+teardown(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	free_alerts(f->c);
+	return ctl_teardown(state);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(rates_are_of_the_last_minute),
+		TEST(a_peer_is_new_once_and_only_after_learning),
+		TEST(a_restart_makes_nothing_new),
+		TEST(many_refusals_are_a_burst_and_few_are_not),
+		TEST(many_places_are_a_scan),
+		TEST(noise_is_what_is_not_usual_and_most_of_all),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
