@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The API over its real socket. Callers are children; as root they take other users and groups. */
 #include "ctl-fixture.h"
+#include "daemon/alert.h"
 #include "daemon/api.h"
 #include "netlink/nft_internal.h"
 
@@ -38,6 +39,7 @@ setup(void **state)
 
 	f->c = ctl_new(ctl_tmpdir(f->dir));
 	assert_int_equal(history_new(f->c, &f->c->history), 0);
+	assert_int_equal(alert_spool_new(1, false, &f->c->alert_spool), 0);
 	k = f->c->config;
 	free(k->reviewer_groups);
 	free(k->admin_groups);
@@ -71,6 +73,7 @@ teardown(void **state)
 	api_free(f->c->api);
 	event_base_free(f->c->loop.base);
 	f->c->api = NULL;
+	alert_spool_free(f->c->alert_spool);
 	ctl_free(f->c);
 	unlink(f->path);
 	ctl_rmdir(f->dir);
