@@ -84,6 +84,7 @@ class Herald:
         theirs.close()
 
     def tell(self, *alerts):
+        self.ch.settimeout(30)
         for a in alerts:
             self.n += 1
             send(self.ch, H_ALERT, struct.pack("=QQ", self.epoch, self.n) + json.dumps(a).encode())
