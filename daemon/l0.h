@@ -83,8 +83,8 @@ bool l0_conmon_name(const char *args, size_t len, char ret[static L0_NAME_LEN + 
  * The container of root's that a process is in if its cgroup is none that an engine is known to
  * make: ctr's and runc's are called as a person likes. Its first process is the nearest ancestor
  * that the host started, in a namespace of processes that is not the host's. 0 with ret->machine
- * set: "ID@NAMESPACE" by containerd's shim, else the last part of a cgroup of its own. What is still
- * its runtime's process may be in a cgroup that it leaves again, unless the start gate asks
+ * set: "ID@NAMESPACE" by containerd's shim, else the last part of a cgroup of its own. What is
+ * still its runtime's process may be in a cgroup that it leaves again, unless the start gate asks
  * (is_set_up): hooks come after the cgroups.
  */
 int l0_task_stray_claim(int procfd, int taskfd, bool is_set_up, struct l0_claim *ret);

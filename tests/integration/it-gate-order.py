@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The start gate where the network comes after create, as in newer Dockers: the gate has answered before there is
 a link or an address. By runc, whose create and start are two commands: whoever sends with its first
-instruction is held all the same, and what is approved works."""
+instruction is held all the same, and what is approved works. And ctr, whose containers their shim names."""
 import json
 import os
 import shutil
@@ -51,6 +51,24 @@ class Oracle(threading.Thread):
                 self.seen.append("UDP" if port == PORT else "frame")
 
 
+def make_bundle(name, *program, **linux):
+    """A folder with what a runtime needs; the hook of the gate is in its configuration."""
+    bundle = "%s/%s" % (lab.dir, name)
+    os.makedirs(bundle + "/root/proc")
+    shutil.copy(BUILD + "/tests/integration/first", bundle + "/root/first")
+    caps = ["CAP_NET_RAW"]
+    spec = {"ociVersion": "1.0.2", "root": {"path": bundle + "/root"}, "hostname": "late",
+            "process": {"user": {"uid": 0, "gid": 0}, "args": ["/first", *map(str, program)], "cwd": "/",
+                        "capabilities": {k: caps for k in ("bounding", "effective", "permitted")}},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": dict(linux, namespaces=[{"type": x} for x in ("pid", "ipc", "uts", "mount", "network")]),
+            "hooks": {"createRuntime": [{"path": BUILD + "/daemon/nanoseg-oci-hook", "args": [
+                "nanoseg-oci-hook", "--socket", d.sock, "--marker", d.state + "/enforced", "--timeout", "20s"]}]}}
+    with open(bundle + "/config.json", "w") as f:
+        json.dump(spec, f)
+    return bundle
+
+
 class Late:
     """A container whose network is made between its create and its start."""
 
@@ -58,19 +76,7 @@ class Late:
 
     def __init__(self, *program):
         Late.n += 1
-        self.bundle = "%s/bundle%d" % (lab.dir, Late.n)
-        os.makedirs(self.bundle + "/root/proc")
-        shutil.copy(BUILD + "/tests/integration/first", self.bundle + "/root/first")
-        caps = ["CAP_NET_RAW"]
-        spec = {"ociVersion": "1.0.2", "root": {"path": "root"}, "hostname": "late",
-                "process": {"user": {"uid": 0, "gid": 0}, "args": ["/first", *map(str, program)], "cwd": "/",
-                            "capabilities": {k: caps for k in ("bounding", "effective", "permitted")}},
-                "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
-                "linux": {"namespaces": [{"type": x} for x in ("pid", "ipc", "uts", "mount", "network")]},
-                "hooks": {"createRuntime": [{"path": BUILD + "/daemon/nanoseg-oci-hook", "args": [
-                    "nanoseg-oci-hook", "--socket", d.sock, "--marker", d.state + "/enforced", "--timeout", "20s"]}]}}
-        with open(self.bundle + "/config.json", "w") as f:
-            json.dump(spec, f)
+        self.bundle = make_bundle("bundle%d" % Late.n, *program)
         self.out = open(self.bundle + "/out", "w+")
         lab.later(self.end)
         self.created = self.runc("create", "--bundle", self.bundle, NAME)
@@ -173,4 +179,33 @@ for k in range(STARTS):
 t.ok(all(isinstance(n, int) for n in tries), "what is approved opens, though its peer learns the address late", tries,
      api.denials(), d.text()[-1500:])
 t.note("tries of 100 ms until it was open: %s" % tries)
+
+
+# ctr: when the gate asks, the shim is not the parent yet, and its cgroup's last part is not its name.
+def ctr_start():
+    """The workload of a container of ctr and how it was started."""
+    base, cid = lab.dir + "/containerd", PREFIX + "-ctr"
+    with open(base + ".toml", "w") as f:
+        f.write('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+    p = subprocess.Popen(["containerd", "-c", base + ".toml", "--root", base, "--state", base + "-run", "--address",
+                          base + ".sock", "--log-level", "fatal"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+    lab.later(p.wait)
+    lab.later(p.terminate)
+    if not wait(lambda: os.path.exists(base + ".sock"), 20):
+        return None, "containerd does not start"
+    bundle = make_bundle("ctr", "send", "127.0.0.1", PORT, 60, cgroupsPath="/default/" + cid)
+    ctr = ("ctr", "-a", base + ".sock", "-n", "default")
+    lab.later(run, *ctr, "container", "rm", cid, check=False)
+    lab.later(run, *ctr, "task", "rm", "-f", cid, check=False)
+    r = run(*ctr, "run", "-d", "--config", bundle + "/config.json", cid, check=False)
+    w = api.workload(cid + "@default")
+    return w and [i["start"]["kind"] for i in w["instances"]], r.err
+
+
+if shutil.which("ctr") and shutil.which("containerd"):
+    kinds, why = ctr_start()
+    t.ok(kinds == ["gated"], "one of ctr is known to the gate by its shim's word", kinds, why, d.text()[-1500:])
+else:
+    t.skip("one of ctr is known to the gate by its shim's word", "no containerd here")
 t.done()
