@@ -166,6 +166,7 @@ move_edge(struct folding *w, struct edge *e, const struct edge_key *key)
 		edge_extent_make(into);
 	}
 	edge_evidence_merge(&into->evidence, &e->evidence);
+	into->sampled += e->sampled;
 	extent_absorb(f, into, e);
 	into->dirty = true;
 	if (w->watched == e)
