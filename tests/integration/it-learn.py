@@ -162,6 +162,52 @@ def test_bounds(file):
           got["attempts"] == 65535 else (code, {k: v for k, v in got.items() if k != "edges"}))
 
 
+def peak(*args):
+    """The most memory that a command had, in KB, and what it said. A process begins with the most that
+    its parent ever had, so the parent is a small one."""
+    small = "import resource as r, subprocess as s, sys; s.run(sys.argv[1:], check=True); " \
+        "print(r.getrusage(r.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
+    r = subprocess.run([sys.executable, "-c", small, NANOSEG, "learn", *args],
+                       capture_output=True, timeout=60, check=True)
+    return int(r.stderr.split()[-1]), r.stdout.decode()
+
+
+def test_generalisation(file):
+    def lan(k):
+        return "10.%d.%d.%d" % (20 + k // 62500, k // 250 % 250, 1 + k % 250)
+
+    def net(k):
+        return "198.18.%d.%d" % (k // 250, 1 + k % 250)
+
+    web = file("g.yaml", "workloads: [{name: web, addresses: [10.0.0.1]}, "
+                         "{name: db, addresses: [10.0.0.2]}]")
+    small, _ = peak("--pcap", file("s.pcap", pcap(handshake("10.0.0.1", 5, "10.0.0.2", 80))))
+    for what, talks, edges, said in (
+            ("10,000 client ports", [("10.0.0.1", 1024 + k, "10.0.0.2", 80) for k in range(10000)],
+             1, None),
+            ("10,000 server ports", [("10.0.0.1", 999, "10.0.0.2", 40000 + k * 7 % 10000)
+                                     for k in range(10000)], 1, ("ports", 10000)),
+            ("5,000 addresses of a CDN", [("10.0.0.1", 1024 + k, net(k), 443) for k in range(5000)],
+             1, ("addressesSeen", 5000)),
+            ("100,000 clients of a LAN", [(lan(k), 1024, "10.0.0.1", 443) for k in range(100000)],
+             8, None),
+            ("5,000 servers of a LAN", [("10.0.0.1", 1024, lan(k), 443) for k in range(5000)],
+             8, None)):
+        path = file("g.pcap", pcap([f for t in talks for f in handshake(*t)[:2]]))
+        kb, out = peak("--pcap", path, "--map", web, "-o", "json")
+        got = json.loads(out)
+        e = got["edges"][0]
+        good = len(got["edges"]) <= edges and got["lost"] == 0 and \
+            sum(e["connections"] for e in got["edges"]) == len(talks)
+        if said and good:
+            good = abs(e["covers"][said[0]] - said[1]) < said[1] * 0.3 and \
+                e["flags"] == ["generalised"]
+        check("%s: at most %d edges, with every connection" % (what, edges),
+              None if good else got["edges"][:3])
+        check("%s: no memory for each of them but what follows it" % what,
+              None if kb - small < 60000 else (kb, small))
+
+
 def test_terminal(file):
     frames = handshake("10.0.0.1", 5, "10.0.0.2", 80) * 40000
     path = file("big.pcap", pcap(frames))
@@ -184,7 +230,7 @@ def test_terminal(file):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        for test in (test_forms, test_input, test_bounds, test_terminal):
+        for test in (test_forms, test_input, test_bounds, test_generalisation, test_terminal):
             test(Files(folder))
     print("1..%d" % tests)
     return 1 if failed else 0

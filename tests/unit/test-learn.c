@@ -56,6 +56,31 @@ a_destination_alone_is_listed(void **state)
 }
 
 static void
+three_hundred_replicas_are_one_edge(void **state)
+{
+	struct controller *c = *state;
+	const struct edge *e;
+	size_t pos = 0, n = 0;
+	char addr[32];
+
+	ctl_instance(c, 1, "api", "10.0.0.2");
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(addr, sizeof(addr), "10.1.%u.%u", i / 200, 1 + i % 200);
+		ctl_instance(c, 2 + i, "web", addr);
+		see(c, 2 + i, addr, "10.0.0.2", 80, 0);
+		see(c, 1, addr, "10.0.0.2", 80, 0);
+		see(c, 2 + i, "10.0.0.2", addr, 8080, 0);
+	}
+	while ((e = edge_table_next(c->edges, &pos)) != NULL)
+		n++;
+	assert_int_equal(n, 2);
+	e = ctl_edge(c, "web", "api", 80);
+	assert_int_equal(edge_connections(e), 300);
+	assert_int_equal(e->flags, 0);
+	assert_in_range(edge_instances_estimate(&e->evidence), 200, 420);
+}
+
+static void
 replicas_are_one_workload(void **state)
 {
 	struct controller *c = *state;
@@ -505,6 +530,7 @@ main(void)
 		LEARN_TEST(both_ends_are_one_connection_and_one_line),
 		LEARN_TEST(a_destination_alone_is_listed),
 		LEARN_TEST(replicas_are_one_workload),
+		LEARN_TEST(three_hundred_replicas_are_one_edge),
 		LEARN_TEST(the_hosts_connections_are_flagged),
 		LEARN_TEST(a_container_called_host_is_not_the_host),
 		LEARN_TEST(an_unproven_direction_is_flagged_until_proven),
