@@ -451,7 +451,7 @@ explain_past(const struct question *qu, json_t *o, const struct evaluation *ev)
 static void
 answer(const struct question *qu, struct api_reply *r)
 {
-	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(qu->q->c);
+	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(qu->q->c, false);
 	char text[PEER_STRLEN];
 	struct evaluation ev;
 	json_t *o;

@@ -2,6 +2,7 @@
 /* The JSON forms that scripts rely on. A field that is not known yet is present and null. */
 #include "config.h"
 #include "daemon/api.h"
+#include "daemon/names.h"
 #include "rules/timefmt.h"
 
 #include <inttypes.h>
@@ -71,6 +72,20 @@ json_flow(struct controller *c, const struct flow_record *f)
 	return o;
 }
 
+/* What the source was told that the address is called, as far as is still known. */
+static json_t *
+json_name(struct controller *c, const struct edge_key *key, const struct addr *dst)
+{
+	const struct peer *from = peer_get(c->peers, key->from), *to = peer_get(c->peers, key->to);
+	const char *name = NULL;
+
+	if (to->kind == PEER_FQDN)
+		name = to->name;
+	else if (from->kind == PEER_WORKLOAD && to->kind != PEER_WORKLOAD && to->kind != PEER_HOST)
+		name = names_find(workload_find(c, from->name), dst);
+	return name != NULL ? json_string(name) : json_null();
+}
+
 json_t *
 json_denial(struct controller *c, const struct denial *d)
 {
@@ -86,7 +101,7 @@ json_denial(struct controller *c, const struct denial *d)
 	json_object_set_new(o, "count", json_integer((json_int_t)d->count));
 	json_object_set_new(o, "firstSeen", json_time(d->first_ns));
 	json_object_set_new(o, "lastSeen", json_time(d->last_ns));
-	json_object_set_new(o, "name", json_null());
+	json_object_set_new(o, "name", json_name(c, &d->key, &d->last.dst));
 	set_edge_id(o, d->edge);
 	return o;
 }
@@ -477,6 +492,11 @@ json_status(struct controller *c)
 	json_object_set_new(o, "engines", json_engines(c));
 	json_object_set_new(o, "exposure", json_exposures(c));
 	json_object_set_new(o, "selfTest", selftest_to_json(c, &c->metrics.selftest));
+	json_object_set_new(o, "names",
+	    json_pack("{s:I, s:I, s:I, s:I, s:I}", "answers", (json_int_t)c->names.answers,
+		"untrusted", (json_int_t)c->names.untrusted, "leftOut",
+		(json_int_t)c->names.left_out, "unasked", (json_int_t)c->capture.dns_unasked,
+		"broken", (json_int_t)c->capture.dns_broken));
 	json_object_set_new(o, "losses",
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",

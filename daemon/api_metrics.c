@@ -241,6 +241,10 @@ write_enforcement(FILE *f, const struct metrics *m)
 	    "Live connections cut because the policy allows them no more.", m->cut);
 	family(f, "ruleset_apply_seconds", "histogram", "Time to load a ruleset and read it back.");
 	histogram(f, "ruleset_apply_seconds", "", &m->apply);
+	family(f, "name_late_seconds", "histogram",
+	    "How long after a name server's answer, at most, rules with its addresses were in "
+	    "force.");
+	histogram(f, "name_late_seconds", "", &m->named);
 	family(f, "starts", "counter", "Instances, by how they were started.");
 	for (int k = 0; k < START_KINDS; k++)
 		labelled(
@@ -310,6 +314,12 @@ metrics_text(struct controller *c)
 	write_completeness(f, c);
 	write_enforcement(f, &c->metrics);
 	write_alerts(f, c);
+	family(f, "name_answers", "counter",
+	    "Answers of name servers with addresses, by whether they count.");
+	labelled(f, "name_answers_total", "result", "taken", c->names.answers);
+	labelled(f, "name_answers_total", "result", "untrusted", c->names.untrusted);
+	labelled(f, "name_answers_total", "result", "unasked", c->capture.dns_unasked);
+	labelled(f, "name_answers_total", "result", "broken", c->capture.dns_broken);
 	fputs("# EOF\n", f);
 	failed = ferror(f) != 0;
 	if (fclose(f) != 0 || failed) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What anyone in the socket's group may ask: nothing here changes anything. */
 #include "daemon/api.h"
+#include "daemon/names.h"
 #include "netlink/nft.h"
 #include "rules/timefmt.h"
 
@@ -228,7 +229,9 @@ doctor_policy(struct controller *c, json_t *list)
 		if (!compile_unsupported(c->policy, w->name, &e))
 			continue;
 		snprintf(detail, sizeof(detail),
-		    "edge %s is decided but has no rule: domain names are not enforced yet", e->id);
+		    "edge %s is decided but has no rule: a domain name cannot be the source, and "
+		    "a protocol needs a name",
+		    e->id);
 		add_check(list, "policy", "warn", detail);
 		return;
 	}
@@ -301,6 +304,12 @@ get_alerts(const struct api_request *q, struct api_reply *r)
 }
 
 static void
+get_names(const struct api_request *q, struct api_reply *r)
+{
+	r->json = names_to_json(q->c);
+}
+
+static void
 get_metrics(const struct api_request *q, struct api_reply *r)
 {
 	r->text = metrics_text(q->c);
@@ -316,6 +325,7 @@ const struct api_route api_read_routes[] = {
 	{ "GET", "/v1/graph", API_VIEWER, get_graph },
 	{ "GET", "/v1/flows", API_VIEWER, get_flows },
 	{ "GET", "/v1/denials", API_VIEWER, get_denials },
+	{ "GET", "/v1/names", API_VIEWER, get_names },
 	{ "GET", "/v1/policy", API_VIEWER, get_policy },
 	{ "GET", "/v1/revisions", API_VIEWER, get_revisions },
 	{ "GET", "/v1/explain", API_VIEWER, explain_get },

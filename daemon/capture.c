@@ -13,6 +13,7 @@
 #include "daemon/role.h"
 #include "netlink/capture.h"
 #include "netlink/nflog.h"
+#include "rules/dns_watch.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -52,6 +53,7 @@ struct capturer {
 	struct report_source *sources[BUCKETS];
 	size_t n_sources;
 	struct recent recent;
+	struct dns_watch *dns;
 	struct flow_event batch[BATCH_EVENTS];
 	size_t n_batch;
 	struct cap_stats stats, sent;
@@ -215,6 +217,49 @@ report_kind(const struct nflog_report *r)
 	}
 }
 
+/* Right away: whoever asked goes on to connect. */
+static void
+on_answer(void *arg, const struct dns_answer *a)
+{
+	struct capturer *c = arg;
+	struct {
+		struct cap_answer head;
+		struct addr addrs[DNS_MAX_ADDRS];
+	} body = { .head = { .cookie = a->netns,
+		       .time_ns = clock_ns(CLOCK_REALTIME),
+		       .resolver = a->resolver,
+		       .ttl_s = a->message->ttl_s,
+		       .translated = a->translated } };
+	struct chan *to = c->loop.peers[ROLE_CONTROLLER];
+	size_t n = a->message->n_addrs;
+	int r = -ENOTCONN;
+
+	snprintf(body.head.name, sizeof(body.head.name), "%s", a->message->name);
+	memcpy(body.addrs, a->message->addrs, n * sizeof(body.addrs[0]));
+	if (to != NULL && chan_queued(to) < MAX_QUEUED)
+		r = chan_send(to, MSG_CAP_ANSWER, 0, &body,
+		    sizeof(body.head) + n * sizeof(body.addrs[0]), NULL, 0);
+	c->stats.unsent += r < 0;
+}
+
+static void
+take_dns(struct report_source *s, const struct nflog_report *r)
+{
+	const bool answer = r->what == NFLOG_WHAT_DNS_ANSWER;
+	struct capturer *c = s->owner;
+	struct frame_info f;
+
+	/* What root inside logs to our group by itself may stand in any chain. */
+	if (r->where != (answer ? 'i' : 'o') ||
+	    frame_parse(FRAME_RAW, r->payload, r->payload_len, &f) < 0) {
+		c->stats.malformed++;
+		return;
+	}
+	dns_watch_packet(c->dns, s->cookie, answer, &f, r->payload, c->now_ns, on_answer, c);
+	c->stats.dns_unasked = dns_watch_stats(c->dns)->unasked;
+	c->stats.dns_broken = dns_watch_stats(c->dns)->broken;
+}
+
 static int
 on_report(void *arg, const struct nflog_report *r)
 {
@@ -225,6 +270,8 @@ on_report(void *arg, const struct nflog_report *r)
 	struct flow_event *ev;
 	struct tuple t;
 
+	if (r->what == NFLOG_WHAT_DNS_QUERY || r->what == NFLOG_WHAT_DNS_ANSWER)
+		take_dns(s, r);
 	if (kind < 0)
 		return 0;
 	c->stats.frames++;
@@ -405,6 +452,11 @@ init(struct capturer *c, int pcap_error, const char *why)
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		return -EIO;
 	recent_init(&c->recent, seed);
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return -EIO;
+	r = dns_watch_new(seed, &c->dns);
+	if (r < 0)
+		return r;
 	c->flush = evtimer_new(c->loop.base, on_flush, c);
 	c->stats_timer = evtimer_new(c->loop.base, on_stats_timer, c);
 	if (c->flush == NULL || c->stats_timer == NULL)
@@ -464,6 +516,7 @@ main(int argc, char **argv)
 	if (c.pcap_readable != NULL)
 		event_free(c.pcap_readable);
 	capture_free(c.pcap);
+	dns_watch_free(c.dns);
 	event_free(c.flush);
 	event_free(c.stats_timer);
 	event_base_free(c.loop.base);

@@ -231,6 +231,30 @@ set_groups(const struct reader *r, const struct slot *s, const struct setting *t
 }
 
 static int
+set_resolvers(
+    const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
+{
+	char said[SHOWN_LEN];
+	const char *text;
+	size_t n;
+	int rc = read_array(r, s, "a list of addresses", CONFIG_MAX_RESOLVERS, &n);
+
+	for (size_t i = 0; rc >= 0 && i < n; i++) {
+		struct slot item = slot_item(s, i);
+
+		rc = read_text(r, &item, "the address of a name server", ADDR_STRLEN, &text);
+		if (rc >= 0 &&
+		    (addr_parse(text, &c->resolvers[i]) < 0 || !addr_is_routed(&c->resolvers[i])))
+			rc = read_fail(r, &item,
+			    "'%s' is not the address of a name server beyond the container",
+			    shown(text, said));
+	}
+	if (rc >= 0)
+		c->n_resolvers = n;
+	return rc;
+}
+
+static int
 set_identity(
     const struct reader *r, const struct slot *s, const struct setting *t, struct config *c)
 {
@@ -288,6 +312,9 @@ static const struct setting settings[] = {
 	    .fallback = "30d" },
 	{ "recertifyAfter", set_duration, AT(recertify_after_ns), 0, 3660 * 86400 * SEC,
 	    .fallback = "182d" },
+	{ "fqdnMinTtl", set_duration, AT(fqdn_min_ttl_ns), SEC, 30 * 86400 * SEC,
+	    .fallback = "1h" },
+	{ "resolvers", set_resolvers, AT(resolvers), .fallback = "[]" },
 	{ "separateDuties", set_bool, AT(separate_duties), .fallback = "false" },
 	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000",
 	    .restart = true },

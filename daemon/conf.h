@@ -17,6 +17,7 @@
 
 #define CONFIG_MAX_BYTES (256u << 10)
 #define CONFIG_MAX_GROUPS 64
+#define CONFIG_MAX_RESOLVERS 16
 #define CONFIG_GROUP_MAX 32 /* bytes of a group's name, as useradd(8) has it */
 
 enum config_promote {
@@ -73,7 +74,10 @@ struct config {
 	struct identity_rules identity;
 	uint64_t idle_expiry_ns;     /* 0: never */
 	uint64_t recertify_after_ns; /* 0: never */
-	bool separate_duties;	     /* who approves is not who enforces */
+	uint64_t fqdn_min_ttl_ns;    /* an address holds for a name at least so long */
+	struct addr resolvers[CONFIG_MAX_RESOLVERS]; /* whose answers count, besides the usual */
+	size_t n_resolvers;
+	bool separate_duties; /* who approves is not who enforces */
 	uint32_t max_edges;
 	uint32_t history_days;	  /* on which something was recorded; 0: no history */
 	uint32_t history_entries; /* flows on a day, of all days */

@@ -279,6 +279,18 @@ is_shown_by_id(const struct container *k, const struct container *before)
 	return repository[0] == '\0';
 }
 
+static void
+read_dns(struct container *k, const json_t *list)
+{
+	const char *text;
+
+	for (size_t i = 0; i < json_array_size(list) && k->n_dns < CTL_MAX_DNS; i++) {
+		text = json_string_value(json_array_get(list, i));
+		if (text != NULL && addr_parse(text, &k->dns[k->n_dns]) == 0)
+			k->n_dns++;
+	}
+}
+
 static int
 container_read(struct container *k, const json_t *o, const struct container *before,
     const struct identity_rules *rules)
@@ -332,6 +344,7 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 	    strcmp(mode, "none") != 0)
 		snprintf(k->network, sizeof(k->network), "%s", mode);
 	k->existing = started != NULL && strcmp(started, "existing") == 0;
+	read_dns(k, json_object_get(o, "dns"));
 	return published_read(k, json_object_get(o, "ports"));
 }
 

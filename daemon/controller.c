@@ -5,6 +5,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/names.h"
 #include "netlink/nft.h"
 
 #include <errno.h>
@@ -287,6 +288,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_AGGREGATED, ROLE_WARDEN, aggregate_on_answer },
 	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
 	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
+	{ MSG_CAP_ANSWER, ROLE_CAPTURE, names_on_answer },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },
 	{ MSG_D_GONE, ROLE_DISCOVERY, on_container_gone },
 	{ MSG_D_ENGINE, ROLE_DISCOVERY, on_engine },
@@ -379,6 +381,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	seconds++;
 	instance_tick(c);
 	attempt_tick(c);
+	names_tick(c);
 	enforce_tick(c);
 	confirm_tick(c);
 	quarantine_tick(c);
@@ -393,8 +396,10 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	audit_tick(c->audit);
 	activity_tick(c);
 	history_tick(c);
-	if (seconds % EVIDENCE_EVERY_S == 0)
+	if (seconds % EVIDENCE_EVERY_S == 0) {
 		save_evidence(c);
+		names_save(c);
+	}
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
 		role_send(&c->loop, ROLE_WARDEN, MSG_W_GET_CT_STATS, 0, NULL, 0);
 	if (seconds % MEMORY_EVERY_S == 0)
@@ -412,6 +417,7 @@ on_stop(void *arg)
 		w->dirty |= w->instances != NULL;
 	save_evidence(c);
 	(void)history_flush(c);
+	names_save(c);
 	applied_flush(c);
 	metrics_out_stop(c);
 	record_stop(arg);
@@ -559,6 +565,7 @@ start_work(struct controller *c)
 
 	if ((r = audit_open(c->state_dir, &c->audit)) < 0)
 		refuse("audit log", &d, r, EXIT_FAILURE);
+	names_load(c);
 	audit_sign_init(c->audit, c->state_dir, c->args.instance);
 	record_start(c);
 	confirm_tick(c);

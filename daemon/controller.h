@@ -13,6 +13,7 @@
  *   roster.c       the workloads
  *   expire.c       forgetting idle ones
  *   resolve.c      address -> peer
+ *   names.c        what instances were told of domain names
  *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
  *   aggregate.c    connections counted by the kernel, in place of observe.c's events
  *   published.c    which workloads are behind the host's ports
@@ -83,6 +84,8 @@
 #define CTL_MAX_ENGINES 8
 #define CTL_MAX_ADDRS 64 /* per instance; the host may have RTNL_MAX_ADDRS */
 #define CTL_MAX_WAITING 16384
+#define CTL_MAX_DNS 4
+#define CTL_MAX_RESOLVERS 8   /* of the host */
 #define CTL_MAX_EXPOSURES 256 /* the newest are kept */
 
 struct store;
@@ -96,6 +99,7 @@ struct attempt_table;
 struct flow_ring;
 struct controller;
 struct match;
+struct name_table;
 struct probing;
 struct selftest;
 struct verify;
@@ -125,6 +129,8 @@ struct container {
 	struct container *next_publisher;
 	struct published *ports; /* of the host, that lead to it */
 	size_t n_ports;
+	struct addr dns[CTL_MAX_DNS]; /* name servers that the engine was told to give it */
+	size_t n_dns;
 };
 
 enum attach_state {
@@ -166,6 +172,9 @@ struct instance {
 	bool dump_learns;   /* the one that runs is for learning, and not only for cut.c */
 	bool dump_unread;   /* a part of a dump has come, nothing of it is used yet */
 	uint64_t dumped_ns; /* CLOCK_MONOTONIC: the last dump after an overrun */
+	uint64_t dump_began_ns, dumped_whole_ns; /* CLOCK_MONOTONIC: of the last that was complete,
+						    when it began */
+	uint64_t named_ns; /* CLOCK_REALTIME: waits for a name's address since; 0: does not */
 	struct event *ev_ct, *ev_dump, *ev_rtnl;
 	int ct_fd;
 	bool armed; /* waits for the drain timer */
@@ -260,7 +269,12 @@ struct workload {
 	/* reconcile.c: what it was compiled to, without `local` */
 	uint8_t wanted[RULESET_DIGEST_LEN];
 	bool is_compiled, wants_nothing;
-	uint64_t lost_events, lost_packets; /* of instances that are gone */
+	/* names.c */
+	struct name_table *names; /* NULL: none yet */
+	size_t n_name_peers;
+	uint64_t names_asked_ns, names_next_ns; /* CLOCK_MONOTONIC: its connections are dumped */
+	uint64_t names_ended_ns;		/* CLOCK_REALTIME: for what had ended then */
+	uint64_t lost_events, lost_packets;	/* of instances that are gone */
 	/* completeness.c */
 	struct complete_log *log; /* NULL: it has not run */
 	struct completeness complete;
@@ -317,7 +331,7 @@ struct metrics {
 	uint64_t flow_events[FLOW_AUDITED + 1]; /* by enum flow_kind */
 	uint64_t applies, refreshes, apply_failures, drift, foreign, cut;
 	uint64_t starts[START_KINDS];
-	struct histogram lead[START_CLOSED + 1], late, apply;
+	struct histogram lead[START_CLOSED + 1], late, apply, named;
 	struct selftest_counts selftest;
 };
 
@@ -381,6 +395,13 @@ struct controller {
 	struct policy *policy;
 	char policy_digest[AUDIT_HASH_STRLEN]; /* of its stored text; "": not known */
 	peer_id peer_host, peer_internet, peer_multicast;
+
+	struct addr resolvers[CTL_MAX_RESOLVERS]; /* of the host's resolv.conf */
+	size_t n_resolvers;
+	struct {
+		uint64_t answers, untrusted, left_out;
+		bool unsaved;
+	} names;
 
 	json_t *applied_waiting; /* applied.c: entries not on record yet, or NULL */
 	uint64_t applied_missed;
@@ -575,7 +596,8 @@ struct instance *addr_map_find(const struct addr_map *m, const struct addr *a, b
 #define RESOLVE_REFUSED 0x2u
 int resolve_addr(struct controller *c, const struct addr *a, unsigned flags, peer_id *ret,
     struct instance **ret_i);
-struct inventory *inventory_build(struct controller *c);
+/* all_names: also those that no edge of the policy speaks of, for another policy. */
+struct inventory *inventory_build(struct controller *c, bool all_names);
 void inventory_free(struct inventory *inv);
 static inline void
 inventory_freep(struct inventory **inv)
@@ -743,6 +765,8 @@ int segment_load(struct controller *c, struct diag *d); /* from the store */
 
 /* enforce.c */
 void enforce_schedule(struct controller *c);
+/* One of its instances was told an address that an edge speaks of, and is about to use it. */
+void enforce_names(struct workload *w);
 /* The same at once: somebody has decided, and waits. */
 void enforce_now(struct controller *c);
 void enforce_reconcile_cb(evutil_socket_t fd, short what, void *arg);

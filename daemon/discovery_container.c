@@ -216,6 +216,17 @@ set_image(const struct docker_inspect *inspect, json_t *o)
 	return json_object_set_new(o, "image", json_string(inspect->image)) == 0;
 }
 
+static json_t *
+dns_to_json(const struct docker_inspect *inspect)
+{
+	json_t *list = json_array();
+	char text[ADDR_STRLEN];
+
+	for (size_t i = 0; list != NULL && i < inspect->n_dns; i++)
+		json_array_append_new(list, json_string(addr_format(&inspect->dns[i], text)));
+	return list;
+}
+
 char *
 container_text(const struct container_told *t)
 {
@@ -240,6 +251,7 @@ container_text(const struct container_told *t)
 		0 &&
 	    json_object_set_new(o, "grade",
 		t->inspect->known ? grade_to_json(t->inspect->grade) : json_null()) == 0 &&
+	    json_object_set_new(o, "dns", dns_to_json(t->inspect)) == 0 &&
 	    json_object_set_new(o, "started", json_string(t->existing ? "existing" : "new")) == 0)
 		text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);

@@ -425,6 +425,19 @@ docker_parse_pods(const char *buf, size_t len, json_t **ret)
 	return 0;
 }
 
+static void
+inspect_dns(const json_t *o, struct docker_inspect *i)
+{
+	const json_t *list = json_object_get(json_object_get(o, "HostConfig"), "Dns");
+	const char *text;
+
+	for (size_t k = 0; k < json_array_size(list) && i->n_dns < DOCKER_MAX_DNS; k++) {
+		text = json_string_value(json_array_get(list, k));
+		if (text != NULL && addr_parse(text, &i->dns[i->n_dns]) == 0)
+			i->n_dns++;
+	}
+}
+
 void
 docker_read_inspect(const json_t *o, struct docker_inspect *ret)
 {
@@ -441,6 +454,7 @@ docker_read_inspect(const json_t *o, struct docker_inspect *ret)
 	docker_network_owner(
 	    docker_text_of(json_object_get(o, "HostConfig"), "NetworkMode"), i.shares);
 	i.grade = inspect_grade(o);
+	inspect_dns(o, &i);
 	image = docker_text_of(json_object_get(o, "Config"), "Image");
 	if (strlen(image) < sizeof(i.image))
 		memcpy(i.image, image, strlen(image));

@@ -10,6 +10,8 @@
 #ifndef NANOSEG_DAEMON_DOCKER_H
 #define NANOSEG_DAEMON_DOCKER_H
 
+#include "rules/addr.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,9 +25,10 @@
 #define DOCKER_MAX_LABEL_BYTES (64u << 10) /* keys and values of one container or image */
 #define DOCKER_MAX_TEXT 4096		   /* a name, an image reference; cut with a hash */
 #define DOCKER_MAX_IN_PODS 8192		   /* containers of all pods */
-#define DOCKER_MAX_PORTS 256		   /* published ranges of ports of one container */
-#define DOCKER_MAX_KEY 1024		   /* a label's key; a longer one is left out */
-#define DOCKER_MAX_VALUE 2048		   /* a label's value; cut with a hash */
+#define DOCKER_MAX_DNS 4
+#define DOCKER_MAX_PORTS 256  /* published ranges of ports of one container */
+#define DOCKER_MAX_KEY 1024   /* a label's key; a longer one is left out */
+#define DOCKER_MAX_VALUE 2048 /* a label's value; cut with a hash */
 
 /* Lower-case hex digits, exactly 64. */
 bool docker_id_valid(const char *id);
@@ -67,12 +70,14 @@ int docker_parse_image(const char *buf, size_t len, json_t **ret_labels);
 int docker_read_image(const json_t *config, json_t **ret_labels);
 
 struct docker_inspect {
-	int pid;			/* 0: does not run */
-	char sandbox[64];		/* basename of the namespace's file, "" if none */
-	char shares[DOCKER_ID_LEN + 1]; /* the container whose network it uses, or "" */
-	bool known;			/* this was read at all */
-	unsigned grade;			/* GRADE_* */
-	char image[512];		/* as it was asked for; "" if too long */
+	int pid;			 /* 0: does not run */
+	char sandbox[64];		 /* basename of the namespace's file, "" if none */
+	char shares[DOCKER_ID_LEN + 1];	 /* the container whose network it uses, or "" */
+	bool known;			 /* this was read at all */
+	unsigned grade;			 /* GRADE_* */
+	char image[512];		 /* as it was asked for; "" if too long */
+	struct addr dns[DOCKER_MAX_DNS]; /* name servers it was started with */
+	size_t n_dns;
 };
 
 /* "container:" and an id: that id goes to ret; otherwise ret becomes "". */

@@ -6,6 +6,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/names.h"
 #include "rules/json.h"
 
 #include <inttypes.h>
@@ -45,6 +46,25 @@ enforce_first(struct instance *i)
 		return;
 	i->is_first = true;
 	plan(i->ctl->ev_first, i->ctl->first_after_ns);
+}
+
+void
+enforce_names(struct workload *w)
+{
+	struct controller *c = NULL;
+	const struct timeval now = { 0 };
+
+	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
+		c = i->ctl;
+		i->is_first = i->attach == ATTACH_DONE;
+	}
+	if (c == NULL || c->ev_first == NULL)
+		return;
+	/* Not even the millisecond that changes are collected for, unless there were too many. */
+	if (now_mono() >= c->first_after_ns)
+		evtimer_add(c->ev_first, &now);
+	else
+		plan(c->ev_first, c->first_after_ns);
 }
 
 void
@@ -165,6 +185,7 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	memcpy(i->loaded, a->ruleset, sizeof(i->loaded));
 	memcpy(i->kernel, a->kernel, sizeof(i->kernel));
 	applied_on_read_back(i);
+	names_on_applied(i);
 	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
 	i->enforced_before |= in_force;
 	if (in_force) {

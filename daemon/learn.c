@@ -16,6 +16,8 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/names.h"
+#include "rules/names.h"
 
 #include <errno.h>
 #include <string.h>
@@ -43,6 +45,20 @@ has_changed_hands(struct controller *c, const struct flow_event *ev, const struc
 		   addr_map_was_anothers(m, &ev->tuple.dst, e->dst, ev->time_ns));
 }
 
+/* What nobody here has goes by the name that it was called by, if that is known. */
+static void
+name_server(struct controller *c, const struct tuple *t, struct ends *e)
+{
+	struct workload *w = e->src != NULL ? instance_counts_as(e->src) : NULL;
+	peer_id name;
+
+	if (w == NULL || e->to != c->peer_internet)
+		return;
+	name = names_peer(w, c, &t->dst);
+	if (name != PEER_ID_NONE)
+		e->to = name;
+}
+
 static int
 find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, struct ends *ret)
 {
@@ -64,6 +80,7 @@ find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, str
 	if (seen_in == NULL) {
 		if (has_changed_hands(c, ev, &e, NULL))
 			return -ESTALE;
+		name_server(c, &ev->tuple, &e);
 		*ret = e;
 		return 0;
 	}
@@ -81,8 +98,26 @@ find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, str
 	}
 	if (has_changed_hands(c, ev, &e, seen_in))
 		return -ESTALE;
+	name_server(c, &ev->tuple, &e);
 	*ret = e;
 	return 0;
+}
+
+/* A name's peer is as good as the address that it stands for. */
+static bool
+covers_name(struct controller *c, const struct peer *decided, const struct edge_key *observed,
+    const struct tuple *t)
+{
+	const struct peer *from = peer_get(c->peers, observed->from);
+	const struct peer *to = peer_get(c->peers, observed->to);
+
+	if (decided->kind == PEER_INTERNET)
+		return to->kind == PEER_FQDN;
+	if (decided->kind != PEER_FQDN)
+		return false;
+	return (to->kind == PEER_FQDN && name_covers(decided->name, to->name)) ||
+	       (from->kind == PEER_WORKLOAD && to->kind != PEER_WORKLOAD && to->kind != PEER_HOST &&
+		   names_match(workload_find(c, from->name), decided->name, &t->dst));
 }
 
 bool
@@ -93,19 +128,21 @@ learn_covers(
 	const struct peer *from = peer_get(c->peers, decided->key.from);
 	const struct peer *to = peer_get(c->peers, decided->key.to);
 	struct inventory none = { 0 };
+	bool named;
 
 	if (decided->key.proto != observed->proto || observed->port_lo < decided->key.port_lo ||
 	    observed->port_hi > decided->key.port_hi)
 		return false;
+	named = covers_name(c, to, observed, t);
 	/* An address of a workload or of the host is not the internet, whatever it looks like. */
 	if ((from->kind == PEER_INTERNET && decided->key.from != observed->from) ||
-	    (to->kind == PEER_INTERNET && decided->key.to != observed->to))
+	    (to->kind == PEER_INTERNET && decided->key.to != observed->to && !named))
 		return false;
 	if (decided->key.from != observed->from &&
 	    (from->kind == PEER_WORKLOAD || from->kind == PEER_HOST ||
 		!peer_contains(c->policy, &none, from, &t->src)))
 		return false;
-	if (decided->key.to != observed->to &&
+	if (decided->key.to != observed->to && !named &&
 	    (to->kind == PEER_WORKLOAD || to->kind == PEER_HOST ||
 		!peer_contains(c->policy, &none, to, &t->dst)))
 		return false;

@@ -13,6 +13,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/names.h"
 #include "netlink/sockdiag.h"
 
 #include <errno.h>
@@ -177,6 +178,7 @@ learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 	/* Who asks its resolver, or is caught by a proxy of its own, stays in the namespace. */
 	if (addr_is_loopback(&ev.tuple.src) || addr_is_loopback(&ev.tuple.dst))
 		return;
+	names_on_use(i, &ev.tuple);
 	if (e->orig.proto == IPPROTO_TCP &&
 	    (e->tcp_state != TCP_STATE_SYN_RECV || (flags & FLOW_F_FROM_DUMP) != 0))
 		ev.flags |= FLOW_F_MIDSTREAM;
@@ -257,6 +259,7 @@ static int
 on_dumped(void *arg, const struct ct_entry *e)
 {
 	struct instance *i = arg;
+	struct tuple t;
 
 	if (i->is_host) {
 		if ((e->status & (CT_SRC_NAT | CT_DST_NAT)) != 0)
@@ -264,6 +267,8 @@ on_dumped(void *arg, const struct ct_entry *e)
 		return 0;
 	}
 	cut_entry(i, e);
+	t = observe_tuple_of(e);
+	names_on_use(i, &t);
 	if ((e->status & CT_SEEN_REPLY) == 0 || !i->dump_learns)
 		return 0;
 	/* The kernel's counters tell of those that it accounts for. */
@@ -339,6 +344,8 @@ static void
 dump_ended(struct instance *i, bool complete)
 {
 	i->dump_running = false;
+	if (complete)
+		i->dumped_whole_ns = i->dump_began_ns;
 	cut_on_dump_ended(i, complete);
 }
 
@@ -507,6 +514,7 @@ dump_begin(struct instance *i, bool learns)
 	if (r < 0)
 		return r;
 	i->dump_running = true;
+	i->dump_began_ns = now_mono();
 	i->dump_learns = learns;
 	cut_on_dump_begun(i);
 	return 0;

@@ -92,6 +92,9 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_CAP_EVENTS] = { "CAP_EVENTS", sizeof(struct flow_event),
 	    MAX_EVENTS * sizeof(struct flow_event), sizeof(struct flow_event), 0, 0, R(CAPTURE),
 	    R(CONTROLLER) },
+	[MSG_CAP_ANSWER] = { "CAP_ANSWER", sizeof(struct cap_answer) + sizeof(struct addr),
+	    sizeof(struct cap_answer) + DNS_MAX_ADDRS * sizeof(struct addr), sizeof(struct addr), 0,
+	    0, R(CAPTURE), R(CONTROLLER) },
 	[MSG_CAP_STATS] = { "CAP_STATS", ONE(cap_stats), 0, 0, R(CAPTURE), R(CONTROLLER) },
 
 	[MSG_D_CONTAINER] = { "D_CONTAINER", 2, MAX_CONTAINER_JSON, 0, 0, 0, R(DISCOVERY),

@@ -7,6 +7,7 @@
 #ifndef NANOSEG_DAEMON_PROTO_H
 #define NANOSEG_DAEMON_PROTO_H
 
+#include "rules/dns.h"
 #include "rules/flow.h"
 #include "rules/ruleset.h"
 
@@ -94,6 +95,7 @@ enum msg_type {
 	/* capture -> controller */
 	MSG_CAP_EVENTS, /* struct flow_event[] */
 	MSG_CAP_STATS,	/* cap_stats */
+	MSG_CAP_ANSWER, /* cap_answer, then addr[]: a name server's, to a question of its own */
 
 	/* discovery -> controller */
 	MSG_D_CONTAINER = 112, /* JSON, see daemon/discovery.h */
@@ -446,7 +448,17 @@ struct cap_stats { /* cumulative */
 	uint64_t ring_dropped; /* lost by the capture ring */
 	uint64_t nflog_lost;   /* gaps in report sequence numbers, overruns */
 	uint64_t unsent;       /* events the controller's channel did not take */
+	uint64_t dns_unasked;  /* answers of name servers to no question that was asked */
+	uint64_t dns_broken;   /* of them, over TCP, that could not be put together */
 	char error[128];       /* why there is no capture, or "" */
+};
+
+struct cap_answer {
+	uint64_t cookie, time_ns; /* CLOCK_REALTIME, when it came */
+	struct addr resolver;
+	uint32_t ttl_s;
+	uint32_t translated; /* the question went on to another port than 53 */
+	char name[256];	     /* that was asked for, see dns.h */
 };
 
 struct d_id {

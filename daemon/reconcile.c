@@ -19,6 +19,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/names.h"
 #include "rules/match.h"
 
 #include <errno.h>
@@ -318,9 +319,12 @@ look_around(struct controller *c)
 {
 	static const struct inventory nobody;
 	const struct inventory *before = c->inventory != NULL ? c->inventory : &nobody;
-	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(c);
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
 	_cleanup_free_ bool *concerned = NULL;
 
+	if (c->compile_all)
+		names_on_policy(c);
+	inv = inventory_build(c, false);
 	if (inv == NULL)
 		return -ENOMEM;
 	concerned = calloc(inv->n_entries + 1, sizeof(*concerned));

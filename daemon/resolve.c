@@ -12,7 +12,7 @@
  * released an address, for as long as an event may be late, in a table that is never full: what
  * falls out of it early is only this caution.
  */
-#include "daemon/controller.h"
+#include "daemon/names.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -328,7 +328,7 @@ fill_nobodys(const struct controller *c, struct inventory *inv)
 }
 
 struct inventory *
-inventory_build(struct controller *c)
+inventory_build(struct controller *c, bool all_names)
 {
 	_cleanup_(inventory_freep) struct inventory *inv = calloc(1, sizeof(*inv));
 	struct inventory_entry *entries;
@@ -341,7 +341,8 @@ inventory_build(struct controller *c)
 	host = calloc(RTNL_MAX_ADDRS, sizeof(*host));
 	inv->entries = entries;
 	inv->host = host;
-	if (entries == NULL || host == NULL || fill_nobodys(c, inv) < 0)
+	if (entries == NULL || host == NULL || fill_nobodys(c, inv) < 0 ||
+	    names_inventory(c, all_names, inv) < 0)
 		return NULL;
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
 		if (w->instances == NULL)
@@ -369,5 +370,6 @@ inventory_free(struct inventory *inv)
 	free((void *)inv->entries);
 	free((void *)inv->host);
 	free((void *)inv->nobodys);
+	names_inventory_done(inv);
 	free(inv);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The workloads: in order of appearance, bounded. */
 #include "daemon/segment_internal.h"
+#include "rules/names.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -73,6 +74,7 @@ workload_free(struct workload *w)
 	texts_free(w->images, w->n_images);
 	free(w->mode_reason);
 	free(w->log);
+	name_table_free(w->names);
 	free(w->promotion);
 	free(w->mode_by);
 	free(w->activity);

@@ -207,7 +207,7 @@ judge(struct controller *c, const struct instance *i, const struct p_result *got
 
 	if (v != PROBE_PASSED)
 		return v;
-	inv = inventory_build(c);
+	inv = inventory_build(c, false);
 	return inv != NULL && probing_is_quiet(c) && probing_is_settled(i) &&
 		       i->applied_ns == s->applied_ns && addr_eq(&got->src, &s->t.src) &&
 		       is_refused(c, inv, s)
@@ -269,7 +269,7 @@ step(struct controller *c)
 	if (i == NULL)
 		return;
 	i->selftest_due_ns = now_mono() + c->config->self_test_ns;
-	inv = inventory_build(c);
+	inv = inventory_build(c, false);
 	for (unsigned k = 0; inv != NULL && k < TRIES && !found; k++)
 		found = draw_case(c, i, inv, &from, &want);
 	if (!found) {

@@ -113,7 +113,7 @@ judge_refused(const struct verify_case *k, const struct p_result *got)
 static enum result
 judge(struct controller *c, const struct p_result *got)
 {
-	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(c);
+	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(c, false);
 	struct verify_case *k = &c->verify->k, now = *k;
 
 	if (got->outcome == PROBE_UNSENT || (got->flags & PROBE_F_TRANSLATED) != 0 || inv == NULL ||
@@ -228,7 +228,7 @@ end_run(struct controller *c)
 static int
 find_case(struct controller *c)
 {
-	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(c);
+	_cleanup_(inventory_freep) struct inventory *inv = inventory_build(c, false);
 	struct verify *v = c->verify;
 	int r = inv != NULL ? 0 : -ENOMEM;
 

@@ -120,6 +120,8 @@ open_owner(struct warden *w, uint64_t cookie, int nsfd, struct attachment *a)
 		put_owner = a->owner < 0;
 		put_nflog = a->nflog < 0;
 		keep_free(k);
+		if (a->nflog >= 0)
+			nflog_set_range(a->nflog, a->group);
 	}
 	if (a->owner < 0) {
 		a->owner = netns_socket(nsfd, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);

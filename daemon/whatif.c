@@ -395,7 +395,7 @@ begin(struct whatif *w, const char *modes, bool own, bool live)
 
 	if (modes != NULL)
 		m = strcmp(modes, "all") == 0 ? SIMULATE_ALL : SIMULATE_AS_WRITTEN;
-	w->inv = inventory_build(c);
+	w->inv = inventory_build(c, true);
 	w->timer = evtimer_new(c->loop.base, on_timer, w);
 	if (w->inv == NULL || w->timer == NULL)
 		return -ENOMEM;

@@ -27,27 +27,17 @@
  * trying them all would let a container stall us for half a minute.
  */
 #define MAX_TRIES 64
-#define COPY_RANGE 128
 /* A message is sent when it holds this many reports, or after this many hundredths of a second. */
 #define BATCH_REPORTS 16
 #define BATCH_CENTISECONDS 5
 #define MSG_SIZE 512
 
-static int
-bind_group(int sock, uint16_t group, uint32_t seq)
+static struct nlmsghdr *
+config_begin(void *buf, uint16_t group, uint32_t seq)
 {
-	uint8_t buf[MSG_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
-	const struct nfulnl_msg_config_cmd cmd = { .command = NFULNL_CFG_CMD_BIND };
-	const struct nfulnl_msg_config_mode mode = {
-		.copy_range = htobe32(COPY_RANGE),
-		.copy_mode = NFULNL_COPY_PACKET,
-	};
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	struct nlmsghdr *nlh;
+	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
 	struct nfgenmsg *nfg;
-	ssize_t n;
 
-	nlh = mnl_nlmsg_put_header(buf);
 	nlh->nlmsg_type = NFNL_SUBSYS_ULOG << 8 | NFULNL_MSG_CONFIG;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
 	nlh->nlmsg_seq = seq;
@@ -55,8 +45,31 @@ bind_group(int sock, uint16_t group, uint32_t seq)
 	nfg->nfgen_family = AF_UNSPEC;
 	nfg->version = NFNETLINK_V0;
 	nfg->res_id = htobe16(group);
-	mnl_attr_put(nlh, NFULA_CFG_CMD, sizeof(cmd), &cmd);
+	return nlh;
+}
+
+static void
+put_range(struct nlmsghdr *nlh)
+{
+	const struct nfulnl_msg_config_mode mode = {
+		.copy_range = htobe32(NFLOG_WHOLE_BYTES),
+		.copy_mode = NFULNL_COPY_PACKET,
+	};
+
 	mnl_attr_put(nlh, NFULA_CFG_MODE, sizeof(mode), &mode);
+}
+
+static int
+bind_group(int sock, uint16_t group, uint32_t seq)
+{
+	uint8_t buf[MSG_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	const struct nfulnl_msg_config_cmd cmd = { .command = NFULNL_CFG_CMD_BIND };
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct nlmsghdr *nlh = config_begin(buf, group, seq);
+	ssize_t n;
+
+	mnl_attr_put(nlh, NFULA_CFG_CMD, sizeof(cmd), &cmd);
+	put_range(nlh);
 	mnl_attr_put_u32(nlh, NFULA_CFG_TIMEOUT, htobe32(BATCH_CENTISECONDS));
 	mnl_attr_put_u32(nlh, NFULA_CFG_QTHRESH, htobe32(BATCH_REPORTS));
 	mnl_attr_put_u16(nlh, NFULA_CFG_FLAGS, htobe16(NFULNL_CFG_F_SEQ));
@@ -73,6 +86,21 @@ bind_group(int sock, uint16_t group, uint32_t seq)
 	    nlh->nlmsg_seq != seq)
 		return -EBADMSG;
 	return nl_message_error(nlh);
+}
+
+int
+nflog_set_range(int sock, uint16_t group)
+{
+	uint8_t buf[MSG_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	struct nlmsghdr *nlh = config_begin(buf, group, 0);
+
+	/* Its answer would come among the reports that wait already. */
+	nlh->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
+	put_range(nlh);
+	return sendto(sock, nlh, nlh->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0
+		   ? -errno
+		   : 0;
 }
 
 int
@@ -107,7 +135,7 @@ nflog_open(int nsfd, int rcvbuf, uint16_t *ret_group)
 static bool
 prefix_is_ours(const char *p, size_t len)
 {
-	return len >= 2 && memchr("dan", p[0], 3) != NULL && memchr("iof", p[1], 3) != NULL;
+	return len >= 2 && memchr("danqr", p[0], 5) != NULL && memchr("iof", p[1], 3) != NULL;
 }
 
 static bool

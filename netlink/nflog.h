@@ -16,6 +16,13 @@
 #define NFLOG_WHAT_DENIED 'd'
 #define NFLOG_WHAT_AUDITED 'a'
 #define NFLOG_WHAT_NEW 'n' /* a first packet (observe mode, rate-limited) */
+/* To a name server, and what one answers: by the port that was dialled. */
+#define NFLOG_WHAT_DNS_QUERY 'q'
+#define NFLOG_WHAT_DNS_ANSWER 'r'
+
+/* Of a packet, in most reports and in those of DNS. */
+#define NFLOG_REPORT_BYTES 128
+#define NFLOG_WHOLE_BYTES 16384
 
 struct nflog_report {
 	char what, where;
@@ -28,10 +35,13 @@ struct nflog_report {
 
 /*
  * Opens in the namespace, binds a free group of 1024..65535 (at random, at most 64 tries; a group
- * of another socket gives EPERM, as a lack of privilege does), copy range 128 bytes, sequence
- * numbers on, rcvbuf forced, reports delivered within 50 ms. The fd; *ret_group is the group bound.
+ * of another socket gives EPERM, as a lack of privilege does), copy range NFLOG_WHOLE_BYTES,
+ * sequence numbers on, rcvbuf forced, reports delivered within 50 ms. The fd; *ret_group is the
+ * group bound.
  */
 int nflog_open(int nsfd, int rcvbuf, uint16_t *ret_group);
+/* The same range for a group that an earlier version may have bound. */
+int nflog_set_range(int sock, uint16_t group);
 /*
  * -ENOTSUP: not a packet message, or one without a prefix of ours (whoever is root in the namespace
  * can log to our group). -EBADMSG: malformed. nlmsg_len bytes are there.

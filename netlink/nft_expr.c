@@ -2,6 +2,8 @@
 /* See nft_expr.h. */
 #include "netlink/nft_expr.h"
 
+#include "netlink/nflog.h"
+
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
@@ -168,8 +170,8 @@ expr_limit(struct builder *b, uint32_t rate)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_FLAGS, 0);
 }
 
-void
-expr_log(struct builder *b, char what, char where)
+static void
+add_log(struct builder *b, char what, char where, uint32_t bytes, uint16_t together)
 {
 	const char prefix[3] = { what, where, '\0' };
 	struct nftnl_expr *e = expr_add(b, "log");
@@ -177,8 +179,23 @@ expr_log(struct builder *b, char what, char where)
 	if (e == NULL)
 		return;
 	nftnl_expr_set_u16(e, NFTNL_EXPR_LOG_GROUP, b->target->group);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOG_SNAPLEN, bytes);
+	if (together != 0)
+		nftnl_expr_set_u16(e, NFTNL_EXPR_LOG_QTHRESHOLD, together);
 	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOG_PREFIX, prefix) < 0)
 		b->err = -ENOMEM;
+}
+
+void
+expr_log(struct builder *b, char what, char where)
+{
+	add_log(b, what, where, NFLOG_REPORT_BYTES, 0);
+}
+
+void
+expr_log_whole(struct builder *b, char what, char where)
+{
+	add_log(b, what, where, NFLOG_WHOLE_BYTES, 1);
 }
 
 void

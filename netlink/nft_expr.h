@@ -38,7 +38,10 @@ void expr_lookup(struct builder *b, unsigned set, uint32_t flags);
 /* chain: where a jump or goto goes, else NULL. */
 void expr_verdict(struct builder *b, int verdict, const char *chain);
 void expr_limit(struct builder *b, uint32_t rate);
+/* A report, of the packet's first bytes. */
 void expr_log(struct builder *b, char what, char where);
+/* The same of as much as there is, and at once. */
+void expr_log_whole(struct builder *b, char what, char where);
 void expr_count(struct builder *b, unsigned counter);
 /* Any of the bits, 1 << enum ip_conntrack_info. */
 void match_ct_state(struct builder *b, uint32_t bits);

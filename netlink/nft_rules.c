@@ -15,6 +15,10 @@
  * event mark; once a direction enforces, all is reported and dropped: what a nested namespace sends
  * has no identity of its own here. Audit reports it.
  *
+ * Before all of that, input and output report what is said with name servers, known by the port
+ * that was dialled: an engine's resolver is behind a NAT of the namespace, on loopback. On output
+ * it is the question, on input the answer as the asking program will see it.
+ *
  * The event mark comes before every other accept: a connection gets exactly one event, its first
  * reply, and what stays on loopback gives none.
  * A foreign table can neither accept what is dropped here nor skip these chains.
@@ -26,10 +30,12 @@
 #include <netinet/in.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <string.h>
 
 #define NEW_UDP_PER_SECOND 20u
+#define DNS_PER_SECOND 1000u /* each way */
 
 enum {
 	TCP_SYN = 0x02,
@@ -90,6 +96,34 @@ match_loopback(struct builder *b, const struct side *s)
 
 	expr_meta(b, s->egress ? NFT_META_OIF : NFT_META_IIF, NFT_REG_1);
 	expr_cmp(b, NFT_CMP_EQ, &lo, sizeof(lo));
+}
+
+static void
+expr_ct_of(struct builder *b, uint32_t key)
+{
+	struct nftnl_expr *e = expr_add(b, "ct");
+
+	if (e == NULL)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	if (key == NFT_CT_PROTO_DST)
+		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
+}
+
+/* A namespace's own name server is asked on input and answers on output: that is not reported. */
+static void
+rule_dns(struct builder *b, const struct side *s)
+{
+	const uint8_t port[2] = { 0, 53 };
+
+	rule_begin(b, s->chain);
+	expr_ct_of(b, NFT_CT_PROTO_DST);
+	expr_cmp(b, NFT_CMP_EQ, port, sizeof(port));
+	expr_ct_of(b, NFT_CT_DIRECTION);
+	expr_cmp_u8(b, NFT_CMP_EQ, s->egress ? IP_CT_DIR_ORIGINAL : IP_CT_DIR_REPLY);
+	expr_limit(b, DNS_PER_SECOND);
+	expr_log_whole(b, s->egress ? 'q' : 'r', s->where);
 }
 
 /* What a container says to itself is no edge: the one event it may give is one nobody listens to.
@@ -330,6 +364,7 @@ rule_pass(struct builder *b, enum nft_chain_id chain)
 static void
 rules_side(struct builder *b, const struct side *s, uint32_t rate)
 {
+	rule_dns(b, s);
 	rules_loopback(b, s);
 	rule_event_mark(b, s->chain);
 	if (s->mode == MODE_OBSERVE) {

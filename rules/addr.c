@@ -238,6 +238,20 @@ addr_is_multicast(const struct addr *a)
 	return any_contains(multicast_prefixes, ARRAY_SIZE(multicast_prefixes), a);
 }
 
+bool
+addr_is_routed(const struct addr *a)
+{
+	static const struct prefix bound[] = {
+		{ V4(0, 0, 0, 0), 8 },
+		{ V4(169, 254, 0, 0), 16 },
+		{ V6(0), 128 },
+		{ V6(0xfe, 0x80), 10 },
+	};
+
+	return !addr_is_loopback(a) && !addr_is_multicast(a) &&
+	       !any_contains(bound, ARRAY_SIZE(bound), a);
+}
+
 static bool
 bits_equal(const uint8_t *a, const uint8_t *b, unsigned bits)
 {

@@ -10,6 +10,7 @@
  * all of them: never more is open than the policy says.
  */
 #include "rules/compile.h"
+#include "rules/names.h"
 #include "rules/range.h"
 #include "rules/util.h"
 
@@ -86,6 +87,16 @@ inventory_find(const struct inventory *inv, const char *workload)
 	if (inv->n_entries == 0)
 		return NULL;
 	return bsearch(workload, inv->entries, inv->n_entries, sizeof(inv->entries[0]), entry_cmp);
+}
+
+int
+inventory_name_cmp(const struct inventory_name *a, const struct inventory_name *b)
+{
+	int c = strcmp(a->workload, b->workload);
+
+	if (c == 0)
+		c = strcmp(a->name, b->name);
+	return c != 0 ? c : addr_cmp(&a->addr, &b->addr);
 }
 
 static int
@@ -174,14 +185,18 @@ prefixes_contain(const struct prefix *p, size_t n, const struct addr *a)
 }
 
 static bool
-host_contains(const struct inventory *inv, const struct addr *a)
+addrs_contain(const struct addr *list, size_t n, const struct addr *a)
 {
-	size_t i;
-
-	for (i = 0; i < inv->n_host; i++)
-		if (addr_eq(&inv->host[i], a))
+	for (size_t i = 0; i < n; i++)
+		if (addr_eq(&list[i], a))
 			return true;
 	return false;
+}
+
+static bool
+host_contains(const struct inventory *inv, const struct addr *a)
+{
+	return addrs_contain(inv->host, inv->n_host, a);
 }
 
 /* The own addresses against prefixes, or against the host's addresses if prefixes is NULL. */
@@ -341,6 +356,43 @@ emit_multicast(struct builder *b, const struct emission *em)
 	return emit_prefixes(b, em, multicast, ARRAY_SIZE(multicast));
 }
 
+static bool
+is_in_inventory(const struct inventory *inv, const struct addr *a)
+{
+	if (addrs_contain(inv->nobodys, inv->n_nobodys, a))
+		return true;
+	for (size_t i = 0; i < inv->n_entries; i++)
+		if (addrs_contain(inv->entries[i].addrs, inv->entries[i].n_addrs, a))
+			return true;
+	return host_contains(inv, a);
+}
+
+static int
+emit_name(struct builder *b, const struct emission *em, const char *pattern)
+{
+	const struct inventory_name *n;
+	size_t i, lo = 0, hi = b->inv->n_names;
+	int rc = 0;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(b->inv->names[mid].workload, b->workload) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (i = lo; rc == 0 && i < b->inv->n_names; i++) {
+		n = &b->inv->names[i];
+		if (strcmp(n->workload, b->workload) != 0)
+			break;
+		if (name_covers(pattern, n->name) && addr_is_routed(&n->addr) &&
+		    !is_in_inventory(b->inv, &n->addr))
+			rc = emit_range(b, em, &n->addr, &n->addr);
+	}
+	return rc;
+}
+
 static int
 emit_peer(struct builder *b, const struct emission *em, const struct peer *far)
 {
@@ -366,6 +418,7 @@ emit_peer(struct builder *b, const struct emission *em, const struct peer *far)
 	case PEER_MULTICAST:
 		return emit_multicast(b, em);
 	case PEER_FQDN:
+		return em->dir == DIR_EGRESS ? emit_name(b, em, far->name) : 0;
 	case PEER_NONE:
 		break;
 	}
@@ -484,8 +537,7 @@ compile_unsupported(const struct policy *p, const char *workload, const struct p
 		if (!(e->from.kind == PEER_WORKLOAD && strcmp(e->from.name, workload) == 0) &&
 		    !(e->to.kind == PEER_WORKLOAD && strcmp(e->to.name, workload) == 0))
 			continue;
-		if (e->from.kind == PEER_FQDN || e->to.kind == PEER_FQDN ||
-		    proto_families(e->proto) == 0) {
+		if (e->from.kind == PEER_FQDN || proto_families(e->proto) == 0) {
 			*ret = e;
 			return true;
 		}

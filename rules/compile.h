@@ -22,6 +22,12 @@ struct inventory_entry {
 	bool contested; /* it has more addresses, that others claim too */
 };
 
+/* That workload was told that the name, as it is asked for, has that address. */
+struct inventory_name {
+	const char *workload, *name;
+	struct addr addr;
+};
+
 struct inventory {
 	const struct inventory_entry *entries; /* sorted by workload name (strcmp), unique */
 	size_t n_entries;
@@ -29,16 +35,20 @@ struct inventory {
 	size_t n_host;
 	const struct addr *nobodys; /* also those of instances that are not identified */
 	size_t n_nobodys;
+	const struct inventory_name *names; /* sorted by workload, name and address, unique */
+	size_t n_names;
 };
 
 /*
  * The ruleset for the instances of `workload`. A mode of observe in both directions gives an empty
  * ruleset. Edges whose peers have no address yet give no element. Denied edges give deny elements
- * on the same terms. FQDN peers give none (they are reported by compile_unsupported()). An edge
- * whose expires_ns is not 0 and <= now_ns gives none if approved (a denied edge never expires
- * away). "internet" covers SCOPE_INTERNET less every address that the inventory has. In each
- * direction that is not governed there are no elements. Reports 50 per second. The result is
- * disjoint (ruleset_disjoin). 0, -ENOMEM, or -E2BIG when bounds are exceeded.
+ * on the same terms. An FQDN at the far end of what goes out has the addresses that the
+ * workload was told it has, but none that the inventory has and none that stays on a link (a name
+ * is not to lead to what is here); where it is the source it gives none
+ * (compile_unsupported()). An edge whose expires_ns is not 0 and <= now_ns gives none if approved
+ * (a denied edge never expires away). "internet" covers SCOPE_INTERNET less every address that the
+ * inventory has. In each direction that is not governed there are no elements. Reports 50 per
+ * second. The result is disjoint (ruleset_disjoin). 0, -ENOMEM, or -E2BIG when bounds are exceeded.
  *
  * The workload is an edge's near end by name, or as a member of a prefix, network or address. Where
  * such a set holds only some of the workload's addresses of a family, elements cannot tell them
@@ -47,6 +57,7 @@ struct inventory {
  */
 int ruleset_compile(const struct policy *p, const struct inventory *inv, const char *workload,
     uint64_t now_ns, struct ruleset **ret);
+int inventory_name_cmp(const struct inventory_name *a, const struct inventory_name *b);
 const struct inventory_entry *inventory_find(const struct inventory *inv, const char *workload);
 /*
  * For each of now's entries: may its workload's ruleset be another one than under `before`, the
@@ -83,7 +94,8 @@ struct evaluation {
 void policy_evaluate(const struct policy *p, const struct inventory *inv, const struct tuple *t,
     const char *src_workload, const char *dst_workload, uint64_t now_ns, struct evaluation *ret);
 
-/* Does the peer contain the address (under the policy's networks and the inventory)? */
+/* Does the peer contain the address (under the policy's networks and the inventory)? No FQDN does.
+ */
 bool peer_contains(const struct policy *p, const struct inventory *inv, const struct peer *peer,
     const struct addr *a);
 

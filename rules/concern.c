@@ -4,11 +4,12 @@
  * cost, however many others have rules. It has to name everybody whose ruleset may be another one;
  * to name more costs time only.
  *
- * compile looks at the inventory in four places: the workload's own entry, the entries of the
- * workloads at the far end of its edges, the host's addresses, and the global addresses that
- * "internet" leaves out. The first two are the same seen from either end: an entry that changed
- * concerns its own workload and those at the other end of an edge that names it, by name or as a
- * set that holds one of their addresses.
+ * compile looks at the inventory in five places: the workload's own entry, the entries of the
+ * workloads at the far end of its edges, the host's addresses, the global addresses that
+ * "internet" leaves out, and what the workload was told of names, which leave out all addresses.
+ * The first two are the same seen from either end: an entry that changed concerns its own workload
+ * and those at the other end of an edge that names it, by name or as a set that holds one of their
+ * addresses.
  */
 #include "rules/compile.h"
 
@@ -138,6 +139,50 @@ concern_entry(struct scan *s, const char *workload)
 	}
 }
 
+/* Both inventories' names, sorted alike: whoever was told something else is concerned. */
+static void
+concern_names(struct scan *s)
+{
+	const struct inventory_name *a, *b;
+	const struct inventory_entry *e;
+	size_t i = 0, j = 0;
+
+	while (i < s->before->n_names || j < s->now->n_names) {
+		int c;
+
+		a = i < s->before->n_names ? &s->before->names[i] : NULL;
+		b = j < s->now->n_names ? &s->now->names[j] : NULL;
+		if (a == NULL || b == NULL)
+			c = a == NULL ? 1 : -1;
+		else
+			c = inventory_name_cmp(a, b);
+		i += c <= 0;
+		j += c >= 0;
+		if (c == 0)
+			continue;
+		e = inventory_find(s->now, c < 0 ? a->workload : b->workload);
+		if (e != NULL)
+			s->concerned[e - s->now->entries] = true;
+	}
+}
+
+/* What is in use here no name leads to: who was told of addresses like those that changed? */
+static void
+concern_named(struct scan *s, bool global)
+{
+	const struct inventory_entry *e;
+	const struct inventory_name *n;
+
+	for (size_t i = 0; i < s->now->n_names; i++) {
+		n = &s->now->names[i];
+		if (addr_scope(&n->addr) == SCOPE_INTERNET && !global)
+			continue;
+		e = inventory_find(s->now, n->workload);
+		if (e != NULL)
+			s->concerned[e - s->now->entries] = true;
+	}
+}
+
 static bool
 leads_to_internet(const struct policy_edge *e, const char *workload)
 {
@@ -205,6 +250,9 @@ inventory_concerns(const struct policy *p, const struct inventory *before,
 	any = concern_entries(&s, &global);
 	if (global)
 		concern_internet(&s);
+	concern_names(&s);
+	if (any || !addrs_eq(before->nobodys, before->n_nobodys, now->nobodys, now->n_nobodys))
+		concern_named(&s, global);
 	if (host_changed(&s))
 		memset(concerned, 1, now->n_entries * sizeof(*concerned));
 	return any;

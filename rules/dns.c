@@ -245,3 +245,13 @@ dns_parse(const uint8_t *buf, size_t len, struct dns_message *ret)
 	*ret = m;
 	return 0;
 }
+
+uint64_t
+dns_question_hash(const struct tuple *asked, const struct dns_message *m, uint64_t seed)
+{
+	uint64_t h = tuple_hash(asked, seed) ^ ((uint64_t)m->id << 16 | m->qtype);
+
+	for (const char *p = m->name; *p != '\0'; p++)
+		h = hash_mix64(h ^ (uint8_t)*p);
+	return h | 1;
+}

@@ -7,7 +7,7 @@
 #ifndef NANOSEG_RULES_DNS_H
 #define NANOSEG_RULES_DNS_H
 
-#include "rules/addr.h"
+#include "rules/flow.h"
 
 #define DNS_NAME_MAX 254    /* with the terminator */
 #define DNS_MAX_ADDRS 64    /* kept of one answer; more are counted as truncated */
@@ -32,5 +32,11 @@ struct dns_message {
  * Records after the answer section are not read.
  */
 int dns_parse(const uint8_t *buf, size_t len, struct dns_message *ret);
+
+/*
+ * What an answer has to agree with: who asked whom, from which port, the id, the type and the name.
+ * Never 0.
+ */
+uint64_t dns_question_hash(const struct tuple *asked, const struct dns_message *m, uint64_t seed);
 
 #endif

@@ -87,7 +87,7 @@ party_is_peer(const struct policy *p, const struct party *party, const struct pe
 		return addr_scope(party->addr) == SCOPE_INTERNET && !party->is_identified;
 	case PEER_MULTICAST:
 		return addr_scope(party->addr) == SCOPE_MULTICAST;
-	case PEER_FQDN: /* names are not resolved here */
+	case PEER_FQDN: /* by what the other end was told: party_is_named() */
 	case PEER_NONE:
 		break;
 	}
@@ -146,10 +146,35 @@ approval_has_expired(const struct policy_edge *e, uint64_t now_ns)
 	return e->expires_ns != 0 && e->expires_ns <= now_ns;
 }
 
+/* Is it what `who` was told the name has? What is in use here, or on this link, no name leads to.
+ */
+static bool
+party_is_named(const struct inventory *inv, const struct party *who, const struct party *party,
+    const struct peer *peer)
+{
+	const bool below = peer->kind == PEER_FQDN && peer->name[0] == '*';
+	const struct inventory_name *n;
+	size_t i, len, tail;
+
+	if (peer->kind != PEER_FQDN || who->workload == NULL || party->is_identified ||
+	    !addr_is_routed(party->addr))
+		return false;
+	tail = strlen(peer->name) - below;
+	for (i = 0; i < inv->n_names; i++) {
+		n = &inv->names[i];
+		len = strlen(n->name);
+		if (strcmp(n->workload, who->workload) == 0 && addr_eq(&n->addr, party->addr) &&
+		    (below ? len > tail : len == tail) &&
+		    strcmp(n->name + len - tail, peer->name + below) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The first edge of that state that speaks of this connection, or NULL. */
 static const struct policy_edge *
-edge_find(const struct policy *p, enum edge_state state, const struct tuple *t,
-    const struct party *src, const struct party *dst, uint64_t now_ns)
+edge_find(const struct policy *p, const struct inventory *inv, enum edge_state state,
+    const struct tuple *t, const struct party *src, const struct party *dst, uint64_t now_ns)
 {
 	const struct policy_edge *e;
 
@@ -163,7 +188,8 @@ edge_find(const struct policy *p, enum edge_state state, const struct tuple *t,
 			continue;
 		if (state == EDGE_APPROVED && approval_has_expired(e, now_ns))
 			continue;
-		if (party_is_peer(p, src, &e->from) && party_is_peer(p, dst, &e->to))
+		if (party_is_peer(p, src, &e->from) &&
+		    (party_is_peer(p, dst, &e->to) || party_is_named(inv, src, dst, &e->to)))
 			return e;
 	}
 	return NULL;
@@ -179,10 +205,10 @@ policy_evaluate(const struct policy *p, const struct inventory *inv, const struc
 	enum wl_mode dst_mode = party_mode(p, &dst, WL_INGRESS);
 	struct evaluation ev = { 0 };
 
-	ev.edge = edge_find(p, EDGE_DENIED, t, &src, &dst, now_ns);
+	ev.edge = edge_find(p, inv, EDGE_DENIED, t, &src, &dst, now_ns);
 	ev.verdict = VERDICT_DENY_EDGE;
 	if (ev.edge == NULL) {
-		ev.edge = edge_find(p, EDGE_APPROVED, t, &src, &dst, now_ns);
+		ev.edge = edge_find(p, inv, EDGE_APPROVED, t, &src, &dst, now_ns);
 		ev.verdict = ev.edge != NULL ? VERDICT_ALLOW : VERDICT_DENY_ABSENT;
 	}
 	ev.source_enforces = src_mode == MODE_ENFORCE;

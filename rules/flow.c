@@ -95,8 +95,8 @@ all_zero(const uint8_t *bytes, size_t n)
 	return true;
 }
 
-static bool
-addr_is_canonical(const struct addr *a)
+bool
+flow_addr_is_canonical(const struct addr *a)
 {
 	struct addr again;
 
@@ -128,7 +128,7 @@ flow_event_validate(const struct flow_event *ev)
 		return -EBADMSG;
 	if (!dir_is_valid(ev->kind, ev->dir))
 		return -EBADMSG;
-	if (!addr_is_canonical(&t->src) || !addr_is_canonical(&t->dst) ||
+	if (!flow_addr_is_canonical(&t->src) || !flow_addr_is_canonical(&t->dst) ||
 	    t->src.family != t->dst.family)
 		return -EBADMSG;
 	if (!all_zero(t->zero, sizeof(t->zero)) || ev->zero != 0)

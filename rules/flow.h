@@ -65,6 +65,8 @@ bool proto_is_icmp(uint8_t proto);
 /* TCP, UDP, SCTP: the protocols whose edges carry a port. */
 bool proto_has_port(uint8_t proto);
 
+/* An IPv4 or IPv6 address as a message may have it: padding is zero, and none is IPv4-mapped. */
+bool flow_addr_is_canonical(const struct addr *a);
 /*
  * Checks a flow_event that came in a message: known kind, families and flags, dir set for denials
  * (FLOW_DENIED, FLOW_AUDITED) and only there, both addresses of one family and in canonical form

@@ -27,8 +27,9 @@ enum frame_link {
 #define FRAME_F_OUTGOING 0x02 /* SLL and SLL2: sent by this host's interface */
 
 struct frame_info {
-	struct tuple tuple;		   /* src and dst as on the wire: the sender is src */
-	uint8_t tcp_flags;		   /* RFC 9293 order: FIN 1, SYN 2, RST 4, ACK 16 */
+	struct tuple tuple; /* src and dst as on the wire: the sender is src */
+	uint8_t tcp_flags;  /* RFC 9293 order: FIN 1, SYN 2, RST 4, ACK 16 */
+	uint32_t tcp_seq;
 	uint8_t flags;			   /* FRAME_F_* */
 	uint8_t icmp_type;		   /* valid for ICMP and ICMPv6 */
 	uint16_t icmp_id;		   /* of echo messages */

@@ -218,16 +218,6 @@ name_of(const struct offline *o, const struct addr *client, const struct addr *s
 	return NULL;
 }
 
-static uint64_t
-question_hash(const struct offline *o, const struct tuple *asked, const struct dns_message *m)
-{
-	uint64_t h = tuple_hash(asked, o->seed) ^ ((uint64_t)m->id << 16 | m->qtype);
-
-	for (const char *p = m->name; *p != '\0'; p++)
-		h = hash_mix64(h ^ (uint8_t)*p);
-	return h | 1;
-}
-
 static void
 note_dns(struct offline *o, const struct frame_info *f, const uint8_t *buf)
 {
@@ -246,7 +236,7 @@ note_dns(struct offline *o, const struct frame_info *f, const uint8_t *buf)
 	}
 	if (dns_parse(p, len, &m) < 0 || m.response != answer)
 		return;
-	hash = question_hash(o, &asked, &m);
+	hash = dns_question_hash(&asked, &m, o->seed);
 	slot = &o->questions[hash >> 1 & (MAX_QUESTIONS - 1)];
 	if (!answer) {
 		*slot = hash;

@@ -7,6 +7,8 @@
  */
 #include "rules/policy_cover.h"
 
+#include "rules/names.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -184,15 +186,6 @@ is_public(const struct end *e)
 			return false;
 	}
 	return e->n_prefixes > 0;
-}
-
-static bool
-name_covers(const char *by, const char *of)
-{
-	size_t len = strlen(by), len_of = strlen(of);
-
-	return strncmp(by, "*.", 2) == 0 && len_of >= len &&
-	       strcmp(of + len_of - (len - 1), by + 1) == 0;
 }
 
 static bool

@@ -153,6 +153,26 @@ same(const struct sim_table *a, const struct sim_table *b, const struct sim_pack
 	return result_eq(&ra, &rb);
 }
 
+/* What is said with a name server is reported, whatever becomes of it. */
+static bool
+dns_equal(const struct sim_table *a, const struct sim_table *b, struct probe *p, enum flow_dir dir)
+{
+	struct sim_packet packet = { 0 };
+	bool equal = true;
+
+	p->ct_state = NF_CT_STATE_BIT(IP_CT_NEW);
+	for (unsigned k = 0; k < 16 && equal; k++) {
+		p->dns = k & 1;
+		p->reply = k & 2;
+		p->limited = k & 4;
+		p->loopback = k & 8;
+		probe_bytes(p, dir, &packet);
+		equal = same(a, b, &packet);
+	}
+	p->dns = p->reply = false;
+	return equal;
+}
+
 /* Everything beside the connection. */
 static bool
 frills_equal(
@@ -247,6 +267,10 @@ family_equal(
 	struct probe p = { 0 };
 	size_t i, j, k;
 
+	p.t = (struct tuple){ .src = near, .dst = near, .proto = IPPROTO_UDP };
+	if ((!in && !dns_equal(a, b, &p, DIR_INGRESS)) ||
+	    (!out && !dns_equal(a, b, &p, DIR_EGRESS)))
+		return false;
 	for (i = 0; i < c->n_addrs; i++) {
 		for (j = 0; j < c->n_ports; j++) {
 			for (k = 0; k < 2 * ARRAY_SIZE(protos); k++) {
@@ -306,7 +330,8 @@ static bool
 expr_is_pure(const struct sim_expr *x)
 {
 	return x->op == SIM_META || x->op == SIM_PAYLOAD || x->op == SIM_CT_STATE ||
-	       x->op == SIM_BITWISE || x->op == SIM_CMP || x->op == SIM_LOOKUP;
+	       x->op == SIM_CT_DIRECTION || x->op == SIM_CT_DPORT || x->op == SIM_BITWISE ||
+	       x->op == SIM_CMP || x->op == SIM_LOOKUP;
 }
 
 bool

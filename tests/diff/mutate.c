@@ -106,6 +106,14 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 		}
 	}
 	p.ct_state = STATE_NEW;
+	for (i = 0; i < 16; i++) {
+		q = p;
+		q.dns = i & 1;
+		q.reply = i & 2;
+		q.limited = i & 4;
+		q.loopback = i & 8;
+		lab_add(lab, &q, dir);
+	}
 	for (i = 0; p.t.proto == IPPROTO_TCP && i < ARRAY_SIZE(flags); i++) {
 		p.tcp_flags = flags[i];
 		lab_add(lab, &p, dir);

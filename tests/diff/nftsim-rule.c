@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <string.h>
 
 #define ATTRS 32
@@ -70,13 +71,23 @@ read_payload(struct source *s, struct sim_expr *x)
 static int
 read_ct(struct source *s, struct sim_expr *x)
 {
-	uint32_t key = sim_u32(s->a[NFTA_CT_KEY]);
+	const uint32_t key = sim_u32(s->a[NFTA_CT_KEY]);
+	const struct nlattr *dir = s->a[NFTA_CT_DIRECTION];
 
+	if (key == NFT_CT_PROTO_DST && dir != NULL && s->a[NFTA_CT_SREG] == NULL &&
+	    mnl_attr_get_u8(dir) == IP_CT_DIR_ORIGINAL) {
+		x->op = SIM_CT_DPORT;
+		return read_reg(s, NFTA_CT_DREG, 2, &x->reg);
+	}
 	if (ONLY(s, NFTA_CT_MAX, NFTA_CT_KEY, NFTA_CT_DREG, NFTA_CT_SREG) < 0)
 		return -EOPNOTSUPP;
 	if (key == NFT_CT_STATE && s->a[NFTA_CT_SREG] == NULL) {
 		x->op = SIM_CT_STATE;
 		return read_reg(s, NFTA_CT_DREG, 4, &x->reg);
+	}
+	if (key == NFT_CT_DIRECTION && s->a[NFTA_CT_SREG] == NULL) {
+		x->op = SIM_CT_DIRECTION;
+		return read_reg(s, NFTA_CT_DREG, 1, &x->reg);
 	}
 	if (key == NFT_CT_EVENTMASK && s->a[NFTA_CT_DREG] == NULL) {
 		x->op = SIM_CT_EVENTMASK;
@@ -203,7 +214,9 @@ read_log(struct source *s, struct sim_expr *x)
 
 	x->op = SIM_LOG;
 	x->len = (uint32_t)strlen(prefix);
-	if (ONLY(s, NFTA_LOG_MAX, NFTA_LOG_GROUP, NFTA_LOG_PREFIX) < 0 || x->len > 15)
+	if (ONLY(s, NFTA_LOG_MAX, NFTA_LOG_GROUP, NFTA_LOG_PREFIX, NFTA_LOG_SNAPLEN,
+		NFTA_LOG_QTHRESHOLD) < 0 ||
+	    x->len > 15)
 		return sim_fault(s->table, -EOPNOTSUPP, "log");
 	memcpy(x->data[0], prefix, x->len);
 	return 0;

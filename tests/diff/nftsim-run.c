@@ -118,6 +118,14 @@ run_expr(const struct sim_table *t, const struct sim_expr *x, const struct sim_p
 	case SIM_CT_STATE:
 		r->w[x->reg] = p->ct_state;
 		return STEP_NEXT;
+	case SIM_CT_DIRECTION:
+		r->w[x->reg] = 0;
+		*(uint8_t *)&r->w[x->reg] = p->ct_reply;
+		return STEP_NEXT;
+	case SIM_CT_DPORT:
+		r->w[x->reg] = 0;
+		memcpy(&r->w[x->reg], &p->ct_dport, sizeof(p->ct_dport));
+		return STEP_NEXT;
 	case SIM_CT_EVENTMASK:
 		ret->event_mask = r->w[x->reg];
 		return STEP_NEXT;

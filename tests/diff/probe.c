@@ -30,6 +30,8 @@ probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret)
 	ret->iif = dir == DIR_INGRESS ? (p->loopback ? 1 : 2) : 0;
 	ret->oif = dir == DIR_EGRESS ? (p->loopback ? 1 : 2) : 0;
 	ret->ct_state = p->ct_state;
+	ret->ct_dport = p->dns ? htons(53) : 0;
+	ret->ct_reply = p->reply;
 	ret->limited = p->limited;
 	ret->nfproto = v6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
 	ret->l4proto = t->proto;
@@ -87,10 +89,12 @@ is_link_talk(const struct probe *p, enum flow_dir dir)
 static void
 expect_log(const struct probe *p, char what, char where, struct sim_result *ret)
 {
+	const size_t n = strlen(ret->log);
+
 	if (p->limited)
 		return;
-	ret->log[0] = what;
-	ret->log[1] = where;
+	ret->log[n] = what;
+	ret->log[n + 1] = where;
 }
 
 static void
@@ -157,6 +161,8 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 	memset(ret, 0, sizeof(*ret));
 	if (p->ct_state == STATE_NEW)
 		ret->event_mask = p->loopback ? EVENT_DESTROY : EVENT_REPLY;
+	if (p->dns && p->reply == (dir == DIR_INGRESS))
+		expect_log(p, dir == DIR_INGRESS ? 'r' : 'q', dir == DIR_INGRESS ? 'i' : 'o', ret);
 	if (p->loopback)
 		return;
 	if (!enforces && !audits) {

@@ -19,6 +19,8 @@ struct probe {
 	bool limited;
 	bool cut;     /* the packet ends in the middle of its ports */
 	bool options; /* something between the headers */
+	bool dns;     /* of a connection to a name server's port */
+	bool reply;   /* from whom was called */
 };
 
 void probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret);

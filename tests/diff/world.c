@@ -122,6 +122,30 @@ make_anchor(struct world *w, const struct world_pool *pool)
 	}
 }
 
+static int
+told_cmp(const void *a, const void *b)
+{
+	return inventory_name_cmp(a, b);
+}
+
+/* A name may be said to have any address, also one that nobody can have. */
+static void
+make_told(struct world *w, const struct world_pool *pool)
+{
+	static const char *const hosts[] = { "x.example", "y.x.example", "example", "xexample" };
+	size_t i, n = 0;
+
+	for (i = 0; i < WORLD_NAMES; i++)
+		w->told[i] = (struct inventory_name){ world_rnd(w, 2) ? names[0] : PICK(w, names),
+			PICK(w, hosts), make_anchor(w, pool) };
+	qsort(w->told, WORLD_NAMES, sizeof(w->told[0]), told_cmp);
+	for (i = 0; i < WORLD_NAMES; i++)
+		if (n == 0 || told_cmp(&w->told[n - 1], &w->told[i]) != 0)
+			w->told[n++] = w->told[i];
+	w->inv.names = w->told;
+	w->inv.n_names = n;
+}
+
 static struct prefix
 make_prefix(struct world *w, const struct addr *anchor)
 {
@@ -131,9 +155,10 @@ make_prefix(struct world *w, const struct addr *anchor)
 static struct peer
 make_peer(struct world *w, const struct world_pool *pool, const struct addr *anchor)
 {
+	static const char *const patterns[] = { "x.example", "*.example", "*.x.example" };
 	struct addr a;
 
-	switch (world_rnd(w, 14)) {
+	switch (world_rnd(w, 15)) {
 	case 0:
 	case 1:
 	case 2:
@@ -148,9 +173,9 @@ make_peer(struct world *w, const struct world_pool *pool, const struct addr *anc
 		a = make_anchor(w, pool);
 		return (struct peer){ .kind = PEER_ADDR, .prefix = prefix_of(&a, 128) };
 	case 7:
-		if (world_rnd(w, 2))
-			return (struct peer){ .kind = PEER_MULTICAST };
-		return (struct peer){ .kind = PEER_FQDN, .name = "x.example" };
+		return (struct peer){ .kind = PEER_MULTICAST };
+	case 8:
+		return (struct peer){ .kind = PEER_FQDN, .name = PICK(w, patterns) };
 	default:
 		return (struct peer){ .kind = PEER_WORKLOAD, .name = PICK(w, names) };
 	}
@@ -326,6 +351,10 @@ grid_add_prefix(struct world *w, const struct prefix *p)
 static void
 make_grid(struct world *w)
 {
+	static const struct prefix multicast[] = {
+		{ .addr = { .family = 4, .bytes = { 224 } }, .len = 4 },
+		{ .addr = { .family = 6, .bytes = { 0xff } }, .len = 8 },
+	};
 	bool internet = false;
 	const struct peer *peer;
 	size_t i, j;
@@ -337,6 +366,8 @@ make_grid(struct world *w)
 		grid_add_range(w, &w->host[i], &w->host[i]);
 	for (i = 0; i < w->inv.n_nobodys; i++)
 		grid_add_range(w, &w->nobodys[i], &w->nobodys[i]);
+	for (i = 0; i < w->inv.n_names; i++)
+		grid_add_range(w, &w->told[i].addr, &w->told[i].addr);
 	for (i = 0; i < 2; i++)
 		for (j = 0; j < w->networks[i].n_prefixes; j++)
 			grid_add_prefix(w, &w->network_prefixes[i][j]);
@@ -351,6 +382,8 @@ make_grid(struct world *w)
 
 		grid_add(w, &a);
 	}
+	for (i = 0; i < ARRAY_SIZE(multicast); i++)
+		grid_add_prefix(w, &multicast[i]);
 	for (i = 4; internet && i <= 6; i += 2) {
 		const struct addr_range *r;
 		size_t n;
@@ -399,6 +432,7 @@ world_make(struct world *w, uint64_t seed, const struct world_pool *pool, size_t
 	memset(w, 0, sizeof(*w));
 	w->seed = hash_mix64(seed);
 	make_inventory(w, pool);
+	make_told(w, pool);
 	make_policy(w, pool, max_edges);
 	make_grid(w);
 }

@@ -17,6 +17,8 @@
 #define WORLD_GRID_PORTS 80
 
 /* Where addresses come from. The first workload's are of `own`, everybody else's of `others`. */
+#define WORLD_NAMES 6 /* addresses that they were told of, of all workloads */
+
 struct world_pool {
 	const char *const *own, *const *others;
 	size_t n_own, n_others;
@@ -33,6 +35,7 @@ struct world {
 	struct inventory_entry entries[WORLD_WORKLOADS];
 	struct addr addrs[WORLD_WORKLOADS][WORLD_ADDRS];
 	struct addr host[3], nobodys[2];
+	struct inventory_name told[WORLD_NAMES];
 	/* Addresses at which something may change, unique. */
 	struct addr grid[WORLD_GRID_ADDRS];
 	size_t n_grid;

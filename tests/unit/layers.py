@@ -101,8 +101,8 @@ def bad_symbols(archive, also_defined=()):
 
 
 # The reference evaluator and compile may have in common how addresses compare, and no more.
-EVALUATE_SYMBOLS = {"addr_eq", "addr_scope", "prefix_contains",
-                    "strcmp", "memcmp", "bcmp", "memcpy", "memset"}
+EVALUATE_SYMBOLS = {"addr_eq", "addr_scope", "addr_is_routed", "prefix_contains",
+                    "strlen", "strcmp", "memcmp", "bcmp", "memcpy", "memset"}
 EVALUATE_INCLUDES = {"rules/compile.h", "netinet/in.h", "string.h"}
 
 

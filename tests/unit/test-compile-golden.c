@@ -17,6 +17,7 @@
 
 #define MAX_WORKLOADS 16
 #define MAX_ADDRS 64
+#define MAX_NAMES 8
 
 struct world {
 	json_t *json;
@@ -24,6 +25,7 @@ struct world {
 	struct inventory_entry entries[MAX_WORKLOADS];
 	struct addr addrs[MAX_ADDRS];
 	size_t n_addrs;
+	struct inventory_name names[MAX_NAMES];
 	uint64_t now_ns;
 };
 
@@ -75,6 +77,25 @@ entry_cmp(const void *a, const void *b)
 	return strcmp(x->workload, y->workload);
 }
 
+/* In the file in the order that inventories have. */
+static void
+read_names(struct world *w, const json_t *list)
+{
+	const char *addr;
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		struct inventory_name *n = &w->names[i];
+
+		assert_true(i < MAX_NAMES);
+		assert_int_equal(json_unpack(json_array_get(list, i), "[s, s, s]", &n->workload,
+				     &n->name, &addr),
+		    0);
+		assert_int_equal(addr_parse(addr, &n->addr), 0);
+	}
+	w->inv.names = w->names;
+	w->inv.n_names = json_array_size(list);
+}
+
 static void
 read_world(struct world *w, const char *name)
 {
@@ -101,6 +122,7 @@ read_world(struct world *w, const char *name)
 	qsort(w->entries, n, sizeof(w->entries[0]), entry_cmp);
 	w->inv.entries = w->entries;
 	w->inv.n_entries = n;
+	read_names(w, json_object_get(w->json, "names"));
 }
 
 static void

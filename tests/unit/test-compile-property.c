@@ -46,6 +46,7 @@ struct world {
 	struct inventory_entry entries[N_WORKLOADS];
 	struct addr addrs[N_WORKLOADS][MAX_ADDRS];
 	struct addr host[3];
+	struct inventory_name told[4];
 	uint64_t seed;
 };
 
@@ -72,6 +73,12 @@ make_addr(struct world *w, unsigned group, unsigned unique)
 	return a;
 }
 
+static int
+told_cmp(const void *a, const void *b)
+{
+	return inventory_name_cmp(a, b);
+}
+
 static void
 make_inventory(struct world *w)
 {
@@ -88,6 +95,12 @@ make_inventory(struct world *w)
 	for (j = 0; j < n; j++)
 		w->host[j] = make_addr(w, 0, ++unique);
 	w->inv = (struct inventory){ w->entries, N_WORKLOADS, w->host, n };
+	for (j = 0; j < ARRAY_SIZE(w->told); j++)
+		w->told[j] = (struct inventory_name){ PICK(w, names),
+			rnd(w, 2) ? "x.example" : "y.x.example", A(PICK(w, places)) };
+	qsort(w->told, ARRAY_SIZE(w->told), sizeof(w->told[0]), told_cmp);
+	w->inv.names = w->told;
+	w->inv.n_names = ARRAY_SIZE(w->told);
 }
 
 static struct peer
@@ -109,7 +122,8 @@ make_peer(struct world *w)
 	case 5:
 		return rnd(w, 4) ? ADDRESS(PICK(w, addresses)) : MULTICAST;
 	case 6:
-		return rnd(w, 4) ? CIDR(PICK(w, prefixes)) : FQDN("x.example");
+		return rnd(w, 3) ? CIDR(PICK(w, prefixes))
+				 : FQDN(rnd(w, 2) ? "x.example" : "*.example");
 	default:
 		return W(PICK(w, names));
 	}

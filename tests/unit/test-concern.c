@@ -39,6 +39,7 @@ copy_world(const struct world *from, struct world *to)
 	to->inv.entries = to->entries;
 	to->inv.host = to->host;
 	to->inv.nobodys = to->nobodys;
+	to->inv.names = to->told;
 	for (size_t i = 0; i < WORLD_WORKLOADS; i++)
 		to->entries[i].addrs = to->addrs[i];
 }
@@ -49,7 +50,7 @@ change(struct world *w, const struct world *other)
 {
 	size_t i = world_rnd(w, WORLD_WORKLOADS);
 
-	switch (world_rnd(w, 6)) {
+	switch (world_rnd(w, 7)) {
 	case 0:
 		memcpy(w->host, other->host, sizeof(w->host));
 		w->inv.n_host = other->inv.n_host;
@@ -60,6 +61,10 @@ change(struct world *w, const struct world *other)
 		break;
 	case 2:
 		w->entries[i].contested = !w->entries[i].contested;
+		break;
+	case 4:
+		memcpy(w->told, other->told, sizeof(w->told));
+		w->inv.n_names = other->inv.n_names;
 		break;
 	case 3: /* it has stopped */
 		w->entries[i].n_addrs = 0;

@@ -25,6 +25,8 @@ static void
 assert_defaults(const struct config *c)
 {
 	assert_true(c->observation_period_ns == 7 * 86400 * NSEC_PER_SEC);
+	assert_true(c->fqdn_min_ttl_ns == 3600 * NSEC_PER_SEC);
+	assert_int_equal(c->n_resolvers, 0);
 	assert_int_equal(c->promote, PROMOTE_OFF);
 	assert_int_equal(c->promote_direction, WL_BOTH);
 	assert_int_equal(c->promote_by, PROMOTE_BY_CLOCK);
@@ -77,7 +79,7 @@ every_setting_arrives(void **state)
 		   "onUnknown: quarantine\nidentifyTimeout: 500ms\ncloseNamed: true\nhostGuard: "
 		   "on\nselfTest: 90s\nreviewerGroups: "
 		   "[net, ops.x]\n"
-		   "adminGroups:\n- wheel\n"
+		   "adminGroups:\n- wheel\nfqdnMinTtl: 90s\nresolvers: [10.0.0.53, 'fd00::53']\n"
 		   "maxEdges: 100\neventBuffer: 262144\naggregation: off\nconntrackAlert: "
 		   "100\nlogLevel: debug\n");
 
@@ -93,6 +95,9 @@ every_setting_arrives(void **state)
 	assert_string_equal(c->reviewer_groups[1], "ops.x");
 	assert_int_equal(c->n_admin_groups, 1);
 	assert_string_equal(c->admin_groups[0], "wheel");
+	assert_true(c->fqdn_min_ttl_ns == 90 * NSEC_PER_SEC);
+	assert_int_equal(c->n_resolvers, 2);
+	assert_int_equal(c->resolvers[1].family, 6);
 	assert_int_equal(c->max_edges, 100);
 	assert_int_equal(c->event_buffer, 262144);
 	assert_int_equal(c->aggregation, AGGREGATION_OFF);
@@ -143,6 +148,9 @@ errors_say_where_and_what(void **state)
 		    "unknown key 'observationPeriode' in the configuration, did you mean "
 		    "'observationPeriod'?" },
 		{ "observation-period: 7d\n", 1, 1, "did you mean 'observationPeriod'?" },
+		{ "resolvers: [127.0.0.11]\n", 1, 13, "'127.0.0.11' is not the address of a name" },
+		{ "resolvers: [ns.example]\n", 1, 13, "'ns.example' is not the address of a name" },
+		{ "fqdnMinTtl: 0s\n", 1, 13, "0s is out of range" },
 		{ "observationPeriod: 7\n", 1, 20, "a duration needs a unit: 7s, 7h or 7d" },
 		{ "observationPeriod: 7 days\n", 1, 20, "'7 days' is not a duration" },
 		{ "observationPeriod: 0\n", 1, 20, "a duration needs a unit" },
@@ -281,9 +289,9 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 		"promoteBy", "promoteNewEdgeChance", "quietAudit", "promoteNotice", "promoteWindow",
 		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
 		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
-		"idleExpiry", "recertifyAfter", "separateDuties", "maxEdges", "eventBuffer",
-		"aggregation", "conntrackAlert", "images", "alerts", "metrics", "logLevel",
-		"historyDays", "historyEntries" };
+		"idleExpiry", "recertifyAfter", "fqdnMinTtl", "resolvers", "separateDuties",
+		"maxEdges", "eventBuffer", "aggregation", "conntrackAlert", "images", "alerts",
+		"metrics", "logLevel", "historyDays", "historyEntries" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;

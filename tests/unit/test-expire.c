@@ -203,14 +203,14 @@ an_inventory_outlives_its_workloads(void **state)
 	bool concerned[2] = { false };
 
 	ctl_instance(c, 1, "web", "10.0.0.1");
-	before = inventory_build(c);
+	before = inventory_build(c, false);
 	assert_non_null(before);
 	assert_int_equal(before->n_entries, 1);
 	instance_on_netns_gone(c, 1);
 	pass(c, 400 * DAY);
 	assert_null(workload_find(c, "web"));
 	ctl_instance(c, 2, "api", "10.0.0.2");
-	now = inventory_build(c);
+	now = inventory_build(c, false);
 	assert_non_null(now);
 	assert_true(inventory_concerns(c->policy, before, now, concerned));
 	assert_string_equal(before->entries[0].workload, "web");

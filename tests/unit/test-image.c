@@ -105,7 +105,7 @@ who_has(struct controller *c, const char *address)
 static size_t
 addresses_of(struct controller *c, const char *name)
 {
-	struct inventory *inv = inventory_build(c);
+	struct inventory *inv = inventory_build(c, false);
 	size_t n = 0;
 
 	assert_non_null(inv);

@@ -366,7 +366,7 @@ all_of_the_hosts_addresses_count_and_a_bounded_number_of_a_containers(void **sta
 		host->addrs->list[host->addrs->n++].addr = a;
 		web->addrs->list[web->addrs->n++].addr = b;
 	}
-	inv = inventory_build(c);
+	inv = inventory_build(c, false);
 	assert_non_null(inv);
 	assert_int_equal(inv->n_host, MAX_FAKE_ADDRS);
 	assert_int_equal(inv->n_entries, 1);
