@@ -25,7 +25,7 @@
 
 /* When it is worth it: connections a second, and for how many of them. */
 #define BUSY_RATE 2000u
-#define BUSY_S 10u
+#define BUSY_S 5u
 #define QUIET_RATE 500u
 #define QUIET_S 60u
 /* The rules are hooked when what began as they were loaded is settled. */
@@ -79,9 +79,8 @@ struct aggregate {
 	size_t fill; /* of the fullest set of the side that is being filled */
 	struct nft_seen_stats stats;
 
-	uint64_t connections,
-	    events; /* counted here in all; of the instance, when last looked at */
-	uint64_t connections_before;
+	uint64_t connections, connections_before; /* counted here in all; at the last tick */
+	uint64_t events;			  /* of the instance, at the last tick */
 	unsigned busy_s, quiet_s;
 	uint64_t barred_ns; /* until then */
 	uint64_t missed;
@@ -205,6 +204,7 @@ bar(struct aggregate *a)
 static void
 read_next(struct aggregate *a)
 {
+	a->read_done = false;
 	ask(a, AGG_READ, a->read_side, a->read_set);
 }
 
@@ -275,8 +275,8 @@ on_entry(void *arg, const struct nft_seen_entry *e)
 	if (r == -ERANGE && conn)
 		lose(a, 1, "somebody has set a counter back");
 	else if (r < 0 && r != -ERANGE)
-		return 0;
-	if (growth == 0)
+		lose(a, 1, strerror(-r));
+	if ((r < 0 && r != -ERANGE) || growth == 0)
 		return 0;
 	if (!conn) {
 		if (!a->first_sight)
@@ -337,7 +337,7 @@ seen_readable(evutil_socket_t fd, short what, void *arg)
 static void
 on_open(struct aggregate *a, const struct w_aggregated *w, struct msg *m)
 {
-	bool both = (w->flags & AGG_F_SIDE(0)) != 0 && (w->flags & AGG_F_SIDE(1)) != 0;
+	const uint32_t sides = AGG_F_SIDE(0) | AGG_F_SIDE(1);
 
 	if (m->n_fds != 1)
 		return;
@@ -348,9 +348,10 @@ on_open(struct aggregate *a, const struct w_aggregated *w, struct msg *m)
 		return;
 	}
 	set_state(a, STATE_OPEN);
+	for (unsigned side = 0; side < NFT_SEEN_SIDES; side++)
+		if ((w->flags & AGG_F_SIDE(side)) == 0)
+			forget_side(a, side);
 	if ((w->flags & AGG_F_PRESENT) == 0) {
-		forget_side(a, 0);
-		forget_side(a, 1);
 		a->first_sight = a->old_there = false;
 		return;
 	}
@@ -359,9 +360,9 @@ on_open(struct aggregate *a, const struct w_aggregated *w, struct msg *m)
 		ask(a, AGG_OFF, 0, 0);
 		return;
 	}
-	if (!both && (w->flags & AGG_F_SIDE(a->side)) == 0)
+	if ((w->flags & AGG_F_SIDE(a->side)) == 0)
 		a->side = 1 - a->side;
-	a->old_there = both;
+	a->old_there = (w->flags & sides) == sides;
 	set_state(a, STATE_ON);
 	/* Switched or not: now it is, and the wish decides. */
 	ask(a, is_wanted(a, now_mono()) ? AGG_ON : AGG_DRAIN, 0, 0);
@@ -416,10 +417,8 @@ on_read(struct aggregate *a, const struct w_aggregated *w)
 		if (a->inst->ctl->config->aggregation == AGGREGATION_AUTO)
 			bar(a);
 	}
-	if (a->read_done) {
-		a->read_done = false;
+	if (a->read_done)
 		read_went_on(a);
-	}
 }
 
 void
@@ -459,6 +458,7 @@ aggregate_on_answer(struct controller *c, struct msg *m)
 			break;
 		}
 		a->side = 1 - a->side;
+		forget_side(a, a->side);
 		a->old_there = true;
 		a->filled_ns = now_mono();
 		break;

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #define AUDIT_APART_NS (2 * NSEC_PER_SEC)
+#define COUNTED_FRESH_NS (5 * NSEC_PER_SEC)
 
 /* Where an event happened, as far as it is known. */
 struct ends {
@@ -401,6 +402,24 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 		record_flow(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
 }
 
+/* Its answer, if it has one, is counted, and not told by its tuple: as long as others are. */
+static bool
+is_counted(struct controller *c, const struct flow_event *ev, const struct ends *e)
+{
+	struct edge_key key = { .from = e->from,
+		.to = e->to,
+		.proto = ev->tuple.proto,
+		.port_lo = ev->tuple.dport,
+		.port_hi = ev->tuple.dport };
+	const struct edge *edge;
+
+	if ((e->src == NULL || !aggregate_is_on(e->src)) &&
+	    (e->dst == NULL || !aggregate_is_on(e->dst)))
+		return false;
+	edge = edge_table_find(c->edges, &key);
+	return edge != NULL && edge->evidence.last_seen_ns + COUNTED_FRESH_NS >= ev->time_ns;
+}
+
 /*
  * A connection picked up in its middle: who listens is asked only now that both ends are known, for
  * then both can be asked.
@@ -439,7 +458,8 @@ learn_one(struct controller *c, const struct flow_event *ev, unsigned flags)
 		learn_answered(c, ev, &e);
 		break;
 	case FLOW_ATTEMPT:
-		attempt_add(c, ev);
+		if (!is_counted(c, ev, &e))
+			attempt_add(c, ev);
 		break;
 	case FLOW_DENIED:
 	case FLOW_AUDITED:

@@ -39,13 +39,13 @@ open_socket(struct warden *w, struct ns *n, struct w_aggregated *ret, int *ret_f
 
 	if (r < 0)
 		return r;
-	if (a->seen < 0) {
-		nsfd = scan_open(w->scan, n);
-		a->seen = nsfd < 0 ? nsfd : ct_open_requests(nsfd, READ_RCVBUF);
-		close_fd(&nsfd);
-		if (a->seen < 0)
-			return a->seen;
-	}
+	/* A new one: on the old one may be what an earlier reader has left. */
+	close_fd(&a->seen);
+	nsfd = scan_open(w->scan, n);
+	a->seen = nsfd < 0 ? nsfd : ct_open_requests(nsfd, READ_RCVBUF);
+	close_fd(&nsfd);
+	if (a->seen < 0)
+		return a->seen;
 	r = fcntl(a->seen, F_DUPFD_CLOEXEC, 0);
 	if (r < 0)
 		return -errno;

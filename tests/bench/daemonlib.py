@@ -61,12 +61,12 @@ def wait_for(what, seconds, every=0.05):
 
 class Unix(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=120)
         self.path = path
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(20)
+        self.sock.settimeout(120)
         self.sock.connect(self.path)
 
 
@@ -140,8 +140,8 @@ def wakeups(pid):
 class Lab:
     """n namespaces on one bridge (itself in a namespace), 10.98.0.<i+1> and fd00:98::<i+1>."""
 
-    def __init__(self, n, config=""):
-        self.prefix = "nsb%d" % os.getpid()
+    def __init__(self, n, config="", name=""):
+        self.prefix = "nsb%d%s" % (os.getpid(), name)
         self.names = ["%s-%d" % (self.prefix, i) for i in range(n)]
         self.hub = "hub" + self.prefix  # not selected by --only
         self.dir = tempfile.mkdtemp(prefix="nanoseg-bench-", dir="/var/tmp")
@@ -260,11 +260,11 @@ class Lab:
             subprocess.run(["ip", "netns", "exec", name, "conntrack", "-F"],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def flows(self, proto, client, server, v6, ports, count):
-        """Makes them; (answered, seconds)."""
+    def flows(self, proto, client, server, v6, ports, count, rate=None):
+        """Makes them, at most rate a second; (answered, seconds)."""
         addr = ("fd00:98::%d" if v6 else "10.98.0.%d") % (server + 1)
         out = run(FLOWGEN, proto, "/run/netns/" + self.names[client], "/run/netns/" + self.names[server],
-                  addr, str(ports[0]), str(len(ports)), str(count), timeout=130).split()
+                  addr, str(ports[0]), str(len(ports)), str(count), *([str(rate)] if rate else []), timeout=130).split()
         return int(out[1]), int(out[3]) / 1000.0
 
     def stop(self):

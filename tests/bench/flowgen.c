@@ -3,12 +3,12 @@
  * New connections at the highest rate this machine can make, from one namespace to a server in
  * another, and the oracle: a connection counts when its answer has come back to the client.
  *
- *   flowgen udp|tcp CLIENT_NETNS SERVER_NETNS SERVER_ADDRESS FIRST_PORT PORTS FLOWS
+ *   flowgen udp|tcp CLIENT_NETNS SERVER_NETNS SERVER_ADDRESS FIRST_PORT PORTS FLOWS [RATE]
  *
- * The namespaces are paths. Prints "answered N milliseconds M" and ends; ends itself after two
- * minutes whatever happens. No tuple occurs twice, each source port talks to all PORTS server ports
- * once: where the kernel chooses them, one in a hundred meets the conntrack entry of a connection
- * that was reset before, and is no new connection to conntrack.
+ * RATE: flows a second at most. The namespaces are paths. Prints "answered N milliseconds M" and
+ * ends; ends itself after two minutes whatever happens. No tuple occurs twice, each source port
+ * talks to all PORTS server ports once: where the kernel chooses them, one in a hundred meets the
+ * conntrack entry of a connection that was reset before, and is no new connection to conntrack.
  */
 #include "rules/util.h"
 
@@ -44,6 +44,8 @@ struct plan {
 	struct sockaddr_storage addr;
 	socklen_t addr_len;
 	unsigned first_port, n_ports, flows;
+	unsigned rate; /* 0: no limit */
+	uint64_t start_ns;
 };
 
 static void
@@ -229,6 +231,32 @@ send_udp(const struct plan *p, unsigned source, unsigned n)
 	return fd;
 }
 
+static uint64_t
+now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * NSEC_PER_SEC + (uint64_t)t.tv_nsec;
+}
+
+/* Waits until so many flows are due. */
+static void
+pace(const struct plan *p, unsigned flows)
+{
+	uint64_t due, now = now_ns();
+	struct timespec left;
+
+	if (p->rate == 0)
+		return;
+	due = p->start_ns + flows * NSEC_PER_SEC / p->rate;
+	if (due <= now)
+		return;
+	left = (struct timespec){ .tv_sec = (time_t)((due - now) / NSEC_PER_SEC),
+		.tv_nsec = (long)((due - now) % NSEC_PER_SEC) };
+	nanosleep(&left, NULL);
+}
+
 /* Some sockets are always ahead of the answers, so that neither side waits for the other. */
 static unsigned
 client_udp(const struct plan *p)
@@ -240,6 +268,9 @@ client_udp(const struct plan *p)
 
 	for (unsigned s = 0; s < sockets + WINDOW; s++) {
 		unsigned done = s - WINDOW;
+
+		if (s < sockets)
+			pace(p, s * p->n_ports);
 
 		if (s >= WINDOW && done < sockets) {
 			answered += receive_answers(
@@ -263,6 +294,7 @@ client_tcp(const struct plan *p)
 		const unsigned n = MIN(p->flows - at, (unsigned)BATCH);
 		int fds[BATCH];
 
+		pace(p, at);
 		for (unsigned i = 0; i < n; i++) {
 			struct sockaddr_storage a =
 			    with_port(p, p->first_port + (at + i) % p->n_ports);
@@ -320,7 +352,7 @@ parse_addr(const char *text, struct plan *p)
 static bool
 parse(int argc, char **argv, struct plan *p)
 {
-	if (argc != 8 || (strcmp(argv[1], "udp") != 0 && strcmp(argv[1], "tcp") != 0))
+	if (argc < 8 || argc > 9 || (strcmp(argv[1], "udp") != 0 && strcmp(argv[1], "tcp") != 0))
 		return false;
 	p->tcp = strcmp(argv[1], "tcp") == 0;
 	p->client_ns = argv[2];
@@ -328,16 +360,8 @@ parse(int argc, char **argv, struct plan *p)
 	return parse_addr(argv[4], p) && parse_number(argv[5], 1, 65000, &p->first_port) &&
 	       parse_number(argv[6], 1, MAX_PORTS, &p->n_ports) &&
 	       parse_number(argv[7], 1, MAX_FLOWS, &p->flows) &&
+	       (argc == 8 || parse_number(argv[8], 1, MAX_FLOWS, &p->rate)) &&
 	       p->first_port + p->n_ports <= 65536 && p->flows / p->n_ports < 65536 - FIRST_SOURCE;
-}
-
-static uint64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
 int
@@ -346,14 +370,13 @@ main(int argc, char **argv)
 	const struct rlimit files = { 4096, 4096 };
 	struct plan p = { 0 };
 	unsigned answered;
-	uint64_t start;
 	int ready[2];
 	char byte;
 	pid_t server;
 
 	if (!parse(argc, argv, &p)) {
 		fprintf(stderr, "usage: flowgen udp|tcp CLIENT_NETNS SERVER_NETNS SERVER_ADDRESS "
-				"FIRST_PORT PORTS FLOWS\n");
+				"FIRST_PORT PORTS FLOWS [RATE]\n");
 		return 2;
 	}
 	alarm(TIME_LIMIT_S);
@@ -370,9 +393,10 @@ main(int argc, char **argv)
 	if (server < 0 || read(ready[0], &byte, 1) != 1)
 		die("server");
 	enter(p.client_ns);
-	start = now_ms();
+	p.start_ns = now_ns();
 	answered = p.tcp ? client_tcp(&p) : client_udp(&p);
-	printf("answered %u milliseconds %llu\n", answered, (unsigned long long)(now_ms() - start));
+	printf("answered %u milliseconds %llu\n", answered,
+	    (unsigned long long)((now_ns() - p.start_ns) / NSEC_PER_MSEC));
 	kill(server, SIGKILL);
 	waitpid(server, NULL, 0);
 	return 0;

@@ -3,12 +3,13 @@
 """Connections counted by the kernel: the same edges and numbers as by events, whatever dies meanwhile."""
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nslab import Lab, Tap, run, wait
+from nslab import BUILD, Lab, Tap, wait
 
 LONG = 30  # seconds until something is given up
 t = Tap()
@@ -187,4 +188,29 @@ t.ok(wait(lambda: state(a) == "on", LONG), "and it is made again", state(a), d.t
 before = counts()
 traffic(5)
 t.ok(wait(lambda: counts() == [n + 5 for n in before], LONG), "and counts", before, counts())
+d.stop()
+d.cleanup()
+
+# By itself, in the middle of thousands of connections a second.
+FLOWS, RATE, PORTS = 30000, 3000, 16
+d = lab.daemon(expect=[a.name, b.name])
+api = d.api
+t.ok(not state(a) and not state(b), "where there is little to count, events tell of it", state(a))
+p = subprocess.Popen([BUILD + "/tests/bench/flowgen", "udp", "/run/netns/" + a.name, "/run/netns/" + b.name, b.v4, "8000",
+                      str(PORTS), str(FLOWS), str(RATE)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+on = wait(lambda: all_on() or p.poll() is not None, 60) and all_on()
+words = p.communicate()[0].split()
+answered, took = int(words[1]), int(words[3])
+
+
+def flowed():
+    return sum(e["connections"] for e in api.edges(from_=A, to=B, proto="udp") if 8000 <= e["port"] < 8000 + PORTS)
+
+
+t.note("%d connections a second" % (answered * 1000 // max(took, 1)))
+if on or answered * 1000 >= took * 2200:
+    t.ok(on, "a busy namespace has its connections counted", state(a), d.text()[-1500:])
+else:
+    t.skip("a busy namespace has its connections counted", "this machine is too slow for it now")
+t.ok(wait(lambda: flowed() == answered, LONG), "each of %d, over the change, is one of an edge" % answered, flowed(), lost(a))
 t.done()
