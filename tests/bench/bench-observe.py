@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What observing costs, by events and counted by the kernel, side by side in one run.
 
-    top_builddir=BUILD bench-observe.py [ROUNDS]
+    top_builddir=BUILD bench-observe.py [ROUNDS [TCP_ROUNDS]]
 
-Needs root; 15 rounds by default, some ten minutes. CPU of the controller for each event, received and
+Needs root; 15 rounds each by default, some ten minutes. CPU of the controller for each event, received and
 credited to one of 100,000 known edges, at 1,000 and 10,000 connections a second and at as many as the
 machine makes, with `conntrack -E` beside it on the same events; the same traffic with the kernel
-counting. Then TCP connections a second with either, against conntrack alone. Rounds are interleaved;
+counting. Then TCP connections a second with either, against conntrack alone, and the CPU that client,
+server and the kernel between them use for one, which says more on a machine that is busy with others. Rounds are interleaved;
 medians with their 95% interval (order statistics).
 """
 import os
@@ -89,8 +90,19 @@ def observe(lab, rate, count, beside):
     return answered / seconds, cpu / 2e3 / answered, their_cpu * 1e6 / max(lines, 1), bool(exact)
 
 
+def connect(lab):
+    """(TCP connections a second, us of CPU for each, of all but the daemon)"""
+    before = os.times()
+    answered, seconds = lab.flows("tcp", 0, 1, False, PORTS, TCP_FLOWS)
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    lab.forget_entries()
+    return answered / seconds, used * 1e6 / answered
+
+
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    tcp_rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 15
     if os.geteuid() != 0:
         sys.exit("needs root")
     isolate()
@@ -116,13 +128,12 @@ def main():
             for rate, count in RATES:
                 got.setdefault((rate, "events"), []).append(observe(by_events, rate, count, True))
                 got.setdefault((rate, "kernel"), []).append(observe(by_kernel, rate, count, False))
-            for name, lab in (("plain", plain), ("events", by_events), ("kernel", by_kernel)):
-                answered, seconds = lab.flows("tcp", 0, 1, False, PORTS, TCP_FLOWS)
-                tcp.setdefault(name, []).append(answered / seconds)
-                time.sleep(SETTLE_S)
-                lab.forget_entries()
+        turns = [("plain", plain), ("events", by_events), ("kernel", by_kernel)]
+        for r in range(tcp_rounds):
+            for name, lab in turns[r % 3:] + turns[:r % 3]:
+                tcp.setdefault(name, []).append(connect(lab))
         say("load of the machine", read("/proc/loadavg").split()[0] + ", %d rounds" % rounds)
-        for rate, _ in RATES:
+        for rate, _ in RATES if rounds else ():
             e, k = got[rate, "events"], got[rate, "kernel"]
             what = "%d/s" % rate if rate else "as fast as it goes"
             say(what + ": reached", median([x[0] for x in e], "a second by events, ") +
@@ -134,8 +145,13 @@ def main():
             say(what + ": exact", "%d of %d runs by events, %d of %d counted" %
                 (sum(x[3] for x in e), len(e), sum(x[3] for x in k), len(k)))
         for name, what in (("events", "events"), ("kernel", "counted by the kernel")):
-            say("TCP connections, " + what, median(tcp[name], "a second, ") +
-                median([a / b for a, b in zip(tcp[name], tcp["plain"])], "of conntrack alone"))
+            pairs = list(zip(tcp[name], tcp["plain"]))
+            if not pairs:
+                break
+            say("TCP connections, " + what, median([x[0] for x in tcp[name]], "a second, ") +
+                median([a[0] / b[0] for a, b in pairs], "of conntrack alone"))
+            say("CPU of one, " + what, median([x[1] for x in tcp[name]], "us, ") +
+                median([b[1] / a[1] for a, b in pairs], "(conntrack alone by this)"))
         for name, lab in (("events", by_events), ("counted", by_kernel)):
             say("losses, " + name, ", ".join("%s %d" % kv for kv in lab.losses().items()) or "none counted")
     finally:
