@@ -20,6 +20,8 @@ reload_ask(struct controller *c, const struct actor *who, uint32_t *ret)
 
 	if (c->reload.asked != c->reload.done)
 		return -EBUSY;
+	if (c->loop.control == NULL)
+		return -ENOTCONN;
 	r = chan_send(c->loop.control, MSG_SUP_RELOAD, 0, &ask, sizeof(ask), NULL, 0);
 	if (r < 0)
 		return r;
