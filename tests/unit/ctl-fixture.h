@@ -187,6 +187,7 @@ ctl_free(struct controller *c)
 	attempt_table_free(c->attempts);
 	flow_ring_free(c->flows);
 	config_free(c->config);
+	free(c->folded);
 	free(c->waiting);
 	free(c);
 }
