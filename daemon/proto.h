@@ -37,7 +37,7 @@ enum msg_type {
 	MSG_SUP_RELOAD,	  /* sup_reload, from the controller: the configuration, please */
 	/* supervisor -> controller: sup_reload + fd, if it could be opened; also unasked */
 	MSG_SUP_CONFIG,
-	MSG_SUP_HERALD,	  /* from the controller: alerts have a way out, start the herald */
+	MSG_SUP_HERALD, /* from the controller: alerts have a way out, start the herald */
 
 	/*
 	 * warden <-> keeper (the keeper answers LIST with ITEMs and one END). The supervisor
