@@ -30,8 +30,8 @@ struct doc;
 int doc_parse(const char *text, size_t len, struct diag *d, struct doc **ret);
 /*
  * The tree of JSON, ten times as fast, but no value has a place. -EINVAL for everything that is not
- * within doc_parse()'s bounds, or not the same to it: that is then doc_parse()'s to judge. Valid JSON
- * that YAML does not take, with a line break before a colon, is read.
+ * within doc_parse()'s bounds, or not the same to it: that is then doc_parse()'s to judge. Valid
+ * JSON that YAML does not take, with a line break before a colon, is read.
  */
 int doc_parse_json(const char *text, size_t len, struct doc **ret);
 void doc_free(struct doc *doc);

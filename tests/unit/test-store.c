@@ -355,18 +355,18 @@ a_newer_store_is_refused_and_left_alone(void **state)
 }
 
 /* What version 1 had not. */
-#define TO_VERSION_1                                     \
-	"ALTER TABLE workload DROP COLUMN images; "      \
-	"ALTER TABLE workload DROP COLUMN mode_by; "     \
-	"ALTER TABLE edge DROP COLUMN kept; "            \
-	"ALTER TABLE edge DROP COLUMN kept_by; "         \
-	"ALTER TABLE workload DROP COLUMN windows; "     \
-	"ALTER TABLE workload DROP COLUMN network; "     \
-	"ALTER TABLE workload DROP COLUMN rolled_back; " \
-	"ALTER TABLE edge DROP COLUMN windows; "         \
-	"ALTER TABLE edge DROP COLUMN last_window; "     \
-	"ALTER TABLE edge DROP COLUMN extent; "          \
-	"DROP TABLE exposure; DROP TABLE history; "        \
+#define TO_VERSION_1                                        \
+	"ALTER TABLE workload DROP COLUMN images; "         \
+	"ALTER TABLE workload DROP COLUMN mode_by; "        \
+	"ALTER TABLE edge DROP COLUMN kept; "               \
+	"ALTER TABLE edge DROP COLUMN kept_by; "            \
+	"ALTER TABLE workload DROP COLUMN windows; "        \
+	"ALTER TABLE workload DROP COLUMN network; "        \
+	"ALTER TABLE workload DROP COLUMN rolled_back; "    \
+	"ALTER TABLE edge DROP COLUMN windows; "            \
+	"ALTER TABLE edge DROP COLUMN last_window; "        \
+	"ALTER TABLE edge DROP COLUMN extent; "             \
+	"DROP TABLE exposure; DROP TABLE history; "         \
 	"DROP TABLE history_flow; DROP TABLE history_day; " \
 	"ALTER TABLE edge DROP COLUMN images; PRAGMA user_version = 1"
 
