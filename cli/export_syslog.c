@@ -56,10 +56,12 @@ static void
 print(struct event *v, FILE *f)
 {
 	char line[SYSLOG_MAX + 1];
+	size_t len;
 
 	v->e.app = "nanoseg";
 	v->e.params = v->params;
-	fwrite(line, syslog_format(&v->e, line), 1, f);
+	len = syslog_format(&v->e, line);
+	fwrite(line, len, 1, f);
 	fputc('\n', f);
 }
 

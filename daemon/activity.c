@@ -151,11 +151,12 @@ edge_words(const struct controller *c, const struct edge *e, char buf[static 256
 {
 	char from[PEER_STRLEN], to[PEER_STRLEN];
 	const char *proto = proto_name(e->key.proto);
+	unsigned port = proto_is_icmp(e->key.proto) ? e->key.port_lo >> 8 : e->key.port_lo;
 
 	snprintf(buf, 256, "%.90s to %.90s, %s %u",
 	    peer_format(peer_get(c->peers, e->key.from), from),
 	    peer_format(peer_get(c->peers, e->key.to), to), proto != NULL ? proto : "protocol",
-	    proto_is_icmp(e->key.proto) ? e->key.port_lo >> 8 : e->key.port_lo);
+	    port);
 	return buf;
 }
 

@@ -196,9 +196,9 @@ raise_text(struct controller *c, enum alert_kind kind, enum alert_severity sever
 		tell(c, s);
 }
 
-static void
-raise_args(struct controller *c, enum alert_kind kind, enum alert_severity severity,
-    const char *workload, const char *instance, const char *fmt, va_list ap)
+static _printf_(6, 0) void raise_args(struct controller *c, enum alert_kind kind,
+    enum alert_severity severity, const char *workload, const char *instance, const char *fmt,
+    va_list ap)
 {
 	char text[ALERT_TEXT_MAX];
 

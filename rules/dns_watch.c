@@ -255,8 +255,11 @@ dns_watch_packet(struct dns_watch *w, uint64_t netns, bool answer, const struct 
 	};
 
 	memset(p.tuple.zero, 0, sizeof(p.tuple.zero));
+	/* Where there is none there may be no buffer either. */
+	if (f->payload_len > 0)
+		buf += f->payload_off;
 	if (f->tuple.proto == IPPROTO_TCP)
-		take_segment(&p, f, buf + f->payload_off);
+		take_segment(&p, f, buf);
 	else if (f->tuple.proto == IPPROTO_UDP && f->payload_len > 0)
-		take_message(&p, buf + f->payload_off, f->payload_len);
+		take_message(&p, buf, f->payload_len);
 }
