@@ -85,7 +85,7 @@ judge(struct controller *c, struct container *k)
 		    quarantine_release(c, k->id, "its image is approved now", &daemon_actor, &d) <
 			0)
 			return; /* again */
-		k->image_judged = c->reload.done + 1;
+		k->image_judged = c->reload.taken + 1;
 		return;
 	}
 	if (!k->host_network) {
@@ -95,7 +95,7 @@ judge(struct controller *c, struct container *k)
 		if (!workload_selected(c, i->workload->name))
 			return;
 	}
-	k->image_judged = c->reload.done + 1;
+	k->image_judged = c->reload.taken + 1;
 	if (!k->unapproved)
 		say(c, k, i);
 	k->unapproved = true;
@@ -109,7 +109,7 @@ image_allow_tick(struct controller *c)
 {
 	for (size_t b = 0; b < ARRAY_SIZE(c->containers); b++)
 		for (struct container *k = c->containers[b]; k != NULL; k = k->next)
-			if (k->image_judged != c->reload.done + 1 &&
+			if (k->image_judged != c->reload.taken + 1 &&
 			    (k->image != NULL || k->image_id != NULL))
 				judge(c, k);
 }

@@ -275,7 +275,11 @@ metrics_out_new(struct controller *c, struct metrics_out **ret)
 
 /* The file */
 
-/* Complete under its name at every moment: written beside it, then moved. */
+/*
+ * Complete under its name at every moment: written beside it, then moved. Others may be able to
+ * write in that folder: a file of ours is always a new one, never a pipe or a link that waits under
+ * its name.
+ */
 static int
 write_file(const char *path, const char *text)
 {
@@ -286,7 +290,8 @@ write_file(const char *path, const char *text)
 
 	if (snprintf(temporary, sizeof(temporary), "%s.new", path) >= (int)sizeof(temporary))
 		return -ENAMETOOLONG;
-	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+	unlink(temporary);
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
 	/* For another user, whatever our umask. */

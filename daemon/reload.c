@@ -120,6 +120,7 @@ take(struct controller *c, struct config **fresh, const struct actor *who, struc
 	config_keep_old(*fresh, old);
 	c->config = steal_ptr(*fresh);
 	config_free(old);
+	l->taken++;
 	keep(c);
 	tell_everybody(c);
 	return 0;

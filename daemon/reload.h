@@ -14,6 +14,7 @@ struct msg;
 struct reload {
 	uint32_t asked, done; /* numbers of requests; equal: none is under way */
 	struct actor who;     /* of the one that is */
+	uint32_t taken;	      /* how often another one came into force, whoever asked */
 	/* The last that was read, asked for or not. */
 	uint64_t at_ns;
 	bool refused;

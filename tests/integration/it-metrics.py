@@ -25,6 +25,7 @@ out = os.path.join(lab.dir, "collector")
 os.mkdir(out)
 os.chmod(out, 0o777)
 path = out + "/nanoseg.prom"
+os.mkfifo(path + ".new")  # whoever may write there, too, could have made it: nobody waits for its reader
 d = lab.daemon(config="metrics: {listen: '127.0.0.1:%d', textfile: %s}\n" % (PORT, path), expect=[a.name])
 
 
@@ -114,7 +115,7 @@ few = wait(lambda: sum(x.startswith("socket:") for x in fds(pid).values()) < 30,
 t.ok(few, "and none of them stays open", fds(pid))
 
 st = wait(lambda: os.path.exists(path) and os.stat(path), 20)
-t.ok(st and stat.S_IMODE(st.st_mode) == 0o644, "the file is there, for everybody to read", d.text()[-2000:])
+t.ok(st and stat.S_IMODE(st.st_mode) == 0o644 and stat.S_ISREG(st.st_mode), "the file is there, for everybody to read", d.text()[-2000:])
 with open(path, encoding="utf-8") as f:
     text = f.read()
 t.ok(names(text) == names(plain) and "# EOF" not in text and os.listdir(out) == ["nanoseg.prom"],

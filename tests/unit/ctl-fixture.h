@@ -187,6 +187,9 @@ ctl_free(struct controller *c)
 	attempt_table_free(c->attempts);
 	flow_ring_free(c->flows);
 	config_free(c->config);
+	json_decref(c->reload.changed);
+	json_decref(c->reload.restart);
+	json_decref(c->reload.groups);
 	free(c->folded);
 	free(c->waiting);
 	free(c);

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -497,6 +498,42 @@ metrics_are_openmetrics(void **state)
 	assert_true(ended);
 }
 
+/* As the supervisor hands it over. */
+static void
+hand(struct fixture *f, uint32_t number, const char *text)
+{
+	const struct sup_reload head = { .number = number };
+	struct msg m = { .h = { .type = MSG_SUP_CONFIG, .body_len = sizeof(head) },
+		.body = (const uint8_t *)&head,
+		.n_fds = 1 };
+	int fd = memfd_create("config", MFD_CLOEXEC);
+
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	m.fds[0] = fd;
+	reload_on_file(f->c, &m);
+	close(fd);
+}
+
+/* What is judged once under a configuration has to see that there is another one. */
+static void
+a_configuration_counts_as_taken_whoever_asked(void **state)
+{
+	struct fixture *f = *state;
+
+	hand(f, 0, "images: {allow: [nginx]}\n");
+	assert_int_equal(f->c->reload.taken, 1);
+	assert_int_equal(f->c->reload.done, 0);
+	assert_int_equal(f->c->config->images.n_allow, 1);
+	f->c->reload.asked = 1;
+	hand(f, 1, "images: {allow: [nginx, redis]}\n");
+	assert_int_equal(f->c->reload.taken, 2);
+	assert_int_equal(f->c->reload.done, 1);
+	hand(f, 0, "images: {allow: 1}\n");
+	assert_int_equal(f->c->reload.taken, 2);
+	assert_true(f->c->reload.refused);
+}
+
 int
 main(void)
 {
@@ -512,6 +549,7 @@ main(void)
 		API_TEST(hostile_names_are_json_all_the_same),
 		cmocka_unit_test(set_names_are_those_of_the_table),
 		API_TEST(metrics_are_openmetrics),
+		API_TEST(a_configuration_counts_as_taken_whoever_asked),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -41,7 +41,7 @@ allow(struct ctl_fixture *f, const char *text)
 		fail_msg("%s", f->d.msg);
 	config_free(f->c->config);
 	f->c->config = c;
-	f->c->reload.done++;
+	f->c->reload.taken++;
 	image_allow_tick(f->c);
 }
 
