@@ -16,8 +16,8 @@ packages_build=(gcc libc6-dev make autoconf automake "pkgconf|pkg-config" libmnl
 	libmicrohttpd-dev "libcurl4-openssl-dev|libcurl4-gnutls-dev|libcurl4-nss-dev" libsqlite3-dev
 	nettle-dev libseccomp-dev libcap-ng-dev)
 packages_test=(fish zsh graphviz libcmocka-dev clang libclang-rt-dev clang-format cppcheck git nftables iproute2
-	iputils-ping conntrack tcpdump tshark jq procps python3 python3-prometheus-client prometheus rsyslog openssl util-linux podman runc
-	openssh-client openssh-server dpkg-dev systemd tidy python3-jsonschema python3-regex python3-yaml
+	iputils-ping conntrack tcpdump tshark jq procps python3 python3-prometheus-client prometheus rsyslog openssl
+	util-linux podman runc openssh-client openssh-server dpkg-dev systemd tidy python3-jsonschema python3-regex python3-yaml
 	chromium "chromium-driver|chromium-chromedriver")
 packages_demo=(iptables iproute2 procps "nginx-light|nginx-core|nginx-full|nginx-extras"
 	postgresql python3 python3-psycopg2)
@@ -133,6 +133,7 @@ disable_new_services() {
 			;;
 		openssh-server) systemctl --quiet --no-reload disable ssh.service ssh.socket ;;
 		nginx*) systemctl --quiet --no-reload disable nginx.service ;;
+		prometheus | rsyslog) systemctl --quiet --no-reload disable "$package.service" ;;
 		postgresql) systemctl --quiet --no-reload disable postgresql.service ;;
 		docker.io)
 			systemctl --quiet --no-reload disable docker.service docker.socket \
