@@ -2,7 +2,8 @@
 /*
  * See conf_alerts.h. Destinations are spelled out: an address is a number, so that nothing has to
  * be resolved to send a datagram; a path is absolute; a URL is http or https with a host and
- * without a password in it, which would be seen by everybody who may read the file.
+ * without a password in it, which would be seen by everybody who may read the file. What is wrong
+ * with a URL is said without it: its path may be a secret, and errors go to the log and the API.
  */
 #include "daemon/conf_alerts.h"
 
@@ -171,7 +172,6 @@ syslog_read(const struct reader *r, const struct slot *s, struct alerts_config *
 static int
 url_read(const struct reader *r, const struct slot *s, char **ret)
 {
-	char said[SHOWN_LEN];
 	const char *text, *host;
 	size_t len;
 	int rc = read_text(r, s, "a URL", URL_LEN_MAX, &text);
@@ -182,16 +182,15 @@ url_read(const struct reader *r, const struct slot *s, char **ret)
 	host = host != NULL ? host + 3 : "";
 	len = strcspn(host, "/?#");
 	if ((strncmp(text, "https://", 8) != 0 && strncmp(text, "http://", 7) != 0) || len == 0)
-		return read_fail(r, s, "'%s' is not a URL of http or https", shown(text, said));
+		return read_fail(r, s, "it is not a URL of http or https");
 	if (memchr(host, '@', len) != NULL)
 		return read_fail(r, s,
 		    "a URL with a password would show it to everybody who may read this file: "
 		    "use tokenFile");
 	for (const char *p = text; *p != '\0'; p++)
 		if (*p <= ' ' || *p == 0x7f)
-			return read_fail(r, s,
-			    "'%s' is not a URL: it has a character that has to be escaped",
-			    shown(text, said));
+			return read_fail(
+			    r, s, "it is not a URL: it has a character that has to be escaped");
 	*ret = strdup(text);
 	return *ret != NULL ? 0 : -ENOMEM;
 }

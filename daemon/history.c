@@ -450,8 +450,14 @@ history_flush(struct controller *c)
 	struct history_day *day, before;
 	int r;
 
-	if (h == NULL || c->config->history_days == 0 || !has_unsaved(h))
+	if (h == NULL || !has_unsaved(h))
 		return 0;
+	/* Not kept: nor is it told of as now once history is, and that hour is not whole. */
+	if (c->config->history_days == 0) {
+		all_is_stored(h, now);
+		h->lost_now = true;
+		return 0;
+	}
 	day = get_day(h, hour / HISTORY_DAY_HOURS);
 	if (day == NULL)
 		return -ENOSPC;

@@ -288,6 +288,32 @@ a_loss_marks_its_hour(void **state)
 	json_decref(o);
 }
 
+static void
+what_was_connected_while_none_was_kept_is_not_told_later(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct told t;
+	json_t *o;
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	ctl_instance(f->c, 2, "db", "10.0.0.2");
+	f->c->config->history_days = 0;
+	for (int i = 0; i < 5; i++)
+		see(f->c, 1, "10.0.0.1", "10.0.0.2", 5432);
+	see(f->c, 1, "10.0.0.1", "203.0.113.7", 443);
+	assert_int_equal(history_flush(f->c), 0);
+	/* As by a configuration that is read again. */
+	f->c->config->history_days = 30;
+	see(f->c, 1, "10.0.0.1", "10.0.0.2", 5432);
+	assert_int_equal(history_flush(f->c), 0);
+	t = read_all(f->c);
+	assert_int_equal(t.entries, 1);
+	assert_has(&t, "workload:web>workload:db:5432=1 ");
+	o = history_to_json(f->c, 0);
+	assert_int_equal(json_integer_value(json_object_get(o, "incompleteHours")), 1);
+	json_decref(o);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, ctl_teardown)
 
 int
@@ -302,6 +328,7 @@ main(void)
 		TEST(days_make_way_in_steps_and_their_flows_with_them),
 		TEST(a_clock_that_lies_costs_a_day_at_most),
 		TEST(a_loss_marks_its_hour),
+		TEST(what_was_connected_while_none_was_kept_is_not_told_later),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
