@@ -17,6 +17,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/names.h"
 #include "netlink/nft_seen.h"
 #include "rules/tally.h"
 
@@ -136,9 +137,12 @@ aggregate_new(uint64_t cookie, uint64_t seed)
 	return a;
 }
 
+/* What stands in the kernel stays there: it is to be opened again, wanted or not. */
 static void
 close_socket(struct aggregate *a)
 {
+	if (a->state >= STATE_PREPARED && a->inst != NULL)
+		a->inst->attached.aggregates = 1;
 	if (a->ev != NULL)
 		event_free(a->ev);
 	a->ev = NULL;
@@ -287,6 +291,8 @@ on_entry(void *arg, const struct nft_seen_entry *e)
 		ev.flags |= FLOW_F_MIDSTREAM;
 	ev.count = (uint32_t)MIN(growth, (uint64_t)UINT32_MAX);
 	a->connections += a->first_sight ? 0 : growth;
+	if (!a->first_sight)
+		names_on_use(i, &ev.tuple);
 	learn_flow(i->ctl, &ev);
 	return 0;
 }
@@ -449,6 +455,12 @@ aggregate_on_answer(struct controller *c, struct msg *m)
 		on_switched(a, w.verb, w.error);
 		break;
 	case AGG_OFF:
+		/* It still takes events away: looked at and tried again. */
+		if (w.error < 0) {
+			a->inst->attached.aggregates = 1;
+			close_socket(a);
+			break;
+		}
 		set_state(a, STATE_OPEN);
 		a->first_sight = a->old_there = false;
 		break;

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A table that counts connections takes their events away: it is never left to itself. */
+#include "ctl-fixture.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define COOKIE 7
+
+static uint32_t asked; /* the last verb, 0: none */
+
+static void
+note_verb(uint16_t type, uint32_t seq, const void *body, size_t len)
+{
+	if (type == MSG_W_AGGREGATE)
+		asked = ((const struct w_aggregate *)body)->verb;
+}
+
+static void
+answer(struct controller *c, enum agg_verb verb, int error, uint32_t flags)
+{
+	struct w_aggregated w = { .cookie = COOKIE, .error = error, .verb = verb, .flags = flags };
+	struct msg m = { .h = { .body_len = sizeof(w) }, .body = (const uint8_t *)&w };
+	int fds[2];
+
+	if (verb == AGG_OPEN && error == 0) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, fds), 0);
+		close(fds[1]);
+		m.fds[0] = fds[0];
+		m.n_fds = 1;
+	}
+	asked = 0;
+	aggregate_on_answer(c, &m);
+}
+
+static uint32_t
+second(struct controller *c, uint64_t events)
+{
+	ctl_wait(NSEC_PER_SEC);
+	instance_find(c, COOKIE)->events += events;
+	asked = 0;
+	aggregate_tick(c);
+	return asked;
+}
+
+/* Until the kernel counts. */
+static void
+become_busy(struct controller *c)
+{
+	for (unsigned s = 0; s < 4; s++)
+		assert_int_equal(second(c, 2000), 0);
+	assert_int_equal(second(c, 2000), AGG_OPEN);
+	answer(c, AGG_OPEN, 0, 0);
+	assert_int_equal(second(c, 2000), AGG_PREPARE);
+	answer(c, AGG_PREPARE, 0, 0);
+	assert_int_equal(second(c, 2000), 0);
+	assert_int_equal(second(c, 2000), AGG_ON);
+	answer(c, AGG_ON, 0, 0);
+	assert_true(aggregate_is_on(instance_find(c, COOKIE)));
+}
+
+static int
+set_up(void **state)
+{
+	struct ctl_fixture *f;
+	struct instance *i;
+
+	ctl_setup(state);
+	f = *state;
+	f->c->loop.base = event_base_new();
+	assert_non_null(f->c->loop.base);
+	i = ctl_instance(f->c, COOKIE, "busy", "10.0.0.7");
+	aggregate_start(i);
+	on_sent = note_verb;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct event_base *base = f->c->loop.base;
+
+	on_sent = NULL;
+	aggregate_stop(instance_find(f->c, COOKIE));
+	aggregate_forget(f->c, COOKIE);
+	ctl_teardown(state);
+	event_base_free(base);
+	return 0;
+}
+
+static void
+a_table_that_nobody_reads_is_opened_again(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct instance *i = instance_find(c, COOKIE);
+	uint64_t lost;
+
+	become_busy(c);
+	assert_int_equal(second(c, 0), AGG_READ);
+	lost = i->ct_stats.lost;
+	for (unsigned s = 0; s < 9; s++)
+		assert_int_equal(second(c, 0), 0);
+	/* Ten seconds without an answer. Events are few, for it takes them. */
+	assert_int_equal(second(c, 0), AGG_OPEN);
+	assert_int_equal(i->ct_stats.lost, lost + 1);
+	answer(c, AGG_OPEN, 0, AGG_F_PRESENT | AGG_F_HOOKED | AGG_F_SIDE(0));
+	assert_int_equal(asked, AGG_ON);
+	answer(c, AGG_ON, 0, 0);
+	assert_int_equal(second(c, 0), AGG_READ);
+}
+
+static void
+a_table_that_could_not_be_removed_is_tried_again(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+
+	become_busy(c);
+	assert_int_equal(second(c, 0), AGG_READ);
+	answer(c, AGG_READ, -ENOENT, 0);
+	assert_int_equal(asked, AGG_OFF);
+	answer(c, AGG_OFF, -EIO, 0);
+	assert_int_equal(second(c, 0), AGG_OPEN);
+	/* Its removal was a loss and bars it: so it ends. */
+	answer(c, AGG_OPEN, 0, AGG_F_PRESENT | AGG_F_HOOKED | AGG_F_SIDE(0));
+	assert_int_equal(asked, AGG_DRAIN);
+	answer(c, AGG_DRAIN, -EIO, 0);
+	assert_int_equal(asked, AGG_OFF);
+	answer(c, AGG_OFF, 0, 0);
+	assert_int_equal(second(c, 0), 0);
+	assert_int_equal(second(c, 0), 0);
+}
+
+static void
+a_namespace_without_a_table_is_left_alone(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+
+	for (unsigned s = 0; s < 20; s++)
+		assert_int_equal(second(c, s % 5 == 0 ? 0 : 2000), 0);
+}
+
+#define AGGREGATE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		AGGREGATE_TEST(a_table_that_nobody_reads_is_opened_again),
+		AGGREGATE_TEST(a_table_that_could_not_be_removed_is_tried_again),
+		AGGREGATE_TEST(a_namespace_without_a_table_is_left_alone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
