@@ -396,10 +396,8 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	audit_tick(c->audit);
 	activity_tick(c);
 	history_tick(c);
-	if (seconds % EVIDENCE_EVERY_S == 0) {
+	if (seconds % EVIDENCE_EVERY_S == 0)
 		save_evidence(c);
-		names_save(c);
-	}
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
 		role_send(&c->loop, ROLE_WARDEN, MSG_W_GET_CT_STATS, 0, NULL, 0);
 	if (seconds % MEMORY_EVERY_S == 0)

@@ -272,9 +272,9 @@ struct workload {
 	/* names.c */
 	struct name_table *names; /* NULL: none yet */
 	size_t n_name_peers;
-	uint64_t names_asked_ns, names_next_ns; /* CLOCK_MONOTONIC: its connections are dumped */
-	uint64_t names_ended_ns;		/* CLOCK_REALTIME: for what had ended then */
-	uint64_t lost_events, lost_packets;	/* of instances that are gone */
+	/* CLOCK_MONOTONIC: its connections are dumped, for what had ended then */
+	uint64_t names_asked_ns, names_next_ns;
+	uint64_t lost_events, lost_packets; /* of instances that are gone */
 	/* completeness.c */
 	struct complete_log *log; /* NULL: it has not run */
 	struct completeness complete;
@@ -400,6 +400,7 @@ struct controller {
 	size_t n_resolvers;
 	struct {
 		uint64_t answers, untrusted, left_out;
+		uint64_t save_ns; /* CLOCK_MONOTONIC, not before */
 		bool unsaved;
 	} names;
 
@@ -643,6 +644,8 @@ void aggregate_forget(struct controller *c, uint64_t cookie); /* its namespace i
 int published_read(struct container *k, const json_t *ports);
 void published_add(struct controller *c, struct container *k);
 void published_remove(struct controller *c, struct container *k);
+/* Does a container take the host's port at that address, by any protocol? */
+bool published_takes(const struct controller *c, const struct addr *a, uint16_t port);
 /* The workload behind an address and port of the host; PEER_ID_NONE: none, or more than one. */
 peer_id published_find(
     const struct controller *c, const struct addr *a, uint8_t proto, uint16_t port);

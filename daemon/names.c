@@ -35,6 +35,9 @@
 /* Peers that its names have made, so that a crawler's do not fill the table of edges. */
 #define PEERS_PER_WORKLOAD 512
 #define RESOLV_CONF_MAX 4096
+/* Storing them takes no more than a fiftieth of the time. */
+#define SAVE_SHARE 50
+#define DNS_PORT 53
 
 static bool
 has_addr(const struct addr *list, size_t n, const struct addr *a)
@@ -63,16 +66,25 @@ names_read_resolv_conf(struct controller *c, const char *text)
 	}
 }
 
-/* Engines copy the host's resolvers to containers on their default network. */
+/*
+ * Engines copy the host's resolvers to containers on their default network: those that systemd
+ * keeps elsewhere, if the host itself asks its loopback.
+ */
 static void
 read_host_resolvers(struct controller *c)
 {
-	_cleanup_close_ int fd = open("/etc/resolv.conf", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	static const char *const files[] = { "/etc/resolv.conf",
+		"/run/systemd/resolve/resolv.conf" };
 	char text[RESOLV_CONF_MAX + 1];
-	ssize_t n = fd >= 0 ? read(fd, text, RESOLV_CONF_MAX) : 0;
 
-	text[MAX(n, 0)] = '\0';
-	names_read_resolv_conf(c, text);
+	c->n_resolvers = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(files) && c->n_resolvers == 0; i++) {
+		_cleanup_close_ int fd = open(files[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		ssize_t n = fd >= 0 ? read(fd, text, RESOLV_CONF_MAX) : 0;
+
+		text[MAX(n, 0)] = '\0';
+		names_read_resolv_conf(c, text);
+	}
 }
 
 /* Docker's own resolver is reached by its NAT: without that, who answers there is whoever likes. */
@@ -85,6 +97,13 @@ is_engines_resolver(const struct instance *i, const struct addr *a, bool transla
 	       i->container->runtime == RUNTIME_DOCKER;
 }
 
+/* What a container answers there in the host's place is not the host's word. */
+static bool
+is_hosts_resolver(const struct controller *c, const struct addr *a)
+{
+	return c->host != NULL && instance_has_addr(c->host, a) && !published_takes(c, a, DNS_PORT);
+}
+
 static bool
 is_resolver_of(const struct instance *i, const struct addr *a, bool translated)
 {
@@ -95,7 +114,7 @@ is_resolver_of(const struct instance *i, const struct addr *a, bool translated)
 	return has_addr(c->config->resolvers, c->config->n_resolvers, a) ||
 	       has_addr(c->resolvers, c->n_resolvers, a) ||
 	       (i->container != NULL && has_addr(i->container->dns, i->container->n_dns, a)) ||
-	       (c->host != NULL && instance_has_addr(c->host, a));
+	       is_hosts_resolver(c, a);
 }
 
 /* Does a decided edge of the workload speak of the name? */
@@ -116,7 +135,7 @@ is_wanted(const struct controller *c, const struct workload *w, const char *name
 static uint64_t
 until_of(const struct controller *c, uint32_t ttl_s)
 {
-	return now_real() + MAX(MIN(ttl_s * NSEC_PER_SEC, TTL_MAX_NS), c->config->fqdn_min_ttl_ns);
+	return now_mono() + MAX(MIN(ttl_s * NSEC_PER_SEC, TTL_MAX_NS), c->config->fqdn_min_ttl_ns);
 }
 
 static void
@@ -130,9 +149,9 @@ take_answer(struct instance *i, struct workload *w, const struct cap_answer *a,
 	if (w->names == NULL && name_table_new(c->seed, &w->names) < 0)
 		return;
 	if (!wanted)
-		until = MAX(until, now_real() + LABEL_MIN_NS);
+		until = MAX(until, now_mono() + LABEL_MIN_NS);
 	for (size_t k = 0; k < n; k++) {
-		int r = name_table_tell(w->names, a->name, &addrs[k], wanted, now_real(), until);
+		int r = name_table_tell(w->names, a->name, &addrs[k], wanted, now_mono(), until);
 
 		c->names.left_out += r == -ENOSPC;
 		fresh |= r == 1 && wanted;
@@ -240,7 +259,7 @@ names_on_policy(struct controller *c)
 			bool wanted = is_wanted(c, w, e->name);
 
 			c->names.unsaved |= e->wanted != wanted;
-			e->wanted = wanted;
+			name_table_want(w->names, e, wanted);
 		}
 	}
 }
@@ -322,20 +341,21 @@ is_looked_at(const struct workload *w)
 static void
 expire(struct controller *c, struct workload *w)
 {
-	uint64_t now = now_real();
+	uint64_t now = now_mono();
+	size_t ended;
 
 	name_table_expire(w->names, false, now);
 	if (w->names_asked_ns == 0) {
-		if (!any_ended(w, now) || now_mono() < w->names_next_ns)
+		if (!any_ended(w, now) || now < w->names_next_ns)
 			return;
-		w->names_asked_ns = now_mono();
-		w->names_ended_ns = now;
+		w->names_asked_ns = now;
 	}
 	if (!is_looked_at(w))
 		return;
+	ended = name_table_expire(w->names, true, w->names_asked_ns);
 	w->names_asked_ns = 0;
-	w->names_next_ns = now_mono() + MIN(DUMP_EVERY_NS, c->config->fqdn_min_ttl_ns);
-	if (name_table_expire(w->names, true, w->names_ended_ns) == 0)
+	w->names_next_ns = now + MIN(DUMP_EVERY_NS, c->config->fqdn_min_ttl_ns);
+	if (ended == 0)
 		return;
 	c->names.unsaved = true;
 	enforce_schedule(c);
@@ -344,9 +364,25 @@ expire(struct controller *c, struct workload *w)
 void
 names_tick(struct controller *c)
 {
+	uint64_t began;
+
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (w->names != NULL && c->caught_up)
 			expire(c, w);
+	if (!c->names.unsaved || now_mono() < c->names.save_ns)
+		return;
+	began = now_mono();
+	names_save(c);
+	c->names.save_ns = now_mono() + SAVE_SHARE * (now_mono() - began);
+}
+
+/* Run time goes by a clock that nobody sets; what is shown and stored goes by the other one. */
+static uint64_t
+on_calendar(const struct name_entry *e)
+{
+	uint64_t now = now_mono();
+
+	return now_real() + (e->until_ns > now ? e->until_ns - now : 0);
 }
 
 static json_t *
@@ -361,7 +397,7 @@ workload_to_file(const struct workload *w)
 		if (e->wanted)
 			json_array_append_new(
 			    list, json_pack("[s, s, I]", e->name, addr_format(&e->addr, text),
-				      (json_int_t)e->until_ns));
+				      (json_int_t)on_calendar(e)));
 	return json_pack("{s:o, s:o}", "workload", json_text(w->name), "names", list);
 }
 
@@ -389,13 +425,17 @@ load_one(struct controller *c, struct workload *w, const json_t *o)
 {
 	const char *name, *text;
 	struct addr a;
+	uint64_t left_s = 0;
 	json_int_t until;
 
 	if (json_unpack((json_t *)o, "[s, s, I]", &name, &text, &until) < 0 ||
 	    addr_parse(text, &a) < 0 || policy_fqdn_fault(name) != NULL || name[0] == '*')
 		return;
-	/* What it was extended by since is not in the file. */
-	name_table_tell(w->names, name, &a, true, now_real(), MAX((uint64_t)until, until_of(c, 0)));
+	/* At least as by an answer of now: what it was extended by since is not in the file. */
+	if (until > 0 && (uint64_t)until > now_real())
+		left_s = ((uint64_t)until - now_real()) / NSEC_PER_SEC;
+	name_table_tell(w->names, name, &a, true, now_mono(),
+	    until_of(c, (uint32_t)MIN(left_s, (uint64_t)UINT32_MAX)));
 }
 
 void
@@ -435,7 +475,7 @@ names_to_json(const struct controller *c)
 			json_array_append_new(list,
 			    json_pack("{s:o, s:s, s:s, s:b, s:o}", "workload", json_text(w->name),
 				"name", e->name, "address", addr_format(&e->addr, text), "inPolicy",
-				e->wanted, "until", json_time(e->until_ns)));
+				e->wanted, "until", json_time(on_calendar(e))));
 	}
 	return list;
 }

@@ -122,6 +122,17 @@ published_find(const struct controller *c, const struct addr *a, uint8_t proto, 
 	return found != PEER_ID_NONE ? found : find_at(c, NULL, proto, port);
 }
 
+bool
+published_takes(const struct controller *c, const struct addr *a, uint16_t port)
+{
+	for (const struct container *k = c->publishers; k != NULL; k = k->next_publisher)
+		for (size_t i = 0; i < k->n_ports; i++)
+			if (port >= k->ports[i].lo && port <= k->ports[i].hi &&
+			    (k->ports[i].addr.family == 0 || addr_eq(&k->ports[i].addr, a)))
+				return true;
+	return false;
+}
+
 struct behind {
 	peer_id list[BEHIND_MAX];
 	size_t n;

@@ -244,6 +244,7 @@ addr_is_routed(const struct addr *a)
 	static const struct prefix bound[] = {
 		{ V4(0, 0, 0, 0), 8 },
 		{ V4(169, 254, 0, 0), 16 },
+		{ V4(255, 255, 255, 255), 32 },
 		{ V6(0), 128 },
 		{ V6(0xfe, 0x80), 10 },
 	};

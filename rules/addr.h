@@ -52,8 +52,8 @@ uint64_t addr_hash(const struct addr *a, uint64_t seed);
 enum addr_scope addr_scope(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 bool addr_is_multicast(const struct addr *a);
-/* Can be that of another machine beyond a router: none of loopback, link-local, multicast, 0/8, ::.
- */
+/* Can be that of another machine beyond a router: none of loopback, link-local, multicast,
+ * broadcast, 0/8, ::. */
 bool addr_is_routed(const struct addr *a);
 /* Length in bytes of a family's address: 4 or 16. */
 size_t addr_len(const struct addr *a);

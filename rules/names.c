@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See names.h. A hash table by address; whom to push out is looked for only when there is no room.
+/*
+ * See names.h. Hash tables by address and by name, and the order in which things were told: whoever
+ * chooses what a name server says chooses how often somebody has to be pushed out.
  */
 #include "rules/names.h"
 
@@ -10,10 +12,15 @@
 
 #define BUCKETS 512
 
+struct order {
+	struct name_entry *first, *last; /* told longest ago, last */
+};
+
 struct name_table {
 	uint64_t seed;
 	size_t n;
-	struct name_entry *buckets[BUCKETS];
+	struct order order[2]; /* by whether they are wanted */
+	struct name_entry *buckets[BUCKETS], *by_name[BUCKETS];
 };
 
 bool
@@ -61,60 +68,95 @@ bucket_of(const struct name_table *t, const struct addr *a)
 	return (struct name_entry **)&t->buckets[addr_hash(a, t->seed) % BUCKETS];
 }
 
-/* Which of two goes first: what nobody wants, then what was told longest ago. */
-static bool
-goes_before(const struct name_entry *a, const struct name_entry *b)
-{
-	if (a->wanted != b->wanted)
-		return b->wanted;
-	return a->told_ns < b->told_ns;
-}
-
-/* The one to go first, of that name or (NULL) of all; *ret_n is how many there are. */
 static struct name_entry **
-find_first(struct name_table *t, const char *name, size_t *ret_n)
+names_of(struct name_table *t, const char *name)
 {
-	struct name_entry **first = NULL;
+	uint64_t h = t->seed;
 
-	*ret_n = 0;
-	for (size_t b = 0; b < BUCKETS; b++) {
-		for (struct name_entry **p = &t->buckets[b]; *p != NULL; p = &(*p)->next) {
-			if (name != NULL && strcmp((*p)->name, name) != 0)
-				continue;
-			(*ret_n)++;
-			if (first == NULL || goes_before(*p, *first))
-				first = p;
-		}
-	}
-	return first;
+	for (; *name != '\0'; name++)
+		h = hash_mix64(h ^ (uint8_t)*name);
+	return &t->by_name[h % BUCKETS];
 }
 
 static void
-drop(struct name_table *t, struct name_entry **p)
+order_add(struct name_table *t, struct name_entry *e)
 {
-	struct name_entry *e = *p;
+	struct order *o = &t->order[e->wanted];
 
+	e->newer = NULL;
+	e->older = o->last;
+	*(o->last != NULL ? &o->last->newer : &o->first) = e;
+	o->last = e;
+}
+
+static void
+order_remove(struct name_table *t, struct name_entry *e)
+{
+	struct order *o = &t->order[e->wanted];
+
+	*(e->older != NULL ? &e->older->newer : &o->first) = e->newer;
+	*(e->newer != NULL ? &e->newer->older : &o->last) = e->older;
+}
+
+void
+name_table_want(struct name_table *t, struct name_entry *e, bool wanted)
+{
+	if (e->wanted == wanted)
+		return;
+	order_remove(t, e);
+	e->wanted = wanted;
+	order_add(t, e);
+}
+
+static void
+drop(struct name_table *t, struct name_entry *e)
+{
+	struct name_entry **p = bucket_of(t, &e->addr), **q = names_of(t, e->name);
+
+	while (*p != e)
+		p = &(*p)->next;
 	*p = e->next;
+	while (*q != e)
+		q = &(*q)->next_of_name;
+	*q = e->next_of_name;
+	order_remove(t, e);
 	free(e);
 	t->n--;
 }
 
+/* The address that the name was told longest ago; *ret_n is how many it has. */
+static struct name_entry *
+oldest_of(struct name_table *t, const char *name, size_t *ret_n)
+{
+	struct name_entry *found = NULL;
+
+	*ret_n = 0;
+	for (struct name_entry *e = *names_of(t, name); e != NULL; e = e->next_of_name) {
+		if (strcmp(e->name, name) != 0)
+			continue;
+		(*ret_n)++;
+		if (found == NULL || e->told_ns < found->told_ns)
+			found = e;
+	}
+	return found;
+}
+
+/* Who goes first: of a name with too many its own, then what nobody wants, then the oldest. */
 static int
 make_room(struct name_table *t, const char *name, bool wanted)
 {
-	struct name_entry **first;
+	struct name_entry *first;
 	size_t n;
 
-	/* As few as one name may have are not worth a look. */
-	if (t->n < NAMES_MAX_OF_NAME)
-		return 0;
-	first = find_first(t, name, &n);
-	if (n < NAMES_MAX_OF_NAME && t->n >= NAMES_MAX) {
-		first = find_first(t, NULL, &n);
-		if ((*first)->wanted && !wanted)
+	first = oldest_of(t, name, &n);
+	if (n < NAMES_MAX_OF_NAME) {
+		if (t->n < NAMES_MAX)
+			return 0;
+		first = t->order[false].first;
+		if (first == NULL && !wanted)
 			return -ENOSPC;
-	} else if (n < NAMES_MAX_OF_NAME) {
-		return 0;
+		if (first == NULL)
+			first = t->order[true].first;
 	}
 	drop(t, first);
 	return 0;
@@ -124,7 +166,7 @@ int
 name_table_tell(struct name_table *t, const char *name, const struct addr *a, bool wanted,
     uint64_t now_ns, uint64_t until_ns)
 {
-	struct name_entry **bucket = bucket_of(t, a), *e;
+	struct name_entry **bucket = bucket_of(t, a), **of_name = names_of(t, name), *e;
 	size_t len = strlen(name);
 	int r;
 
@@ -133,7 +175,9 @@ name_table_tell(struct name_table *t, const char *name, const struct addr *a, bo
 			continue;
 		e->told_ns = now_ns;
 		e->until_ns = MAX(e->until_ns, until_ns);
+		order_remove(t, e);
 		e->wanted = wanted;
+		order_add(t, e);
 		return 0;
 	}
 	r = make_room(t, name, wanted);
@@ -149,6 +193,9 @@ name_table_tell(struct name_table *t, const char *name, const struct addr *a, bo
 	e->until_ns = until_ns;
 	e->next = *bucket;
 	*bucket = e;
+	e->next_of_name = *of_name;
+	*of_name = e;
+	order_add(t, e);
 	t->n++;
 	return 1;
 }
@@ -203,15 +250,10 @@ name_table_expire(struct name_table *t, bool wanted, uint64_t now_ns)
 {
 	size_t before = t->n;
 
-	for (size_t b = 0; b < BUCKETS; b++) {
-		struct name_entry **p = &t->buckets[b];
-
-		while (*p != NULL) {
-			if ((*p)->wanted == wanted && (*p)->until_ns <= now_ns)
-				drop(t, p);
-			else
-				p = &(*p)->next;
-		}
+	for (struct name_entry *e = t->order[wanted].first, *newer; e != NULL; e = newer) {
+		newer = e->newer;
+		if (e->until_ns <= now_ns)
+			drop(t, e);
 	}
 	return before - t->n;
 }

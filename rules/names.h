@@ -13,11 +13,11 @@
 #define NAMES_MAX_OF_NAME 256 /* addresses of one name */
 
 struct name_entry {
-	struct name_entry *next; /* of the same bucket */
+	struct name_entry *next, *next_of_name; /* of the same bucket */
+	struct name_entry *older, *newer;	/* of those that are wanted, or of the others */
 	struct addr addr;
-	uint64_t until_ns; /* CLOCK_REALTIME */
-	uint64_t told_ns;  /* the last time */
-	bool wanted;	   /* an edge of the policy speaks of the name */
+	uint64_t until_ns, told_ns; /* by the caller's clock; told: the last time */
+	bool wanted;		    /* an edge of the policy speaks of the name */
 	char name[];
 };
 
@@ -37,6 +37,8 @@ name_table_freep(struct name_table **t)
  */
 int name_table_tell(struct name_table *t, const char *name, const struct addr *a, bool wanted,
     uint64_t now_ns, uint64_t until_ns);
+/* Does an edge speak of its name? */
+void name_table_want(struct name_table *t, struct name_entry *e, bool wanted);
 /* The address is in use: nothing about it ends before then. */
 void name_table_use(struct name_table *t, const struct addr *a, uint64_t until_ns);
 /* The name that was told last of the address; NULL: none. */

@@ -139,7 +139,7 @@ what_is_wanted_goes_last(void **state)
 	/* Once all is wanted, nothing else gets in. */
 	pos = 0;
 	while ((e = name_table_next(t, &pos)) != NULL)
-		e->wanted = true;
+		name_table_want(t, e, true);
 	for (unsigned i = 0; name_table_count(t) < NAMES_MAX; i++) {
 		snprintf(name, sizeof(name), "f%u", i);
 		tell(t, name, i + 4 * NAMES_MAX, true, 99999, 1);
