@@ -141,6 +141,8 @@ judge(struct review_edge *e)
 		set_risk(e, RISK_MEDIUM, "its direction is not proven");
 	if (has_flag(e->json, "one-way"))
 		set_risk(e, RISK_MEDIUM, "never answered");
+	if (has_flag(e->json, "one-end"))
+		set_risk(e, RISK_MEDIUM, "seen at its destination alone");
 	if (has_flag(e->json, "generalised"))
 		set_risk(e, RISK_MEDIUM, "admits more than was seen");
 	set_risk(e, RISK_LOW, "within one project");

@@ -18,6 +18,7 @@ static const struct {
 	{ EDGE_FLAG_AUTO, 'a' },
 	{ EDGE_FLAG_WITHDRAWN, 'w' },
 	{ EDGE_FLAG_GENERALISED, 'g' },
+	{ EDGE_FLAG_ONE_END, 'e' },
 };
 
 const char *

@@ -156,6 +156,7 @@ static void
 lose(struct aggregate *a, uint64_t n, const char *why)
 {
 	a->inst->ct_stats.lost += n;
+	a->inst->lost_ns = now_mono();
 	complete_on_loss(a->inst);
 	if (!a->loss_logged)
 		log_warn("instance %s: connections counted by the kernel are lost: %s",

@@ -37,6 +37,7 @@ enum alert_kind {
 	ALERT_DENIAL_BURST,
 	ALERT_SCAN,
 	ALERT_NEW_NAME,
+	ALERT_SPOOFED, /* somebody uses the address of another one */
 	ALERT_KINDS,
 };
 

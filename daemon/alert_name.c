@@ -21,6 +21,7 @@ alert_kind_name(enum alert_kind kind)
 		[ALERT_DENIAL_BURST] = "denialBurst",
 		[ALERT_SCAN] = "scan",
 		[ALERT_NEW_NAME] = "newName",
+		[ALERT_SPOOFED] = "spoofedSource",
 	};
 
 	return names[kind];

@@ -497,6 +497,7 @@ json_status(struct controller *c)
 		"untrusted", (json_int_t)c->names.untrusted, "leftOut",
 		(json_int_t)c->names.left_out, "unasked", (json_int_t)c->capture.dns_unasked,
 		"broken", (json_int_t)c->capture.dns_broken));
+	json_object_set_new(o, "spoofedFlows", json_integer((json_int_t)c->spoofed));
 	json_object_set_new(o, "losses",
 	    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "unidentified",
 		(json_int_t)c->waiting_lost, "unresolved", (json_int_t)c->unresolved, "edgeTable",

@@ -179,6 +179,9 @@ write_events(FILE *f, struct controller *c, const struct sums *s)
 	family(f, "flow_events", "counter", "Connections seen, by verdict.");
 	for (uint8_t k = FLOW_ANSWERED; k <= FLOW_AUDITED; k++)
 		labelled(f, "flow_events_total", "verdict", flow_verdict(k), m->flow_events[k]);
+	counter(f, "spoofed_flows",
+	    "Answered connections that the owner of their source address has not made.",
+	    c->spoofed);
 	family(f, "lost", "counter", "What was not seen or not kept, by where it was lost.");
 	labelled(f, "lost_total", "source", "conntrack", events);
 	labelled(f, "lost_total", "source", "report_queue", packets);

@@ -5,6 +5,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/witness.h"
 #include "daemon/names.h"
 #include "netlink/nft.h"
 
@@ -392,6 +393,7 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	image_allow_tick(c);
 	alert_watch_tick(c);
 	alerts_tick(c);
+	witness_tick(c);
 	metrics_out_tick(c);
 	audit_tick(c->audit);
 	activity_tick(c);
@@ -450,6 +452,7 @@ make_tables(struct controller *c)
 	    (r = edge_table_generalise(c->edges, c->peers, flush_folded, c)) < 0 ||
 	    (r = addr_map_new(c->seed, &c->addr_map)) < 0 ||
 	    (r = nat_cache_new(c->seed, &c->nat)) < 0 ||
+	    (r = witness_new(c->seed, &c->witness)) < 0 ||
 	    (r = denial_table_new(DENIALS_MAX, c->seed, &c->denials)) < 0 ||
 	    (r = attempt_table_new(ATTEMPTS_MAX, c->seed, &c->attempts)) < 0 ||
 	    (r = flow_ring_new(FLOW_RING_SIZE, &c->flows)) < 0 ||

@@ -94,6 +94,7 @@ struct gate;
 struct addr_map;
 struct nested;
 struct nat_cache;
+struct witness;
 struct denial_table;
 struct attempt_table;
 struct flow_ring;
@@ -181,6 +182,7 @@ struct instance {
 	struct rtnl_watch *addrs;
 	struct ct_recv_stats ct_stats;
 	uint64_t overrun_logged_ns; /* CLOCK_MONOTONIC */
+	uint64_t lost_ns;	    /* CLOCK_MONOTONIC: connections of it were lost, 0: never */
 	uint64_t lost_packets;	    /* of reports of this namespace */
 	struct w_ct_stats ct_count;
 	bool ct_alert; /* over the configured share of the table */
@@ -365,6 +367,7 @@ struct controller {
 	struct edge_table *edges;
 	struct addr_map *addr_map;
 	struct nat_cache *nat;
+	struct witness *witness;
 	struct aggregate *aggregates;
 	struct denial_table *denials;
 	struct attempt_table *attempts;
@@ -444,10 +447,11 @@ struct controller {
 	struct flow_event *waiting;
 	size_t n_waiting;
 	uint64_t waiting_lost;
-	uint64_t unresolved;		      /* events of no instance, not counted anywhere else */
-	uint64_t ticked_ns, promote_retry_ns; /* CLOCK_MONOTONIC */
-	uint64_t activity_ns;		      /* CLOCK_MONOTONIC, of the last look */
-	unsigned activity_logs;		      /* lines that are left to it */
+	uint64_t spoofed;    /* answered connections that their source has not made: witness.h */
+	uint64_t unresolved; /* events of no instance, not counted anywhere else */
+	uint64_t ticked_ns, promote_retry_ns;	  /* CLOCK_MONOTONIC */
+	uint64_t activity_ns;			  /* CLOCK_MONOTONIC, of the last look */
+	unsigned activity_logs;			  /* lines that are left to it */
 	uint64_t completed_ns, promote_looked_ns; /* CLOCK_MONOTONIC */
 	uint64_t reports_lost, reports_lost_ns;	  /* as promote.c has seen them; CLOCK_REALTIME */
 	uint64_t started_ns;
@@ -662,6 +666,8 @@ json_t *published_admits(struct controller *c, const char *workload, uint8_t pro
 void learn_flow(struct controller *c, const struct flow_event *ev);
 /* Of answered connections: counted if their edge is known. The event's kind and count are ignored.
  */
+/* What the host knows the connection as on its other side, or NULL. Valid until the next event. */
+const struct tuple *learn_find_nat(struct controller *c, const struct tuple *t);
 void learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes);
 void learn_retry_waiting(struct controller *c, bool give_up_old);
 bool learn_covers(

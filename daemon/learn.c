@@ -11,12 +11,16 @@
  * create what is not there yet. They also show connections whose other end is long gone and whose
  * address is another's by now: an end that is older than the other one does not testify about it.
  *
+ * What only its destination has seen of another namespace here waits for that one's word:
+ * daemon/witness.h.
+ *
  * What may be about an earlier owner of an address is credited to nobody and counted as unresolved:
  * the new owner's own namespace tells of its connections too.
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
 #include "daemon/names.h"
+#include "daemon/witness.h"
 #include "rules/names.h"
 
 #include <errno.h>
@@ -206,8 +210,8 @@ is_audited(const struct flow_event *ev, const struct ends *e, const struct edge 
 }
 
 /* The host's own event may have come after its socket was last read. */
-static const struct tuple *
-find_nat(struct controller *c, const struct tuple *t)
+const struct tuple *
+learn_find_nat(struct controller *c, const struct tuple *t)
 {
 	const struct tuple *other = nat_cache_find(c->nat, t);
 
@@ -230,7 +234,7 @@ is_second_sight(struct controller *c, const struct flow_event *ev, const struct 
 		return false;
 	if (e->src != NULL && !e->src->is_host)
 		return e->src->attach == ATTACH_DONE;
-	other = find_nat(c, &ev->tuple);
+	other = learn_find_nat(c, &ev->tuple);
 	if (other == NULL)
 		return false;
 	client = addr_map_find(c->addr_map, &other->src, &ambiguous);
@@ -251,7 +255,7 @@ workload_behind(struct controller *c, const struct flow_event *ev, const struct 
 
 	if (e->dst != NULL && !e->dst->is_host)
 		return PEER_ID_NONE;
-	other = find_nat(c, &ev->tuple);
+	other = learn_find_nat(c, &ev->tuple);
 	if (other == NULL || addr_eq(&other->dst, &ev->tuple.dst))
 		return e->dst == NULL
 			   ? PEER_ID_NONE
@@ -327,6 +331,9 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 			return;
 		}
 	}
+	if (o.end == EDGE_END_DESTINATION && e->src != NULL && !e->src->is_host &&
+	    witness_holds(c, &o, e->src, seen_in))
+		return;
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	r = edge_table_observe(c->edges, &o, &edge);
 	if (r < 0) {
@@ -335,6 +342,8 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		return;
 	}
 	history_note(c->history, edge, &o, c->peers);
+	if (o.end == EDGE_END_SOURCE)
+		witness_heard(c, &o.key);
 	if (is_second_sight(c, ev, e, seen_in))
 		return;
 	behind = workload_behind(c, ev, e);
@@ -485,9 +494,13 @@ try_learn(struct controller *c, const struct flow_event *ev, unsigned flags)
 static void
 lose(struct controller *c, const struct flow_event *ev)
 {
+	struct instance *i = instance_find(c, ev->netns);
+
 	c->waiting_lost++;
-	if (ev->kind == FLOW_ANSWERED)
-		complete_on_loss(instance_find(c, ev->netns));
+	if (ev->kind != FLOW_ANSWERED || i == NULL)
+		return;
+	i->lost_ns = now_mono();
+	complete_on_loss(i);
 }
 
 void

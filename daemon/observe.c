@@ -236,6 +236,7 @@ on_overrun(struct instance *i)
 	}
 	alert_raise_instance(i, ALERT_LOSS, ALERT_WARNING,
 	    "the kernel dropped connection events: the table is read again");
+	i->lost_ns = now;
 	complete_on_loss(i);
 	i->dump_wanted = true;
 	dump_again(i);

@@ -259,6 +259,8 @@ record(struct edge *e, const struct edge_observation *o)
 	if (edge_connections(e) == 0)
 		e->flags |= o->flags;
 	e->flags &= ~((EDGE_FLAG_MIDSTREAM | EDGE_FLAG_ONE_WAY) & ~o->flags);
+	if (o->end == EDGE_END_SOURCE)
+		e->flags &= ~(uint32_t)EDGE_FLAG_ONE_END;
 	edge_evidence_add(&e->evidence, o);
 	e->dirty = true;
 }
@@ -348,10 +350,14 @@ struct edge *
 edge_table_serving(struct edge_table *t, const struct edge_key *key, const struct tuple *tuple)
 {
 	struct edge_key k = *key;
-	bool by_address;
+	struct edge_node *node;
+	uint32_t pos;
 
 	memset(k.zero, 0, sizeof(k.zero));
-	return find_serving(t, &k, tuple, &by_address);
+	pos = edge_keys_serving(&t->keys, &k, tuple);
+	if (pos != EDGE_POS_NONE)
+		return &t->edges[pos]->edge;
+	return find_by_search(t, &k, tuple, false, &node) == 0 ? &node->edge : NULL;
 }
 
 int

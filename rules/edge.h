@@ -39,6 +39,7 @@ enum edge_state {
 #define EDGE_FLAG_AUTO 0x10	   /* approved by promotion: no person reviewed it */
 #define EDGE_FLAG_WITHDRAWN 0x20   /* pending because a person took the decision back */
 #define EDGE_FLAG_GENERALISED 0x40 /* admits more than was seen: edge_table_generalise() */
+#define EDGE_FLAG_ONE_END 0x80	   /* its source, though seen from here, was not seen to do it */
 
 struct edge_key {
 	peer_id from, to;
@@ -149,7 +150,7 @@ struct edge_observation {
 	enum edge_end end;
 	/*
 	 * EDGE_FLAG_* to set at an edge's first observation; one without MIDSTREAM (or ONE_WAY)
-	 * clears that flag for good.
+	 * clears that flag for good, as does one at the source ONE_END.
 	 */
 	uint32_t flags;
 	uint32_t instance; /* any stable hash of the instance at that end */
@@ -216,8 +217,8 @@ void edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence 
 /* Distinct instances (of either end) and client addresses; within some 25% once estimated. */
 uint64_t edge_instances_estimate(const struct edge_evidence *ev);
 uint64_t edge_clients_estimate(const struct edge_evidence *ev);
-/* Names of the flags: "via-host" "midstream" "one-way" "image-changed" "auto" "withdrawn". NULL:
- * none such. */
+/* Names of the flags: "via-host" "midstream" "one-way" "image-changed" "auto" "withdrawn"
+ * "generalised" "one-end". NULL: none such. */
 const char *edge_flag_name(uint32_t single_flag);
 const char *edge_state_name(enum edge_state s);
 int edge_state_parse(const char *name); /* or -EINVAL */

@@ -9,7 +9,7 @@
 
 #define PORT_BITS 16
 /* Of observations, what an edge has only as long as each of them has it. */
-#define FLAGS_OF_ALL (EDGE_FLAG_MIDSTREAM | EDGE_FLAG_ONE_WAY)
+#define FLAGS_OF_ALL (EDGE_FLAG_MIDSTREAM | EDGE_FLAG_ONE_WAY | EDGE_FLAG_ONE_END)
 
 struct edge_fold {
 	struct edge_table *t;

@@ -27,6 +27,7 @@ static const struct {
 	{ EDGE_FLAG_AUTO, "auto" },
 	{ EDGE_FLAG_WITHDRAWN, "withdrawn" },
 	{ EDGE_FLAG_GENERALISED, "generalised" },
+	{ EDGE_FLAG_ONE_END, "one-end" },
 };
 
 static const struct {

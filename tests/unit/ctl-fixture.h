@@ -4,6 +4,7 @@
 #define NANOSEG_TESTS_CTL_FIXTURE_H
 
 #include "daemon/controller.h"
+#include "daemon/witness.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -137,6 +138,7 @@ ctl_new(const char *dir)
 	assert_int_equal(edge_table_generalise(c->edges, c->peers, flush_folded, c), 0);
 	assert_int_equal(addr_map_new(c->seed, &c->addr_map), 0);
 	assert_int_equal(nat_cache_new(c->seed, &c->nat), 0);
+	assert_int_equal(witness_new(c->seed, &c->witness), 0);
 	assert_int_equal(denial_table_new(64, c->seed, &c->denials), 0);
 	assert_int_equal(attempt_table_new(64, c->seed, &c->attempts), 0);
 	assert_int_equal(flow_ring_new(16, &c->flows), 0);
@@ -183,6 +185,7 @@ ctl_free(struct controller *c)
 	peer_table_free(c->peers);
 	addr_map_free(c->addr_map);
 	nat_cache_free(c->nat);
+	witness_free(c->witness);
 	denial_table_free(c->denials);
 	attempt_table_free(c->attempts);
 	flow_ring_free(c->flows);

@@ -324,6 +324,7 @@ states_and_flags_have_names(void **state)
 	assert_string_equal(edge_flag_name(EDGE_FLAG_IMAGE_CHANGED), "image-changed");
 	assert_string_equal(edge_flag_name(EDGE_FLAG_AUTO), "auto");
 	assert_string_equal(edge_flag_name(EDGE_FLAG_WITHDRAWN), "withdrawn");
+	assert_string_equal(edge_flag_name(EDGE_FLAG_ONE_END), "one-end");
 	assert_null(edge_flag_name(0));
 	assert_null(edge_flag_name(EDGE_FLAG_AUTO | EDGE_FLAG_ONE_WAY));
 }

@@ -69,6 +69,7 @@ three_hundred_replicas_are_one_edge(void **state)
 		ctl_instance(c, 2 + i, "web", addr);
 		see(c, 2 + i, addr, "10.0.0.2", 80, 0);
 		see(c, 1, addr, "10.0.0.2", 80, 0);
+		see(c, 1, "10.0.0.2", addr, 8080, 0);
 		see(c, 2 + i, "10.0.0.2", addr, 8080, 0);
 	}
 	while ((e = edge_table_next(c->edges, &pos)) != NULL)
@@ -304,7 +305,8 @@ an_event_around_two_changes_of_hands_is_nobodys(void **state)
 	ctl_wait(LATE_NS);
 	assert_false(addr_map_was_anothers(c->addr_map, &a, instance_find(c, 5), fake_now));
 	see(c, 3, "10.0.0.1", "10.0.0.3", 81, 0);
-	assert_non_null(ctl_edge(c, "evil", "other", 81));
+	see(c, 5, "10.0.0.1", "10.0.0.3", 81, 0);
+	assert_int_equal(ctl_edge(c, "evil", "other", 81)->evidence.connections_destination, 1);
 }
 
 static void
@@ -317,7 +319,8 @@ a_restart_of_the_same_workload_loses_nothing(void **state)
 	instance_on_netns_gone(c, 1);
 	ctl_instance(c, 2, "web", "10.0.0.1");
 	see(c, 3, "10.0.0.1", "10.0.0.3", 80, 0);
-	assert_non_null(ctl_edge(c, "web", "other", 80));
+	see(c, 2, "10.0.0.1", "10.0.0.3", 80, 0);
+	assert_int_equal(ctl_edge(c, "web", "other", 80)->evidence.connections_destination, 1);
 }
 
 static void

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A packet with somebody else's source address makes no edge: not at its destination, not at the owner
+of the address, not at its sender. And what the owner does itself is credited as ever."""
+import json
+import os
+import socket
+import struct
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from guardlib import mac
+from nslab import Inside, Lab, Tap, wait
+
+t = Tap()
+lab = Lab()
+owner, server, evil = lab.ns("owner"), lab.ns("server"), lab.ns("evil")
+d = lab.daemon(expect=[owner.name, server.name, evil.name])
+api = d.api
+OWNER, SERVER, EVIL = ("workload:" + n.name for n in (owner, server, evil))
+UDP, TCP, ICMP, GENUINE, REFLECT = 7001, 7002, 8, 7005, 7006
+FLOOD = 2000
+
+
+def mac_of(ns):
+    return mac(json.loads(ns.ip("-j", "link", "show", "dev", "eth0").out)[0]["address"])
+
+
+def checksum(data):
+    data += b"\0" * (len(data) % 2)
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+
+
+def frame(src, proto, payload):
+    """From evil's link, with that source address, to the server."""
+    six = ":" in src
+    family = socket.AF_INET6 if six else socket.AF_INET
+    ends = b"".join(socket.inet_pton(family, a) for a in (src, server.v6 if six else server.v4))
+    pseudo = ends + struct.pack("!II" if six else "!HH", *((len(payload), proto) if six else
+                                                           (proto, len(payload))))
+    at = {socket.IPPROTO_UDP: 6, socket.IPPROTO_TCP: 16, socket.IPPROTO_ICMP: 2}[proto]
+    payload = payload[:at] + struct.pack("!H", checksum(
+        payload if proto == socket.IPPROTO_ICMP else pseudo + payload)) + payload[at + 2:]
+    if six:
+        head = struct.pack("!IHBB", 6 << 28, len(payload), proto, 64) + ends
+    else:
+        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, proto, 0) + ends
+        head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    return mac_of_server + mac_of_evil + (b"\x86\xdd" if six else b"\x08\x00") + head + payload
+
+
+def udp(sport, dport):
+    return struct.pack("!HHHH", sport, dport, 12, 0) + b"ping"
+
+
+def syn(sport, dport):
+    return struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, 2, 64000, 0, 0)
+
+
+def send(frames):
+    with Inside(evil.fd):
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
+            s.bind(("eth0", 0))
+            for f in frames:
+                s.send(f)
+
+
+def answered():
+    """Answers that the server's namespace has given, as its interface counts them."""
+    link = json.loads(server.ip("-j", "-s", "link", "show", "dev", "eth0").out)[0]
+    return link["stats64"]["tx"]["packets"]
+
+
+mac_of_server, mac_of_evil = mac_of(server), mac_of(evil)
+server.serve_udp(UDP)
+server.serve(TCP)
+server.serve_udp(REFLECT)
+owner.serve_udp(REFLECT)
+server.serve(GENUINE)
+t.ok(owner.tcp(server.v4, GENUINE) == "open" and evil.tcp(server.v4, GENUINE) == "open" and
+     wait(lambda: api.edge(from_=OWNER, to=SERVER, port=GENUINE) and
+          api.edge(from_=EVIL, to=SERVER, port=GENUINE), 10),
+     "what both of them do themselves are edges", api.edges())
+
+# Whoever was attached in the last two seconds may have missed something: then edges are flagged.
+time.sleep(2.5)
+# The owner's address is known to the server's neighbour table: what is answered goes to it.
+before = answered()
+send([frame(owner.v4, socket.IPPROTO_UDP, udp(40000, UDP)),
+      frame(owner.v6, socket.IPPROTO_UDP, udp(40001, UDP)),
+      frame(owner.v4, socket.IPPROTO_TCP, syn(40002, TCP)),
+      frame(owner.v4, socket.IPPROTO_ICMP, struct.pack("!BBHHH", 8, 0, 0, 77, 1)),
+      frame(owner.v4, socket.IPPROTO_UDP, udp(REFLECT, REFLECT))])
+send(frame(owner.v4, socket.IPPROTO_UDP, udp(41000 + k, UDP)) for k in range(FLOOD))
+t.ok(wait(lambda: answered() - before >= FLOOD, 10), "the server answers them", answered() - before)
+
+
+def spoofed():
+    return api.get("/v1/status")["spoofedFlows"]
+
+
+t.ok(wait(lambda: spoofed() >= FLOOD, 30), "they are counted as what nobody has sent", spoofed())
+edges = [e for e in api.edges() if e.get("port") != GENUINE]
+t.ok(not edges, "and none of them is an edge, with anybody", edges)
+metric = [l for l in api.raw("GET", "/metrics")[1].decode().splitlines()
+          if l.startswith("nanoseg_spoofed_flows_total ")]
+t.ok(metric and int(metric[0].split()[1]) >= FLOOD, "the metrics say so", metric)
+
+# The owner's own connections to the same ports are credited as soon as it makes them.
+t.ok(owner.udp(server.v4, UDP) == "answer" and owner.tcp(server.v4, TCP) == "open" and
+     owner.ping(server.v4, 5) == 1, "the owner itself is answered")
+for what, want in (("UDP", dict(proto="udp", port=UDP)), ("TCP", dict(proto="tcp", port=TCP)),
+                   ("ICMP", dict(proto="icmp", type=ICMP))):
+    e = wait(lambda: api.edge(from_=OWNER, to=SERVER, **want), 10)
+    t.ok(e and e["connections"] == 1 and e["flags"] == [], what + " of its own is an edge with one", e)
+wrong = [e for e in api.edges() if e["from"] != OWNER and e.get("port") != GENUINE]
+t.ok(not wrong, "no other is", wrong)
+t.done()
