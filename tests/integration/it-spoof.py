@@ -5,13 +5,12 @@ of the address, not at its sender. And what the owner does itself is credited as
 import json
 import os
 import socket
-import struct
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from guardlib import mac
-from nslab import Inside, Lab, Tap, wait
+from nslab import Lab, Tap, wait
+from rawframe import Sender, echo, syn, udp
 
 t = Tap()
 lab = Lab()
@@ -23,58 +22,13 @@ UDP, TCP, ICMP, GENUINE, REFLECT = 7001, 7002, 8, 7005, 7006
 FLOOD = 2000
 
 
-def mac_of(ns):
-    return mac(json.loads(ns.ip("-j", "link", "show", "dev", "eth0").out)[0]["address"])
-
-
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
-    total = (total & 0xffff) + (total >> 16)
-    return ~(total + (total >> 16)) & 0xffff
-
-
-def frame(src, proto, payload):
-    """From evil's link, with that source address, to the server."""
-    six = ":" in src
-    family = socket.AF_INET6 if six else socket.AF_INET
-    ends = b"".join(socket.inet_pton(family, a) for a in (src, server.v6 if six else server.v4))
-    pseudo = ends + struct.pack("!II" if six else "!HH", *((len(payload), proto) if six else
-                                                           (proto, len(payload))))
-    at = {socket.IPPROTO_UDP: 6, socket.IPPROTO_TCP: 16, socket.IPPROTO_ICMP: 2}[proto]
-    payload = payload[:at] + struct.pack("!H", checksum(
-        payload if proto == socket.IPPROTO_ICMP else pseudo + payload)) + payload[at + 2:]
-    if six:
-        head = struct.pack("!IHBB", 6 << 28, len(payload), proto, 64) + ends
-    else:
-        head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, proto, 0) + ends
-        head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    return mac_of_server + mac_of_evil + (b"\x86\xdd" if six else b"\x08\x00") + head + payload
-
-
-def udp(sport, dport):
-    return struct.pack("!HHHH", sport, dport, 12, 0) + b"ping"
-
-
-def syn(sport, dport):
-    return struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, 2, 64000, 0, 0)
-
-
-def send(frames):
-    with Inside(evil.fd):
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
-            s.bind(("eth0", 0))
-            for f in frames:
-                s.send(f)
-
-
 def answered():
     """Answers that the server's namespace has given, as its interface counts them."""
     link = json.loads(server.ip("-j", "-s", "link", "show", "dev", "eth0").out)[0]
     return link["stats64"]["tx"]["packets"]
 
 
-mac_of_server, mac_of_evil = mac_of(server), mac_of(evil)
+sender = Sender(evil, server)
 server.serve_udp(UDP)
 server.serve(TCP)
 server.serve_udp(REFLECT)
@@ -89,12 +43,13 @@ t.ok(owner.tcp(server.v4, GENUINE) == "open" and evil.tcp(server.v4, GENUINE) ==
 time.sleep(2.5)
 # The owner's address is known to the server's neighbour table: what is answered goes to it.
 before = answered()
-send([frame(owner.v4, socket.IPPROTO_UDP, udp(40000, UDP)),
-      frame(owner.v6, socket.IPPROTO_UDP, udp(40001, UDP)),
-      frame(owner.v4, socket.IPPROTO_TCP, syn(40002, TCP)),
-      frame(owner.v4, socket.IPPROTO_ICMP, struct.pack("!BBHHH", 8, 0, 0, 77, 1)),
-      frame(owner.v4, socket.IPPROTO_UDP, udp(REFLECT, REFLECT))])
-send(frame(owner.v4, socket.IPPROTO_UDP, udp(41000 + k, UDP)) for k in range(FLOOD))
+sender.send(owner.v4, socket.IPPROTO_UDP, udp(40000, UDP))
+sender.send(owner.v6, socket.IPPROTO_UDP, udp(40001, UDP))
+sender.send(owner.v4, socket.IPPROTO_TCP, syn(40002, TCP))
+sender.send(owner.v4, socket.IPPROTO_ICMP, echo(77))
+sender.send(owner.v4, socket.IPPROTO_UDP, udp(REFLECT, REFLECT))
+for k in range(FLOOD):
+    sender.send(owner.v4, socket.IPPROTO_UDP, udp(41000 + k, UDP))
 t.ok(wait(lambda: answered() - before >= FLOOD, 10), "the server answers them", answered() - before)
 
 

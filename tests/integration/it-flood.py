@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A SYN flood from a spoofed range, a burst of distinct tuples, and more edges than there is room for:
+nothing is credited wrongly, memory is bounded, what found no room is said.
+
+NST_FLOOD_TUPLES is the size of the burst, 40,000 unless told."""
+import os
+import re
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from nslab import BUILD, Lab, Tap, run, wait
+from rawframe import Sender, syn
+
+TUPLES = int(os.environ.get("NST_FLOOD_TUPLES", "40000"))
+SYNS, MAX_EDGES, SERVICES = 20000, 100, 300
+PORTS, FIRST, PART = 64, 9000, 1000000
+t = Tap()
+lab = Lab()
+client, server, evil = lab.ns("client"), lab.ns("server"), lab.ns("evil")
+d = lab.daemon("maxEdges: %d\n" % MAX_EDGES, expect=[client.name, server.name, evil.name])
+api = d.api
+CLIENT, SERVER = "workload:" + client.name, "workload:" + server.name
+
+
+def memory():
+    """Of the controller, in KB: resident, and its share of it."""
+    with open("/proc/%d/smaps_rollup" % d.roles()["controller"]) as f:
+        of = dict(re.findall(r"^(Rss|Pss): +(\d+)", f.read(), re.M))
+    return int(of["Rss"]), int(of["Pss"])
+
+
+def losses():
+    return api.get("/v1/status")["losses"]
+
+
+def metric(name):
+    lines = api.raw("GET", "/metrics")[1].decode().splitlines()
+    return next((int(l.split()[-1]) for l in lines if l.startswith(name + " ")), None)
+
+
+server.serve(7001)
+t.ok(client.tcp(server.v4, 7001) == "open" and
+     wait(lambda: api.edge(from_=CLIENT, to=SERVER, port=7001), 10), "a client is an edge", api.edges())
+time.sleep(2.5)  # who was attached in the last two seconds may have missed something
+before = memory()
+
+# SYNs from addresses of the network, of a LAN and of the internet, none of which has sent them.
+sender = Sender(evil, server)
+began = time.monotonic()
+for k in range(SYNS):
+    src = (client.v4, "10.77.%d.%d" % (k >> 8 & 255, k & 255),
+           "198.18.%d.%d" % (k >> 8 & 255, k & 255))[k % 3]
+    sender.send(src, socket.IPPROTO_TCP, syn(1024 + k % 60000, 7100 + k % 50))
+for k in range(200):
+    sender.send(client.v4, socket.IPPROTO_TCP, syn(20000 + k, 7002))
+server.serve(7002)
+for k in range(200):
+    sender.send(client.v4, socket.IPPROTO_TCP, syn(30000 + k, 7002))
+t.ok(wait(lambda: api.get("/v1/status")["spoofedFlows"] >= 1, 30),
+     "SYNs that are answered, in the name of one who has not sent them, are counted")
+t.note("%d SYNs in %.1f s" % (SYNS, time.monotonic() - began))
+edges = [e for e in api.edges() if e.get("port") != 7001]
+t.ok(not edges, "no SYN of a flood is an edge, answered or refused", edges)
+
+# Nobody here can say who has sent a SYN from elsewhere, and the answer of an open port is an answer.
+server.serve(7003)
+for k in range(3000):
+    sender.send("198.18.%d.%d" % (k >> 8 & 255, k & 255) if k % 2 else
+                "10.77.%d.%d" % (k >> 8 & 255, k & 255), socket.IPPROTO_TCP, syn(1024 + k, 7003))
+wait(lambda: sum(e["connections"] for e in api.edges(port=7003)) >= 1000, 20)
+edges = api.edges(port=7003)
+t.note("forged addresses of elsewhere on an open port: %d edges" % len(edges))
+t.ok(len(edges) <= 9 and all(e["flags"] == ["generalised"] for e in edges),
+     "forged ones of elsewhere are few edges, and those are flagged", edges)
+
+# A burst of tuples that are all different, each answered.
+made, spent = 0, 0.0
+while made < TUPLES:
+    n = min(PART, TUPLES - made)
+    out = run(BUILD + "/tests/bench/flowgen", "udp", "/run/netns/" + client.name,
+              "/run/netns/" + server.name, server.v4, str(FIRST), str(PORTS), str(n),
+              timeout=150).out.split()
+    made, spent = made + int(out[1]), spent + int(out[3]) / 1000
+    if int(out[1]) < n:
+        break
+t.ok(made == TUPLES, "%d distinct tuples are answered" % TUPLES, made)
+t.ok(wait(lambda: sum(e["connections"] for e in api.edges(proto="udp")) +
+          sum(w["loss"]["events"] for w in api.workloads().values()) >= TUPLES, 30),
+     "each of them is counted, or as lost", [e["connections"] for e in api.edges(proto="udp")],
+     api.workloads())
+edges = [e for e in api.edges() if e.get("port") != 7003]
+t.ok(len(edges) <= 12 and all(e["from"] == CLIENT and e["to"] == SERVER for e in edges),
+     "they are a handful of edges, of the two who have talked", edges)
+after = memory()
+t.note("%d tuples in %.1f s; controller: RSS %d -> %d KB, PSS %d -> %d KB" %
+       (made, spent, before[0], after[0], before[1], after[1]))
+t.ok(after[0] - before[0] < 24576 and after[1] < 49152, "memory is what it was", before, after)
+
+# More services than there is room for, each of them an edge of its own: they are below 1024.
+for port in range(1, 1 + SERVICES):
+    server.serve_udp(port)
+answers = sum(client.udp(server.v4, port) == "answer" for port in range(1, 1 + SERVICES))
+t.ok(answers == SERVICES, "%d services answer" % SERVICES, answers)
+t.ok(wait(lambda: losses()["edgeTable"] >= SERVICES - MAX_EDGES, 20),
+     "what found no room is in the status", losses())
+t.ok(len(api.edges()) <= MAX_EDGES, "there are no more edges than may be", len(api.edges()))
+t.ok((metric('nanoseg_lost_total{source="edge_table"}') or 0) >= SERVICES - MAX_EDGES,
+     "and in the metrics", metric('nanoseg_lost_total{source="edge_table"}'))
+w = api.workloads()
+t.ok(all(w[n.name]["completeness"]["incompleteWindows"] == 1 for n in (client, server)) and
+     w[evil.name]["completeness"]["incompleteWindows"] == 0,
+     "the hour does not count as observed for the two of them, and for nobody else",
+     {n: x["completeness"] for n, x in w.items()})
+alerts = [a for a in api.get("/v1/alerts")["alerts"] if a["kind"] in ("loss", "spoofedSource")]
+t.ok({a["kind"] for a in alerts} == {"loss", "spoofedSource"}, "alerts tell of both", alerts)
+t.done()
