@@ -545,7 +545,7 @@ every_kind_of_loss_breaks_the_hour_of_whom_it_hit(void **state)
 		const char *src = i % 2 == 0 ? "10.0.0.1" : "10.0.0.2";
 		const char *dst = i % 2 == 0 ? "10.0.0.2" : "10.0.0.1";
 
-		ev = ctl_event(1, FLOW_ANSWERED, src, dst, (uint16_t)(1 + i / 6));
+		ev = ctl_event(1 + i % 2, FLOW_ANSWERED, src, dst, (uint16_t)(1 + i / 6));
 		ev.tuple.proto = protos[i / 2 % 3];
 		learn_flow(c, &ev);
 	}
