@@ -339,7 +339,12 @@ edge_table_observe(struct edge_table *t, const struct edge_observation *o, struc
 	if (r == 1) {
 		edge_fold_take(t->fold, &node->edge);
 		edge_fold_seen(t->fold, &node->edge, o);
+		/* Should it be folded at once, the caller tells the history of it, and not the
+		 * fold. */
+		node->edge.recorded = o->count;
 		*ret = edge_fold_added(t->fold, &node->edge);
+		if (*ret == &node->edge)
+			node->edge.recorded = 0;
 	} else {
 		edge_fold_seen(t->fold, &node->edge, o);
 	}

@@ -162,6 +162,26 @@ a_flow_is_what_was_seen_and_not_the_edge_that_serves_it(void **state)
 	assert_has(&t, ":82=1 ");
 }
 
+/* The edge that begins a range is folded as it is made. */
+static void
+what_is_folded_is_told_once(void **state)
+{
+	struct ctl_fixture *f = *state;
+	const unsigned n = EDGE_PORTS_EXACT + 8;
+	struct told t;
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	ctl_instance(f->c, 2, "db", "10.0.0.2");
+	for (uint16_t k = 0; k < n; k++)
+		for (uint64_t netns = 1; netns <= 2; netns++)
+			see(f->c, netns, "10.0.0.1", "10.0.0.2", (uint16_t)(30000 + k));
+	assert_in_range(edge_table_count(f->c->edges), 1, 8);
+	assert_int_equal(history_flush(f->c), 0);
+	t = read_all(f->c);
+	assert_int_equal(t.entries, n);
+	assert_int_equal(t.connections, n);
+}
+
 static void
 many_addresses_are_the_internet(void **state)
 {
@@ -323,6 +343,7 @@ main(void)
 		TEST(hours_are_read_back_and_nothing_else),
 		TEST(what_was_seen_is_there_after_a_restart_and_counted_once),
 		TEST(a_flow_is_what_was_seen_and_not_the_edge_that_serves_it),
+		TEST(what_is_folded_is_told_once),
 		TEST(many_addresses_are_the_internet),
 		TEST(a_flood_of_flows_is_bounded_and_marks_the_hour),
 		TEST(days_make_way_in_steps_and_their_flows_with_them),
