@@ -35,6 +35,11 @@ struct edge_cover {
 	uint32_t *heads;
 	size_t mask;
 	uint64_t steps;
+	/* Being filled: those before `left` are not in it yet. */
+	const struct policy_edge *const *list;
+	size_t left;
+	const struct policy_network **nets;
+	size_t n_nets;
 };
 
 static bool
@@ -116,40 +121,61 @@ insert(struct edge_cover *c, size_t i)
 }
 
 int
-edge_cover_new(const struct policy *p, const struct policy_edge *const *list, size_t n,
+edge_cover_begin(const struct policy *p, const struct policy_edge *const *list, size_t n,
     struct edge_cover **ret)
 {
-	_cleanup_free_ const struct policy_network **nets =
-	    calloc(p->n_networks + 1, sizeof(*nets));
 	struct edge_cover *c = calloc(1, sizeof(*c));
-	struct networks networks = { nets, p->n_networks };
 	size_t size = 64;
 
 	while (size < n * 2)
 		size *= 2;
 	if (c != NULL) {
+		c->nets = calloc(p->n_networks + 1, sizeof(*c->nets));
 		c->items = calloc(n + 1, sizeof(*c->items));
 		c->heads = malloc(size * sizeof(*c->heads));
 	}
-	if (c == NULL || nets == NULL || c->items == NULL || c->heads == NULL) {
+	if (c == NULL || c->nets == NULL || c->items == NULL || c->heads == NULL) {
 		edge_cover_free(c);
 		return -ENOMEM;
 	}
 	memset(c->heads, 0xff, size * sizeof(*c->heads));
 	c->mask = size - 1;
-	c->n = n;
+	c->n = c->left = n;
+	c->list = list;
+	c->n_nets = p->n_networks;
 	for (size_t i = 0; i < p->n_networks; i++)
-		nets[i] = &p->networks[i];
-	qsort(nets, p->n_networks, sizeof(*nets), network_compare);
-	/* The last comes first in a chain: backwards, so that they are found in their order. */
-	for (size_t i = n; i-- > 0;) {
-		c->items[i].e = list[i];
-		c->items[i].from = end_of(&networks, &list[i]->from);
-		c->items[i].to = end_of(&networks, &list[i]->to);
-		insert(c, i);
-	}
+		c->nets[i] = &p->networks[i];
+	qsort(c->nets, p->n_networks, sizeof(*c->nets), network_compare);
 	*ret = c;
 	return 0;
+}
+
+bool
+edge_cover_fill(struct edge_cover *c, size_t max)
+{
+	const struct networks networks = { c->nets, c->n_nets };
+
+	/* The last comes first in a chain: backwards, so that they are found in their order. */
+	for (; c->left > 0 && max > 0; max--) {
+		size_t i = --c->left;
+
+		c->items[i].e = c->list[i];
+		c->items[i].from = end_of(&networks, &c->list[i]->from);
+		c->items[i].to = end_of(&networks, &c->list[i]->to);
+		insert(c, i);
+	}
+	return c->left > 0;
+}
+
+int
+edge_cover_new(const struct policy *p, const struct policy_edge *const *list, size_t n,
+    struct edge_cover **ret)
+{
+	int r = edge_cover_begin(p, list, n, ret);
+
+	if (r == 0)
+		(void)edge_cover_fill(*ret, n);
+	return r;
 }
 
 void
@@ -159,6 +185,7 @@ edge_cover_free(struct edge_cover *c)
 		return;
 	free(c->items);
 	free(c->heads);
+	free(c->nets);
 	free(c);
 }
 

@@ -19,6 +19,10 @@ struct edge_cover;
 /* Over the n edges of list, which is borrowed like the policy. 0 or -ENOMEM. */
 int edge_cover_new(const struct policy *p, const struct policy_edge *const *list, size_t n,
     struct edge_cover **ret);
+/* The same in parts, for very many; nothing is to be found before fill() returns false. */
+int edge_cover_begin(const struct policy *p, const struct policy_edge *const *list, size_t n,
+    struct edge_cover **ret);
+bool edge_cover_fill(struct edge_cover *c, size_t max);
 void edge_cover_free(struct edge_cover *c);
 
 /* Each edge of c, of its state, that covers edge i of `of`; a false return of fn ends it. */

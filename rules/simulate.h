@@ -59,8 +59,8 @@ int simulate_add(struct simulation *s, const struct simulate_flow *f);
 typedef void (*simulate_rules_fn)(void *arg, const char *workload, const struct match *rules);
 
 /*
- * Judges the next workload's ends. 1: there is another; 0: all is judged; -ENOMEM; -E2BIG: the
- * policy has too many elements for a workload. fn may be NULL.
+ * A part of the work: of what is made first, or the ends of the next workload. 1: there is more; 0:
+ * all is judged; -ENOMEM; -E2BIG: the policy has too many elements for a workload. fn may be NULL.
  */
 int simulate_step(struct simulation *s, simulate_rules_fn fn, void *arg);
 

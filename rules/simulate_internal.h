@@ -33,7 +33,10 @@ struct simulation {
 	/* Flows by the workload at an end: those of `peer` are list[end[peer - 1]..end[peer]). */
 	uint32_t *list, *end;
 	peer_id next; /* the workload that is judged next */
-	bool prepared;
+	/* What is made before the first workload is judged, a part at a time. */
+	unsigned stage;
+	size_t at;	/* in its list */
+	uint8_t *needs; /* families by peer; NULL: nothing has begun */
 	struct inventory_entry *entries;
 	struct addr *host;
 	size_t n_made;
@@ -45,6 +48,12 @@ struct simulation {
 	const struct policy_edge **word_list, **edge_list;
 };
 
+/* Real addresses of an end that has any number of them. */
+const struct addr *simulate_addrs_of(
+    const struct inventory *inv, const struct peer *p, size_t *ret_n);
+/* A part of what is made first, and of what comes last. 1: there is more; 0; -ENOMEM. */
+int simulate_prepare(struct simulation *s);
+int simulate_mark_used(struct simulation *s);
 /* Edges of the policy that speak of the flow, approved ones; marks them as used. */
 bool simulate_words(struct simulation *s, size_t flow, enum edge_state state, bool mark);
 void simulate_use(struct simulation *s, uint64_t number);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define SHOWN_ADDRS 5
+#define PART 1024 /* of the flows, in a step */
 
 void
 simulate_use(struct simulation *s, uint64_t number)
@@ -189,12 +190,15 @@ make_groups(struct simulation *s)
 	return list;
 }
 
-static void
-mark_used(struct simulation *s)
+int
+simulate_mark_used(struct simulation *s)
 {
-	for (size_t i = 0; i < s->n_flows; i++)
-		if ((s->flows[i].what & SIM_REFUSED) == 0)
-			simulate_words(s, i, EDGE_APPROVED, true);
+	size_t until = MIN(s->n_flows, s->at + PART);
+
+	for (; s->at < until; s->at++)
+		if ((s->flows[s->at].what & SIM_REFUSED) == 0)
+			simulate_words(s, s->at, EDGE_APPROVED, true);
+	return s->at < s->n_flows;
 }
 
 static json_t *
@@ -203,7 +207,6 @@ unused_to_json(struct simulation *s)
 	json_t *list = json_array();
 	char id[EDGE_ID_STRLEN];
 
-	mark_used(s);
 	for (size_t i = 0; i < s->policy->n_edges; i++) {
 		if (s->used[i] || s->policy->edges[i].state != EDGE_APPROVED)
 			continue;
