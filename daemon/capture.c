@@ -32,6 +32,7 @@
 #define READS_PER_WAKE 32
 #define MAX_QUEUED 32u /* messages waiting for the controller: 12,800 events */
 #define MAX_NFLOG 16384u
+#define LOOPBACK_IFINDEX 1 /* in every namespace */
 #define BUCKETS 1024u
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
@@ -54,6 +55,7 @@ struct capturer {
 	size_t n_sources;
 	struct recent recent;
 	struct dns_watch *dns;
+	uint64_t dns_inside; /* answers from beyond that came in by the loopback */
 	struct flow_event batch[BATCH_EVENTS];
 	size_t n_batch;
 	struct cap_stats stats, sent;
@@ -242,6 +244,16 @@ on_answer(void *arg, const struct dns_answer *a)
 	c->stats.unsent += r < 0;
 }
 
+/*
+ * What comes in by the loopback was sent inside. Only what is there itself can answer that way: an
+ * answer from beyond is one that somebody with a raw socket wrote.
+ */
+static bool
+is_sent_inside(const struct nflog_report *r, const struct frame_info *f)
+{
+	return r->indev == LOOPBACK_IFINDEX && !addr_is_loopback(&f->tuple.src);
+}
+
 static void
 take_dns(struct report_source *s, const struct nflog_report *r)
 {
@@ -255,8 +267,12 @@ take_dns(struct report_source *s, const struct nflog_report *r)
 		c->stats.malformed++;
 		return;
 	}
+	if (answer && is_sent_inside(r, &f)) {
+		c->dns_inside++;
+		return;
+	}
 	dns_watch_packet(c->dns, s->cookie, answer, &f, r->payload, c->now_ns, on_answer, c);
-	c->stats.dns_unasked = dns_watch_stats(c->dns)->unasked;
+	c->stats.dns_unasked = dns_watch_stats(c->dns)->unasked + c->dns_inside;
 	c->stats.dns_broken = dns_watch_stats(c->dns)->broken;
 }
 

@@ -156,12 +156,11 @@ parse_time(const struct nlattr *a, uint64_t *ret_ns)
 }
 
 static bool
-parse_seq(const struct nlattr *a, struct nflog_report *r)
+parse_u32(const struct nlattr *a, uint32_t *ret)
 {
 	if (nl_attr_len(a) != sizeof(uint32_t))
 		return false;
-	r->seq = be32toh(mnl_attr_get_u32(a));
-	r->has_seq = true;
+	*ret = be32toh(mnl_attr_get_u32(a));
 	return true;
 }
 
@@ -193,7 +192,10 @@ nflog_parse(const struct nlmsghdr *nlh, struct nflog_report *ret)
 			ok = parse_time(a, &r.time_ns);
 			break;
 		case NFULA_SEQ:
-			ok = parse_seq(a, &r);
+			ok = r.has_seq = parse_u32(a, &r.seq);
+			break;
+		case NFULA_IFINDEX_INDEV:
+			ok = parse_u32(a, &r.indev);
 			break;
 		}
 		if (!ok)

@@ -29,6 +29,7 @@ struct nflog_report {
 	const uint8_t *payload; /* starts at the IP header, borrowed from the message */
 	size_t payload_len;
 	uint64_t time_ns; /* kernel's, 0 if absent */
+	uint32_t indev;	  /* ifindex it came in by, 0: by none */
 	uint32_t seq;	  /* of the group; gaps are loss */
 	bool has_seq;
 };

@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Domain names: external peers are called by them, edges to them are enforced, and nobody but the
 instance's own resolver can open anything. Connections that a rule comes late for succeed all the same."""
+import concurrent.futures
+import json
 import os
+import re
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 import dnslib
+import guardlib
 from nslab import Lab, Tap, table_text, wait
 
 RESOLVER, ROGUE, EVIL = "203.0.113.53", "203.0.113.54", "203.0.113.66"
@@ -52,7 +56,7 @@ for port in (PORT, PORT + 1):
     b.serve(port)
 server = dnslib.Server(out, RESOLVER, ZONE, cut=["big.wild.example"])
 rogue = dnslib.Server(out, ROGUE, dict(ZONE, **{"forged.wild.example": [EVIL]}))
-d = lab.daemon(config="resolvers: [%s]\nfqdnMinTtl: 3s\n" % RESOLVER, expect=[a.name, b.name])
+d = lab.daemon(config="resolvers: [%s]\nfqdnMinTtl: 3s\nhostGuard: on\n" % RESOLVER, expect=[a.name, b.name])
 api = d.api
 AW = "workload:" + a.name
 
@@ -63,6 +67,11 @@ def names():
 
 def opened(addr):
     return addr in table_text(a, d.table())
+
+
+def guard_text():
+    found = re.findall(r"table netdev (nanoseg_\w+)", lab.host.exec("nft", "list", "tables").out)
+    return "".join(lab.host.exec("nft", "list", "table", "netdev", g).out for g in found)
 
 
 def late(host, kind=dnslib.A, pick=0, patience=8):
@@ -99,24 +108,41 @@ t.ok(a.tcp("203.0.113.10", PORT, 3) == "open", "what was told before the edge wa
      table_text(a, d.table()))
 t.ok(a.tcp("203.0.113.10", PORT + 1) == "timeout" and a.tcp("203.0.113.11", PORT) == "timeout",
      "another port, another address: dropped, not refused")
-times = [late("n%d.wild.example" % k) for k in range(6)]
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    some = [pool.submit(late, "n%d.wild.example" % k) for k in range(6)]
+    chain, six, big, bad, brief = (pool.submit(late, *what) for what in (
+        ("www.chain.example", dnslib.A, 1), ("six.wild.example", dnslib.AAAA), ("big.wild.example", dnslib.A, 59),
+        ("bad.wild.example", dnslib.A, 0, 2.5), ("brief.wild.example",)))
+    times, chain, six, big, bad, brief = [f.result() for f in some], *(f.result() for f in (chain, six, big, bad, brief))
+held = a.connect("203.0.113.20", PORT)
+a.exec("conntrack", "-D", "-p", "tcp", "-d", "203.0.113.17", check=False)
 t.ok(None not in times, "a first connection right after the answer succeeds", times)
 again = sum(x is not None and x > 0.9 for x in times)
 t.note("first SYN: %d of %d were sent again; connected after %s ms" % (
     again, len(times), ", ".join("%.0f" % (x * 1000) for x in sorted(x for x in times if x is not None))))
 t.note(" ".join(l for l in api.raw("GET", "/metrics")[1].decode().splitlines() if "name_late" in l and l[0] != "#"))
-chain = late("www.chain.example", pick=1)
 t.ok(chain is not None and opened("203.0.113.12"), "a chain of CNAMEs, several addresses", chain)
-t.ok(late("six.wild.example", dnslib.AAAA) is not None, "IPv6", table_text(a, d.table()))
-t.ok(late("big.wild.example", pick=59) is not None and opened(MANY[0]), "an answer that did not fit, over TCP",
-     len(names()), api.get("/v1/status")["names"])
-t.ok(late("bad.wild.example", patience=2.5) is None, "a denied name beats the wildcard over it")
+t.ok(six is not None, "IPv6", table_text(a, d.table()))
+t.ok(big is not None and opened(MANY[0]), "an answer that did not fit, over TCP", len(names()), api.get("/v1/status")["names"])
+t.ok(bad is None, "a denied name beats the wildcard over it")
 dnslib.ask(a, RESOLVER, "wild.example")
 dnslib.ask(a, RESOLVER, "other.test.example")
 t.ok(a.tcp("203.0.113.14", PORT) == "timeout" and a.tcp("203.0.113.11", PORT) == "timeout",
      "a wildcard is for what is below it, and a name without an edge opens nothing")
 got = api.denials(to="fqdn:other.test.example") if wait(lambda: api.denials(to="fqdn:other.test.example"), 7) else []
 t.ok(got and got[0]["name"] == "other.test.example", "the denial has the name", api.denials())
+
+# The guard at the host's end, for what is sent past the rules.
+oracle, gate = guardlib.Oracle(out), guardlib.mac(json.loads(lab.host.ip("-j", "link", "show", "dev", lab.bridge).out)[0]["address"])
+own = guardlib.mac(json.loads(a.ip("-j", "link", "show", "dev", "eth0").out)[0]["address"])
+with a.socket(17, 3) as s:  # AF_PACKET, SOCK_RAW
+    s.bind(("eth0", 0))
+    for k, (to, port) in enumerate((("203.0.113.11", PORT), (EVIL, PORT), ("203.0.113.10", PORT + 1), ("203.0.113.10", PORT))):
+        segment = guardlib.tcp(a.v4, to, 40000 + k, port, 2, b"raw%d" % k)
+        s.send(guardlib.ether(own, gate, 0x800, guardlib.packet(a.v4, to, 6, segment)))
+t.ok(wait(lambda: oracle.count(b"raw3"), 5), "what is sent past the rules reaches a name's address", guard_text())
+passed = [k for k in range(3) if oracle.count(b"raw%d" % k)]
+t.ok(not passed, "and no other one", passed, guard_text(), api.workload(a.name)["instances"])
 
 # What no name may lead to.
 dnslib.ask(a, RESOLVER, "rebound.wild.example")
@@ -142,15 +168,27 @@ with a.socket(2, 2) as s:  # nothing was asked from that port
     s.bind((a.v4, 5353))
     for k in range(3):
         server.udp.sendto(dnslib.answer(k, "forged.wild.example", dnslib.A, {"forged.wild.example": [EVIL]}), (a.v4, 5353))
+
+# A raw socket inside: as if the resolver had sent it, by the loopback.
+with a.socket(2, 2) as client, a.socket(2, 3, 255) as raw:  # SOCK_DGRAM; SOCK_RAW, IPPROTO_RAW
+    client.bind((a.v4, 0))
+    client.connect((RESOLVER, 53))
+    name, zone = "inside.wild.example", {"inside.wild.example": [EVIL]}
+    data = guardlib.udp(RESOLVER, a.v4, 53, client.getsockname()[1], dnslib.answer(9, name, dnslib.A, zone))
+    client.settimeout(3)
+    server.before = lambda *_: time.sleep(0.3) or ()
+    client.send(dnslib.query(9, name, dnslib.A))
+    raw.sendto(guardlib.ip4(RESOLVER, a.v4, 17, data), (a.v4, 0))
+    believed = client.recv(4096) == dnslib.answer(9, name, dnslib.A, zone)
+    server.before = None
+t.ok(believed, "who forges an answer to himself gets it")
 t.ok(wait(lambda: opened("203.0.113.16")), "the true answer counts", found, table_text(a, d.table()))
 t.ok(a.tcp(EVIL, PORT) == "timeout" and not opened(EVIL) and not opened("2001:db8:77::66") and
      EVIL not in [n["address"] for n in names()], "and no forged one opens anything", names(), api.get("/v1/status")["names"])
 
 # How long
-brief = late("brief.wild.example")
-held = a.connect("203.0.113.20", PORT)
-a.exec("conntrack", "-D", "-p", "tcp", "-d", "203.0.113.17", check=False)
-t.ok(brief is not None and wait(lambda: not opened("203.0.113.17"), 20, 0.2), "an address that nobody uses goes after fqdnMinTtl",
+t.ok(brief is not None and wait(lambda: not opened("203.0.113.17") and "203.0.113.17" not in guard_text(), 20, 0.2),
+     "an address that nobody uses goes after fqdnMinTtl",
      names())
 held.sendall(b"ping")
 t.ok(opened("203.0.113.20") and held.recv(16) and a.tcp("203.0.113.20", PORT, 3) == "open",
