@@ -83,7 +83,7 @@ def traffic(n):
     """n of each kind, all answered; and as many that are not."""
     answers = []
     for _ in range(n):
-        answers += [a.tcp(b.v4, 7001), a.tcp(b.v6, 7002), a.udp(b.v4, 7003), a.udp(b.v6, 7004)]
+        answers += [a.tcp(b.v4, 7001, 9), a.tcp(b.v6, 7002, 9), a.udp(b.v4, 7003, 9), a.udp(b.v6, 7004, 9)]
     assert set(answers) == {"open", "answer"}, answers
     refused = [a.tcp(b.v4, 7100), a.tcp(b.v6, 7100), a.udp(b.v4, 7101), a.udp(b.v6, 7101)]
     return refused
@@ -116,7 +116,7 @@ th = threading.Thread(target=lambda: watcher.append(events_of(a)))
 th.start()
 time.sleep(0.4)
 for _ in range(20):
-    a.tcp(b.v4, 7001)
+    a.tcp(b.v4, 7001, 9)
 th.join()
 t.ok(watcher == [0], "no event is made of what is counted", watcher)
 t.ok(wait(lambda: counts()[0] == 40, LONG), "which is counted all the same", counts())
@@ -189,7 +189,7 @@ before = counts()
 pid = d.kill("controller")
 b.serve(7005)
 for _ in range(3):
-    a.tcp(b.v4, 7005)
+    a.tcp(b.v4, 7005, 9)
 t.ok(wait(lambda: d.ready() and all_on(), LONG), "a new controller takes the counters over", state(a), d.text()[-1500:])
 t.ok(wait(lambda: api.edge(from_=A, to=B, port=7005), LONG), "with the edge that nobody had read", api.edges())
 traffic(2)
@@ -221,7 +221,7 @@ t.ok(wait(lambda: "hook" in bare_table() and bare_on(), LONG), "what root inside
      state(bare_a, bare.api), bare_table(), bare.text()[-2000:])
 bare_b.serve(7001)
 for _ in range(5):
-    bare_a.tcp(bare_b.v4, 7001, timeout=5)
+    bare_a.tcp(bare_b.v4, 7001, 9)
 t.ok(wait(lambda: bare_count() == 5, LONG), "and counts", bare_count())
 
 
