@@ -36,7 +36,7 @@ def discovery_good(folder):
             "imageLabels": {"from": "image"}, "networkMode": "default", "created": 7,
             "state": "running", "sandbox": "feed", "started": "existing", "altered": False,
             "labelsLeftOut": 0, "id": cid(7), "pid": 4242, "shares": "", "pod": "", "ports": [],
-            "portsLeftOut": 0,
+            "portsLeftOut": 0, "dns": [],
             "grade": ["netRaw"]}
     check("with every field, pid and sandbox once asked", m and m["facts"] == want,
           m and m["facts"])

@@ -9,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nslab import BUILD, Lab, Tap, run
+from nslab import BUILD, Lab, Tap, run, wait
 
 TRIES = int(os.environ.get("NANOSEG_TRIES", "240"))
 REVIEWERS = 4
@@ -87,7 +87,14 @@ api.apply(json.dumps({"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy", "edge
 for p in range(9000, 9008):
     b.serve(p)
     a.tcp(b.v4, p)
-ids = [e["id"] for e in api.edges() if e.get("port", 0) in range(9000, 9008)]
+
+
+def learned():
+    found = [e["id"] for e in api.edges() if e.get("port", 0) in range(9000, 9008)]
+    return found if len(found) == 8 else None
+
+
+ids = wait(learned, 20) or []
 lost = []
 
 
