@@ -8,6 +8,8 @@
  * again is one place.
  */
 #include "daemon/activity.h"
+#include "daemon/denial.h"
+#include "daemon/roster.h"
 
 #include "daemon/alert.h"
 #include "daemon/controller.h"

@@ -15,9 +15,15 @@
  * Counters only grow. A set that fills is exchanged for an empty one before it is full; what found
  * no room, a counter that went back and a table that is gone are losses.
  */
+#include "daemon/aggregate.h"
 #include "daemon/controller.h"
+#include "daemon/grade.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
 #include "daemon/log.h"
 #include "daemon/names.h"
+#include "daemon/promote.h"
+#include "netlink/ct.h"
 #include "netlink/nft_seen.h"
 #include "rules/tally.h"
 

@@ -114,4 +114,7 @@ uint64_t alert_spool_waiting(const struct alert_spool *s);
  */
 json_t *alert_spool_to_json(const struct alert_spool *s);
 
+/* alert_watch.c: what has no moment of its own, noticed by looking; once a second. */
+void alert_watch_tick(struct controller *c);
+
 #endif

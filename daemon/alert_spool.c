@@ -4,6 +4,7 @@
  * it: nothing here waits for the herald, which says how far it has got. A new herald gets all that
  * its predecessor had not reported.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
 #include "rules/json.h"
 

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Alerts about what has no moment of its own: losses that are only counted, reviews overdue. */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/denial.h"
+#include "daemon/promote.h"
+#include "daemon/segment.h"
 
 #include <inttypes.h>
 

@@ -5,6 +5,8 @@
  */
 #include "daemon/api.h"
 #include "daemon/api_groups.h"
+#include "daemon/denial.h"
+#include "daemon/flows.h"
 #include "daemon/log.h"
 
 #include <errno.h>

@@ -6,7 +6,11 @@
 #ifndef NANOSEG_DAEMON_API_H
 #define NANOSEG_DAEMON_API_H
 
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/denial.h"
+#include "daemon/flows.h"
+#include "daemon/segment.h"
 #include "rules/json.h"
 
 struct MHD_Connection;

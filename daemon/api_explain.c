@@ -8,7 +8,17 @@
  * decided, and what the kernel held, stands in the audit log; the command line reads it there.
  */
 #include "daemon/api.h"
+#include "daemon/denial.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/published.h"
+#include "daemon/quarantine.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "daemon/store.h"
 #include "netlink/nft.h"
+#include "netlink/rtnl.h"
+#include "rules/compile.h"
 #include "rules/timefmt.h"
 
 #include <errno.h>

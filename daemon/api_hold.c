@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Taking changes back: confirm and rollback. Holding and releasing. Verifying. */
 #include "daemon/api.h"
+#include "daemon/quarantine.h"
 #include "daemon/verify.h"
 
 #include <errno.h>

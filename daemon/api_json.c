@@ -1,9 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The JSON forms that scripts rely on. A field that is not known yet is present and null. */
 #include "config.h"
+#include "daemon/aggregate.h"
 #include "daemon/api.h"
+#include "daemon/denial.h"
+#include "daemon/flows.h"
+#include "daemon/grade.h"
+#include "daemon/hostguard.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/names.h"
+#include "daemon/promote.h"
+#include "daemon/published.h"
+#include "daemon/quarantine.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/start.h"
+#include "netlink/ct.h"
+#include "netlink/rtnl.h"
 #include "rules/timefmt.h"
+#include "rules/workload.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,7 +4,17 @@
  * labels is bounded by this program: no name of a container or workload is one.
  */
 #include "config.h"
+#include "daemon/alert.h"
 #include "daemon/api.h"
+#include "daemon/denial.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/start.h"
+#include "netlink/ct.h"
+#include "rules/complete.h"
 
 #include <inttypes.h>
 #include <stdio.h>

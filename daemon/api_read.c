@@ -1,8 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What anyone in the socket's group may ask: nothing here changes anything. */
+#include "daemon/activity.h"
+#include "daemon/alert.h"
 #include "daemon/api.h"
+#include "daemon/denial.h"
+#include "daemon/flows.h"
+#include "daemon/instance.h"
 #include "daemon/names.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
 #include "netlink/nft.h"
+#include "rules/compile.h"
 #include "rules/timefmt.h"
 
 #include <errno.h>

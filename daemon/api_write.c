@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What changes something. A change is durable before it is answered, or it did not happen. */
 #include "daemon/api.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "rules/workload.h"
 
 #include <errno.h>
 #include <microhttpd.h>

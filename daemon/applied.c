@@ -11,6 +11,9 @@
  * on one every EVERY_NS, about a megabyte an hour. What is beyond that is counted.
  */
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/instance.h"
+#include "daemon/roster.h"
 
 #include "rules/json.h"
 

@@ -8,6 +8,11 @@
  * not known what happened: when this daemon, or its warden, found it running.
  */
 #include "daemon/api.h"
+#include "daemon/instance.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
+#include "rules/complete.h"
 
 #include <errno.h>
 #include <math.h>

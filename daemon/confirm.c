@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See confirm.h. */
+#include "daemon/alert.h"
 #include "daemon/confirm.h"
+#include "daemon/denial.h"
+#include "daemon/promote.h"
+#include "daemon/store.h"
 
 #include "daemon/api.h"
 #include "daemon/log.h"

@@ -8,8 +8,15 @@
  * named after its owner, and both are members.
  */
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/gate.h"
 #include "daemon/grade.h"
+#include "daemon/hostguard.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/published.h"
+#include "rules/workload.h"
 
 #include <errno.h>
 #include <inttypes.h>

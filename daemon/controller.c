@@ -3,10 +3,30 @@
  * nanoseg-controller: events and dumps on handed sockets, learning, policy, store, API. Own uid, no
  * capability; it never enters a namespace. What is to happen in the kernel it asks of the warden.
  */
+#include "daemon/activity.h"
+#include "daemon/aggregate.h"
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/denial.h"
+#include "daemon/enforce.h"
+#include "daemon/flows.h"
+#include "daemon/gate.h"
+#include "daemon/history.h"
+#include "daemon/hostguard.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
 #include "daemon/log.h"
-#include "daemon/witness.h"
 #include "daemon/names.h"
+#include "daemon/observe.h"
+#include "daemon/probing.h"
+#include "daemon/promote.h"
+#include "daemon/quarantine.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
+#include "daemon/witness.h"
 #include "netlink/nft.h"
 
 #include <errno.h>

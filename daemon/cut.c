@@ -14,7 +14,12 @@
  * Who listens tells them apart, as it does in learning.
  */
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/observe.h"
+#include "netlink/ct.h"
+#include "netlink/rtnl.h"
 #include "rules/match.h"
 
 #include <errno.h>

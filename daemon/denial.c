@@ -8,6 +8,10 @@
  * conntrack reports, and only then becomes a record.
  */
 #include "daemon/controller.h"
+#include "daemon/denial.h"
+#include "daemon/instance.h"
+#include "daemon/resolve.h"
+#include "daemon/store.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -5,7 +5,10 @@
  * Persons are uids, as the decisions in the store have them. An
  * edge of a set of addresses is one of each workload that has one of them at that time.
  */
+#include "daemon/instance.h"
+#include "daemon/roster.h"
 #include "daemon/segment_internal.h"
+#include "netlink/rtnl.h"
 
 #include <errno.h>
 #include <string.h>

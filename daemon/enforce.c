@@ -4,9 +4,17 @@
  * scheduled (reconcile.c). What the kernel has then comes back with the answer. A failure leaves
  * the old rules standing and is tried again with back-off.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/gate.h"
+#include "daemon/hostguard.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
 #include "daemon/names.h"
+#include "daemon/quarantine.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
 #include "rules/json.h"
 
 #include <inttypes.h>

@@ -7,7 +7,10 @@
  * runs, so that nothing that still speaks of them means another.
  */
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
 #include "daemon/log.h"
+#include "daemon/roster.h"
+#include "daemon/store.h"
 
 #include <errno.h>
 #include <string.h>

@@ -8,8 +8,13 @@
  * The window is never shorter than it was: its begin is that of the first known process, rounded
  * down, or else the last time that the workload was looked after.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
+#include "daemon/store.h"
 #include "rules/json.h"
 #include "rules/timefmt.h"
 

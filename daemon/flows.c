@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The ring of recent flows, and the memory of what the host's NAT translated into what. */
 #include "daemon/controller.h"
+#include "daemon/flows.h"
+#include "netlink/ct.h"
 
 #include <errno.h>
 #include <string.h>

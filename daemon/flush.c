@@ -4,6 +4,12 @@
  * not come this way (segment.c): they are durable before they are acknowledged.
  */
 #include "daemon/controller.h"
+#include "daemon/denial.h"
+#include "daemon/history.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
+#include "daemon/store.h"
 
 void
 flush_folded(void *arg, const struct edge *gone, const struct edge *into)

@@ -6,8 +6,13 @@
  * guard, whatever it may do, unless hostGuard is off; the rules are asked for again and again, and
  * the warden closes the guard instead of loading them.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/hostguard.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/roster.h"
 #include "rules/json.h"
 
 static void

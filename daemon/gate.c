@@ -16,7 +16,15 @@
  * else can. It is there before the first enforcing revision is stored, and goes after the last.
  */
 #include "daemon/api.h"
+#include "daemon/gate.h"
+#include "daemon/hostguard.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/quarantine.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
+#include "netlink/rtnl.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -11,6 +11,9 @@
  * nothing but one day.
  */
 #include "daemon/history.h"
+#include "daemon/roster.h"
+#include "daemon/store.h"
+#include "rules/complete.h"
 
 #include "daemon/controller.h"
 #include "daemon/log.h"

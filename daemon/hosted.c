@@ -5,6 +5,9 @@
  * under its workload, which is graded "no". Counted anew every second from what the engines said.
  */
 #include "daemon/controller.h"
+#include "daemon/instance.h"
+#include "daemon/roster.h"
+#include "rules/workload.h"
 
 #include <stdio.h>
 

@@ -4,8 +4,15 @@
  * means for the grade. The warden makes them from the rulesets that it gets anyway.
  */
 #include "daemon/controller.h"
+#include "daemon/grade.h"
+#include "daemon/hostguard.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/quarantine.h"
+#include "daemon/roster.h"
 #include "netlink/nft.h"
+#include "netlink/rtnl.h"
 
 #include <errno.h>
 #include <string.h>

@@ -13,8 +13,12 @@
  * looks into a running service would cut it off. It is refused by the start gate, and otherwise
  * said: the grade is partial.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/roster.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,8 +5,13 @@
  * flagged alone: holding it could break what works, and a release by a person is not undone by the
  * next start. A quarantine made here ends when its image is allowed, or when a person ends it.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/quarantine.h"
+#include "daemon/roster.h"
 
 #include <string.h>
 

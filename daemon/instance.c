@@ -8,9 +8,22 @@
  * attached (observed) as soon as it is announced, before its identity is known, unless --only
  * restricts the daemon: then nothing is loaded before its workload's name matches.
  */
+#include "daemon/aggregate.h"
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
 #include "daemon/log.h"
 #include "daemon/netns_name.h"
+#include "daemon/observe.h"
+#include "daemon/promote.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
+#include "netlink/ct.h"
+#include "netlink/rtnl.h"
+#include "rules/workload.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -17,10 +17,28 @@
  * What may be about an earlier owner of an address is credited to nobody and counted as unresolved:
  * the new owner's own namespace tells of its connections too.
  */
+#include "daemon/aggregate.h"
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/denial.h"
+#include "daemon/enforce.h"
+#include "daemon/flows.h"
+#include "daemon/history.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
 #include "daemon/log.h"
 #include "daemon/names.h"
+#include "daemon/observe.h"
+#include "daemon/probing.h"
+#include "daemon/promote.h"
+#include "daemon/published.h"
+#include "daemon/quarantine.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
 #include "daemon/witness.h"
+#include "netlink/rtnl.h"
+#include "rules/compile.h"
 #include "rules/names.h"
 
 #include <errno.h>

@@ -13,7 +13,15 @@
  * it. They survive us in STATE/names.json: rules that stand would otherwise be taken back by a
  * start.
  */
+#include "daemon/enforce.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/names.h"
+#include "daemon/observe.h"
+#include "daemon/published.h"
+#include "daemon/roster.h"
+#include "rules/compile.h"
+#include "rules/workload.h"
 
 #include "daemon/log.h"
 #include "daemon/statefile.h"

@@ -4,6 +4,9 @@
 #define NANOSEG_DAEMON_NAMES_H
 
 #include "daemon/controller.h"
+#include "daemon/instance.h"
+#include "daemon/roster.h"
+#include "rules/compile.h"
 
 /* At the start, once the workloads are known: /etc/resolv.conf and what was kept. */
 void names_load(struct controller *c);

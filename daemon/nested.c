@@ -8,6 +8,7 @@
  * engine that leaves none, each of its namespaces is an instance, with the container's rules.
  */
 #include "daemon/controller.h"
+#include "daemon/instance.h"
 
 #include <string.h>
 

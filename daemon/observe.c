@@ -11,9 +11,21 @@
  * connections that still live; at most one in five seconds, as whoever can make an overrun can make
  * many.
  */
+#include "daemon/aggregate.h"
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/flows.h"
+#include "daemon/hostguard.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
 #include "daemon/log.h"
 #include "daemon/names.h"
+#include "daemon/observe.h"
+#include "daemon/promote.h"
+#include "daemon/resolve.h"
+#include "netlink/ct.h"
+#include "netlink/rtnl.h"
 #include "netlink/sockdiag.h"
 
 #include <errno.h>

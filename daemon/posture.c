@@ -5,6 +5,7 @@
  * warden remembers it while the controller is away.
  */
 #include "daemon/controller.h"
+#include "daemon/gate.h"
 
 #include <string.h>
 

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See probing.h. */
+#include "daemon/grade.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/probing.h"
+#include "daemon/quarantine.h"
+#include "daemon/resolve.h"
+#include "netlink/rtnl.h"
 
 #include "daemon/controller.h"
 #include "daemon/log.h"

@@ -15,8 +15,16 @@
  * are a person's, and after a rollback nothing of the project is promoted until a person has set
  * the mode of what was rolled back.
  */
+#include "daemon/alert.h"
 #include "daemon/api.h"
+#include "daemon/denial.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/promote.h"
+#include "daemon/quarantine.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 
 #include "rules/timefmt.h"
 

@@ -10,6 +10,10 @@
  */
 #include "daemon/api.h"
 #include "daemon/controller.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/published.h"
+#include "daemon/roster.h"
 
 #include <errno.h>
 #include <netinet/in.h>

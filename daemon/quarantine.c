@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See quarantine.h. Who is held, and what is left to him. */
+#include "daemon/instance.h"
 #include "daemon/quarantine.h"
+#include "daemon/roster.h"
 
 #include "daemon/controller.h"
 #include "daemon/log.h"

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See quarantine.h. Holding and releasing, and the file that remembers it. */
+#include "daemon/alert.h"
+#include "daemon/enforce.h"
+#include "daemon/gate.h"
+#include "daemon/instance.h"
 #include "daemon/quarantine.h"
+#include "daemon/roster.h"
 
 #include "daemon/api.h"
 #include "daemon/log.h"

@@ -5,7 +5,10 @@
  * the edge forgets it. What nobody has decided or kept for recertifyAfter is overdue, and no more
  * than that: an approval does not lapse by itself.
  */
+#include "daemon/promote.h"
+#include "daemon/segment.h"
 #include "daemon/segment_internal.h"
+#include "daemon/store.h"
 #include "rules/json.h"
 
 #include <errno.h>

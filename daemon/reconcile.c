@@ -18,8 +18,19 @@
  * live and refused is cut once the rules are in force (cut.c).
  */
 #include "daemon/controller.h"
+#include "daemon/enforce.h"
+#include "daemon/gate.h"
+#include "daemon/hostguard.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
 #include "daemon/names.h"
+#include "daemon/observe.h"
+#include "daemon/quarantine.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "netlink/rtnl.h"
+#include "rules/compile.h"
 #include "rules/match.h"
 
 #include <errno.h>

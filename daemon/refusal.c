@@ -10,6 +10,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/store.h"
 
 #include <errno.h>
 #include <fcntl.h>

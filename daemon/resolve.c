@@ -12,7 +12,13 @@
  * released an address, for as long as an event may be late, in a table that is never full: what
  * falls out of it early is only this caution.
  */
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/names.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "netlink/rtnl.h"
+#include "rules/compile.h"
 
 #include <assert.h>
 #include <errno.h>

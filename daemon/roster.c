@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The workloads: in order of appearance, bounded. */
+#include "daemon/instance.h"
+#include "daemon/roster.h"
 #include "daemon/segment_internal.h"
 #include "rules/names.h"
+#include "rules/workload.h"
 
 #include <fnmatch.h>
 #include <stdio.h>

@@ -4,8 +4,17 @@
  * a new revision, synced, and only then acknowledged and handed to enforcement. If the store
  * refuses, memory is put back as it was and nothing changes.
  */
+#include "daemon/denial.h"
+#include "daemon/enforce.h"
+#include "daemon/gate.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 #include "daemon/segment_internal.h"
+#include "daemon/store.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,6 +3,8 @@
  * A whole policy in place of the one in force: what the file says of edges, workloads and networks.
  * One change like any other (segment.c).
  */
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 #include "daemon/segment_internal.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a change is about, as its audit record says it: read from what the change saved to undo. */
 #include "daemon/api.h"
+#include "daemon/roster.h"
 #include "daemon/segment_internal.h"
 
 #include <stdio.h>

@@ -4,6 +4,7 @@
 #define NANOSEG_DAEMON_SEGMENT_INTERNAL_H
 
 #include "daemon/controller.h"
+#include "daemon/roster.h"
 
 /* segment_policy.c: deep copies; *ret is untouched on failure. 0 or -ENOMEM. */
 int labels_copy(const struct policy_label *from, size_t n, struct policy_label **ret);

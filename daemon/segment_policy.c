@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The policy as one value, made from the tables, and the tables made from the store. */
+#include "daemon/denial.h"
+#include "daemon/image.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 #include "daemon/segment_internal.h"
+#include "daemon/start.h"
+#include "daemon/store.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The state of everything that a change may touch, as it was before. */
+#include "daemon/roster.h"
 #include "daemon/segment_internal.h"
 
 #include <errno.h>

@@ -5,8 +5,15 @@
  * it, ingress from whoever may send it so far. What became of it counts only if the same is still
  * refused, by rules that did not change, when the result is there.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/probing.h"
+#include "daemon/quarantine.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "rules/compile.h"
 #include "rules/json.h"
 
 #include <errno.h>

@@ -8,7 +8,11 @@
  * What counts as held: gated, its rules; closed, the closing; otherwise its first rules if its
  * workload was enforced when it came, or else the moment from which it was observed.
  */
+#include "daemon/alert.h"
 #include "daemon/controller.h"
+#include "daemon/instance.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
 
 #include <inttypes.h>
 

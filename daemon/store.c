@@ -9,7 +9,12 @@
  * store is made under another name and renamed when it is whole, and a file without our tables is
  * never taken for a new one.
  */
+#include "daemon/denial.h"
+#include "daemon/roster.h"
+#include "daemon/start.h"
+#include "daemon/store.h"
 #include "daemon/store_internal.h"
+#include "rules/complete.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
 #ifndef NANOSEG_DAEMON_STORE_INTERNAL_H
 #define NANOSEG_DAEMON_STORE_INTERNAL_H
 
-#include "daemon/controller.h"
+#include "daemon/store.h"
 
 #include <sqlite3.h>
 

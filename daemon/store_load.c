@@ -3,7 +3,10 @@
  * Reading the store back. What a row says is checked before anyone sees it: a value that this
  * program cannot have written refuses the whole store.
  */
+#include "daemon/start.h"
+#include "daemon/store.h"
 #include "daemon/store_internal.h"
+#include "rules/complete.h"
 
 #include "rules/timefmt.h"
 

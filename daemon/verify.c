@@ -4,7 +4,12 @@
  * tried once more before it is said: a packet may be lost, rules may be on their way.
  */
 #include "config.h"
+#include "daemon/instance.h"
+#include "daemon/probing.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
 #include "daemon/verify.h"
+#include "rules/compile.h"
 
 #include "daemon/controller.h"
 #include "daemon/log.h"

@@ -5,7 +5,14 @@
  * with its size: in no order, each at most once, without a list of them.
  */
 #include "daemon/controller.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/probing.h"
+#include "daemon/quarantine.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 #include "daemon/verify.h"
+#include "rules/compile.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -7,7 +7,13 @@
  * start wait for this same loop: so it is done in slices of some milliseconds, one request at a
  * time, and no longer than TIME_MAX_NS. Nothing is held open between slices.
  */
+#include "daemon/history.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 #include "daemon/whatif.h"
+#include "rules/compile.h"
+#include "rules/complete.h"
 
 #include "daemon/api.h"
 #include "rules/simulate.h"

@@ -4,6 +4,12 @@
  * sockets of each namespace and who listens there, as before an enforcement (reconcile.c) and with
  * the judgement of cut.c. Seen at both ends, a connection counts once.
  */
+#include "daemon/enforce.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/observe.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
 #include "daemon/whatif.h"
 
 #include "rules/json.h"

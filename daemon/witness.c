@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See daemon/witness.h. */
+#include "daemon/aggregate.h"
+#include "daemon/alert.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/promote.h"
+#include "daemon/resolve.h"
 #include "daemon/witness.h"
 
 #include "daemon/controller.h"

@@ -4,7 +4,18 @@
 #define NANOSEG_TESTS_CTL_FIXTURE_H
 
 #include "daemon/controller.h"
+#include "daemon/denial.h"
+#include "daemon/flows.h"
+#include "daemon/history.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/start.h"
+#include "daemon/store.h"
 #include "daemon/witness.h"
+#include "netlink/rtnl.h"
 
 #include <errno.h>
 #include <netinet/in.h>

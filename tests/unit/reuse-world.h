@@ -5,6 +5,13 @@
 #define NANOSEG_TESTS_REUSE_WORLD_H
 
 #include "ctl-fixture.h"
+#include "daemon/denial.h"
+#include "daemon/enforce.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/observe.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 
 #define X "10.0.0.2"
 #define PEER "10.0.0.1"

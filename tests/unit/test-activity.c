@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl-fixture.h"
+#include "daemon/activity.h"
 #include "daemon/alert.h"
+#include "daemon/learn.h"
+#include "daemon/roster.h"
+#include "daemon/store.h"
 
 #define LOOK_NS (ACTIVITY_EVERY_S * NSEC_PER_SEC)
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A table that counts connections takes their events away: it is never left to itself. */
 #include "ctl-fixture.h"
+#include "daemon/aggregate.h"
+#include "daemon/instance.h"
+#include "netlink/ct.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Alerts: told once, counted after that, bounded, and every one of them accounted for. */
 #include "ctl-fixture.h"
+#include "daemon/alert.h"
+#include "daemon/learn.h"
 
 #define QUIET (300 * NSEC_PER_SEC)
 #define PER_MINUTE 60

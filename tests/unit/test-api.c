@@ -3,6 +3,11 @@
 #include "ctl-fixture.h"
 #include "daemon/alert.h"
 #include "daemon/api.h"
+#include "daemon/history.h"
+#include "daemon/learn.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/start.h"
 #include "netlink/nft_internal.h"
 
 #include <fcntl.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a container can make happen as often as it likes does not fill the audit log. */
 #include "ctl-fixture.h"
+#include "daemon/enforce.h"
+#include "daemon/instance.h"
 
 int __wrap_audit_write(struct audit *a, const struct audit_record *r, struct diag *d);
 void __wrap_audit_note(struct audit *a, const struct audit_record *r);

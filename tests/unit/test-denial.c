@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl-fixture.h"
+#include "daemon/denial.h"
+#include "daemon/learn.h"
 
 static int
 setup(void **state)

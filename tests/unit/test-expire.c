@@ -1,6 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Idle workloads are forgotten, and nothing that anybody decided is. */
 #include "ctl-fixture.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
+#include "rules/compile.h"
 
 #define DAY (86400 * NSEC_PER_SEC)
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What ran without its rules while the daemon was away: told once, never too short, kept. */
 #include "ctl-fixture.h"
+#include "daemon/instance.h"
+#include "daemon/start.h"
+#include "daemon/store.h"
 
 #define S NSEC_PER_SEC
 

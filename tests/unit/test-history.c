@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl-fixture.h"
+#include "daemon/history.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/store.h"
+#include "rules/complete.h"
 
 #define DAY_NS (HISTORY_DAY_HOURS * COMPLETE_HOUR_NS)
 

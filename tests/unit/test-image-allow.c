@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Images that may not run, whatever their workload: flagged, or held. */
 #include "ctl-fixture.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/quarantine.h"
 
 #define ID "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee0%u"
 #define IMAGE "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde%u"

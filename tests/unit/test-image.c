@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Another image under an enforced name has no part in it until a person agrees. */
 #include "ctl-fixture.h"
+#include "daemon/image.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/promote.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
+#include "rules/compile.h"
 
 #include "daemon/api.h"
 

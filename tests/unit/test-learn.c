@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl-fixture.h"
+#include "daemon/denial.h"
+#include "daemon/flows.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/resolve.h"
+#include "daemon/roster.h"
+#include "netlink/ct.h"
+#include "rules/compile.h"
 
 static int
 setup(void **state)

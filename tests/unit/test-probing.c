@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is known as a probe, who may be sent one, and what a result says. */
 #include "ctl-fixture.h"
+#include "daemon/instance.h"
+#include "daemon/probing.h"
 
 #define S NSEC_PER_SEC
 

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Promotion by evidence: each safeguard holds it back and says so; and what it is based on. */
 #include "ctl-fixture.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "rules/complete.h"
 
 #include <math.h>
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is kept of a quarantine: its timeline and its file. */
 #include "ctl-fixture.h"
+#include "daemon/instance.h"
+#include "daemon/quarantine.h"
 
 #define HOUR_NS (3600 * NSEC_PER_SEC)
 #define T0_HOUR (T0 / HOUR_NS)

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Approvals that a person lets stand, and who may do what with separate duties. */
 #include "ctl-fixture.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
 
 #define DAY (86400 * NSEC_PER_SEC)
 

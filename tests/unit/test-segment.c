@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl-fixture.h"
+#include "daemon/denial.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "daemon/promote.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
 
 static const struct actor root = { .name = "uid:0" }, alice = { .name = "uid:1000" };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How an instance's start is told and counted: never a longer lead than there was. */
 #include "ctl-fixture.h"
+#include "daemon/instance.h"
+#include "daemon/start.h"
 
 #define MS NSEC_PER_MSEC
 #define AT(ms) (900 * NSEC_PER_SEC + (ms)*MS)

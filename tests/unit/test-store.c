@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "ctl-fixture.h"
+#include "daemon/denial.h"
+#include "daemon/image.h"
+#include "daemon/learn.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
+#include "rules/complete.h"
 
 #include <fcntl.h>
 #include <signal.h>

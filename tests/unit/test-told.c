@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What instances were told of names: by whom it counts, how long it holds, what survives. */
 #include "ctl-fixture.h"
+#include "daemon/instance.h"
+#include "daemon/published.h"
+#include "daemon/roster.h"
+#include "daemon/segment.h"
 
 #include "daemon/names.h"
 #include "rules/names.h"

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* How long the search for a probe takes, at most, whatever runs here. */
 #include "ctl-fixture.h"
+#include "daemon/instance.h"
+#include "rules/compile.h"
 
 #include "daemon/verify.h"
 

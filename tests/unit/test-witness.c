@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a destination says of another workload: believed when that one has seen it, too. */
 #include "ctl-fixture.h"
+#include "daemon/flows.h"
+#include "daemon/instance.h"
+#include "daemon/learn.h"
+#include "netlink/ct.h"
 
 #define SRC "10.0.0.1"
 #define DST "10.0.0.2"

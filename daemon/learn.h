@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Flow events -> edges: learn.c. */
+#ifndef NANOSEG_DAEMON_LEARN_H
+#define NANOSEG_DAEMON_LEARN_H
+
+#include "rules/edge.h"
+
+struct controller;
+
+void learn_flow(struct controller *c, const struct flow_event *ev);
+/* What the host knows the connection as on its other side, or NULL. Valid until the next event. */
+const struct tuple *learn_find_nat(struct controller *c, const struct tuple *t);
+/* Of answered connections: counted if their edge is known. The event's kind and count are ignored.
+ */
+void learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes);
+void learn_retry_waiting(struct controller *c, bool give_up_old);
+bool learn_covers(
+    void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);
+
+#endif

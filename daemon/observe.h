@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The conntrack sockets of instances: observe.c. */
+#ifndef NANOSEG_DAEMON_OBSERVE_H
+#define NANOSEG_DAEMON_OBSERVE_H
+
+#include "netlink/ct.h"
+#include "rules/edge.h"
+
+#include <event2/util.h>
+
+struct controller;
+struct instance;
+struct msg;
+struct w_done;
+
+int observe_start(struct instance *i, struct msg *m);
+/* Its addresses are others than these were. */
+void observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_before);
+void observe_stop(struct instance *i);
+void observe_drain_cb(evutil_socket_t fd, short what, void *arg);
+int observe_dump(struct instance *i);
+/* For cut.c alone: begins one, unless one runs. And reads on once cut.c is no longer busy. */
+void observe_dump_to_cut(struct instance *i);
+void observe_dump_go_on(struct instance *i);
+#define OBSERVE_DUMP_SEQ 1u
+void observe_tick(struct instance *i); /* once a second */
+void observe_on_dump_asked(struct controller *c, const struct w_done *d);
+/* The established TCP connections of the instance, from the local end: not oriented. */
+typedef void (*observe_socket_fn)(void *arg, const struct tuple *t);
+int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
+/* Reads what the host's connection table has said by now, so that the NAT cache knows it. */
+void observe_host(struct controller *c);
+/* Settles the direction of a connection seen in i, by who listens. True if it could be told. */
+bool observe_orient(struct instance *i, struct tuple *t);
+struct tuple observe_tuple_of(const struct ct_entry *e);
+
+#endif
