@@ -268,7 +268,7 @@ on_entry(void *arg, const struct nft_seen_entry *e)
 {
 	struct aggregate *a = arg;
 	struct instance *i = a->inst;
-	const bool conn = a->read_set == NFT_SEEN_CONN4 || a->read_set == NFT_SEEN_CONN6;
+	const bool conn = nft_seen_is_conn(a->read_set);
 	struct flow_event ev = {
 		.netns = a->cookie,
 		.time_ns = i->ctl->drained_ns,

@@ -58,21 +58,27 @@ nft_batch_chain(
 }
 
 void
-nft_batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uint32_t size)
+nft_batch_new_set(
+    struct nft_batch *b, const struct nft_target *t, struct nftnl_set *s, uint16_t flags)
 {
-	struct nftnl_set *s = nft_set_build(t, set, size);
 	struct nlmsghdr *nlh;
 
 	if (s == NULL) {
 		b->err = -ENOMEM;
 		return;
 	}
-	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, t->kind->family, NLM_F_CREATE);
+	nlh = nft_batch_msg(b, NFT_MSG_NEWSET, t->kind->family, NLM_F_CREATE | flags);
 	if (nlh != NULL) {
 		nftnl_set_nlmsg_build_payload(nlh, s);
 		nft_batch_commit_msg(b, nlh);
 	}
 	nftnl_set_free(s);
+}
+
+void
+nft_batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uint32_t size)
+{
+	nft_batch_new_set(b, t, nft_set_build(t, set, size), 0);
 }
 
 void

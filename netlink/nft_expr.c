@@ -219,15 +219,60 @@ match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value)
 }
 
 void
-match_ct_state(struct builder *b, uint32_t bits)
+expr_constant(struct builder *b, const void *data, uint32_t len, uint32_t reg)
 {
-	const uint32_t none = 0;
-	struct nftnl_expr *e = expr_add(b, "ct");
+	struct nftnl_expr *e = expr_add(b, "immediate");
 
 	if (e == NULL)
 		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_STATE);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg);
+	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, data, len) < 0)
+		b->err = -ENOMEM;
+}
+
+static struct nftnl_expr *
+add_ct(struct builder *b, uint32_t key, uint32_t reg)
+{
+	struct nftnl_expr *e = expr_add(b, "ct");
+
+	if (e == NULL)
+		return NULL;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, reg);
+	return e;
+}
+
+void
+expr_ct(struct builder *b, uint32_t key, uint32_t reg)
+{
+	add_ct(b, key, reg);
+}
+
+void
+expr_ct_of(struct builder *b, uint32_t key, uint8_t dir, uint32_t reg)
+{
+	struct nftnl_expr *e = add_ct(b, key, reg);
+
+	if (e != NULL)
+		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, dir);
+}
+
+/* lo is interface 1 in every namespace, always. */
+void
+match_loopback(struct builder *b, bool egress, uint32_t op)
+{
+	const uint32_t lo = 1;
+
+	expr_meta(b, egress ? NFT_META_OIF : NFT_META_IIF, NFT_REG_1);
+	expr_cmp(b, op, &lo, sizeof(lo));
+}
+
+void
+match_ct_state(struct builder *b, uint32_t bits)
+{
+	const uint32_t none = 0;
+
+	expr_ct(b, NFT_CT_STATE, NFT_REG_1);
 	expr_mask(b, &bits, sizeof(bits));
 	expr_cmp(b, NFT_CMP_NEQ, &none, sizeof(none));
 }
@@ -238,12 +283,7 @@ expr_event_mark(struct builder *b, uint32_t events)
 	struct nftnl_expr *e;
 
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
-	e = expr_add(b, "immediate");
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
-	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, &events, sizeof(events)) < 0)
-		b->err = -ENOMEM;
+	expr_constant(b, &events, sizeof(events), NFT_REG_1);
 	e = expr_add(b, "ct");
 	if (e == NULL)
 		return;

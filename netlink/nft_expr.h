@@ -43,6 +43,13 @@ void expr_log(struct builder *b, char what, char where);
 /* The same of as much as there is, and at once. */
 void expr_log_whole(struct builder *b, char what, char where);
 void expr_count(struct builder *b, unsigned counter);
+/* A constant into a register. */
+void expr_constant(struct builder *b, const void *data, uint32_t len, uint32_t reg);
+/* What conntrack has of it into a register; with a direction (IP_CT_DIR_*), of that one. */
+void expr_ct(struct builder *b, uint32_t key, uint32_t reg);
+void expr_ct_of(struct builder *b, uint32_t key, uint8_t dir, uint32_t reg);
+/* Is it (EQ), or not (NEQ), what came over the loopback, or (egress) goes there? */
+void match_loopback(struct builder *b, bool egress, uint32_t op);
 /* Any of the bits, 1 << enum ip_conntrack_info. */
 void match_ct_state(struct builder *b, uint32_t bits);
 /* Of a new connection, only these events are wanted (without a mask, all are sent). */

@@ -21,18 +21,6 @@ match_flags(struct builder *b, uint8_t mask, uint32_t op, uint8_t value)
 	expr_cmp_u8(b, op, value);
 }
 
-static void
-expr_constant(struct builder *b, const void *data, uint32_t len, uint32_t reg)
-{
-	struct nftnl_expr *e = expr_add(b, "immediate");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg);
-	if (nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, data, len) < 0)
-		b->err = -ENOMEM;
-}
-
 /* The destination into a set's key; what is at `port` of the transport header is its last part. */
 static void
 load_key(struct builder *b, const struct family *f, uint32_t port)

@@ -50,6 +50,12 @@ struct nft_set_shape {
 };
 const struct nft_set_shape *nft_set_shape(unsigned set);
 
+/* nft(8)'s numbers of data types, six bits each in a concatenation. */
+#define NFT_TYPE_IPV4 7u
+#define NFT_TYPE_IPV6 8u
+#define NFT_TYPE_PROTO 12u
+#define NFT_TYPE_SERVICE 13u
+
 enum nft_chain_id {
 	NFT_CHAIN_INPUT,
 	NFT_CHAIN_OUTPUT,
@@ -168,6 +174,7 @@ void nft_batch_commit_msg(struct nft_batch *b, const struct nlmsghdr *nlh);
 /* Deletes what is named: `attr` NULL flushes or deletes the container itself. */
 void nft_batch_del(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t table_attr,
     const char *table, uint16_t name_attr, const char *name);
+void nft_batch_del_table(struct nft_batch *b, const struct nft_target *t);
 void nft_batch_table(struct nft_batch *b, const struct nft_target *t, uint32_t flags);
 void nft_batch_elems(
     struct nft_batch *b, const struct nft_target *t, bool add, const struct nft_elem *v, size_t n);
@@ -175,8 +182,13 @@ void nft_batch_elems(
 bool nft_is_passing(int r);
 /* 0 or the first error of the kernel. Tries again for a moment where that may help. */
 int nft_batch_send(struct nft_batch *b, int sock);
+/* The table, in a transaction of its own. -ENOENT is success. */
+int nft_target_delete(int sock, const struct nft_target *t);
 void nft_batch_chain(
     struct nft_batch *b, const struct nft_target *t, unsigned chain, const struct nft_modes *m);
+/* Takes s, which is NULL where there was no memory for it. flags: besides NLM_F_CREATE. */
+void nft_batch_new_set(
+    struct nft_batch *b, const struct nft_target *t, struct nftnl_set *s, uint16_t flags);
 void nft_batch_set(struct nft_batch *b, const struct nft_target *t, unsigned set, uint32_t size);
 void nft_batch_flush_rules(struct nft_batch *b, const struct nft_target *t);
 void nft_batch_rule(struct nft_batch *b, const struct nft_target *t, struct nftnl_rule *rule);

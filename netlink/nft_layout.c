@@ -13,44 +13,39 @@
 #include <stdio.h>
 #include <string.h>
 
-/* nft(8)'s numbers of data types, six bits each in a concatenation. */
-#define TYPE_IPV4 7u
-#define TYPE_IPV6 8u
-#define TYPE_PROTO 12u
-#define TYPE_SERVICE 13u
-#define TYPE_KEY(addr) ((addr) << 12 | TYPE_PROTO << 6 | TYPE_SERVICE)
+#define TYPE_KEY(addr) ((addr) << 12 | NFT_TYPE_PROTO << 6 | NFT_TYPE_SERVICE)
 
-#define EXACT4(n)                                        \
-	{                                                \
-		n, 12, TYPE_KEY(TYPE_IPV4), false, false \
+#define EXACT4(n)                                            \
+	{                                                    \
+		n, 12, TYPE_KEY(NFT_TYPE_IPV4), false, false \
 	}
-#define EXACT6(n)                                        \
-	{                                                \
-		n, 24, TYPE_KEY(TYPE_IPV6), false, false \
+#define EXACT6(n)                                            \
+	{                                                    \
+		n, 24, TYPE_KEY(NFT_TYPE_IPV6), false, false \
 	}
-#define RANGE4(n)                                       \
-	{                                               \
-		n, 12, TYPE_KEY(TYPE_IPV4), true, false \
+#define RANGE4(n)                                           \
+	{                                                   \
+		n, 12, TYPE_KEY(NFT_TYPE_IPV4), true, false \
 	}
-#define RANGE6(n)                                       \
-	{                                               \
-		n, 24, TYPE_KEY(TYPE_IPV6), true, false \
+#define RANGE6(n)                                           \
+	{                                                   \
+		n, 24, TYPE_KEY(NFT_TYPE_IPV6), true, false \
 	}
-#define COUNTED_EXACT4(n)                               \
-	{                                               \
-		n, 12, TYPE_KEY(TYPE_IPV4), false, true \
+#define COUNTED_EXACT4(n)                                   \
+	{                                                   \
+		n, 12, TYPE_KEY(NFT_TYPE_IPV4), false, true \
 	}
-#define COUNTED_EXACT6(n)                               \
-	{                                               \
-		n, 24, TYPE_KEY(TYPE_IPV6), false, true \
+#define COUNTED_EXACT6(n)                                   \
+	{                                                   \
+		n, 24, TYPE_KEY(NFT_TYPE_IPV6), false, true \
 	}
-#define COUNTED_RANGE4(n)                              \
-	{                                              \
-		n, 12, TYPE_KEY(TYPE_IPV4), true, true \
+#define COUNTED_RANGE4(n)                                  \
+	{                                                  \
+		n, 12, TYPE_KEY(NFT_TYPE_IPV4), true, true \
 	}
-#define COUNTED_RANGE6(n)                              \
-	{                                              \
-		n, 24, TYPE_KEY(TYPE_IPV6), true, true \
+#define COUNTED_RANGE6(n)                                  \
+	{                                                  \
+		n, 24, TYPE_KEY(NFT_TYPE_IPV6), true, true \
 	}
 
 /* In the order of nft_set_id(). */
@@ -71,10 +66,10 @@ static const struct nft_set_shape shapes[NFT_N_SETS] = {
 	COUNTED_EXACT6("allow_out6"),
 	COUNTED_RANGE4("allow_out4_range"),
 	COUNTED_RANGE6("allow_out6_range"),
-	[NFT_SET_LOCAL4] = { "local4", 4, TYPE_IPV4, false, false },
-	[NFT_SET_LOCAL6] = { "local6", 16, TYPE_IPV6, false, false },
-	[NFT_SET_OWN4] = { "own4", 4, TYPE_IPV4, false, false },
-	[NFT_SET_OWN6] = { "own6", 16, TYPE_IPV6, false, false },
+	[NFT_SET_LOCAL4] = { "local4", 4, NFT_TYPE_IPV4, false, false },
+	[NFT_SET_LOCAL6] = { "local6", 16, NFT_TYPE_IPV6, false, false },
+	[NFT_SET_OWN4] = { "own4", 4, NFT_TYPE_IPV4, false, false },
+	[NFT_SET_OWN6] = { "own6", 16, NFT_TYPE_IPV6, false, false },
 	[NFT_SET_FRAG4] = RANGE4("fragments4"),
 	[NFT_SET_FRAG6] = RANGE6("fragments6"),
 };

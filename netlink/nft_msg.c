@@ -129,6 +129,12 @@ nft_batch_del(struct nft_batch *b, uint16_t type, uint16_t family, uint16_t tabl
 }
 
 void
+nft_batch_del_table(struct nft_batch *b, const struct nft_target *t)
+{
+	nft_batch_del(b, NFT_MSG_DELTABLE, t->kind->family, NFTA_TABLE_NAME, t->name, 0, NULL);
+}
+
+void
 nft_batch_table(struct nft_batch *b, const struct nft_target *t, uint32_t flags)
 {
 	struct nlmsghdr *nlh = nft_batch_msg(b, NFT_MSG_NEWTABLE, t->kind->family, NLM_F_CREATE);
@@ -334,6 +340,19 @@ nft_batch_send(struct nft_batch *b, int sock)
 			r = batch_answer(sock, buf, b->first_seq, b->seq - 1);
 	}
 	return r;
+}
+
+int
+nft_target_delete(int sock, const struct nft_target *t)
+{
+	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
+	int r = nft_batch_start(&b, nft_seq_start());
+
+	if (r < 0)
+		return r;
+	nft_batch_del_table(&b, t);
+	r = nft_batch_send(&b, sock);
+	return r == -ENOENT ? 0 : r;
 }
 
 /* One datagram of an answer: 1 when it is complete. */

@@ -88,29 +88,6 @@ rule_new_udp(struct builder *b, const struct side *s)
 	expr_log(b, 'n', s->where);
 }
 
-/* lo is interface 1 in every namespace, always. */
-static void
-match_loopback(struct builder *b, const struct side *s)
-{
-	const uint32_t lo = 1;
-
-	expr_meta(b, s->egress ? NFT_META_OIF : NFT_META_IIF, NFT_REG_1);
-	expr_cmp(b, NFT_CMP_EQ, &lo, sizeof(lo));
-}
-
-static void
-expr_ct_of(struct builder *b, uint32_t key)
-{
-	struct nftnl_expr *e = expr_add(b, "ct");
-
-	if (e == NULL)
-		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
-	if (key == NFT_CT_PROTO_DST)
-		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
-}
-
 /* A namespace's own name server is asked on input and answers on output: that is not reported. */
 static void
 rule_dns(struct builder *b, const struct side *s)
@@ -118,9 +95,9 @@ rule_dns(struct builder *b, const struct side *s)
 	const uint8_t port[2] = { 0, 53 };
 
 	rule_begin(b, s->chain);
-	expr_ct_of(b, NFT_CT_PROTO_DST);
+	expr_ct_of(b, NFT_CT_PROTO_DST, IP_CT_DIR_ORIGINAL, NFT_REG_1);
 	expr_cmp(b, NFT_CMP_EQ, port, sizeof(port));
-	expr_ct_of(b, NFT_CT_DIRECTION);
+	expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
 	expr_cmp_u8(b, NFT_CMP_EQ, s->egress ? IP_CT_DIR_ORIGINAL : IP_CT_DIR_REPLY);
 	expr_limit(b, DNS_PER_SECOND);
 	expr_log_whole(b, s->egress ? 'q' : 'r', s->where);
@@ -132,10 +109,10 @@ static void
 rules_loopback(struct builder *b, const struct side *s)
 {
 	rule_begin(b, s->chain);
-	match_loopback(b, s);
+	match_loopback(b, s->egress, NFT_CMP_EQ);
 	expr_event_mark(b, CT_EVENT_DESTROY);
 	rule_begin(b, s->chain);
-	match_loopback(b, s);
+	match_loopback(b, s->egress, NFT_CMP_EQ);
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
 

@@ -29,6 +29,18 @@ enum nft_seen_set {
 	NFT_SEEN_SETS,
 };
 
+static inline bool
+nft_seen_is_v6(enum nft_seen_set set)
+{
+	return set == NFT_SEEN_CONN6 || set == NFT_SEEN_BYTE6;
+}
+
+static inline bool
+nft_seen_is_conn(enum nft_seen_set set)
+{
+	return set == NFT_SEEN_CONN4 || set == NFT_SEEN_CONN6;
+}
+
 struct nft_seen_state {
 	bool present;
 	bool hooked;	 /* it sees packets */

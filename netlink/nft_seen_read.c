@@ -30,8 +30,7 @@ get_be16(const uint8_t *p)
 static bool
 parse_key(const struct nlattr *nest, enum nft_seen_set set, struct tuple *ret)
 {
-	const bool v6 = set == NFT_SEEN_CONN6 || set == NFT_SEEN_BYTE6;
-	const bool conn = set == NFT_SEEN_CONN4 || set == NFT_SEEN_CONN6;
+	const bool v6 = nft_seen_is_v6(set), conn = nft_seen_is_conn(set);
 	const size_t len = v6 ? 16 : 4, want = 2 * len + (conn ? 12 : 8);
 	struct tuple t = { 0 };
 	const struct nlattr *a;

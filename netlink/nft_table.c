@@ -234,8 +234,7 @@ send_whole(struct nft_table *t, const struct plan *p, const struct nft_inventory
 	if (r < 0)
 		return r;
 	if (anew)
-		nft_batch_del(&b, NFT_MSG_DELTABLE, t->target.kind->family, NFTA_TABLE_NAME,
-		    t->target.name, 0, NULL);
+		nft_batch_del_table(&b, &t->target);
 	nft_batch_table(&b, &t->target, flags);
 	if (inv->present && !anew)
 		batch_clear(&b, &t->target, inv, keep);
@@ -584,16 +583,9 @@ nft_table_expected(const struct nft_table *t, uint8_t ret[static RULESET_DIGEST_
 int
 nft_table_delete(struct nft_table *t)
 {
-	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
-	int r;
+	int r = nft_target_delete(t->sock, &t->target);
 
-	r = nft_batch_start(&b, nft_seq_start());
 	if (r < 0)
-		return r;
-	nft_batch_del(
-	    &b, NFT_MSG_DELTABLE, t->target.kind->family, NFTA_TABLE_NAME, t->target.name, 0, NULL);
-	r = nft_batch_send(&b, t->sock);
-	if (r < 0 && r != -ENOENT)
 		return r;
 	nft_elems_done(&t->elems);
 	t->known = t->owned = false;

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The rules of the table that counts. What each chain does stands at the head of nft_seen.c. */
+#include "netlink/nft_seen_priv.h"
+
+#include <errno.h>
+/* Before linux/netfilter.h, which brings the kernel's own <linux/in.h>. */
+#include <netinet/in.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
+#include <linux/netfilter/nf_tables.h>
+
+#define TCP_SYN_ACK 0x12
+
+static void
+match_packets(struct builder *b, uint8_t dir, uint32_t op, uint64_t n)
+{
+	expr_ct_of(b, NFT_CT_PKTS, dir, NFT_REG_1);
+	expr_cmp(b, op, &n, sizeof(n));
+}
+
+static void
+match_status(struct builder *b, uint32_t bit, uint32_t op)
+{
+	const uint32_t none = 0;
+
+	expr_ct(b, NFT_CT_STATUS, NFT_REG_1);
+	expr_mask(b, &bit, sizeof(bit));
+	expr_cmp(b, op, &none, sizeof(none));
+}
+
+/* What a key's fifth field is. */
+enum sport {
+	SPORT_NONE, /* there is none: bytes */
+	SPORT_ZERO,
+	SPORT_CLIENT,
+};
+
+/*
+ * The client, and the server that the rules see: behind the namespace's own translation, so the one
+ * that answers. ICMP has its type and code where others have the port asked for.
+ */
+static void
+load_key(struct builder *b, bool v6, bool icmp, enum sport sport)
+{
+	const uint32_t src = v6 ? NFT_CT_SRC_IP6 : NFT_CT_SRC_IP;
+	const uint32_t dst = v6 ? NFT_CT_DST_IP6 : NFT_CT_DST_IP;
+	const uint32_t zero = 0, after = v6 ? NFT_REG32_08 : NFT_REG32_02;
+
+	expr_ct_of(b, src, IP_CT_DIR_ORIGINAL, NFT_REG_1);
+	if (icmp)
+		expr_ct_of(b, dst, IP_CT_DIR_ORIGINAL, v6 ? NFT_REG_2 : NFT_REG32_01);
+	else
+		expr_ct_of(b, src, IP_CT_DIR_REPLY, v6 ? NFT_REG_2 : NFT_REG32_01);
+	expr_meta(b, NFT_META_L4PROTO, after);
+	if (icmp)
+		expr_ct_of(b, NFT_CT_PROTO_DST, IP_CT_DIR_ORIGINAL, after + 1);
+	else
+		expr_ct_of(b, NFT_CT_PROTO_SRC, IP_CT_DIR_REPLY, after + 1);
+	if (sport == SPORT_ZERO)
+		expr_constant(b, &zero, sizeof(zero), after + 2);
+	else if (sport == SPORT_CLIENT)
+		expr_ct_of(b, NFT_CT_PROTO_SRC, IP_CT_DIR_ORIGINAL, after + 2);
+}
+
+/* Counts in the set; where it is full, the rule ends here. */
+static void
+expr_count_in(struct builder *b, enum nft_seen_set set, unsigned side)
+{
+	struct nftnl_expr *e = expr_add(b, "dynset");
+	char name[SEEN_NAME_MAX];
+
+	if (e == NULL)
+		return;
+	seen_set_name(set, side, name);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, NFT_REG_1);
+	if (nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, name) < 0)
+		b->err = -ENOMEM;
+}
+
+static void
+match_proto(struct builder *b, bool v6, uint32_t op, uint8_t proto)
+{
+	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, (uint8_t)(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4));
+	match_meta_u8(b, NFT_META_L4PROTO, op, proto);
+}
+
+static void
+rule_conn(struct builder *b, bool v6, bool icmp, enum sport sport, unsigned side)
+{
+	load_key(b, v6, icmp, sport);
+	expr_count_in(b, v6 ? NFT_SEEN_CONN6 : NFT_SEEN_CONN4, side);
+	expr_verdict(b, NFT_RETURN, NULL);
+}
+
+static void
+rules_first(struct builder *b, bool v6, unsigned side)
+{
+	static const uint8_t syn_ack = TCP_SYN_ACK;
+	const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+
+	for (unsigned middle = 0; middle < 2; middle++) {
+		rule_begin(b, SEEN_FIRST);
+		match_proto(b, v6, NFT_CMP_EQ, IPPROTO_TCP);
+		expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
+		expr_mask(b, &syn_ack, sizeof(syn_ack));
+		expr_cmp_u8(b, middle ? NFT_CMP_NEQ : NFT_CMP_EQ, syn_ack);
+		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
+	}
+	rule_begin(b, SEEN_FIRST);
+	match_proto(b, v6, NFT_CMP_EQ, icmp);
+	rule_conn(b, v6, true, SPORT_ZERO, side);
+	rule_begin(b, SEEN_FIRST);
+	match_proto(b, v6, NFT_CMP_NEQ, IPPROTO_TCP);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, icmp);
+	rule_conn(b, v6, false, SPORT_ZERO, side);
+}
+
+static void
+rules_bytes(struct builder *b, bool v6, unsigned side)
+{
+	const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+
+	for (unsigned is_icmp = 0; is_icmp < 2; is_icmp++) {
+		rule_begin(b, SEEN_EACH);
+		match_proto(b, v6, is_icmp ? NFT_CMP_EQ : NFT_CMP_NEQ, icmp);
+		match_status(b, IPS_SEEN_REPLY, NFT_CMP_NEQ);
+		load_key(b, v6, is_icmp, SPORT_NONE);
+		expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
+		expr_verdict(b, NFT_RETURN, NULL);
+	}
+}
+
+void
+seen_rules_of(struct builder *b, unsigned side)
+{
+	const uint8_t reply = IP_CT_DIR_REPLY;
+
+	rule_begin(b, SEEN_EACH);
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
+	match_packets(b, IP_CT_DIR_ORIGINAL, NFT_CMP_NEQ, 0);
+	expr_event_mark(b, CT_EVENT_DESTROY);
+	expr_verdict(b, NFT_RETURN, NULL);
+	rule_begin(b, SEEN_EACH);
+	expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
+	expr_cmp(b, NFT_CMP_EQ, &reply, sizeof(reply));
+	match_packets(b, IP_CT_DIR_REPLY, NFT_CMP_EQ, 1);
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
+	match_status(b, IPS_DYING, NFT_CMP_EQ);
+	expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_FIRST]);
+	rules_bytes(b, false, side);
+	rules_bytes(b, true, side);
+	rules_first(b, false, side);
+	rules_first(b, true, side);
+	rule_begin(b, SEEN_FIRST);
+	expr_count(b, 0);
+}
+
+void
+seen_rules_hooked(struct builder *b)
+{
+	for (unsigned c = SEEN_INPUT; c <= SEEN_OUTPUT; c++) {
+		rule_begin(b, c);
+		match_loopback(b, c == SEEN_OUTPUT, NFT_CMP_NEQ);
+		expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_EACH]);
+	}
+}
