@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See verify.h. The instances, edges and ports of a run are those of its start. Refused pairs are
- * the points of a space (source, destination, port, family), walked by a stride that has no divisor
- * with its size: in no order, each at most once, without a list of them.
+ * the points of a space (source, destination, port, family), walked from anywhere by a stride that
+ * has no divisor with its size: each at most once, without a list of them. It is close to the
+ * golden ratio of the size, so that the first points of any number lie everywhere in it.
  */
 #include "daemon/controller.h"
 #include "daemon/image.h"
@@ -106,7 +107,7 @@ verify_cases_new(struct controller *c, uint32_t max, struct verify_cases **ret)
 			v->cookies[v->n_cookies++] = i->ns.cookie;
 	v->size = (uint64_t)v->n_cookies * v->n_cookies * (v->n_ports + OTHER_PORTS) * 2;
 	v->at = v->size > 0 ? v->random % v->size : 0;
-	v->stride = v->size > 0 ? hash_mix64(v->random) % v->size | 1 : 1;
+	v->stride = v->size / 1000 * 618 + v->size % 1000 * 618 / 1000 + 1;
 	while (v->size > 0 && divisor(v->size, v->stride) != 1)
 		v->stride++;
 	v->left_allowed = v->left_refused = max;

@@ -35,6 +35,17 @@ async function picture(name) {
 		await page.screenshot({ path: pictures + "/" + name + ".png" });
 }
 
+// Asks until it is so, and returns what it was told last.
+async function until(ask, good) {
+	let told = await ask();
+
+	for (let k = 0; k < 200 && !good(told); k++) {
+		await page.waitForTimeout(50);
+		told = await ask();
+	}
+	return told;
+}
+
 const texts = (css) => page.locator(css).allTextContents();
 const counts = () => page.evaluate(() => [nanosegGraph.nodes(":visible").not(".group").length, nanosegGraph.edges(":visible").length]);
 
@@ -79,18 +90,18 @@ await picture("report-small");
 ok((await contrast()).length === 0, "every text stands out from what is behind it", await contrast());
 
 await page.locator("#state-approved").uncheck();
-const fewer = (await counts())[1];
+const fewer = (await until(counts, ([, n]) => n > 0 && n < shownEdges))[1];
 ok(fewer > 0 && fewer < shownEdges, "filter by state", shownEdges, fewer);
 await page.locator("#state-approved").check();
 await page.locator("#group").selectOption("shop");
-const shop = await texts("#nodes button");
+const shop = await until(() => texts("#nodes button"), (x) => x.includes("shop/db") && !x.includes("batch"));
 ok(["shop/web", "shop/api", "shop/db"].every((x) => shop.includes(x)) && !shop.includes("batch"), "filter by project", shop);
 await page.locator("#group").selectOption("");
 
 // By keyboard alone, from the search to an edge's evidence.
 await page.locator("#search").focus();
 await page.keyboard.type("shop/api");
-ok((await texts("#nodes button")).join() === "shop/api", "search");
+ok((await until(() => texts("#nodes button"), (x) => x.join() === "shop/api")).join() === "shop/api", "search");
 for (let k = 0; k < 12 && await page.evaluate(() => document.activeElement.textContent) !== "shop/api"; k++)
 	await page.keyboard.press("Tab");
 await page.keyboard.press("Enter");
@@ -102,18 +113,19 @@ await page.keyboard.press("Enter");
 const detail = await page.locator("#detail").innerText();
 ok(["shop/api to shop/db", "because 2", "T-2", "root"].every((x) => detail.includes(x)) && outline === "solid",
 	"a connection shows its evidence, and where the keyboard is can be seen", detail, outline);
-ok(await page.evaluate(() => nanosegGraph.edges(".chosen").length) === 1, "and is the one that is marked");
+const chosen = () => page.evaluate(() => nanosegGraph.elements(".chosen").length);
+ok(await until(chosen, (n) => n === 1) === 1, "and is the one that is marked");
 await picture("report-edge");
 await page.locator("#search").focus();
 await page.keyboard.press("Escape");
-ok(await page.evaluate(() => nanosegGraph.elements(".chosen").length) === 0, "Escape clears");
+ok(await until(chosen, (n) => n === 0) === 0, "Escape clears");
 await page.locator("#search").fill("");
 const level = await page.evaluate(() => nanosegGraph.zoom());
 await page.locator("#graph").hover();
 await page.mouse.wheel(0, 400);
 ok(await page.evaluate(() => nanosegGraph.zoom()) === level, "the wheel scrolls the report");
 await page.locator("#zoom-in").click();
-ok(await page.evaluate(() => nanosegGraph.zoom()) > level, "the button makes it larger");
+ok(await until(() => page.evaluate(() => nanosegGraph.zoom()), (z) => z > level) > level, "the button makes it larger");
 
 const stopped = await page.evaluate(async () => {
 	const seen = new Set();
@@ -167,12 +179,13 @@ ok(await page.evaluate(() => {
 }), "all of it fits, and no peer hides another");
 await picture("report-large");
 await page.locator("#nodes button").first().click();
-ok(await page.evaluate(() => nanosegGraph.edges().not(".faded").length) < 60, "choosing one fades the others");
+const clear = () => page.evaluate(() => nanosegGraph.edges().not(".faded").length);
+ok(await until(clear, (n) => n < 60) < 60, "choosing one fades the others");
 await picture("report-large-chosen");
 await open("huge");
 ok(await page.locator("#draw").isVisible() && !await page.locator(".picture").isVisible(), "a very large one is drawn when asked for");
 await page.locator("#draw").click();
-ok((await counts())[0] >= 100, "and then it is", await counts());
+ok((await until(counts, ([n]) => n >= 100))[0] >= 100, "and then it is", await counts());
 ok(said.length === 0, "without a complaint", said);
 await browser.close();
 console.log("1.." + n);
