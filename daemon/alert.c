@@ -6,10 +6,10 @@
  * in the table is lost; the next alert says how many were.
  */
 #include "daemon/alert.h"
-#include "daemon/instance.h"
-#include "daemon/roster.h"
 
 #include "daemon/controller.h"
+#include "daemon/instance.h"
+#include "daemon/roster.h"
 #include "rules/json.h"
 
 #include <errno.h>

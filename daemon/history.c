@@ -11,12 +11,12 @@
  * nothing but one day.
  */
 #include "daemon/history.h"
-#include "daemon/roster.h"
-#include "daemon/store.h"
-#include "rules/complete.h"
 
 #include "daemon/controller.h"
 #include "daemon/log.h"
+#include "daemon/roster.h"
+#include "daemon/store.h"
+#include "rules/complete.h"
 #include "rules/json.h"
 
 #include <errno.h>
@@ -62,52 +62,6 @@ struct history {
 	bool lost_now; /* since the last flush */
 	unsigned seconds;
 };
-
-size_t
-history_encode(
-    const uint64_t counts[static HISTORY_DAY_HOURS], uint8_t buf[static HISTORY_BLOB_MAX])
-{
-	size_t n = 0;
-
-	for (unsigned h = 0; h < HISTORY_DAY_HOURS; h++) {
-		uint64_t v = counts[h];
-
-		if (v == 0)
-			continue;
-		buf[n++] = (uint8_t)h;
-		for (; v >= 0x80; v >>= 7)
-			buf[n++] = (uint8_t)(v | 0x80);
-		buf[n++] = (uint8_t)v;
-	}
-	return n;
-}
-
-int
-history_decode(const uint8_t *buf, size_t len, uint64_t ret[static HISTORY_DAY_HOURS])
-{
-	uint64_t counts[HISTORY_DAY_HOURS] = { 0 };
-	int last = -1;
-
-	for (size_t i = 0; i < len;) {
-		unsigned h = buf[i++], shift = 0;
-		uint64_t v = 0;
-
-		if (h >= HISTORY_DAY_HOURS || (int)h <= last)
-			return -EBADMSG;
-		last = (int)h;
-		do {
-			if (i == len || shift > 63 || (shift == 63 && buf[i] > 1))
-				return -EBADMSG;
-			v |= (uint64_t)(buf[i] & 0x7f) << shift;
-			shift += 7;
-		} while ((buf[i++] & 0x80) != 0);
-		if (v == 0 || (shift > 7 && buf[i - 1] == 0))
-			return -EBADMSG;
-		counts[h] = v;
-	}
-	memcpy(ret, counts, sizeof(counts));
-	return 0;
-}
 
 int
 history_new(struct controller *c, struct history **ret)

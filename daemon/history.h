@@ -25,12 +25,6 @@ struct controller;
 struct history;
 struct store;
 
-/* The connections of a day's hours: bytes of the hour and its count, LEB128. Returns the length. */
-size_t history_encode(
-    const uint64_t counts[static HISTORY_DAY_HOURS], uint8_t buf[static HISTORY_BLOB_MAX]);
-/* 0 or -EBADMSG: hours ascend, no count is zero, nothing trails. */
-int history_decode(const uint8_t *buf, size_t len, uint64_t ret[static HISTORY_DAY_HOURS]);
-
 int history_new(struct controller *c, struct history **ret); /* after segment_load() */
 void history_free(struct history *h);
 /* A connection that edge serves; at once nothing for one between two names. */
@@ -45,6 +39,12 @@ void history_tick(struct controller *c); /* once a second */
 json_t *history_to_json(const struct controller *c, uint32_t since_hour);
 
 /* store_history.c */
+/* The connections of a day's hours: bytes of the hour and its count, LEB128. Returns the length. */
+size_t history_encode(
+    const uint64_t counts[static HISTORY_DAY_HOURS], uint8_t buf[static HISTORY_BLOB_MAX]);
+/* 0 or -EBADMSG: hours ascend, no count is zero, nothing trails. */
+int history_decode(const uint8_t *buf, size_t len, uint64_t ret[static HISTORY_DAY_HOURS]);
+
 struct history_day {
 	uint32_t day;	 /* since 1970 */
 	uint64_t seq;	 /* ascending, as the days were begun: clocks lie */

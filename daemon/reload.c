@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/reload.h"
+
+#include "daemon/api.h"
 #include "daemon/enforce.h"
 #include "daemon/gate.h"
 #include "daemon/instance.h"
-#include "daemon/reload.h"
-#include "daemon/roster.h"
-
-#include "daemon/api.h"
 #include "daemon/log.h"
+#include "daemon/roster.h"
 #include "daemon/statefile.h"
 
 #include <errno.h>

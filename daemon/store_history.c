@@ -21,10 +21,7 @@ int
 store_prepare_history(struct store *s)
 {
 	struct store_history_statements *h = &s->history;
-	const struct {
-		sqlite3_stmt **st;
-		const char *sql;
-	} all[] = {
+	const struct store_statement all[] = {
 		{ &h->get, "SELECT hours FROM history WHERE day = ? AND flow = ?" },
 		{ &h->put, "INSERT OR REPLACE INTO history VALUES (?,?,?,?)" },
 		{ &h->put_flow, "INSERT OR IGNORE INTO history_flow VALUES (?,?,?,?,?)" },
@@ -41,35 +38,53 @@ store_prepare_history(struct store *s)
 		    "history_day d JOIN history h ON h.day = d.day WHERE h.flow = ?1)" },
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
-		int rc = sqlite3_prepare_v3(
-		    s->db, all[i].sql, -1, SQLITE_PREPARE_PERSISTENT, all[i].st, NULL);
+	return store_prepare(s, all, ARRAY_SIZE(all));
+}
 
-		if (rc != SQLITE_OK)
-			return store_error(rc);
+size_t
+history_encode(
+    const uint64_t counts[static HISTORY_DAY_HOURS], uint8_t buf[static HISTORY_BLOB_MAX])
+{
+	size_t n = 0;
+
+	for (unsigned h = 0; h < HISTORY_DAY_HOURS; h++) {
+		uint64_t v = counts[h];
+
+		if (v == 0)
+			continue;
+		buf[n++] = (uint8_t)h;
+		for (; v >= 0x80; v >>= 7)
+			buf[n++] = (uint8_t)(v | 0x80);
+		buf[n++] = (uint8_t)v;
 	}
+	return n;
+}
+
+int
+history_decode(const uint8_t *buf, size_t len, uint64_t ret[static HISTORY_DAY_HOURS])
+{
+	uint64_t counts[HISTORY_DAY_HOURS] = { 0 };
+	int last = -1;
+
+	for (size_t i = 0; i < len;) {
+		unsigned h = buf[i++], shift = 0;
+		uint64_t v = 0;
+
+		if (h >= HISTORY_DAY_HOURS || (int)h <= last)
+			return -EBADMSG;
+		last = (int)h;
+		do {
+			if (i == len || shift > 63 || (shift == 63 && buf[i] > 1))
+				return -EBADMSG;
+			v |= (uint64_t)(buf[i] & 0x7f) << shift;
+			shift += 7;
+		} while ((buf[i++] & 0x80) != 0);
+		if (v == 0 || (shift > 7 && buf[i - 1] == 0))
+			return -EBADMSG;
+		counts[h] = v;
+	}
+	memcpy(ret, counts, sizeof(counts));
 	return 0;
-}
-
-void
-store_finish_history(struct store *s)
-{
-	struct store_history_statements *h = &s->history;
-	sqlite3_stmt *all[] = { h->get, h->put, h->put_flow, h->get_flow, h->put_day, h->delete_day,
-		h->page, h->oldest, h->delete_one, h->delete_flow };
-
-	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
-		sqlite3_finalize(all[i]);
-}
-
-static int
-run(sqlite3_stmt *st)
-{
-	int rc = sqlite3_step(st);
-
-	sqlite3_reset(st);
-	sqlite3_clear_bindings(st);
-	return store_error(rc);
 }
 
 /* What the day's entry has. -ENOENT. */
@@ -96,8 +111,7 @@ bind_peer(sqlite3_stmt *st, int at, const struct peer *p)
 {
 	char text[PEER_STRLEN];
 
-	peer_format(p, text);
-	sqlite3_bind_blob(st, at, text, (int)strlen(text), SQLITE_TRANSIENT);
+	store_bind_text(st, at, peer_format(p, text));
 }
 
 static int
@@ -110,7 +124,7 @@ put_flow(struct store *s, int64_t flow, const struct history_put *p)
 	bind_peer(st, 3, p->to);
 	sqlite3_bind_int(st, 4, p->proto);
 	sqlite3_bind_int(st, 5, p->port);
-	return run(st);
+	return store_run(st);
 }
 
 int
@@ -133,7 +147,7 @@ store_put_history(struct store *s, const struct history_put *p, bool existing_on
 	sqlite3_bind_int64(st, 2, flow);
 	sqlite3_bind_blob(st, 3, blob, (int)history_encode(counts, blob), SQLITE_TRANSIENT);
 	sqlite3_bind_int64(st, 4, (sqlite3_int64)(p->last_ns / NSEC_PER_SEC));
-	r = run(st);
+	r = store_run(st);
 	return r < 0 ? r : is_new;
 }
 
@@ -146,14 +160,14 @@ store_put_history_day(struct store *s, const struct history_day *d)
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)d->seq);
 	sqlite3_bind_int64(st, 3, d->broken);
 	sqlite3_bind_int64(st, 4, (sqlite3_int64)d->rows);
-	return run(st);
+	return store_run(st);
 }
 
 int
 store_delete_history_day(struct store *s, uint32_t day)
 {
 	sqlite3_bind_int64(s->history.delete_day, 1, day);
-	return run(s->history.delete_day);
+	return store_run(s->history.delete_day);
 }
 
 int
@@ -200,10 +214,10 @@ store_prune_history(struct store *s, uint32_t day, unsigned max)
 	for (unsigned i = 0; r == 0 && i < n; i++) {
 		sqlite3_bind_int64(h->delete_one, 1, day);
 		sqlite3_bind_int64(h->delete_one, 2, flows[i]);
-		r = run(h->delete_one);
+		r = store_run(h->delete_one);
 		sqlite3_bind_int64(h->delete_flow, 1, flows[i]);
 		if (r == 0)
-			r = run(h->delete_flow);
+			r = store_run(h->delete_flow);
 	}
 	return r < 0 ? r : (int)n;
 }

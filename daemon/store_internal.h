@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared between store.c (open, write) and store_load.c (read) alone. */
+/* Shared between the store*.c files alone: open, put, load, migrate, history. */
 #ifndef NANOSEG_DAEMON_STORE_INTERNAL_H
 #define NANOSEG_DAEMON_STORE_INTERNAL_H
 
@@ -25,10 +25,20 @@ struct store {
  */
 int store_migrate(sqlite3 *db, const char *path, int from, int to, struct diag *d);
 
+struct store_statement {
+	sqlite3_stmt **st;
+	const char *sql;
+};
+/* Until store_close(). */
+int store_prepare(struct store *s, const struct store_statement *list, size_t n);
+/* One that gives no row; its bindings are gone then. */
+int store_run(sqlite3_stmt *st);
+int store_exec(struct store *s, const char *sql);
+void store_bind_text(sqlite3_stmt *st, int at, const char *text); /* a blob; NULL: null */
+
 /* store_history.c */
 extern const char store_history_schema[];
 int store_prepare_history(struct store *s);
-void store_finish_history(struct store *s);
 
 /* SQLite's code as a negative errno; 0 for success, a row and the end. */
 int store_error(int rc);
