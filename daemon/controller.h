@@ -3,7 +3,8 @@
  * The controller's state, shared by its files; what each of them offers stands in a header of its
  * subject. One thread, one event loop; nothing here is locked.
  *
- *   controller.c   start, dispatch of messages, timers
+ *   controller.c   start, timers
+ *   dispatch.c     messages of the other roles
  *   clock.c        time
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
  *   nested.c       namespaces that containers made inside
