@@ -9,10 +9,7 @@
 #include "cli/export.h"
 #include "cli/show.h"
 #include "rules/syslog.h"
-#include "rules/timefmt.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
 #define FACILITY_DAEMON 3
@@ -20,6 +17,26 @@
 #define MAX_PARAMS 20
 
 enum { WARNING = 4, NOTICE, INFO };
+
+struct kind {
+	const char *list, *id, *time, *text;
+	const char *audited; /* the text where the verdict is audit, and a notice; NULL: as any */
+	unsigned severity;
+	const char *keys[MAX_PARAMS];
+};
+
+#define ENDS "id", "from", "to", "proto", "port", "ports", "type"
+
+static const struct kind kinds[] = {
+	{ "edges", "edge", "lastSeen", "connections of an edge", NULL, INFO,
+	    { ENDS, "state", "connections", "bytes", "firstSeen", "approvedBy", "reason", "ticket",
+		"expires" } },
+	{ "denials", "denial", "lastSeen", "a connection was refused",
+	    "a connection that would be refused", WARNING,
+	    { ENDS, "verdict", "src", "dst", "count", "firstSeen", "edge" } },
+	{ "exposure", "exposure", "to", "a container ran without its rules", NULL, WARNING,
+	    { "workload", "instance", "from", "to" } },
+};
 
 struct event {
 	struct syslog_event e;
@@ -34,22 +51,19 @@ add(struct event *v, const char *name, const char *value)
 		v->params[v->e.n_params++] = (struct syslog_param){ name, value };
 }
 
+/* A text, or a number; nothing if it is neither. */
 static void
-add_text(struct event *v, const json_t *o, const char *key)
+add_key(struct event *v, const json_t *o, const char *key)
 {
-	add(v, key, json_string_value(json_object_get(o, key)));
-}
+	const json_t *value = show_in(o, key);
+	char *number = v->numbers[v->e.n_params];
 
-static void
-add_number(struct event *v, const json_t *o, const char *key)
-{
-	const json_t *n = json_object_get(o, key);
-	char *text = v->numbers[v->e.n_params];
-
-	if (!json_is_integer(n))
+	if (!json_is_integer(value)) {
+		add(v, key, json_string_value(value));
 		return;
-	snprintf(text, sizeof(v->numbers[0]), "%" JSON_INTEGER_FORMAT, json_integer_value(n));
-	add(v, key, text);
+	}
+	snprintf(number, sizeof(v->numbers[0]), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+	add(v, key, number);
 }
 
 static void
@@ -66,95 +80,31 @@ print(struct event *v, FILE *f)
 }
 
 static void
-begin(struct event *v, const json_t *b, const char *id, unsigned severity, uint64_t time_ns)
+print_event(const struct kind *k, const json_t *b, const json_t *o, FILE *f)
 {
-	*v = (struct event){ 0 };
-	v->e.facility = FACILITY_DAEMON;
-	v->e.severity = severity;
-	v->e.time_ns = time_ns;
-	v->e.host = show_text(show_in(b, "host"), "name", NULL);
-	v->e.id = id;
-}
+	bool audited = k->audited != NULL && strcmp(show_text(o, "verdict", ""), "audit") == 0;
+	struct event v = { 0 };
 
-static void
-add_ends(struct event *v, const json_t *o)
-{
-	add_text(v, o, "id");
-	add_text(v, o, "from");
-	add_text(v, o, "to");
-	add_text(v, o, "proto");
-	add_number(v, o, "port");
-	add_text(v, o, "ports");
-	add_number(v, o, "type");
-}
-
-static void
-print_denial(const json_t *b, const json_t *o, FILE *f)
-{
-	bool audited = strcmp(show_text(o, "verdict", ""), "audit") == 0;
-	struct event v;
-
-	begin(&v, b, "denial", audited ? NOTICE : WARNING, bundle_time(o, "lastSeen"));
-	v.e.text = audited ? "a connection that would be refused" : "a connection was refused";
-	add_ends(&v, o);
-	add_text(&v, o, "verdict");
-	add_text(&v, o, "src");
-	add_text(&v, o, "dst");
-	add_number(&v, o, "count");
-	add_text(&v, o, "firstSeen");
-	add_text(&v, o, "edge");
+	v.e.facility = FACILITY_DAEMON;
+	v.e.severity = audited ? NOTICE : k->severity;
+	v.e.time_ns = bundle_time(o, k->time);
+	v.e.host = show_text(show_in(b, "host"), "name", NULL);
+	v.e.id = k->id;
+	v.e.text = audited ? k->audited : k->text;
+	for (size_t i = 0; i < MAX_PARAMS && k->keys[i] != NULL; i++)
+		add_key(&v, o, k->keys[i]);
 	print(&v, f);
-}
-
-static void
-print_edge(const json_t *b, const json_t *o, FILE *f)
-{
-	struct event v;
-
-	begin(&v, b, "edge", INFO, bundle_time(o, "lastSeen"));
-	v.e.text = "connections of an edge";
-	add_ends(&v, o);
-	add_text(&v, o, "state");
-	add_number(&v, o, "connections");
-	add_number(&v, o, "bytes");
-	add_text(&v, o, "firstSeen");
-	add_text(&v, o, "approvedBy");
-	add_text(&v, o, "reason");
-	add_text(&v, o, "ticket");
-	add_text(&v, o, "expires");
-	print(&v, f);
-}
-
-static void
-print_exposure(const json_t *b, const json_t *o, FILE *f)
-{
-	struct event v;
-
-	begin(&v, b, "exposure", WARNING, bundle_time(o, "to"));
-	v.e.text = "a container ran without its rules";
-	add_text(&v, o, "workload");
-	add_text(&v, o, "instance");
-	add_text(&v, o, "from");
-	add_text(&v, o, "to");
-	print(&v, f);
-}
-
-static void
-print_all(const json_t *b, const char *key, FILE *f,
-    void (*fn)(const json_t *b, const json_t *o, FILE *f))
-{
-	const json_t *list = show_in(b, key);
-
-	for (size_t i = 0; i < json_array_size(list); i++)
-		fn(b, json_array_get(list, i), f);
 }
 
 int
 export_syslog(const json_t *b, FILE *f)
 {
-	print_all(b, "edges", f, print_edge);
-	print_all(b, "denials", f, print_denial);
-	print_all(b, "exposure", f, print_exposure);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const json_t *list = show_in(b, kinds[i].list);
+
+		for (size_t k = 0; k < json_array_size(list); k++)
+			print_event(&kinds[i], b, json_array_get(list, k), f);
+	}
 	return 0;
 }
 
@@ -173,16 +123,16 @@ print_record(const json_t *access, const json_t *o, FILE *f)
 	v.e.host = show_text(access, "host", NULL);
 	v.e.id = show_text(o, "event", NULL);
 	v.e.text = show_text(o, "event", "?");
-	add_number(&v, o, "seq");
+	add_key(&v, o, "seq");
 	add(&v, "actor", show_text(actor, "name", NULL));
-	add_number(&v, actor, "uid");
-	add_number(&v, actor, "loginuid");
-	add_text(&v, actor, "program");
-	add_text(&v, o, "result");
-	add_text(&v, o, "reason");
-	add_text(&v, o, "ticket");
+	add_key(&v, actor, "uid");
+	add_key(&v, actor, "loginuid");
+	add_key(&v, actor, "program");
+	add_key(&v, o, "result");
+	add_key(&v, o, "reason");
+	add_key(&v, o, "ticket");
 	add(&v, "subject", about);
-	add_text(&v, o, "hash");
+	add_key(&v, o, "hash");
 	add(&v, "intact", json_is_true(show_in(access, "intact")) ? "yes" : "no");
 	print(&v, f);
 }
