@@ -9,9 +9,9 @@
 #include "cli/bundle.h"
 #include "cli/graph_page.h"
 #include "cli/html.h"
+#include "cli/html_table.h"
 #include "cli/show.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -40,119 +40,9 @@ static const char style[] =
     "nav{display:none}}";
 
 static void
-cell(FILE *f, const char *text)
-{
-	fputs("<td>", f);
-	html_put(f, text);
-	fputs("</td>", f);
-}
-
-static void
-cell_number(FILE *f, const json_t *o, const char *key)
-{
-	char text[SHOW_NUMBER_LEN];
-
-	fprintf(f, "<td class=\"n\">%s</td>",
-	    json_is_integer(json_object_get(o, key)) ? show_number(show_int(o, key, 0), text) : "");
-}
-
-/* A word of ours as its own class; any other text has none. */
-static void
-cell_state(FILE *f, const char *text)
-{
-	static const char *const known[] = { "shown", "partly", "absent", "supported", "none",
-		"approved", "pending", "denied" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (strcmp(known[i], text) == 0) {
-			fprintf(f, "<td class=\"%s\">%s</td>", text, text);
-			return;
-		}
-	cell(f, text);
-}
-
-static void
 head(FILE *f, const char *id, const char *title)
 {
 	fprintf(f, "<h2 id=\"%s\">%s</h2>\n", id, title);
-}
-
-/* Titles are ours, separated by '|'. */
-static void
-table_begin(FILE *f, const char *titles)
-{
-	fputs("<table><thead><tr>", f);
-	while (*titles != '\0') {
-		size_t len = strcspn(titles, "|");
-
-		fprintf(f, "<th scope=\"col\">%.*s</th>", (int)len, titles);
-		titles += len + (titles[len] == '|');
-	}
-	fputs("</tr></thead><tbody>\n", f);
-}
-
-static void
-table_end(FILE *f)
-{
-	fputs("</tbody></table>\n", f);
-}
-
-struct column {
-	const char *title, *key;
-	enum { TEXT, NUMBER, COUNT, PEER, PORT, STATE, LOST } kind;
-	const char *fallback; /* of a text that is not there; NULL: nothing */
-};
-
-static void
-cell_of(FILE *f, const struct column *c, const json_t *o)
-{
-	const char *text = show_text(o, c->key, c->fallback != NULL ? c->fallback : "");
-	char port[SHOW_PORT_LEN];
-
-	switch (c->kind) {
-	case TEXT:
-		cell(f, text);
-		break;
-	case NUMBER:
-		cell_number(f, o, c->key);
-		break;
-	case COUNT:
-		fprintf(f, "<td class=\"n\">%zu</td>", json_array_size(show_in(o, c->key)));
-		break;
-	case PEER:
-		cell(f, show_peer(text));
-		break;
-	case PORT:
-		cell(f, show_port(o, port));
-		break;
-	case STATE:
-		cell_state(f, text);
-		break;
-	case LOST:
-		fprintf(f, "<td class=\"n\">%" PRId64 "</td>", bundle_lost_by(o));
-		break;
-	}
-}
-
-/* A row for each of the list. */
-static void
-print_table(FILE *f, const json_t *list, const struct column *columns, size_t n)
-{
-	if (json_array_size(list) == 0) {
-		fputs("<p>None.</p>\n", f);
-		return;
-	}
-	fputs("<table><thead><tr>", f);
-	for (size_t k = 0; k < n; k++)
-		fprintf(f, "<th scope=\"col\">%s</th>", columns[k].title);
-	fputs("</tr></thead><tbody>\n", f);
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		fputs("<tr>", f);
-		for (size_t k = 0; k < n; k++)
-			cell_of(f, &columns[k], json_array_get(list, i));
-		fputs("</tr>\n", f);
-	}
-	table_end(f);
 }
 
 static void
@@ -229,61 +119,61 @@ print_summary(FILE *f, const json_t *b)
 static void
 print_facts(FILE *f, const json_t *b)
 {
+	static const struct html_column columns[] = { { .title = "Fact" }, { .title = "State" },
+		{ .title = "Figures" } };
 	const char *name;
 	json_t *o;
 
 	head(f, "facts", "What the evidence shows");
-	table_begin(f, "Fact|State|Figures");
+	html_table_begin(f, columns, ARRAY_SIZE(columns));
 	json_object_foreach((json_t *)show_in(b, "facts"), name, o)
 	{
 		fputs("<tr>", f);
-		cell(f, show_text(o, "title", name));
-		cell_state(f, show_text(o, "state", "?"));
-		cell(f, show_text(o, "detail", ""));
+		html_cell(f, show_text(o, "title", name));
+		html_cell_state(f, show_text(o, "state", "?"));
+		html_cell(f, show_text(o, "detail", ""));
 		fputs("</tr>\n", f);
 	}
-	table_end(f);
+	html_table_end(f);
 }
 
 static void
 print_workloads(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "Workload", "name", TEXT, "?" },
-		{ "Mode", "mode", TEXT, "?" },
-		{ "Direction", "direction", TEXT, "?" },
-		{ "Enforceable", "enforceable", TEXT, "?" },
-		{ "Instances", "instances", COUNT, NULL },
-		{ "Changes of rules", "drift", NUMBER, NULL },
-		{ "Lost", "", LOST, NULL },
-		{ "Why", "why", TEXT, NULL },
+	static const struct html_column columns[] = {
+		{ "Workload", "name", HTML_TEXT, "?" },
+		{ "Mode", "mode", HTML_TEXT, "?" },
+		{ "Direction", "direction", HTML_TEXT, "?" },
+		{ "Enforceable", "enforceable", HTML_TEXT, "?" },
+		{ "Instances", "instances", HTML_COUNT, NULL },
+		{ "Changes of rules", "drift", HTML_NUMBER, NULL },
+		{ "Lost", "", HTML_LOST, NULL },
+		{ "Why", "why", HTML_TEXT, NULL },
 	};
 
 	head(f, "workloads", "Workloads");
-	print_table(f, show_in(b, "workloads"), columns, ARRAY_SIZE(columns));
+	html_table(f, show_in(b, "workloads"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 cell_images(FILE *f, const json_t *instance)
 {
-	_cleanup_free_ char *text = NULL;
 	const json_t *o;
 
+	fputs("<td>", f);
 	for (size_t k = 0; (o = bundle_container(instance, k)) != NULL; k++) {
-		char *more = NULL;
-
-		if (asprintf(&more, "%s%s%s", text != NULL ? text : "", text != NULL ? ", " : "",
-			show_text(o, "image", "")) < 0)
-			break;
-		free(text);
-		text = more;
+		fputs(k > 0 ? ", " : "", f);
+		html_put(f, show_text(o, "image", ""));
 	}
-	cell(f, text != NULL ? text : "");
+	fputs("</td>", f);
 }
 
 static void
 print_rules(FILE *f, const json_t *b)
 {
+	static const struct html_column columns[] = { { .title = "Workload" },
+		{ .title = "Instance" }, { .title = "Image" }, { .title = "Revision" },
+		{ .title = "Digest of the rules in the kernel" } };
 	const json_t *list = show_in(b, "workloads");
 
 	head(f, "rules", "Loaded rules");
@@ -291,7 +181,7 @@ print_rules(FILE *f, const json_t *b)
 		fputs("<p>None.</p>\n", f);
 		return;
 	}
-	table_begin(f, "Workload|Instance|Image|Revision|Digest of the rules in the kernel");
+	html_table_begin(f, columns, ARRAY_SIZE(columns));
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *w = json_array_get(list, i), *instances = show_in(w, "instances");
 
@@ -299,61 +189,61 @@ print_rules(FILE *f, const json_t *b)
 			const json_t *o = json_array_get(instances, k);
 
 			fputs("<tr>", f);
-			cell(f, show_text(w, "name", "?"));
-			cell(f, show_text(o, "id", "?"));
+			html_cell(f, show_text(w, "name", "?"));
+			html_cell(f, show_text(o, "id", "?"));
 			cell_images(f, o);
-			cell_number(f, o, "appliedRevision");
-			cell(f, show_text(o, "rulesetDigest", "none"));
+			html_cell_number(f, o, "appliedRevision");
+			html_cell(f, show_text(o, "rulesetDigest", "none"));
 			fputs("</tr>\n", f);
 		}
 	}
-	table_end(f);
+	html_table_end(f);
 }
 
 static void
 print_edges(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "From", "from", PEER, "?" },
-		{ "To", "to", PEER, "?" },
-		{ "Port", "", PORT, NULL },
-		{ "State", "state", STATE, "?" },
-		{ "Connections", "connections", NUMBER, NULL },
-		{ "Last seen", "lastSeen", TEXT, "never" },
-		{ "Approved by", "approvedBy", TEXT, NULL },
-		{ "Reason", "reason", TEXT, NULL },
-		{ "Ticket", "ticket", TEXT, NULL },
-		{ "Expires", "expires", TEXT, NULL },
-		{ "Edge", "id", TEXT, NULL },
+	static const struct html_column columns[] = {
+		{ "From", "from", HTML_PEER, "?" },
+		{ "To", "to", HTML_PEER, "?" },
+		{ "Port", "", HTML_PORT, NULL },
+		{ "State", "state", HTML_STATE, "?" },
+		{ "Connections", "connections", HTML_NUMBER, NULL },
+		{ "Last seen", "lastSeen", HTML_TEXT, "never" },
+		{ "Approved by", "approvedBy", HTML_TEXT, NULL },
+		{ "Reason", "reason", HTML_TEXT, NULL },
+		{ "Ticket", "ticket", HTML_TEXT, NULL },
+		{ "Expires", "expires", HTML_TEXT, NULL },
+		{ "Edge", "id", HTML_TEXT, NULL },
 	};
 
 	head(f, "edges", "Connections and their approvals");
-	print_table(f, show_in(b, "edges"), columns, ARRAY_SIZE(columns));
+	html_table(f, show_in(b, "edges"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_exceptions(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "What", "kind", TEXT, "?" },
-		{ "Workload or connection", "subject", TEXT, "?" },
-		{ "Detail", "detail", TEXT, NULL },
-		{ "Edge", "edge", TEXT, NULL },
+	static const struct html_column columns[] = {
+		{ "What", "kind", HTML_TEXT, "?" },
+		{ "Workload or connection", "subject", HTML_TEXT, "?" },
+		{ "Detail", "detail", HTML_TEXT, NULL },
+		{ "Edge", "edge", HTML_TEXT, NULL },
 	};
 
 	head(f, "exceptions", "Exceptions, to be looked at by a person");
-	print_table(f, show_in(b, "exceptions"), columns, ARRAY_SIZE(columns));
+	html_table(f, show_in(b, "exceptions"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_verification(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "From", "from", PEER, "?" },
-		{ "To", "to", PEER, "?" },
-		{ "Port", "", PORT, NULL },
-		{ "Expected", "expected", TEXT, "?" },
-		{ "Got", "got", TEXT, "?" },
+	static const struct html_column columns[] = {
+		{ "From", "from", HTML_PEER, "?" },
+		{ "To", "to", HTML_PEER, "?" },
+		{ "Port", "", HTML_PORT, NULL },
+		{ "Expected", "expected", HTML_TEXT, "?" },
+		{ "Got", "got", HTML_TEXT, "?" },
 	};
 	const json_t *v = show_in(b, "verification");
 
@@ -367,24 +257,24 @@ print_verification(FILE *f, const json_t *b)
 	    " unclear.</p>\n",
 	    show_int(v, "probes", 0), show_int(v, "passed", 0), show_int(v, "failed", 0),
 	    show_int(v, "unclear", 0));
-	print_table(f, show_in(v, "cases"), columns, ARRAY_SIZE(columns));
+	html_table(f, show_in(v, "cases"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_denials(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "From", "from", PEER, "?" },
-		{ "To", "to", PEER, "?" },
-		{ "Port", "", PORT, NULL },
-		{ "Verdict", "verdict", TEXT, "?" },
-		{ "Count", "count", NUMBER, NULL },
-		{ "First seen", "firstSeen", TEXT, NULL },
-		{ "Last seen", "lastSeen", TEXT, NULL },
+	static const struct html_column columns[] = {
+		{ "From", "from", HTML_PEER, "?" },
+		{ "To", "to", HTML_PEER, "?" },
+		{ "Port", "", HTML_PORT, NULL },
+		{ "Verdict", "verdict", HTML_TEXT, "?" },
+		{ "Count", "count", HTML_NUMBER, NULL },
+		{ "First seen", "firstSeen", HTML_TEXT, NULL },
+		{ "Last seen", "lastSeen", HTML_TEXT, NULL },
 	};
 
 	head(f, "denials", "Refused connections");
-	print_table(f, show_in(b, "denials"), columns, ARRAY_SIZE(columns));
+	html_table(f, show_in(b, "denials"), columns, ARRAY_SIZE(columns));
 }
 
 static void
@@ -417,41 +307,41 @@ print_review(FILE *f, const json_t *b)
 static void
 print_exposure(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "Workload", "workload", TEXT, "?" },
-		{ "Instance", "instance", TEXT, "?" },
-		{ "From", "from", TEXT, "?" },
-		{ "To", "to", TEXT, "?" },
+	static const struct html_column columns[] = {
+		{ "Workload", "workload", HTML_TEXT, "?" },
+		{ "Instance", "instance", HTML_TEXT, "?" },
+		{ "From", "from", HTML_TEXT, "?" },
+		{ "To", "to", HTML_TEXT, "?" },
 	};
 
 	head(f, "exposure", "Times without rules, as far as they are known");
-	print_table(f, show_in(b, "exposure"), columns, ARRAY_SIZE(columns));
+	html_table(f, show_in(b, "exposure"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_revisions(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "Revision", "revision", NUMBER, NULL },
-		{ "Time", "time", TEXT, "?" },
-		{ "Who", "actor", TEXT, "?" },
-		{ "What", "action", TEXT, "?" },
-		{ "Why", "reason", TEXT, NULL },
+	static const struct html_column columns[] = {
+		{ "Revision", "revision", HTML_NUMBER, NULL },
+		{ "Time", "time", HTML_TEXT, "?" },
+		{ "Who", "actor", HTML_TEXT, "?" },
+		{ "What", "action", HTML_TEXT, "?" },
+		{ "Why", "reason", HTML_TEXT, NULL },
 	};
 
 	head(f, "revisions", "Changes of the policy");
-	print_table(f, show_in(b, "revisions"), columns, ARRAY_SIZE(columns));
+	html_table(f, show_in(b, "revisions"), columns, ARRAY_SIZE(columns));
 }
 
 static void
 print_controls(FILE *f, const json_t *b)
 {
-	static const struct column columns[] = {
-		{ "Control", "id", TEXT, "?" },
-		{ "Subject", "subject", TEXT, NULL },
-		{ "Evidence", "evidence", STATE, "?" },
-		{ "What supports it", "supports", TEXT, NULL },
-		{ "What it does not show", "notShown", TEXT, NULL },
+	static const struct html_column columns[] = {
+		{ "Control", "id", HTML_TEXT, "?" },
+		{ "Subject", "subject", HTML_TEXT, NULL },
+		{ "Evidence", "evidence", HTML_STATE, "?" },
+		{ "What supports it", "supports", HTML_TEXT, NULL },
+		{ "What it does not show", "notShown", HTML_TEXT, NULL },
 	};
 	const json_t *list = show_in(b, "controls");
 
@@ -468,7 +358,7 @@ print_controls(FILE *f, const json_t *b)
 		fputc(' ', f);
 		html_put(f, show_text(m, "version", ""));
 		fputs("</h3>\n", f);
-		print_table(f, show_in(m, "controls"), columns, ARRAY_SIZE(columns));
+		html_table(f, show_in(m, "controls"), columns, ARRAY_SIZE(columns));
 	}
 }
 
@@ -482,9 +372,9 @@ print_difference(FILE *f, const char *what, const json_t *o)
 
 	fprintf(f, "<tr><td>%s</td>", what);
 	if (show_text(it, "name", NULL) != NULL) {
-		cell(f, show_text(it, "name", "?"));
-		cell(f, after != NULL ? show_text(show_in(o, "before"), "mode", "") : "");
-		cell(f, show_text(it, "mode", ""));
+		html_cell(f, show_text(it, "name", "?"));
+		html_cell(f, after != NULL ? show_text(show_in(o, "before"), "mode", "") : "");
+		html_cell(f, show_text(it, "mode", ""));
 	} else {
 		fputs("<td>", f);
 		html_put(f, show_peer(show_text(it, "from", "?")));
@@ -493,8 +383,8 @@ print_difference(FILE *f, const char *what, const json_t *o)
 		fputc(' ', f);
 		html_put(f, show_port(it, port));
 		fputs("</td>", f);
-		cell(f, after != NULL ? show_text(show_in(o, "before"), "state", "") : "");
-		cell(f, show_text(it, "state", ""));
+		html_cell(f, after != NULL ? show_text(show_in(o, "before"), "state", "") : "");
+		html_cell(f, show_text(it, "state", ""));
 	}
 	fputs("</tr>\n", f);
 }
@@ -502,6 +392,8 @@ print_difference(FILE *f, const char *what, const json_t *o)
 static void
 print_comparison(FILE *f, const json_t *b)
 {
+	static const struct html_column columns[] = { { .title = "Change" },
+		{ .title = "Workload or connection" }, { .title = "Before" }, { .title = "Now" } };
 	static const char *const groups[] = { "workloads", "edges" };
 	static const char *const kinds[] = { "added", "removed", "changed" };
 	const json_t *c = show_in(b, "comparison"), *with = show_in(c, "with");
@@ -513,7 +405,7 @@ print_comparison(FILE *f, const json_t *b)
 	    show_int(with, "revision", 0));
 	html_put(f, show_text(show_in(with, "period"), "to", "?"));
 	fputs(".</p>\n", f);
-	table_begin(f, "Change|Workload or connection|Before|Now");
+	html_table_begin(f, columns, ARRAY_SIZE(columns));
 	for (size_t g = 0; g < ARRAY_SIZE(groups); g++)
 		for (size_t k = 0; k < ARRAY_SIZE(kinds); k++) {
 			const json_t *list = show_in(show_in(c, groups[g]), kinds[k]);
@@ -521,26 +413,27 @@ print_comparison(FILE *f, const json_t *b)
 			for (size_t i = 0; i < json_array_size(list); i++)
 				print_difference(f, kinds[k], json_array_get(list, i));
 		}
-	table_end(f);
+	html_table_end(f);
 }
 
 static void
 print_manifest(FILE *f, const json_t *b)
 {
+	static const struct html_column columns[] = { { .title = "Part" }, { .title = "SHA-256" } };
 	const json_t *v;
 	const char *name;
 
 	head(f, "manifest", "Manifest");
 	fputs("<p>SHA-256 of each part of the evidence bundle, in its canonical form.</p>\n", f);
-	table_begin(f, "Part|SHA-256");
+	html_table_begin(f, columns, ARRAY_SIZE(columns));
 	json_object_foreach((json_t *)show_in(show_in(b, "manifest"), "parts"), name, v)
 	{
 		fputs("<tr>", f);
-		cell(f, name);
-		cell(f, json_string_value(v));
+		html_cell(f, name);
+		html_cell(f, json_string_value(v));
 		fputs("</tr>\n", f);
 	}
-	table_end(f);
+	html_table_end(f);
 }
 
 /* The picture is for paper, and for a screen without the graph to look at. */
