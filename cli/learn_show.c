@@ -102,12 +102,10 @@ answer_json(const struct offline *o)
 static void
 add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
 {
-	char port[SHOW_PORT_LEN], number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
+	char number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
 	char covers[SHOW_COVERS_LEN];
 
-	table_cell(t, show_peer(show_text(e, "from", "?")), COLOUR_NONE);
-	table_cell(t, show_peer(show_text(e, "to", "?")), COLOUR_NONE);
-	table_cell(t, show_port(e, port), COLOUR_NONE);
+	show_cells_route(t, e);
 	table_cell(t, show_number(show_int(e, "connections", 0), number), COLOUR_NONE);
 	table_cell(t, show_bytes(show_int(e, "bytes", -1), number), COLOUR_NONE);
 	table_cell(t, show_flags(show_in(e, "flags"), flags), COLOUR_DIM);

@@ -25,14 +25,13 @@ const char *show_peer(const char *peer);
 /* The workload behind a port of the host, or all that it may be: "a or b"; "-" if none is known. */
 #define SHOW_BEHIND_LEN 600
 const char *show_behind(const json_t *o, char buf[static SHOW_BEHIND_LEN]);
-/* "tcp/8000", "udp/8000-8010", "icmp/8", "icmp/3.1"; "?" where nothing fits. */
 /*
  * What an edge admits beyond what was seen: "1,280 ports, 37 seen", "a /24, 12 addresses seen",
  * "the internet, 3 addresses seen in 203.0.113.0/24". "-": nothing.
  */
 #define SHOW_COVERS_LEN 1400
 const char *show_covers(const json_t *o, char buf[static SHOW_COVERS_LEN]);
-
+/* "tcp/8000", "udp/8000-8010", "icmp/8", "icmp/3.1"; "?" where nothing fits. */
 #define SHOW_PORT_LEN 64
 const char *show_port(const json_t *o, char buf[static SHOW_PORT_LEN]);
 /* Three cells: from, to and port. */

@@ -4,7 +4,6 @@
 
 #include "rules/peer.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +13,10 @@ struct text {
 	size_t len;
 };
 
-static void __attribute__((format(printf, 2, 3))) put(struct text *t, const char *format, ...)
+static void put(struct text *t, const char *format, ...) _printf_(2, 3);
+
+static void
+put(struct text *t, const char *format, ...)
 {
 	va_list args;
 	int n;

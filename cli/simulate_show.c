@@ -70,22 +70,12 @@ join(const json_t *list, char buf[static 256])
 }
 
 static void
-add_ends(struct table *t, const json_t *e)
-{
-	char port[SHOW_PORT_LEN];
-
-	table_cell(t, show_peer(show_text(e, "from", "?")), COLOUR_NONE);
-	table_cell(t, show_peer(show_text(e, "to", "?")), COLOUR_NONE);
-	table_cell(t, show_port(e, port), COLOUR_NONE);
-}
-
-static void
 add_broken(struct table *t, const json_t *e, uint64_t now_ns)
 {
 	char number[SHOW_NUMBER_LEN], text[256];
 	int64_t hours = show_int(e, "hours", -1);
 
-	add_ends(t, e);
+	show_cells_route(t, e);
 	table_cell(t, show_number(show_int(e, "connections", 0), number), COLOUR_RED);
 	table_cell(t, hours >= 0 ? show_number(hours, number) : "-", COLOUR_NONE);
 	table_cell(t, show_age(e, "lastSeen", now_ns, number), COLOUR_NONE);
@@ -140,7 +130,7 @@ print_doubts(FILE *f, const json_t *answer)
 		    f, "%s flow%s more were not looked at\n", show_number(left, number), s(left));
 }
 
-static int
+static void
 print_unused(const struct cli *cli, const json_t *answer)
 {
 	const json_t *list = show_in(answer, "unused"), *one;
@@ -148,7 +138,7 @@ print_unused(const struct cli *cli, const json_t *answer)
 	char number[SHOW_NUMBER_LEN];
 
 	if (n == 0)
-		return 0;
+		return;
 	printf("%s approved edge%s unused:", show_number((int64_t)n, number), s((int64_t)n));
 	json_array_foreach(list, i, one)
 	{
@@ -161,7 +151,6 @@ print_unused(const struct cli *cli, const json_t *answer)
 		printf(" %s", id != NULL ? id : "?");
 	}
 	putchar('\n');
-	return 0;
 }
 
 static int
@@ -177,7 +166,7 @@ print_live(const struct cli *cli, const json_t *answer)
 		return r;
 	json_array_foreach(show_in(answer, "live"), i, e)
 	{
-		add_ends(t, e);
+		show_cells_route(t, e);
 		table_cell(t, show_number(show_int(e, "connections", 0), number), COLOUR_RED);
 	}
 	return table_rows(t) > 0 ? out_table(&cli->out, t, stdout) : 0;
