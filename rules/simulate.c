@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define SAMPLES 8
+#define PART 1024  /* of the flows, in a step */
 #define NEAR_MAX 8 /* addresses of an end that are looked at */
 
 static const struct inventory nowhere;
@@ -209,13 +210,61 @@ sample(const struct simulation *s, uint8_t family, uint64_t k)
 	return a;
 }
 
+/* The edge of that number has let something pass. */
+static void
+use_edge(struct simulation *s, uint64_t number)
+{
+	size_t lo = 0, hi = s->policy->n_edges;
+
+	while (number != 0 && lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		uint64_t at = s->numbers[s->by_number[mid]];
+
+		if (at == number) {
+			s->used[s->by_number[mid]] = true;
+			return;
+		}
+		if (at < number)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+}
+
+struct words {
+	struct simulation *s;
+	bool mark, found;
+};
+
+static bool
+on_words(void *arg, size_t index)
+{
+	struct words *w = arg;
+
+	w->found = true;
+	if (w->mark)
+		w->s->used[index] = true;
+	return w->mark; /* one is enough unless all are wanted */
+}
+
+/* Does an edge of the policy speak of the flow by its words? mark: all that do are used. */
+static bool
+speaks_of(struct simulation *s, size_t flow, enum edge_state state, bool mark)
+{
+	struct words w = { s, mark, false };
+
+	edge_cover_find(s->cover, s->cover_flows, 2 * flow + (state == EDGE_DENIED),
+	    EDGE_COVER_LOOSE, on_words, &w);
+	return w.found;
+}
+
 static bool
 refuses(struct simulation *s, const struct match *m, enum flow_dir dir, const struct addr *other,
     const struct sim_flow *f)
 {
 	if (match_refuses(m, dir, other, f->proto, f->port))
 		return true;
-	simulate_use(s, match_edge(m, dir, other, f->proto, f->port));
+	use_edge(s, match_edge(m, dir, other, f->proto, f->port));
 	return false;
 }
 
@@ -239,8 +288,8 @@ end_refuses(struct simulation *s, const struct match *m, enum flow_dir dir, size
 		addr_parse(f->family == 6 ? "ff02::fb" : "224.0.0.251", &other);
 		return refuses(s, m, dir, &other, f);
 	case PEER_FQDN:
-		return !simulate_words(s, flow, EDGE_APPROVED, false) ||
-		       simulate_words(s, flow, EDGE_DENIED, false);
+		return !speaks_of(s, flow, EDGE_APPROVED, false) ||
+		       speaks_of(s, flow, EDGE_DENIED, false);
 	case PEER_ADDR:
 		return refuses(s, m, dir, &far->prefix.addr, f);
 	default:
@@ -291,6 +340,18 @@ judge_workload(struct simulation *s, peer_id id, simulate_rules_fn fn, void *arg
 	return 0;
 }
 
+/* What passes uses the edges that speak of it. 1: there is more; 0. */
+static int
+mark_used(struct simulation *s)
+{
+	size_t until = MIN(s->n_flows, s->at + PART);
+
+	for (; s->at < until; s->at++)
+		if ((s->flows[s->at].what & SIM_REFUSED) == 0)
+			speaks_of(s, s->at, EDGE_APPROVED, true);
+	return s->at < s->n_flows;
+}
+
 int
 simulate_step(struct simulation *s, simulate_rules_fn fn, void *arg)
 {
@@ -302,7 +363,7 @@ simulate_step(struct simulation *s, simulate_rules_fn fn, void *arg)
 	while (s->next < n && !is_workload(s, s->next + 1))
 		s->next++;
 	if (s->next >= n)
-		return simulate_mark_used(s);
+		return mark_used(s);
 	s->next++;
 	r = judge_workload(s, s->next, fn, arg);
 	return r < 0 ? r : 1;

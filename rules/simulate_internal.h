@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared between simulate.c (judges) and simulate_json.c (answers) alone. */
+/* Shared between simulate_prepare.c, simulate.c (judges) and simulate_json.c (answers) alone. */
 #ifndef NANOSEG_RULES_SIMULATE_INTERNAL_H
 #define NANOSEG_RULES_SIMULATE_INTERNAL_H
 
@@ -51,11 +51,7 @@ struct simulation {
 /* Real addresses of an end that has any number of them. */
 const struct addr *simulate_addrs_of(
     const struct inventory *inv, const struct peer *p, size_t *ret_n);
-/* A part of what is made first, and of what comes last. 1: there is more; 0; -ENOMEM. */
+/* A part of what is made first. 1: there is more; 0; -ENOMEM. */
 int simulate_prepare(struct simulation *s);
-int simulate_mark_used(struct simulation *s);
-/* Edges of the policy that speak of the flow, approved ones; marks them as used. */
-bool simulate_words(struct simulation *s, size_t flow, enum edge_state state, bool mark);
-void simulate_use(struct simulation *s, uint64_t number);
 
 #endif

@@ -8,53 +8,6 @@
 #include <string.h>
 
 #define SHOWN_ADDRS 5
-#define PART 1024 /* of the flows, in a step */
-
-void
-simulate_use(struct simulation *s, uint64_t number)
-{
-	size_t lo = 0, hi = s->policy->n_edges;
-
-	while (number != 0 && lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		uint64_t at = s->numbers[s->by_number[mid]];
-
-		if (at == number) {
-			s->used[s->by_number[mid]] = true;
-			return;
-		}
-		if (at < number)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-}
-
-struct words {
-	struct simulation *s;
-	bool mark, found;
-};
-
-static bool
-on_words(void *arg, size_t index)
-{
-	struct words *w = arg;
-
-	w->found = true;
-	if (w->mark)
-		w->s->used[index] = true;
-	return w->mark; /* one is enough unless all are wanted */
-}
-
-bool
-simulate_words(struct simulation *s, size_t flow, enum edge_state state, bool mark)
-{
-	struct words w = { s, mark, false };
-
-	edge_cover_find(s->cover, s->cover_flows, 2 * flow + (state == EDGE_DENIED),
-	    EDGE_COVER_LOOSE, on_words, &w);
-	return w.found;
-}
 
 /* As it is shown: what no edge would name by itself is put together. */
 static struct peer
@@ -121,13 +74,13 @@ add_addr(const struct simulation *s, json_t *list, peer_id id)
 static json_t *
 broken_to_json(const struct simulation *s, const struct broken *b)
 {
-	const struct peer from = shown(peer_get(s->peers, b->first->flow->from)),
-			  to = shown(peer_get(s->peers, b->first->flow->to));
 	json_t *o = json_object(), *by = json_array(), *addrs = json_array();
 	char text[PEER_STRLEN];
 
-	json_object_set_new(o, "from", json_text(peer_format(&from, text)));
-	json_object_set_new(o, "to", json_text(peer_format(&to, text)));
+	json_object_set_new(
+	    o, "from", json_text(peer_format(peer_get(s->peers, b->first->from), text)));
+	json_object_set_new(
+	    o, "to", json_text(peer_format(peer_get(s->peers, b->first->to), text)));
 	json_set_port(o, b->first->proto, b->first->port, b->first->port);
 	json_object_set_new(o, "connections", json_integer((json_int_t)b->connections));
 	json_object_set_new(o, "lastSeen", json_time(b->last_seen_ns));
@@ -188,17 +141,6 @@ make_groups(struct simulation *s)
 	if (list != NULL)
 		qsort(list, s->n_flows, sizeof(*list), key_compare);
 	return list;
-}
-
-int
-simulate_mark_used(struct simulation *s)
-{
-	size_t until = MIN(s->n_flows, s->at + PART);
-
-	for (; s->at < until; s->at++)
-		if ((s->flows[s->at].what & SIM_REFUSED) == 0)
-			simulate_words(s, s->at, EDGE_APPROVED, true);
-	return s->at < s->n_flows;
 }
 
 static json_t *
