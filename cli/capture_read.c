@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/capture_read.h"
 
+#include "cli/confine.h"
 #include "cli/learn.h"
 
 #include "rules/frame.h"
@@ -130,8 +131,8 @@ open_file(struct capture *c)
 	return CLI_OK;
 }
 
-int
-capture_open(struct capture *c, const char *path, const char *map)
+static int
+open_capture(struct capture *c, const char *path, const char *map)
 {
 	uint64_t seed = 0;
 	int r;
@@ -145,10 +146,17 @@ capture_open(struct capture *c, const char *path, const char *map)
 	return r == CLI_OK ? open_file(c) : r;
 }
 
-void
-capture_close(struct capture *c)
+int
+capture_run(struct capture *c, const char *path, const char *map, int (*fn)(void *arg), void *arg)
 {
+	int r = open_capture(c, path, map);
+
+	if (r == CLI_OK) {
+		r = confine_run(fn, arg);
+		r = r < 0 ? CLI_ERROR : r;
+	}
 	if (c->file != NULL && c->file != stdin)
 		fclose(c->file);
 	offline_free(c->o);
+	return r;
 }

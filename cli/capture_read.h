@@ -15,9 +15,12 @@ struct capture {
 	struct offline *o;
 };
 
-/* Opens path, and makes o with the addresses of a map file (NULL: none). CLI_OK, or reported. */
-int capture_open(struct capture *c, const char *path, const char *map);
-void capture_close(struct capture *c);
+/*
+ * Opens path, makes o with the addresses of a map file (NULL: none), and has fn, which reads it,
+ * run confined. fn's code, or one that is reported.
+ */
+int capture_run(
+    struct capture *c, const char *path, const char *map, int (*fn)(void *arg), void *arg);
 /* Reads all of it into o. CLI_OK, or the exit code after reporting. */
 int capture_read(struct capture *c);
 

@@ -4,7 +4,6 @@
  * libpcap and the learner, for it may come from anywhere.
  */
 #include "cli/capture_read.h"
-#include "cli/confine.h"
 #include "cli/learn.h"
 
 #include <errno.h>
@@ -49,11 +48,5 @@ cmd_learn(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "--pcap FILE is needed");
 	if (map != NULL && strcmp(map, "-") == 0 && strcmp(path, "-") == 0)
 		return cli_usage(cli, "only one of the files can be standard input");
-	code = capture_open(&l.capture, path, map);
-	if (code == CLI_OK) {
-		code = confine_run(learn, &l);
-		code = code < 0 ? CLI_ERROR : code;
-	}
-	capture_close(&l.capture);
-	return code;
+	return capture_run(&l.capture, path, map, learn, &l);
 }

@@ -5,7 +5,6 @@
  */
 #include "cli/capture_read.h"
 #include "cli/client.h"
-#include "cli/confine.h"
 #include "cli/file.h"
 #include "cli/page.h"
 #include "cli/policy.h"
@@ -141,13 +140,7 @@ read_capture(struct cli *cli, const char *file, const char *pcap, const char *ma
 		return r;
 	run.policy = p;
 	run.modes = all || file == NULL ? SIMULATE_ALL : simulate_modes_of(p);
-	r = capture_open(&run.capture, pcap, map);
-	if (r == CLI_OK) {
-		r = confine_run(judge, &run);
-		r = r < 0 ? CLI_ERROR : r;
-	}
-	capture_close(&run.capture);
-	return r;
+	return capture_run(&run.capture, pcap, map, judge, &run);
 }
 
 int
