@@ -11,6 +11,8 @@
 #include "cli/html.h"
 #include "cli/show.h"
 
+#include "rules/edge.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -58,17 +60,13 @@ add_node(json_t *nodes, json_t *seen, const char *peer)
 static json_t *
 edge_data(const json_t *e)
 {
-	static const char *const known[] = { "approved", "pending", "denied" };
 	const char *state = show_text(e, "state", "");
 	char port[SHOW_PORT_LEN], flags[SHOW_FLAGS_LEN], legend[SHOW_LEGEND_LEN];
-	size_t i = 0;
 
-	while (i < ARRAY_SIZE(known) && strcmp(known[i], state) != 0)
-		i++;
 	show_flags(show_in(e, "flags"), flags);
 	return json_pack("{s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}",
 	    "from", show_text(e, "from", "?"), "to", show_text(e, "to", "?"), "port",
-	    safe(show_port(e, port)), "state", i < ARRAY_SIZE(known) ? known[i] : "pending",
+	    safe(show_port(e, port)), "state", edge_state_parse(state) >= 0 ? state : "pending",
 	    "connections", (json_int_t)show_int(e, "connections", 0), "firstSeen",
 	    safe(show_text(e, "firstSeen", "")), "lastSeen", safe(show_text(e, "lastSeen", "")),
 	    "flags", show_flags_legend(flags, legend), "approvedBy",

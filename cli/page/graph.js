@@ -190,17 +190,15 @@ function drawGraph() {
 			if (fits(n))
 				near.add(n.id);
 		const chosen = new Set(near);
+		const reaches = (e) => wanted(e) && (chosen.has(e.from) || chosen.has(e.to));
+
 		for (const e of data.edges)
-			if (wanted(e) && (chosen.has(e.from) || chosen.has(e.to)))
+			if (reaches(e))
 				near.add(e.from).add(e.to);
 		cy.batch(() => {
 			for (const n of data.nodes)
 				cy.getElementById(n.key).toggleClass("gone", !near.has(n.id));
-			cy.edges().forEach((x) => {
-				const p = x.data("pair");
-
-				x.toggleClass("gone", !wanted(p) || !(chosen.has(p.from) || chosen.has(p.to)));
-			});
+			cy.edges().forEach((x) => x.toggleClass("gone", !reaches(x.data("pair"))));
 			cy.nodes(".group").forEach((g) => g.toggleClass("gone", g.children().not(".gone").empty()));
 		});
 		for (const n of data.nodes)
@@ -208,7 +206,7 @@ function drawGraph() {
 				items.push(button(n.label, "", () => showNode(n)));
 		list.replaceChildren(...items);
 		by("count").textContent = chosen.size + " of " + data.nodes.length + " peers, " +
-			data.edges.filter((e) => wanted(e) && (chosen.has(e.from) || chosen.has(e.to))).length + " of " + data.edges.length + " edges";
+			data.edges.filter(reaches).length + " of " + data.edges.length + " edges";
 	}
 
 	cy.on("tap", "node", (ev) => {
@@ -241,7 +239,7 @@ function drawGraph() {
 		refresh();
 	});
 	by("fit").addEventListener("click", () => cy.fit(cy.elements().not(".gone"), 30));
-	const zoom = (by) => cy.zoom({ level: cy.zoom() * by, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
+	const zoom = (factor) => cy.zoom({ level: cy.zoom() * factor, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
 
 	by("zoom-in").addEventListener("click", () => zoom(1.4));
 	by("zoom-out").addEventListener("click", () => zoom(1 / 1.4));
