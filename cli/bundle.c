@@ -50,15 +50,6 @@ bundle_until(const json_t *b)
 }
 
 bool
-bundle_peer_workload(const char *peer, const char **ret)
-{
-	if (strncmp(peer, "workload:", 9) != 0)
-		return false;
-	*ret = peer + 9;
-	return true;
-}
-
-bool
 bundle_has_flag(const json_t *edge, const char *flag)
 {
 	const json_t *flags = show_in(edge, "flags");
@@ -276,10 +267,11 @@ concerns(const json_t *o, const json_t *names)
 
 	if (name != NULL)
 		return json_object_get(names, name) != NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
-		if (bundle_peer_workload(show_text(o, ends[i], ""), &name) &&
-		    json_object_get(names, name) != NULL)
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		name = show_workload(show_text(o, ends[i], ""));
+		if (name != NULL && json_object_get(names, name) != NULL)
 			return true;
+	}
 	return false;
 }
 

@@ -65,8 +65,6 @@ int64_t bundle_lost_by(const json_t *workload);
 uint64_t bundle_until(const json_t *b);
 /* The time under key, or 0. */
 uint64_t bundle_time(const json_t *o, const char *key);
-/* True if the peer is "workload:..."; *ret its name. */
-bool bundle_peer_workload(const char *peer, const char **ret);
 bool bundle_has_flag(const json_t *edge, const char *flag);
 /* The kth container of an instance: of a pod, each member; else the instance itself. NULL: no more.
  */

@@ -120,15 +120,18 @@ static int
 print_page(const json_t *graph, json_t *const *edges, size_t n, FILE *f)
 {
 	json_t *sorted = json_array(), *workloads = json_array(), *node, *b;
-	const char *name;
 	size_t i;
 	int r;
 
 	for (i = 0; i < n; i++)
 		json_array_append(sorted, edges[i]);
-	json_array_foreach(show_in(graph, "nodes"), i,
-	    node) if (bundle_peer_workload(show_text(node, "id", ""), &name))
-	    json_array_append_new(workloads, json_pack("{s:s}", "name", name));
+	json_array_foreach(show_in(graph, "nodes"), i, node)
+	{
+		const char *name = show_workload(show_text(node, "id", ""));
+
+		if (name != NULL)
+			json_array_append_new(workloads, json_pack("{s:s}", "name", name));
+	}
 	b = json_pack("{s:{s:s}, s:o, s:o}", "host", "name",
 	    show_text(show_in(graph, "host"), "name", "?"), "edges", sorted, "workloads",
 	    workloads);

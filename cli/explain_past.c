@@ -32,14 +32,6 @@ struct past {
 	size_t unsound;
 };
 
-static const char *
-workload_of(const json_t *answer, const char *key)
-{
-	const char *peer = show_text(answer, key, "");
-
-	return strncmp(peer, "workload:", 9) == 0 ? peer + 9 : NULL;
-}
-
 static bool
 is_end(const struct past *p, const char *workload)
 {
@@ -263,8 +255,8 @@ explain_past(const struct cli *cli, const char *dir, uint64_t at_ns, json_t *ans
 {
 	struct past p = { .at_ns = at_ns,
 		.edge = show_text(answer, "edge", NULL),
-		.from = workload_of(answer, "from"),
-		.to = workload_of(answer, "to"),
+		.from = show_workload(show_text(answer, "from", "")),
+		.to = show_workload(show_text(answer, "to", "")),
 		.applied = json_object(),
 		.held = json_object() };
 	struct audit_chain chain = { 0 };

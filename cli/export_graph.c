@@ -29,9 +29,9 @@ static json_t *
 group_of(const char *peer)
 {
 	_cleanup_free_ char *group = NULL;
-	const char *name, *slash;
+	const char *name = show_workload(peer), *slash;
 
-	if (!bundle_peer_workload(peer, &name))
+	if (name == NULL)
 		return json_string("(outside)");
 	slash = strchr(name, '/');
 	if (slash == NULL)
@@ -43,8 +43,8 @@ group_of(const char *peer)
 static void
 add_node(json_t *nodes, json_t *seen, const char *peer)
 {
-	const char *name, *label = show_peer(peer), *slash = strchr(label, '/');
-	bool workload = bundle_peer_workload(peer, &name);
+	const char *label = show_peer(peer), *slash = strchr(label, '/');
+	bool workload = show_workload(peer) != NULL;
 	size_t kind = strcspn(peer, ":");
 
 	if (json_object_get(seen, peer) != NULL)

@@ -197,9 +197,9 @@ is_domain(const char *name)
 static const char *
 put_peer(const struct writer *w, const char *side, const char *peer)
 {
-	const char *name;
+	const char *name = show_workload(peer);
 
-	if (bundle_peer_workload(peer, &name)) {
+	if (name != NULL) {
 		fprintf(w->f,
 		    w->cilium ? "    - %sEndpoints:\n        -\n"
 			      : "    - %s:\n        - podSelector:\n",
@@ -389,10 +389,10 @@ put_workload(const struct writer *w, const json_t *workload)
 static void
 index_edge(json_t *index, const char *peer, const char *list, json_t *e)
 {
-	const char *name;
+	const char *name = show_workload(peer);
 	json_t *mine, *edges;
 
-	if (!bundle_peer_workload(peer, &name))
+	if (name == NULL)
 		return;
 	mine = json_object_get(index, name);
 	if (mine == NULL) {

@@ -25,10 +25,10 @@ millis(const json_t *o, const char *key)
 static json_t *
 endpoint(const char *peer, const char *ip, int64_t port)
 {
-	const char *name;
+	const char *name = show_workload(peer);
 	json_t *o = json_object();
 
-	if (bundle_peer_workload(peer, &name))
+	if (name != NULL)
 		json_object_set_new(o, "svc_name", json_string(name));
 	else if (strncmp(peer, "fqdn:", 5) == 0)
 		json_object_set_new(o, "domain", json_string(peer + 5));

@@ -71,9 +71,9 @@ put_label(FILE *f, const char *text)
 static char *
 group_of(const char *peer, bool *ret_outside)
 {
-	const char *name, *slash;
+	const char *name = show_workload(peer), *slash;
 
-	*ret_outside = !bundle_peer_workload(peer, &name);
+	*ret_outside = name == NULL;
 	if (*ret_outside)
 		return strdup("outside");
 	slash = strchr(name, '/');
@@ -83,9 +83,9 @@ group_of(const char *peer, bool *ret_outside)
 static bool
 has_project(const char *peer)
 {
-	const char *name;
+	const char *name = show_workload(peer);
 
-	return bundle_peer_workload(peer, &name) && strchr(name, '/') != NULL;
+	return name != NULL && strchr(name, '/') != NULL;
 }
 
 /* The node that stands for a peer, made if need be; SIZE_MAX: no room. */

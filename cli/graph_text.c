@@ -14,7 +14,7 @@
 static int
 compare_peers(const char *a, const char *b)
 {
-	bool wa = strncmp(a, "workload:", 9) == 0, wb = strncmp(b, "workload:", 9) == 0;
+	bool wa = show_workload(a) != NULL, wb = show_workload(b) != NULL;
 
 	return wa != wb ? (wa ? -1 : 1) : strcmp(a, b);
 }
@@ -51,7 +51,7 @@ struct nodes {
 static const char *
 project_of(const struct node *n)
 {
-	return n->id + strlen("workload:");
+	return show_workload(n->id);
 }
 
 static int
@@ -90,7 +90,7 @@ nodes_add(struct nodes *nodes, const char *id)
 	json_object_set_new(nodes->numbers, id, json_integer(0));
 	node->id = id;
 	node->project = 0;
-	if (strncmp(id, "workload:", 9) == 0)
+	if (show_workload(id) != NULL)
 		slash = strchr(id, '/');
 	if (slash != NULL)
 		node->project = (size_t)(slash - project_of(node));
@@ -213,7 +213,7 @@ print_nodes(const struct nodes *nodes, const struct form *as, FILE *f)
 		bool first = node->project > 0 && (i == 0 || !same_project(node, node - 1));
 		bool last =
 		    node->project > 0 && (i + 1 == nodes->n || !same_project(node, node + 1));
-		bool workload = strncmp(node->id, "workload:", 9) == 0;
+		bool workload = show_workload(node->id) != NULL;
 		const char *name = show_peer(node->id);
 
 		if (first) {

@@ -119,12 +119,6 @@ is_enforced(const struct reach *r, const char *peer, const char *direction)
 	return json_is_true(json_object_get(json_object_get(r->governs, peer), direction));
 }
 
-static bool
-is_workload(const char *peer)
-{
-	return strncmp(peer, "workload:", 9) == 0;
-}
-
 /* One search, backwards: each peer found knows the one that it reaches the target by. */
 struct search {
 	const struct reach *r;
@@ -140,7 +134,7 @@ found(struct search *s, const char *peer, const char *by)
 	if (json_object_get(s->next, peer) != NULL)
 		return;
 	json_object_set_new(s->next, peer, json_string(by));
-	if (is_workload(peer))
+	if (show_workload(peer) != NULL)
 		json_array_append_new(s->queue, json_string(peer));
 	else if (s->outside == NULL)
 		s->outside = peer;

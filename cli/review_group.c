@@ -72,12 +72,6 @@ is_sensitive(const char *meaning)
 	return strcmp(meaning, "database") == 0 || strcmp(meaning, "administration") == 0;
 }
 
-static const char *
-workload_name(const char *peer)
-{
-	return strncmp(peer, "workload:", 9) == 0 ? peer + 9 : NULL;
-}
-
 size_t
 review_project_len(const char *name)
 {
@@ -120,7 +114,7 @@ set_risk(struct review_edge *e, enum review_risk risk, const char *why)
 static void
 judge(struct review_edge *e)
 {
-	const char *from = workload_name(e->from), *to = workload_name(e->to);
+	const char *from = show_workload(e->from), *to = show_workload(e->to);
 	bool sensitive = is_sensitive(e->meaning);
 
 	if (has_flag(e->json, "image-changed"))
@@ -178,7 +172,7 @@ read_edge(const struct review *v, const json_t *json, struct review_edge *ret)
 		.from = show_text(json, "from", "?"),
 		.to = show_text(json, "to", "?"),
 		.port = show_int(json, "port", show_int(json, "type", -1)) };
-	const char *to = workload_name(e.to), *from = workload_name(e.from);
+	const char *to = show_workload(e.to), *from = show_workload(e.from);
 	int mode;
 
 	e.workload = to != NULL ? to : from != NULL ? from : e.to;
@@ -193,7 +187,7 @@ read_edge(const struct review *v, const json_t *json, struct review_edge *ret)
 static bool
 has_label(const struct policy *p, const char *peer, const char *label)
 {
-	const char *name = workload_name(peer), *sep = strchr(label, '=');
+	const char *name = show_workload(peer), *sep = strchr(label, '=');
 	const struct policy_workload *w = name != NULL ? policy_find_workload(p, name) : NULL;
 
 	for (size_t i = 0; w != NULL && i < w->n_labels; i++)
@@ -207,7 +201,7 @@ has_label(const struct policy *p, const char *peer, const char *label)
 static bool
 is_of_project(const char *peer, const char *project)
 {
-	const char *name = workload_name(peer);
+	const char *name = show_workload(peer);
 
 	return name != NULL && strlen(project) == review_project_len(name) &&
 	       strncmp(name, project, strlen(project)) == 0;

@@ -130,15 +130,16 @@ show_flag_words(const json_t *json)
 static void
 show_effect(const struct review *v, const char *peer, enum flow_dir dir)
 {
+	const char *workload = show_workload(peer);
 	const json_t *w;
 	_cleanup_free_ char *name = NULL;
 	size_t n;
 	int mode, direction;
 
-	if (strncmp(peer, "workload:", 9) != 0)
+	if (workload == NULL)
 		return;
-	w = review_workload(v, peer + 9);
-	name = text_safe(peer + 9);
+	w = review_workload(v, workload);
+	name = text_safe(workload);
 	mode = mode_parse(show_text(w, "mode", "observe"));
 	direction = direction_parse(show_text(w, "direction", "both"));
 	n = json_array_size(show_in(w, "instances"));

@@ -63,18 +63,24 @@ show_sorted(const json_t *list, int (*compare)(const void *, const void *))
 }
 
 const char *
-show_peer(const char *peer)
+show_workload(const char *peer)
 {
 	static const char head[] = "workload:";
+
+	return strncmp(peer, head, sizeof(head) - 1) == 0 ? peer + sizeof(head) - 1 : NULL;
+}
+
+const char *
+show_peer(const char *peer)
+{
+	const char *workload = show_workload(peer);
 	char name[PEER_STRLEN];
 	struct peer p;
 
-	if (strncmp(peer, head, sizeof(head) - 1) != 0)
+	if (workload == NULL || peer_parse(workload, name, &p) < 0 || p.kind != PEER_WORKLOAD ||
+	    strcmp(p.name, workload) != 0)
 		return peer;
-	if (peer_parse(peer + sizeof(head) - 1, name, &p) < 0 || p.kind != PEER_WORKLOAD ||
-	    strcmp(p.name, peer + sizeof(head) - 1) != 0)
-		return peer;
-	return peer + sizeof(head) - 1;
+	return workload;
 }
 
 const char *

@@ -22,6 +22,8 @@ json_t *show_sorted(const json_t *list, int (*compare)(const void *, const void 
 
 /* "workload:shop/web" is "shop/web" unless that would read as a keyword or an address. Borrowed. */
 const char *show_peer(const char *peer);
+/* The name of a workload's peer; NULL: it is none. Borrowed. */
+const char *show_workload(const char *peer);
 /* The workload behind a port of the host, or all that it may be: "a or b"; "-" if none is known. */
 #define SHOW_BEHIND_LEN 600
 const char *show_behind(const json_t *o, char buf[static SHOW_BEHIND_LEN]);
