@@ -49,20 +49,6 @@ bundle_until(const json_t *b)
 	return bundle_time(show_in(b, "period"), "to");
 }
 
-bool
-bundle_has_flag(const json_t *edge, const char *flag)
-{
-	const json_t *flags = show_in(edge, "flags");
-
-	for (size_t i = 0; i < json_array_size(flags); i++) {
-		const char *text = json_string_value(json_array_get(flags, i));
-
-		if (text != NULL && strcmp(text, flag) == 0)
-			return true;
-	}
-	return false;
-}
-
 const json_t *
 bundle_container(const json_t *instance, size_t k)
 {

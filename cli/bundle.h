@@ -65,7 +65,6 @@ int64_t bundle_lost_by(const json_t *workload);
 uint64_t bundle_until(const json_t *b);
 /* The time under key, or 0. */
 uint64_t bundle_time(const json_t *o, const char *key);
-bool bundle_has_flag(const json_t *edge, const char *flag);
 /* The kth container of an instance: of a pod, each member; else the instance itself. NULL: no more.
  */
 const json_t *bundle_container(const json_t *instance, size_t k);

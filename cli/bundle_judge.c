@@ -86,7 +86,7 @@ by_nobody(const json_t *edge)
 {
 	const char *who = show_text(edge, "approvedBy", "");
 
-	return bundle_has_flag(edge, "auto") || strcmp(who, "promotion") == 0;
+	return show_has(show_in(edge, "flags"), "auto") || strcmp(who, "promotion") == 0;
 }
 
 static void

@@ -62,18 +62,6 @@ struct showing {
 };
 
 static bool
-has_name(const json_t *list, const char *name)
-{
-	for (size_t i = 0; i < json_array_size(list); i++) {
-		const char *text = json_string_value(json_array_get(list, i));
-
-		if (text != NULL && strcmp(text, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-static bool
 is_actor(const json_t *record, const char *name)
 {
 	const json_t *actor = show_in(record, "actor");
@@ -95,7 +83,7 @@ is_wanted(const struct audit_opts *o, const json_t *record)
 	       (o->event == NULL || strcmp(show_text(record, "event", ""), o->event) == 0) &&
 	       (o->actor == NULL || is_actor(record, o->actor)) &&
 	       (o->workload == NULL ||
-		   has_name(json_object_get(subject, "workloads"), o->workload));
+		   show_has(json_object_get(subject, "workloads"), o->workload));
 }
 
 static int

@@ -39,20 +39,6 @@ is_end(const struct past *p, const char *workload)
 	       (p->to != NULL && strcmp(p->to, workload) == 0);
 }
 
-static bool
-has_text(const json_t *list, const char *text)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach(list, i, one)
-	{
-		if (json_is_string(one) && strcmp(json_string_value(one), text) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* Each entry has a time of its own, a little before that of its record. */
 static void
 take_applied(struct past *p, const json_t *record)
@@ -173,7 +159,7 @@ take_record(struct past *p, const json_t *record, const char *event, bool in_tim
 	json_decref(p->decided.revision);
 	p->decided.revision = json_incref((json_t *)after);
 	if (ok && p->edge != NULL &&
-	    has_text(show_in(show_in(record, "subject"), "edges"), p->edge))
+	    show_has(show_in(show_in(record, "subject"), "edges"), p->edge))
 		take_decision(p, record, event, hash);
 }
 

@@ -88,20 +88,6 @@ same_project(const char *a, const char *b)
 	return n == review_project_len(b) && strncmp(a, b, n) == 0;
 }
 
-static bool
-has_flag(const json_t *edge, const char *name)
-{
-	const json_t *flags = show_in(edge, "flags"), *f;
-	size_t i;
-
-	json_array_foreach(flags, i, f)
-	{
-		if (json_is_string(f) && strcmp(json_string_value(f), name) == 0)
-			return true;
-	}
-	return false;
-}
-
 static void
 set_risk(struct review_edge *e, enum review_risk risk, const char *why)
 {
@@ -115,13 +101,14 @@ static void
 judge(struct review_edge *e)
 {
 	const char *from = show_workload(e->from), *to = show_workload(e->to);
+	const json_t *flags = show_in(e->json, "flags");
 	bool sensitive = is_sensitive(e->meaning);
 
-	if (has_flag(e->json, "image-changed"))
+	if (show_has(flags, "image-changed"))
 		set_risk(e, RISK_HIGH, "another image runs under the name");
-	if (has_flag(e->json, "withdrawn"))
+	if (show_has(flags, "withdrawn"))
 		set_risk(e, RISK_HIGH, "an approval was withdrawn");
-	if (has_flag(e->json, "via-host"))
+	if (show_has(flags, "via-host"))
 		set_risk(e, RISK_HIGH, "admits whoever reaches the published port");
 	if (from == NULL && strncmp(e->from, "addr:", 5) != 0)
 		set_risk(e, RISK_HIGH, "from outside");
@@ -131,13 +118,13 @@ judge(struct review_edge *e)
 		set_risk(e, sensitive ? RISK_HIGH : RISK_MEDIUM, "to the outside");
 	if (from == NULL)
 		set_risk(e, RISK_MEDIUM, "from an address of no workload");
-	if (has_flag(e->json, "midstream"))
+	if (show_has(flags, "midstream"))
 		set_risk(e, RISK_MEDIUM, "its direction is not proven");
-	if (has_flag(e->json, "one-way"))
+	if (show_has(flags, "one-way"))
 		set_risk(e, RISK_MEDIUM, "never answered");
-	if (has_flag(e->json, "one-end"))
+	if (show_has(flags, "one-end"))
 		set_risk(e, RISK_MEDIUM, "seen at its destination alone");
-	if (has_flag(e->json, "generalised"))
+	if (show_has(flags, "generalised"))
 		set_risk(e, RISK_MEDIUM, "admits more than was seen");
 	set_risk(e, RISK_LOW, "within one project");
 }

@@ -43,6 +43,18 @@ show_in(const json_t *o, const char *key)
 	return json_object_get(o, key);
 }
 
+bool
+show_has(const json_t *list, const char *text)
+{
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *one = json_string_value(json_array_get(list, i));
+
+		if (one != NULL && strcmp(one, text) == 0)
+			return true;
+	}
+	return false;
+}
+
 json_t *
 show_sorted(const json_t *list, int (*compare)(const void *, const void *))
 {

@@ -16,6 +16,8 @@ const char *show_text(const json_t *o, const char *key, const char *fallback);
 int64_t show_int(const json_t *o, const char *key, int64_t fallback);
 /* o[key][inner], NULL-safe. */
 const json_t *show_in(const json_t *o, const char *key);
+/* Is the text in the array? */
+bool show_has(const json_t *list, const char *text);
 /* The array's items in order, as a new one, which jansson has no call for; compare is qsort's. NULL
  * without memory. */
 json_t *show_sorted(const json_t *list, int (*compare)(const void *, const void *));
