@@ -123,10 +123,10 @@ edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from
 	into->last_window = MAX(into->last_window, from->last_window);
 	for (size_t i = 0; i < sizeof(into->hour_bits); i++)
 		into->hour_bits[i] |= from->hour_bits[i];
-	for (unsigned i = 0; i < from->n_instances && i < EDGE_SKETCH; i++)
-		hashes_add(into->instance_hash, &into->n_instances, from->instance_hash[i]);
-	for (unsigned i = 0; i < from->n_clients && i < EDGE_SKETCH; i++)
-		hashes_add(into->client_hash, &into->n_clients, from->client_hash[i]);
+	into->n_instances = (uint8_t)sketch_merge(into->instance_hash, into->n_instances,
+	    EDGE_SKETCH, from->instance_hash, from->n_instances);
+	into->n_clients = (uint8_t)sketch_merge(
+	    into->client_hash, into->n_clients, EDGE_SKETCH, from->client_hash, from->n_clients);
 	for (unsigned end = 0; end < 2; end++)
 		for (unsigned i = 0; i < EDGE_IMAGES; i++)
 			images_add(into->images[end], from->images[end][i]);

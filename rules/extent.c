@@ -82,12 +82,10 @@ extent_add_addr(struct edge_extent *x, const struct addr *a)
 void
 extent_merge(struct edge_extent *into, const struct edge_extent *from)
 {
-	for (unsigned i = 0; i < from->n_ports; i++)
-		into->n_ports =
-		    (uint16_t)sketch_add(into->ports, into->n_ports, EXTENT_SKETCH, from->ports[i]);
-	for (unsigned i = 0; i < from->n_addrs; i++)
-		into->n_addrs =
-		    (uint16_t)sketch_add(into->addrs, into->n_addrs, EXTENT_SKETCH, from->addrs[i]);
+	into->n_ports = (uint16_t)sketch_merge(
+	    into->ports, into->n_ports, EXTENT_SKETCH, from->ports, from->n_ports);
+	into->n_addrs = (uint16_t)sketch_merge(
+	    into->addrs, into->n_addrs, EXTENT_SKETCH, from->addrs, from->n_addrs);
 	for (unsigned f = 0; f < 2; f++)
 		for (unsigned i = 0; i < from->n_prefixes[f]; i++)
 			prefixes_add(into, from->prefixes[f][i]);

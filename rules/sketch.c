@@ -31,6 +31,14 @@ sketch_add(uint32_t *hashes, unsigned n, unsigned cap, uint32_t hash)
 	return n;
 }
 
+unsigned
+sketch_merge(uint32_t *hashes, unsigned n, unsigned cap, const uint32_t *from, unsigned n_from)
+{
+	for (unsigned i = 0; i < MIN(n_from, cap); i++)
+		n = sketch_add(hashes, n, cap, from[i]);
+	return n;
+}
+
 uint64_t
 sketch_estimate(const uint32_t *hashes, unsigned n, unsigned cap)
 {

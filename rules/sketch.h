@@ -13,8 +13,10 @@
 
 #include <stdint.h>
 
-/* How many of the hashes are used from now on. */
+/* How many of the hashes are used from now on. What is merged has the same cap. */
 unsigned sketch_add(uint32_t *hashes, unsigned n, unsigned cap, uint32_t hash);
+unsigned sketch_merge(
+    uint32_t *hashes, unsigned n, unsigned cap, const uint32_t *from, unsigned n_from);
 uint64_t sketch_estimate(const uint32_t *hashes, unsigned n, unsigned cap);
 
 #endif
