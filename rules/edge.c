@@ -336,18 +336,9 @@ edge_table_observe(struct edge_table *t, const struct edge_observation *o, struc
 	*ret = &node->edge;
 	if (t->fold == NULL)
 		return r;
-	if (r == 1) {
-		edge_fold_take(t->fold, &node->edge);
-		edge_fold_seen(t->fold, &node->edge, o);
-		/* Should it be folded at once, the caller tells the history of it, and not the
-		 * fold. */
-		node->edge.recorded = o->count;
+	edge_fold_seen(t->fold, &node->edge, o);
+	if (r == 1)
 		*ret = edge_fold_added(t->fold, &node->edge);
-		if (*ret == &node->edge)
-			node->edge.recorded = 0;
-	} else {
-		edge_fold_seen(t->fold, &node->edge, o);
-	}
 	return r;
 }
 

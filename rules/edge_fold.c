@@ -169,8 +169,11 @@ move_edge(struct folding *w, struct edge *e, const struct edge_key *key)
 	into->sampled += e->sampled;
 	extent_absorb(f, into, e);
 	into->dirty = true;
-	if (w->watched == e)
+	if (w->watched == e) {
 		w->watched = into;
+		/* Whoever observed it tells the history of what it gave, and not the fold. */
+		e->recorded = edge_connections(e);
+	}
 	if (f->fn != NULL)
 		f->fn(f->arg, e, into);
 	edge_table_remove(f->t, e);
