@@ -53,6 +53,16 @@ struct ends {
 	struct instance *src, *dst; /* NULL: not one of ours */
 };
 
+static struct edge_key
+key_of(const struct flow_event *ev, const struct ends *e)
+{
+	return (struct edge_key){ .from = e->from,
+		.to = e->to,
+		.proto = ev->tuple.proto,
+		.port_lo = ev->tuple.dport,
+		.port_hi = ev->tuple.dport };
+}
+
 /* Has the far end's address, or the namespace itself, been another workload's around that time? */
 static bool
 has_changed_hands(struct controller *c, const struct flow_event *ev, const struct ends *e,
@@ -311,7 +321,7 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 {
 	struct instance *seen_in = instance_find(c, ev->netns);
 	struct edge_observation o = {
-		.key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto },
+		.key = key_of(ev, e),
 		.tuple = ev->tuple,
 		.time_ns = ev->time_ns,
 		.count = ev->count,
@@ -330,7 +340,6 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		c->unresolved++;
 		return;
 	}
-	o.key.port_lo = o.key.port_hi = ev->tuple.dport;
 	o.end = e->src == seen_in ? EDGE_END_SOURCE : EDGE_END_DESTINATION;
 	o.instance = seen_in->hash;
 	o.image = seen_in->container != NULL ? seen_in->container->image_number : 0;
@@ -396,7 +405,7 @@ alert_of_denial(struct controller *c, struct instance *i, const struct edge_key 
 static void
 learn_refused(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
-	struct edge_key key = { .from = e->from, .to = e->to, .proto = ev->tuple.proto };
+	struct edge_key key = key_of(ev, e);
 	struct instance *seen_in = instance_find(c, ev->netns);
 	const struct instance *local = ev->dir == DIR_EGRESS ? e->src : e->dst;
 	const struct instance *other = ev->dir == DIR_EGRESS ? e->dst : e->src;
@@ -412,7 +421,6 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 		return;
 	if (ev->kind == FLOW_DENIED && seen_in != NULL && other != NULL)
 		reconcile_on_refused(seen_in, other);
-	key.port_lo = key.port_hi = ev->tuple.dport;
 	edge = edge_table_find(c->edges, &key);
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	d = denial_record(c, ev, &key);
@@ -433,11 +441,7 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 static bool
 is_counted(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
-	struct edge_key key = { .from = e->from,
-		.to = e->to,
-		.proto = ev->tuple.proto,
-		.port_lo = ev->tuple.dport,
-		.port_hi = ev->tuple.dport };
+	struct edge_key key = key_of(ev, e);
 	const struct edge *edge;
 
 	if ((e->src == NULL || !aggregate_is_on(e->src)) &&
@@ -544,7 +548,8 @@ void
 learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes)
 {
 	struct instance *seen_in = instance_find(c, ev->netns);
-	struct edge_observation o = { .tuple = ev->tuple, .time_ns = ev->time_ns };
+	struct edge_key key;
+	struct edge *edge;
 	struct ends e;
 
 	if (seen_in == NULL || find_ends(c, ev, 0, &e) < 0 ||
@@ -553,12 +558,10 @@ learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes)
 	/* Both ends count them: the client's is the one that is believed. */
 	if (e.src != NULL && e.src != seen_in && aggregate_is_on(e.src))
 		return;
-	o.key = (struct edge_key){ .from = e.from,
-		.to = e.to,
-		.proto = ev->tuple.proto,
-		.port_lo = ev->tuple.dport,
-		.port_hi = ev->tuple.dport };
-	edge_table_add_bytes(c->edges, &o, bytes);
+	key = key_of(ev, &e);
+	edge = edge_table_serving(c->edges, &key, &ev->tuple);
+	if (edge != NULL)
+		edge_add_bytes(edge, bytes, ev->time_ns);
 }
 
 void

@@ -357,35 +357,6 @@ edge_table_serving(struct edge_table *t, const struct edge_key *key, const struc
 }
 
 int
-edge_table_add_bytes(struct edge_table *t, const struct edge_observation *o, uint64_t bytes)
-{
-	struct edge_key key = o->key;
-	struct edge_evidence *ev;
-	struct edge_node *node;
-	uint32_t pos;
-	int r;
-
-	if (key.port_lo != key.port_hi)
-		return -EINVAL;
-	memset(key.zero, 0, sizeof(key.zero));
-	pos = edge_keys_serving(&t->keys, &key, &o->tuple);
-	if (pos != EDGE_POS_NONE) {
-		node = t->edges[pos];
-	} else {
-		r = find_by_search(t, &key, &o->tuple, false, &node);
-		if (r < 0)
-			return r;
-	}
-	ev = &node->edge.evidence;
-	if (ev->bytes == EDGE_BYTES_UNKNOWN)
-		ev->bytes = 0;
-	ev->bytes += MIN(bytes, EDGE_BYTES_UNKNOWN - 1 - ev->bytes);
-	ev->last_seen_ns = MAX(ev->last_seen_ns, o->time_ns);
-	node->edge.dirty = true;
-	return 0;
-}
-
-int
 edge_table_add(struct edge_table *t, const struct edge_key *key, struct edge **ret)
 {
 	struct edge_key k = *key;

@@ -169,11 +169,6 @@ int edge_table_observe(struct edge_table *t, const struct edge_observation *o, s
 struct edge *edge_table_serving(
     struct edge_table *t, const struct edge_key *key, const struct tuple *tuple);
 /*
- * Bytes of connections that are known: key, tuple and time of the observation alone count. -ENOENT:
- * there is no edge that they could be of; -EINVAL, -ENOMEM.
- */
-int edge_table_add_bytes(struct edge_table *t, const struct edge_observation *o, uint64_t bytes);
-/*
  * The edge of exactly this key, created pending if need be (decisions, policy files, the store). 0,
  * -EINVAL (unknown peers, port_lo > port_hi), -ENOSPC, -EEXIST, -ENOMEM.
  */
@@ -207,6 +202,8 @@ uint64_t edge_connections(const struct edge *e);
 uint64_t edge_id_number(const struct edge *e);
 /* Adds one observation; edge_table_observe() does it for its edges. */
 void edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o);
+/* Bytes, seen at that time, of connections that it has. */
+void edge_add_bytes(struct edge *e, uint64_t bytes, uint64_t time_ns);
 /*
  * Counts the hour of its last sight, once. To be called more often than hours pass, for edges that
  * are dirty; apart from the observation, which has no time for it.

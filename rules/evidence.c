@@ -75,6 +75,14 @@ times_add(struct edge_evidence *ev, uint64_t first_ns, uint64_t last_ns)
 		ev->last_seen_ns = last_ns;
 }
 
+static void
+bytes_add(struct edge_evidence *ev, uint64_t bytes)
+{
+	if (ev->bytes == EDGE_BYTES_UNKNOWN)
+		ev->bytes = 0;
+	ev->bytes = MIN(add_saturated(ev->bytes, bytes), EDGE_BYTES_UNKNOWN - 1);
+}
+
 void
 edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o)
 {
@@ -91,6 +99,14 @@ edge_evidence_add(struct edge_evidence *ev, const struct edge_observation *o)
 	hashes_add(ev->instance_hash, &ev->n_instances, (uint32_t)hash_mix64(o->instance));
 	hashes_add(ev->client_hash, &ev->n_clients, (uint32_t)addr_hash(&o->tuple.src, 0));
 	images_add(ev->images[o->end == EDGE_END_DESTINATION], o->image);
+}
+
+void
+edge_add_bytes(struct edge *e, uint64_t bytes, uint64_t time_ns)
+{
+	bytes_add(&e->evidence, bytes);
+	times_add(&e->evidence, 0, time_ns);
+	e->dirty = true;
 }
 
 void
@@ -113,10 +129,8 @@ edge_evidence_merge(struct edge_evidence *into, const struct edge_evidence *from
 	    add_saturated(into->connections_source, from->connections_source);
 	into->connections_destination =
 	    add_saturated(into->connections_destination, from->connections_destination);
-	if (into->bytes == EDGE_BYTES_UNKNOWN)
-		into->bytes = from->bytes;
-	else if (from->bytes != EDGE_BYTES_UNKNOWN)
-		into->bytes = MIN(add_saturated(into->bytes, from->bytes), EDGE_BYTES_UNKNOWN - 1);
+	if (from->bytes != EDGE_BYTES_UNKNOWN)
+		bytes_add(into, from->bytes);
 	into->ends |= from->ends;
 	/* Which hours they have in common is not known: at least so many. */
 	into->windows = MAX(into->windows, from->windows);

@@ -433,21 +433,24 @@ bytes_go_to_the_edge_that_serves_them(void **state)
 	struct edge_observation other = observation(f.web, f.api, 81);
 	struct edge *e, *wide;
 
-	assert_int_equal(edge_table_add_bytes(f.t, &o, 100), -ENOENT);
+	assert_null(edge_table_serving(f.t, &o.key, &o.tuple));
 	assert_int_equal(edge_table_count(f.t), 0);
 	e = observe(&f, &o, 1);
-	assert_int_equal(edge_table_add_bytes(f.t, &o, 100), 0);
-	assert_int_equal(edge_table_add_bytes(f.t, &o, 20), 0);
-	assert_int_equal(edge_table_add_bytes(f.t, &other, 7), -ENOENT);
+	assert_ptr_equal(edge_table_serving(f.t, &o.key, &o.tuple), e);
+	assert_null(edge_table_serving(f.t, &other.key, &other.tuple));
+	assert_true(e->evidence.bytes == EDGE_BYTES_UNKNOWN);
+	e->dirty = false;
+	edge_add_bytes(e, 100, 5 * NSEC_PER_SEC);
+	edge_add_bytes(e, 20, 3 * NSEC_PER_SEC);
+	assert_true(e->dirty);
 	assert_int_equal(e->evidence.bytes, 120);
+	assert_int_equal(e->evidence.first_seen_ns, o.time_ns);
+	assert_int_equal(e->evidence.last_seen_ns, 5 * NSEC_PER_SEC);
 	assert_int_equal(edge_connections(e), 1);
-	assert_int_equal(edge_table_add_bytes(f.t, &o, UINT64_MAX), 0);
+	edge_add_bytes(e, UINT64_MAX, 0);
 	assert_true(e->evidence.bytes == EDGE_BYTES_UNKNOWN - 1);
 	wide = decide(&f, f.web, f.api, 81, 90, EDGE_APPROVED);
-	assert_int_equal(edge_table_add_bytes(f.t, &other, 7), 0);
-	assert_int_equal(wide->evidence.bytes, 7);
-	other.key.port_hi = 82;
-	assert_int_equal(edge_table_add_bytes(f.t, &other, 7), -EINVAL);
+	assert_ptr_equal(edge_table_serving(f.t, &other.key, &other.tuple), wide);
 	fixture_done(&f);
 }
 
