@@ -79,6 +79,13 @@ is_wide(const struct edge_fold *f, peer_id id)
 	return peer_is_wide(peer_get(f->peers, id));
 }
 
+/* Does it hold more than one address? */
+static bool
+is_block(const struct prefix *p)
+{
+	return p->len < addr_len(&p->addr) * 8;
+}
+
 static bool
 covers_more(const struct edge_fold *f, const struct edge *e)
 {
@@ -306,7 +313,7 @@ addr_block_len(const struct addr_member *list, size_t n)
 	uint8_t len = prefix_step(family, whole);
 
 	for (size_t i = 0; i < n; i++)
-		if (list[i].prefix.len < whole)
+		if (is_block(&list[i].prefix))
 			len = MIN(len, list[i].prefix.len);
 	for (;;) {
 		unsigned blocks = 0;
@@ -379,7 +386,7 @@ fold_addrs(struct folding *w, const struct edge_key *key)
 		end = addr_block_end(list, n, begin, len);
 		folds = end - begin >= FOLD_SEEN;
 		for (size_t i = begin; i < end; i++)
-			folds |= list[i].prefix.len < addr_len(&list[i].prefix.addr) * 8;
+			folds |= is_block(&list[i].prefix);
 		if (folds)
 			r = fold_members(w, sources, list + begin, end - begin, len);
 	}
@@ -414,7 +421,7 @@ use_prefix(struct edge_fold *f, struct edge_key *key)
 	for (uint32_t i = 0; i < group->n_members; i++) {
 		const struct addr_member *m = &group->members[i];
 
-		if (m->peer != *id && m->prefix.len < addr_len(&m->prefix.addr) * 8 &&
+		if (m->peer != *id && is_block(&m->prefix) &&
 		    prefix_contains(&m->prefix, &peer_get(f->peers, *id)->prefix.addr)) {
 			*id = m->peer;
 			return;

@@ -9,7 +9,7 @@
 
 enum mark { MARK_PORTS = 1, MARK_SOURCES, MARK_DESTINATIONS };
 
-int
+static int
 edge_list_add(struct edge_list *l, struct edge *e)
 {
 	if (l->n == l->cap) {
@@ -267,7 +267,9 @@ groups_remove(struct groups *g, struct edge *e)
 
 	if (group != NULL)
 		edge_list_remove(&group->edges, e);
-	group = groups_addrs(g, &e->key);
-	if (group != NULL && addrs_key(g->peers, &e->key, &of, &id))
+	if (!addrs_key(g->peers, &e->key, &of, &id))
+		return;
+	group = *slot_of(g->slots, g->size, g->seed, &of);
+	if (group != NULL)
 		member_remove(group, id, e);
 }

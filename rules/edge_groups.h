@@ -50,6 +50,5 @@ bool group_of_sources(const struct group *group);
 /* 0 or -ENOMEM: then it is in none. */
 int groups_add(struct groups *g, struct edge *e);
 void groups_remove(struct groups *g, struct edge *e);
-int edge_list_add(struct edge_list *l, struct edge *e);
 
 #endif
