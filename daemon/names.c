@@ -47,15 +47,6 @@
 #define SAVE_SHARE 50
 #define DNS_PORT 53
 
-static bool
-has_addr(const struct addr *list, size_t n, const struct addr *a)
-{
-	for (size_t i = 0; i < n; i++)
-		if (addr_eq(&list[i], a))
-			return true;
-	return false;
-}
-
 void
 names_read_resolv_conf(struct controller *c, const char *text)
 {
@@ -119,9 +110,9 @@ is_resolver_of(const struct instance *i, const struct addr *a, bool translated)
 
 	if (addr_is_loopback(a))
 		return is_engines_resolver(i, a, translated);
-	return has_addr(c->config->resolvers, c->config->n_resolvers, a) ||
-	       has_addr(c->resolvers, c->n_resolvers, a) ||
-	       (i->container != NULL && has_addr(i->container->dns, i->container->n_dns, a)) ||
+	return addrs_contain(c->config->resolvers, c->config->n_resolvers, a) ||
+	       addrs_contain(c->resolvers, c->n_resolvers, a) ||
+	       (i->container != NULL && addrs_contain(i->container->dns, i->container->n_dns, a)) ||
 	       is_hosts_resolver(c, a);
 }
 

@@ -233,6 +233,15 @@ addr_is_loopback(const struct addr *a)
 }
 
 bool
+addrs_contain(const struct addr *list, size_t n, const struct addr *a)
+{
+	for (size_t i = 0; i < n; i++)
+		if (addr_eq(&list[i], a))
+			return true;
+	return false;
+}
+
+bool
 addr_is_multicast(const struct addr *a)
 {
 	return any_contains(multicast_prefixes, ARRAY_SIZE(multicast_prefixes), a);

@@ -185,15 +185,6 @@ prefixes_contain(const struct prefix *p, size_t n, const struct addr *a)
 }
 
 static bool
-addrs_contain(const struct addr *list, size_t n, const struct addr *a)
-{
-	for (size_t i = 0; i < n; i++)
-		if (addr_eq(&list[i], a))
-			return true;
-	return false;
-}
-
-static bool
 host_contains(const struct inventory *inv, const struct addr *a)
 {
 	return addrs_contain(inv->host, inv->n_host, a);

@@ -80,10 +80,7 @@ holds(const struct scan *s, const struct peer *peer, const struct addr *a)
 				return true;
 		return false;
 	case PEER_HOST:
-		for (size_t i = 0; i < s->now->n_host; i++)
-			if (addr_eq(&s->now->host[i], a))
-				return true;
-		return false;
+		return addrs_contain(s->now->host, s->now->n_host, a);
 	default:
 		return false;
 	}
