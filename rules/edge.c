@@ -467,49 +467,17 @@ decided_set(struct edge_table *t, struct edge_node *node, bool is_decided)
 	node->decided_pos = EDGE_POS_NONE;
 }
 
-static void
-decision_done(struct edge_decision *d)
-{
-	free(d->reason);
-	free(d->ticket);
-	free(d->approved_by);
-	free(d->kept_by);
-}
-
-static int
-copy_text(const char *text, char **ret)
-{
-	*ret = NULL;
-	if (text == NULL)
-		return 0;
-	if (strnlen(text, EDGE_REASON_MAX + 1) > EDGE_REASON_MAX)
-		return -E2BIG;
-	*ret = strdup(text);
-	return *ret != NULL ? 0 : -ENOMEM;
-}
-
 int
 edge_decide(
     struct edge_table *t, struct edge *e, enum edge_state state, const struct edge_decision *d)
 {
-	_cleanup_(decision_done) struct edge_decision copy = { 0 };
+	_cleanup_(edge_decision_done) struct edge_decision copy = { 0 };
 	struct edge_decision old = e->decision;
 	int r;
 
 	if (edge_state_name(state) == NULL)
 		return -EINVAL;
-	if (d != NULL) {
-		if ((r = copy_text(d->reason, &copy.reason)) < 0 ||
-		    (r = copy_text(d->ticket, &copy.ticket)) < 0 ||
-		    (r = copy_text(d->approved_by, &copy.approved_by)) < 0 ||
-		    (r = copy_text(d->kept_by, &copy.kept_by)) < 0)
-			return r;
-		copy.decided_ns = d->decided_ns;
-		copy.expires_ns = d->expires_ns;
-		copy.kept_ns = d->kept_ns;
-	}
-	r = decided_reserve(t);
-	if (r < 0)
+	if ((d != NULL && (r = edge_decision_copy(d, &copy)) < 0) || (r = decided_reserve(t)) < 0)
 		return r;
 
 	e->state = state;
@@ -522,21 +490,6 @@ edge_decide(
 		edge_fold_forget(t->fold, e);
 		edge_fold_take(t->fold, e);
 	}
-	return 0;
-}
-
-int
-edge_keep(struct edge *e, const char *who, uint64_t now_ns)
-{
-	char *copy;
-	int r = copy_text(who, &copy);
-
-	if (r < 0)
-		return r;
-	free(e->decision.kept_by);
-	e->decision.kept_by = copy;
-	e->decision.kept_ns = now_ns;
-	e->dirty = true;
 	return 0;
 }
 
@@ -553,7 +506,7 @@ edge_table_remove(struct edge_table *t, struct edge *e)
 	edge_table_drop_aliases(t);
 	t->edges[node->pos] = NULL;
 	t->n--;
-	decision_done(&e->decision);
+	edge_decision_done(&e->decision);
 	free(e->extent);
 	free(node);
 }
@@ -606,7 +559,7 @@ edge_table_free(struct edge_table *t)
 	for (size_t i = 0; i < t->n_places; i++) {
 		if (t->edges[i] == NULL)
 			continue;
-		decision_done(&t->edges[i]->edge.decision);
+		edge_decision_done(&t->edges[i]->edge.decision);
 		free(t->edges[i]->edge.extent);
 		free(t->edges[i]);
 	}

@@ -195,6 +195,9 @@ struct edge *edge_table_next(const struct edge_table *t, size_t *pos);
  */
 int edge_decide(
     struct edge_table *t, struct edge *e, enum edge_state state, const struct edge_decision *d);
+/* For edge.c: the texts are copied. -ENOMEM, -E2BIG. */
+int edge_decision_copy(const struct edge_decision *d, struct edge_decision *ret);
+void edge_decision_done(struct edge_decision *d);
 /* Lets the decision stand: nothing of the policy changes. 0, -ENOMEM, -E2BIG. */
 int edge_keep(struct edge *e, const char *who, uint64_t now_ns);
 uint64_t edge_connections(const struct edge *e);
