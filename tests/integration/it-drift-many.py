@@ -89,7 +89,7 @@ t.ok(wait(lambda: len(guards()) == MANY and drift() - n >= MANY * 9 // 10, 120, 
 every, took = spent() - before, time.monotonic() - began
 t.note("all %d, after a flush: %.1f s; the warden's own time %.0f ms; a change of rules asked for meanwhile was in "
        "force after %.0f ms, %d were missing; %d repairs" % (MANY, took, every, waited * 1000, missing, drift() - n))
-t.ok(answered and missing > MANY // 10, "a request does not wait for the last guard", answered, missing)
+t.ok(answered and missing > MANY // 2, "a request does not wait for the last guard", answered, missing)
 t.ok(one < every / 10, "of one that is named the others are not looked at", one, every)
 t.ok(wait(lambda: text(first) == was, 5), "and each is as it was", was, text(first))
 t.ok(not behind(api, names), "nobody's rules are behind", behind(api, names)[:5])
