@@ -17,8 +17,8 @@ packages_build=(gcc libc6-dev make autoconf automake "pkgconf|pkg-config" libmnl
 	nettle-dev libseccomp-dev libcap-ng-dev)
 packages_test=(fish zsh graphviz libcmocka-dev clang libclang-rt-dev clang-format cppcheck git nftables iproute2
 	iputils-ping conntrack tcpdump tshark jq procps python3 python3-prometheus-client prometheus rsyslog openssl
-	util-linux podman runc openssh-client openssh-server dpkg-dev systemd tidy python3-jsonschema python3-regex python3-yaml
-	chromium "chromium-driver|chromium-chromedriver")
+	util-linux podman slirp4netns uidmap runc openssh-client openssh-server dpkg-dev systemd tidy curl mandoc groff-base
+	python3-jsonschema python3-regex python3-yaml "npm|nodejs" chromium "chromium-driver|chromium-chromedriver")
 packages_demo=(iptables iproute2 procps "nginx-light|nginx-core|nginx-full|nginx-extras"
 	postgresql python3 python3-psycopg2)
 
