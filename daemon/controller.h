@@ -17,7 +17,7 @@
  *   resolve.c      address -> peer
  *   names.c        what instances were told of domain names
  *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
- *   aggregate.c    connections counted by the kernel, in place of observe.c's events
+ *   aggregate*.c   connections counted by the kernel, in place of observe.c's events
  *   published.c    which workloads are behind the host's ports
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
