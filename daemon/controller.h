@@ -16,7 +16,8 @@
  *   expire.c       forgetting idle ones
  *   resolve.c      address -> peer
  *   names.c        what instances were told of domain names
- *   observe.c      conntrack sockets: drained, dumped -> learn_flow(); who listens
+ *   observe.c      conntrack sockets: drained, dumped -> learn_flow()
+ *   observe_sockets.c  who listens, what is established
  *   aggregate*.c   connections counted by the kernel, in place of observe.c's events
  *   published.c    which workloads are behind the host's ports
  *   learn.c        flow events -> edges, recent flows

@@ -102,7 +102,7 @@ struct instance {
 	struct w_ct_stats ct_count;
 	bool ct_alert; /* over the configured share of the table */
 	uint64_t listeners_read_ns, listeners_cost_ns;
-	struct diag_listener *listeners; /* observe.c */
+	struct diag_listener *listeners; /* observe_sockets.c */
 	size_t n_listeners;
 	uint64_t events;	     /* of its connections, in all */
 	struct aggregate *aggregate; /* aggregate.c; NULL: not attached */

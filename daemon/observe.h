@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The conntrack sockets of instances: observe.c. */
+/* What is read of instances: conntrack in observe.c, sockets in observe_sockets.c. */
 #ifndef NANOSEG_DAEMON_OBSERVE_H
 #define NANOSEG_DAEMON_OBSERVE_H
 
@@ -25,13 +25,18 @@ void observe_dump_go_on(struct instance *i);
 #define OBSERVE_DUMP_SEQ 1u
 void observe_tick(struct instance *i); /* once a second */
 void observe_on_dump_asked(struct controller *c, const struct w_done *d);
+/* Reads what its events have said by now. */
+void observe_drain(struct instance *i);
+/* Reads what the host's connection table has said by now, so that the NAT cache knows it. */
+void observe_host(struct controller *c);
+struct tuple observe_tuple_of(const struct ct_entry *e);
+
+/* observe_sockets.c */
 /* The established TCP connections of the instance, from the local end: not oriented. */
 typedef void (*observe_socket_fn)(void *arg, const struct tuple *t);
 int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
-/* Reads what the host's connection table has said by now, so that the NAT cache knows it. */
-void observe_host(struct controller *c);
 /* Settles the direction of a connection seen in i, by who listens. True if it could be told. */
 bool observe_orient(struct instance *i, struct tuple *t);
-struct tuple observe_tuple_of(const struct ct_entry *e);
+void observe_forget_listeners(struct instance *i);
 
 #endif
