@@ -30,6 +30,21 @@ switch_acct(struct warden *w, struct ns *n, bool on)
 	return nsfd < 0 ? nsfd : ct_acct_set(nsfd, on);
 }
 
+/* The table as it is, which has to be there. */
+static int
+look(struct warden *w, const struct ns *n, struct nft_seen_state *ret)
+{
+	struct nft_seen_state st;
+	int r = nft_seen_look(n->att->owner, w->table, &st);
+
+	if (r < 0)
+		return r;
+	if (!st.present)
+		return -ENOENT;
+	*ret = st;
+	return 0;
+}
+
 static int
 open_socket(struct warden *w, struct ns *n, struct w_aggregated *ret, int *ret_fd)
 {
@@ -79,10 +94,8 @@ static int
 turn_on(struct warden *w, struct ns *n)
 {
 	struct nft_seen_state st;
-	int r = nft_seen_look(n->att->owner, w->table, &st);
+	int r = look(w, n, &st);
 
-	if (r == 0 && !st.present)
-		r = -ENOENT;
 	if (r == 0 && !st.hooked)
 		r = nft_seen_hook(n->att->owner, w->table);
 	return r < 0 ? r : switch_acct(w, n, true);
@@ -100,10 +113,8 @@ static int
 rotate(struct warden *w, struct ns *n, unsigned side)
 {
 	struct nft_seen_state st;
-	int r = nft_seen_look(n->att->owner, w->table, &st);
+	int r = look(w, n, &st);
 
-	if (r == 0 && !st.present)
-		r = -ENOENT;
 	return r < 0 ? r : nft_seen_rotate(n->att->owner, w->table, side, &st);
 }
 
@@ -112,18 +123,19 @@ read_set(struct warden *w, struct ns *n, const struct w_aggregate *req, uint32_t
     struct w_aggregated *ret)
 {
 	struct nft_seen_state st;
-	int r = 0;
+	int r;
 
 	if (n->att->seen < 0)
 		return -ENOTCONN;
 	if (req->set == 0) {
-		r = nft_seen_look(n->att->owner, w->table, &st);
-		if (r == 0 && !(st.present && st.hooked))
+		r = look(w, n, &st);
+		if (r == 0 && !st.hooked)
 			r = -ENOENT;
-		if (r == 0)
-			ret->missed = st.missed;
+		if (r < 0)
+			return r;
+		ret->missed = st.missed;
 	}
-	return r < 0 ? r : nft_seen_request(n->att->seen, w->table, req->side, req->set, seq);
+	return nft_seen_request(n->att->seen, w->table, req->side, req->set, seq);
 }
 
 int
@@ -164,7 +176,7 @@ seen_is_there(struct warden *w, const struct ns *n)
 {
 	struct nft_seen_state st;
 
-	return !n->att->host && nft_seen_look(n->att->owner, w->table, &st) == 0 && st.present;
+	return !n->att->host && look(w, n, &st) == 0;
 }
 
 void
