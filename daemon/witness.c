@@ -77,13 +77,19 @@ set_of(struct witness *w, const struct edge_key *dialled)
 }
 
 static void
+release(struct witness *w, struct held *h)
+{
+	h->o.count = 0;
+	w->n--;
+}
+
+static void
 credit(struct controller *c, struct held *h, uint32_t flags)
 {
 	struct edge_observation o = h->o;
 	struct edge *edge;
 
-	h->o.count = 0;
-	c->witness->n--;
+	release(c->witness, h);
 	o.flags |= flags;
 	if (edge_table_observe(c->edges, &o, &edge) < 0)
 		complete_on_loss(instance_find(c, h->dst));
@@ -125,8 +131,7 @@ refuse(struct controller *c, struct held *h)
 	alert_raise_instance(dst, ALERT_SPOOFED, ALERT_WARNING,
 	    "it answered %s port %u to %s, which has not asked: somebody else uses that address",
 	    proto_name(h->o.key.proto), h->o.key.port_lo, from);
-	h->o.count = 0;
-	c->witness->n--;
+	release(c->witness, h);
 }
 
 static void
