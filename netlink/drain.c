@@ -99,6 +99,17 @@ nl_drain(int sock, void *buf, size_t size, unsigned max, nl_message_fn fn, void 
 }
 
 int
+nl_send(int sock, const struct nlmsghdr *nlh, int flags)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+
+	if (sendto(sock, nlh, nlh->nlmsg_len, flags, (struct sockaddr *)&kernel, sizeof(kernel)) <
+	    0)
+		return -errno;
+	return 0;
+}
+
+int
 nl_message_error(const struct nlmsghdr *nlh)
 {
 	int32_t error;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading netlink sockets without blocking: what every reader of a kernel socket must not forget.
+ * And what is sent to the kernel.
  */
 #ifndef NANOSEG_NETLINK_DRAIN_H
 #define NANOSEG_NETLINK_DRAIN_H
@@ -112,6 +113,9 @@ nl_nest_end(const struct nlattr *nest)
 	     nl_attr_ok((a), nl_message_end(nlh)); (a) = nl_attr_next(a))
 #define nl_for_each_nested(a, nest) \
 	for ((a) = nl_attr_data(nest); nl_attr_ok((a), nl_nest_end(nest)); (a) = nl_attr_next(a))
+
+/* To the kernel. flags: of sendto(2). 0 or a negative errno. */
+int nl_send(int sock, const struct nlmsghdr *nlh, int flags);
 
 /* The errno in a NLMSG_ERROR or NLMSG_DONE: 0, a negative errno, or -EBADMSG. */
 int nl_message_error(const struct nlmsghdr *nlh);

@@ -255,14 +255,14 @@ ask(int sock, struct nlmsghdr *nlh, struct answer *w)
 {
 	static uint32_t seq;
 	uint8_t buf[BUF_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct pollfd p = { .fd = sock, .events = POLLIN };
 	uint64_t malformed = 0;
 	int r;
 
 	w->seq = nlh->nlmsg_seq = ++seq;
-	if (sendto(sock, nlh, nlh->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		return -errno;
+	r = nl_send(sock, nlh, 0);
+	if (r < 0)
+		return r;
 	while (!w->done) {
 		r = poll(&p, 1, ANSWER_MS);
 		if (r == 0)

@@ -92,15 +92,12 @@ int
 nflog_set_range(int sock, uint16_t group)
 {
 	uint8_t buf[MSG_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct nlmsghdr *nlh = config_begin(buf, group, 0);
 
 	/* Its answer would come among the reports that wait already. */
 	nlh->nlmsg_flags &= (uint16_t)~NLM_F_ACK;
 	put_range(nlh);
-	return sendto(sock, nlh, nlh->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0
-		   ? -errno
-		   : 0;
+	return nl_send(sock, nlh, 0);
 }
 
 int

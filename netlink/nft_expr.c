@@ -212,6 +212,14 @@ expr_count(struct builder *b, unsigned counter)
 }
 
 void
+match_tcp_flags(struct builder *b, uint8_t mask, uint32_t op, uint8_t value)
+{
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
+	expr_mask(b, &mask, sizeof(mask));
+	expr_cmp_u8(b, op, value);
+}
+
+void
 match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value)
 {
 	expr_meta(b, key, NFT_REG_1);

@@ -16,9 +16,7 @@ static void
 match_flags(struct builder *b, uint8_t mask, uint32_t op, uint8_t value)
 {
 	guard_match_proto(b, IPPROTO_TCP);
-	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
-	expr_mask(b, &mask, 1);
-	expr_cmp_u8(b, op, value);
+	match_tcp_flags(b, mask, op, value);
 }
 
 /* The destination into a set's key; what is at `port` of the transport header is its last part. */

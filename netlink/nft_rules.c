@@ -124,7 +124,6 @@ static void
 rules_established(struct builder *b, const struct side *s)
 {
 	static const uint8_t errors[] = { IPPROTO_ICMP, IPPROTO_ICMPV6 };
-	static const uint8_t reset = TCP_RST;
 
 	rule_begin(b, s->chain);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
@@ -140,9 +139,7 @@ rules_established(struct builder *b, const struct side *s)
 	rule_begin(b, s->chain);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_RELATED));
-	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
-	expr_mask(b, &reset, sizeof(reset));
-	expr_cmp_u8(b, NFT_CMP_NEQ, 0);
+	match_tcp_flags(b, TCP_RST, NFT_CMP_NEQ, 0);
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
 
@@ -188,18 +185,18 @@ rule_middle_end(struct builder *b, const struct side *s)
 static void
 rules_middle(struct builder *b, const struct side *s)
 {
-	const uint8_t mask = TCP_FIN_SYN_RST_ACK;
-
 	for (unsigned sctp = 0; sctp < 2; sctp++) {
 		rule_begin(b, s->chain);
 		/* What was established or is invalid has been told apart, but where all passes. */
 		if (s->mode == MODE_OBSERVE)
 			match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
 		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, sctp ? IPPROTO_SCTP : IPPROTO_TCP);
-		expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, sctp ? 12 : 13, 1, NFT_REG_1);
-		if (!sctp)
-			expr_mask(b, &mask, sizeof(mask));
-		expr_cmp_u8(b, NFT_CMP_NEQ, sctp ? SCTP_INIT : TCP_SYN);
+		if (sctp) {
+			expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 12, 1, NFT_REG_1);
+			expr_cmp_u8(b, NFT_CMP_NEQ, SCTP_INIT);
+		} else {
+			match_tcp_flags(b, TCP_FIN_SYN_RST_ACK, NFT_CMP_NEQ, TCP_SYN);
+		}
 		rule_middle_end(b, s);
 	}
 }

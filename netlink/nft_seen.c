@@ -26,6 +26,8 @@
  */
 #include "netlink/nft_seen_priv.h"
 
+#include "netlink/drain.h"
+
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
@@ -273,7 +275,6 @@ nft_seen_delete(int sock, const char *table)
 int
 nft_seen_request(int sock, const char *table, unsigned side, enum nft_seen_set set, uint32_t seq)
 {
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct nft_target t;
 	struct nlmsghdr *nlh;
 	char name[SEEN_NAME_MAX];
@@ -287,8 +288,5 @@ nft_seen_request(int sock, const char *table, unsigned side, enum nft_seen_set s
 	    nftnl_nlmsg_build_hdr((char *)req, NFT_MSG_GETSETELEM, t.kind->family, NLM_F_DUMP, seq);
 	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_TABLE, t.name);
 	mnl_attr_put_strz(nlh, NFTA_SET_ELEM_LIST_SET, name);
-	if (sendto(sock, req, nlh->nlmsg_len, MSG_DONTWAIT, (struct sockaddr *)&kernel,
-		sizeof(kernel)) < 0)
-		return -errno;
-	return 0;
+	return nl_send(sock, nlh, MSG_DONTWAIT);
 }

@@ -97,15 +97,12 @@ rule_conn(struct builder *b, bool v6, bool icmp, enum sport sport, unsigned side
 static void
 rules_first(struct builder *b, bool v6, unsigned side)
 {
-	static const uint8_t syn_ack = TCP_SYN_ACK;
 	const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
 
 	for (unsigned middle = 0; middle < 2; middle++) {
 		rule_begin(b, SEEN_FIRST);
 		match_proto(b, v6, NFT_CMP_EQ, IPPROTO_TCP);
-		expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 13, 1, NFT_REG_1);
-		expr_mask(b, &syn_ack, sizeof(syn_ack));
-		expr_cmp_u8(b, middle ? NFT_CMP_NEQ : NFT_CMP_EQ, syn_ack);
+		match_tcp_flags(b, TCP_SYN_ACK, middle ? NFT_CMP_NEQ : NFT_CMP_EQ, TCP_SYN_ACK);
 		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
 	}
 	rule_begin(b, SEEN_FIRST);

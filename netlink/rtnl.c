@@ -54,9 +54,9 @@ static int
 ask_dump(struct rtnl_watch *w)
 {
 	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct ifaddrmsg *ifa;
 	struct nlmsghdr *nlh;
+	int r;
 
 	nlh = mnl_nlmsg_put_header(buf);
 	nlh->nlmsg_type = RTM_GETADDR;
@@ -64,8 +64,9 @@ ask_dump(struct rtnl_watch *w)
 	nlh->nlmsg_seq = ++w->seq;
 	ifa = mnl_nlmsg_put_extra_header(nlh, sizeof(*ifa));
 	ifa->ifa_family = AF_UNSPEC;
-	if (sendto(w->fd, nlh, nlh->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		return -errno;
+	r = nl_send(w->fd, nlh, 0);
+	if (r < 0)
+		return r;
 	w->dumping = true;
 	w->disturbed = false;
 	return 0;

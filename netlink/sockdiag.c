@@ -56,7 +56,6 @@ static int
 ask(int sock, uint8_t family, uint8_t proto, uint32_t seq)
 {
 	uint8_t buf[128] __attribute__((aligned(NLMSG_ALIGNTO)));
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	struct inet_diag_req_v2 *req;
 	struct nlmsghdr *nlh;
 
@@ -68,9 +67,7 @@ ask(int sock, uint8_t family, uint8_t proto, uint32_t seq)
 	req->sdiag_family = family;
 	req->sdiag_protocol = proto;
 	req->idiag_states = proto == IPPROTO_TCP ? STATES_TCP : STATES_UDP;
-	if (sendto(sock, nlh, nlh->nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		return -errno;
-	return 0;
+	return nl_send(sock, nlh, 0);
 }
 
 static struct addr
