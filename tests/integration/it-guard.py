@@ -213,9 +213,9 @@ t.note("%d exchanges meanwhile" % len(exchanges))
 # Links and addresses come and go.
 extra = lab.addr(200)[0]
 a.ip("addr", "add", extra + "/24", "dev", "eth0")
-t.ok(wait(lambda: extra in guard_text(), 3), "another address of it is known at once", guard_text())
+t.ok(wait(lambda: extra in guard_text(), 20), "another address of it is known at once", guard_text())
 a.ip("addr", "del", extra + "/24", "dev", "eth0")
-t.ok(wait(lambda: extra not in guard_text(), 3), "and no longer when it is gone")
+t.ok(wait(lambda: extra not in guard_text(), 20), "and no longer when it is gone")
 second = "n%dx" % os.getpid()
 lab.at_host("ip", "link", "add", second, "type", "veth", "peer", "name", "eth1", "netns", a.name)
 lab.at_host("ip", "link", "set", second, "master", lab.bridge, "up")
