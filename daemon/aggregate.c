@@ -162,10 +162,22 @@ aggregate_table_lost(struct aggregate *a, int error)
 	a->reading = false;
 	forget_side(a, 0);
 	forget_side(a, 1);
+	a->first_sight = true; /* should any of it stand after all */
 	if (a->inst->ctl->config->aggregation == AGGREGATION_AUTO)
 		bar(a);
 	a->inst->dump_wanted = true;
 	aggregate_ask(a, AGG_OFF, 0, 0);
+}
+
+void
+aggregate_read_failed(struct aggregate *a, int error)
+{
+	if (error == -ENOENT) {
+		aggregate_table_lost(a, error);
+		return;
+	}
+	aggregate_lose(a, 1, strerror(-error));
+	aggregate_close(a);
 }
 
 void
@@ -296,7 +308,7 @@ on_read(struct aggregate *a, const struct w_aggregated *w)
 	uint64_t missed = w->missed;
 
 	if (w->error < 0) {
-		aggregate_table_lost(a, w->error);
+		aggregate_read_failed(a, w->error);
 		return;
 	}
 	if (a->read_set == NFT_SEEN_CONN4 && missed != a->missed) {

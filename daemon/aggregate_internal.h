@@ -62,6 +62,8 @@ void aggregate_lose(struct aggregate *a, uint64_t n, const char *why);
 void aggregate_close(struct aggregate *a);
 /* Its table is not as we left it: events tell again, of what is not marked. */
 void aggregate_table_lost(struct aggregate *a, int error);
+/* What was not read is read later, for the counters stand, unless the table is gone. */
+void aggregate_read_failed(struct aggregate *a, int error);
 /* All of it, once. */
 void aggregate_was_read(struct aggregate *a);
 

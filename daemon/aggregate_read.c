@@ -119,15 +119,13 @@ aggregate_readable(evutil_socket_t fd, short what, void *arg)
 	r = nft_seen_recv(
 	    fd, buf, sizeof(buf), MAX_MESSAGES, a->read_set, on_entry, a, &a->stats, &done, &error);
 	if (r < 0 || !a->reading) {
-		if (r < 0) {
-			aggregate_lose(a, 1, strerror(-r));
-			aggregate_close(a);
-		}
+		if (r < 0)
+			aggregate_read_failed(a, r);
 		return;
 	}
 	/* -EINTR: rules of others changed meanwhile, which are none of its elements. */
 	if (done && error < 0 && error != -EINTR)
-		aggregate_table_lost(a, error);
+		aggregate_read_failed(a, error);
 	else if (done && a->asked == 0)
 		aggregate_read_on(a);
 	else if (done)

@@ -182,7 +182,7 @@ for role in ("warden", "capture"):
 stop.set()
 th.join()
 t.ok(wait(lambda: counts()[0] == before + made[0], LONG),
-     "%d connections while they die are as many of the edge" % made[0], before + made[0], counts())
+     "%d connections while they die are as many of the edge" % made[0], before + made[0], counts(), d.text()[-3000:])
 
 # The controller dies: new edges of the meantime are there, none is credited twice.
 before = counts()

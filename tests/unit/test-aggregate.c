@@ -2,6 +2,7 @@
 /* A table that counts connections takes their events away: it is never left to itself. */
 #include "ctl-fixture.h"
 #include "daemon/aggregate.h"
+#include "daemon/aggregate_internal.h"
 #include "daemon/instance.h"
 #include "netlink/ct.h"
 
@@ -134,6 +135,45 @@ a_table_that_could_not_be_removed_is_tried_again(void **state)
 	assert_int_equal(second(c, 0), 0);
 }
 
+/* What is read of it next may have been credited before. */
+static void
+a_table_that_was_given_up_and_stands_is_not_counted_again(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct aggregate *a = instance_find(c, COOKIE)->aggregate;
+
+	become_busy(c);
+	assert_int_equal(second(c, 0), AGG_READ);
+	assert_false(a->first_sight);
+	answer(c, AGG_READ, -ENOENT, 0);
+	assert_true(a->first_sight);
+	answer(c, AGG_OFF, 0, 0);
+	assert_false(a->first_sight);
+}
+
+static void
+a_reading_that_fails_is_made_up_for_by_the_next(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct instance *i = instance_find(c, COOKIE);
+	const struct tuple t = { .proto = IPPROTO_TCP, .dport = 80 };
+	uint64_t lost, growth;
+
+	become_busy(c);
+	assert_int_equal(second(c, 0), AGG_READ);
+	assert_int_equal(tally_read(i->aggregate->tallies[0][0], &t, 5, &growth), 0);
+	lost = i->ct_stats.lost;
+	answer(c, AGG_READ, -EAGAIN, 0);
+	assert_int_equal(i->ct_stats.lost, lost + 1);
+	assert_int_equal(second(c, 0), AGG_OPEN);
+	answer(c, AGG_OPEN, 0, AGG_F_PRESENT | AGG_F_HOOKED | AGG_F_SIDE(0));
+	assert_int_equal(asked, AGG_ON);
+	answer(c, AGG_ON, 0, 0);
+	assert_int_equal(second(c, 0), AGG_READ);
+	assert_int_equal(tally_read(i->aggregate->tallies[0][0], &t, 6, &growth), 0);
+	assert_int_equal(growth, 1);
+}
+
 static void
 a_namespace_without_a_table_is_left_alone(void **state)
 {
@@ -151,6 +191,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		AGGREGATE_TEST(a_table_that_nobody_reads_is_opened_again),
 		AGGREGATE_TEST(a_table_that_could_not_be_removed_is_tried_again),
+		AGGREGATE_TEST(a_table_that_was_given_up_and_stands_is_not_counted_again),
+		AGGREGATE_TEST(a_reading_that_fails_is_made_up_for_by_the_next),
 		AGGREGATE_TEST(a_namespace_without_a_table_is_left_alone),
 	};
 
