@@ -71,6 +71,9 @@ static const struct {
 	{ "state", "pending approved denied" },
 	{ "direction", "ingress egress both" },
 	{ "engine", "docker podman containerd" },
+	{ "kind", "denial drift loss lateStart selfTest foreignOwner overdueReview unapprovedImage "
+		  "quarantine rollback noisyNeighbour newPeer denialBurst scan newName "
+		  "spoofedSource" },
 	{ "workload", "(__nanoseg_workloads)" },
 	{ "output", "table wide json yaml" },
 };

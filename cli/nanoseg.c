@@ -41,6 +41,16 @@ const struct cli_command cli_commands[] = {
 	    "  --follow           go on with new ones\n"
 	    "  --attempts         connections that nobody answered as well\n"
 	    "  --watch            redraw each second (needs a terminal)\n" },
+	{ "alerts", cmd_alerts,
+	    "[--kind KIND] [--severity LEVEL] [--workload NAME] [--since TIME] [...]",
+	    "what people were told of, and whether it got through",
+	    "  --kind KIND        denial, drift, loss, lateStart, selfTest and so on: see "
+	    "nanoseg(1)\n"
+	    "  --severity LEVEL   at least so severe: critical, error, warning, notice or info\n"
+	    "  --workload NAME    of this workload\n"
+	    "  --since TIME       from then on: a time, or a duration before now (1h)\n"
+	    "  --each             each that was told, and not a line for each subject\n"
+	    "  --watch            redraw each second (needs a terminal)\n" },
 	{ "review", cmd_review, "[WORKLOAD] [--all] [--from FILE] | --stale [DAYS] | --recertify",
 	    "go through what waits for a decision, most important first",
 	    "  --all              what was left in an earlier review as well\n"

@@ -33,7 +33,7 @@ _nanoseg_ids()
 _nanoseg()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= verb= i words
-	local commands="status top graph edges flows denials review approve deny mode policy explain doctor gate confirm rollback reload quarantine release verify simulate audit-log export exposure help learn completion"
+	local commands="status top graph edges flows denials alerts review approve deny mode policy explain doctor gate confirm rollback reload quarantine release verify simulate audit-log export exposure help learn completion"
 	local global="--socket --host --timeout --output --no-headers --help --version"
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -71,6 +71,18 @@ _nanoseg()
 		COMPREPLY=($(compgen -W "docker podman containerd" -- "$cur"))
 		return
 		;;
+	--kind)
+		words="denial drift loss lateStart selfTest foreignOwner overdueReview unapprovedImage quarantine rollback"
+		words+=" noisyNeighbour newPeer denialBurst scan newName spoofedSource"
+		COMPREPLY=($(compgen -W "$words" -- "$cur"))
+		return
+		;;
+	--severity)
+		words="critical error warning notice info"
+		[[ $command != exposure ]] || words="critical high medium low"
+		COMPREPLY=($(compgen -W "$words" -- "$cur"))
+		return
+		;;
 	--direction)
 		COMPREPLY=($(compgen -W "ingress egress both" -- "$cur"))
 		return
@@ -91,6 +103,7 @@ _nanoseg()
 	edges) words="--state --workload --watch $global" ;;
 	flows) words="--follow --watch $global" ;;
 	denials) words="--follow --watch --attempts $global" ;;
+	alerts) words="--kind --severity --workload --since --each --watch $global" ;;
 	review)
 		words="--all --label --project --network --reason --ticket --expires --from --stale --recertify $global"
 		[[ $cur == -* ]] || words=$(_nanoseg_workloads)

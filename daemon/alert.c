@@ -27,6 +27,7 @@ struct subject {
 	char *workload, *instance;    /* or NULL */
 	char *text;		      /* of what waits, the last; NULL: nothing does */
 	uint64_t count;		      /* of what waits */
+	uint64_t first_ns, last_ns;   /* of what waits, CLOCK_REALTIME */
 	uint64_t quiet_until_ns;      /* CLOCK_MONOTONIC */
 };
 
@@ -151,12 +152,13 @@ tell(struct controller *c, struct subject *s)
 	json_t *o;
 
 	snprintf(id, sizeof(id), "a-%016" PRIx64, a->next_id);
-	o = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:I}", "id", id, "time",
+	o = json_pack("{s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:o, s:I}", "id", id, "time",
 	    json_time(now_real()), "kind", alert_kind_name(s->kind), "severity",
 	    alert_severity_name(s->severity), "workload", json_text(s->workload), "instance",
 	    json_text(s->instance), "text", json_text(s->text), "count", (json_int_t)s->count,
-	    "lost", (json_int_t)a->lost_untold);
-	if (o == NULL || alert_spool_add(c, o) < 0) {
+	    "firstSeen", json_time(s->first_ns), "lastSeen", json_time(s->last_ns), "lost",
+	    (json_int_t)a->lost_untold);
+	if (o == NULL || alert_spool_add(c, o, s->kind, s->severity) < 0) {
 		json_decref(o);
 		return;
 	}
@@ -192,7 +194,9 @@ raise_text(struct controller *c, enum alert_kind kind, enum alert_severity sever
 	s->severity = s->text == NULL ? severity : MIN(s->severity, severity);
 	free(s->text);
 	s->text = copy;
-	s->count++;
+	s->last_ns = now_real();
+	if (s->count++ == 0)
+		s->first_ns = s->last_ns;
 	a->counts.waiting++;
 	if (s->count == 1 && s->quiet_until_ns <= now_mono() && take_token(a))
 		tell(c, s);
@@ -239,7 +243,10 @@ alerts_tick(struct controller *c)
 	struct alerts *a = c->alerts;
 	uint64_t now = now_mono();
 
-	if (a == NULL || a->counts.waiting == 0)
+	if (a == NULL)
+		return;
+	alert_spool_tick(c);
+	if (a->counts.waiting == 0)
 		return;
 	for (int severity = ALERT_CRITICAL; severity <= ALERT_INFO; severity++)
 		for (size_t k = 0; k < SUBJECTS_MAX; k++) {

@@ -65,6 +65,9 @@ void alert_raise_instance(struct instance *i, enum alert_kind kind, enum alert_s
 
 const char *alert_kind_name(enum alert_kind kind); /* "denial" */
 const char *alert_severity_name(enum alert_severity severity);
+/* -EINVAL for another word. */
+int alert_kind_parse(const char *word);
+int alert_severity_parse(const char *word);
 
 /* quiet_ns: how long the same is not told again; per_minute: of all together, at most. */
 int alerts_new(uint64_t quiet_ns, unsigned per_minute, uint64_t seed, struct alerts **ret);
@@ -88,11 +91,13 @@ void alerts_count(const struct alerts *a, struct alert_counts *ret);
 struct alert_spool;
 struct h_state;
 
-/* delivers: there is a herald, or is to be. */
-int alert_spool_new(uint64_t epoch, bool delivers, struct alert_spool **ret);
+/* ways: bits of enum herald_sink; with any there is a herald, or is to be. */
+int alert_spool_new(uint64_t epoch, unsigned ways, struct alert_spool **ret);
 void alert_spool_free(struct alert_spool *s);
-/* 0 or -ENOMEM. */
-int alert_spool_add(struct controller *c, const json_t *alert);
+/* 0 or a negative errno. */
+int alert_spool_add(
+    struct controller *c, const json_t *alert, enum alert_kind kind, enum alert_severity severity);
+void alert_spool_tick(struct controller *c);	  /* once a second */
 void alert_spool_on_herald(struct controller *c); /* it is new */
 void alert_spool_on_herald_gone(struct controller *c);
 void alert_spool_on_state(struct controller *c, const struct h_state *state);
@@ -107,12 +112,19 @@ struct alert_delivery {
 void alert_spool_deliveries(const struct alert_spool *s, struct alert_delivery *ret);
 uint64_t alert_spool_waiting(const struct alert_spool *s);
 
+struct alert_filter {
+	enum alert_kind kind;	      /* ALERT_KINDS: any */
+	enum alert_severity severity; /* at least so severe */
+	const char *workload;	      /* NULL: any */
+	uint64_t since_ns;	      /* CLOCK_REALTIME */
+};
+
 /*
- * {alerts: [{id, time, kind, severity, workload, instance, text, count, lost}], delivery: [...]}:
- * the newest, oldest first. count: how many it stands for; lost: how many could not be told before
- * it.
+ * {alerts: [{id, time, kind, severity, workload, instance, text, count, firstSeen, lastSeen, lost,
+ * delivery: {webhook: "delivered" | "waiting" | "lost"}}], delivery: [...], waiting}: the newest
+ * 256, oldest first. count: how many it stands for; lost: how many could not be told before it.
  */
-json_t *alert_spool_to_json(const struct alert_spool *s);
+json_t *alert_spool_to_json(const struct alert_spool *s, const struct alert_filter *f);
 
 /* alert_watch.c: what has no moment of its own, noticed by looking; once a second. */
 void alert_watch_tick(struct controller *c);

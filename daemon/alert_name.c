@@ -2,6 +2,9 @@
 /* The words for kinds and severities of alerts: apart, for the herald has them too. */
 #include "daemon/alert.h"
 
+#include <errno.h>
+#include <string.h>
+
 const char *
 alert_kind_name(enum alert_kind kind)
 {
@@ -27,6 +30,15 @@ alert_kind_name(enum alert_kind kind)
 	return names[kind];
 }
 
+int
+alert_kind_parse(const char *word)
+{
+	for (int k = 0; k < ALERT_KINDS; k++)
+		if (strcmp(alert_kind_name((enum alert_kind)k), word) == 0)
+			return k;
+	return -EINVAL;
+}
+
 const char *
 alert_severity_name(enum alert_severity severity)
 {
@@ -39,4 +51,13 @@ alert_severity_name(enum alert_severity severity)
 	};
 
 	return names[severity];
+}
+
+int
+alert_severity_parse(const char *word)
+{
+	for (int s = ALERT_CRITICAL; s <= ALERT_INFO; s++)
+		if (strcmp(alert_severity_name((enum alert_severity)s), word) == 0)
+			return s;
+	return -EINVAL;
 }

@@ -309,7 +309,29 @@ get_doctor(const struct api_request *q, struct api_reply *r)
 static void
 get_alerts(const struct api_request *q, struct api_reply *r)
 {
-	r->json = alert_spool_to_json(q->c->alert_spool);
+	const char *kind = api_arg(q, "kind"), *severity = api_arg(q, "severity");
+	const char *since = api_arg(q, "since");
+	struct alert_filter f = {
+		.kind = ALERT_KINDS, .severity = ALERT_INFO, .workload = api_arg(q, "workload")
+	};
+	struct alert_counts k = { 0 };
+	int a = kind != NULL ? alert_kind_parse(kind) : ALERT_KINDS;
+	int b = severity != NULL ? alert_severity_parse(severity) : ALERT_INFO;
+
+	if (a < 0 || b < 0 || (since != NULL && time_parse(since, &f.since_ns) < 0)) {
+		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL,
+		    "expected a kind of alert, a severity (critical, error, warning, notice, info) "
+		    "and a time");
+		return;
+	}
+	f.kind = (enum alert_kind)a;
+	f.severity = (enum alert_severity)b;
+	if (q->c->alerts != NULL)
+		alerts_count(q->c->alerts, &k);
+	r->json = alert_spool_to_json(q->c->alert_spool, &f);
+	json_object_set_new(r->json, "told", json_integer((json_int_t)k.told));
+	json_object_set_new(r->json, "untold", json_integer((json_int_t)k.waiting));
+	json_object_set_new(r->json, "lost", json_integer((json_int_t)k.lost));
 }
 
 static void

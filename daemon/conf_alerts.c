@@ -6,6 +6,7 @@
  * with a URL is said without it: its path may be a secret, and errors go to the log and the API.
  */
 #include "daemon/conf_alerts.h"
+#include "daemon/proto.h"
 
 #include "rules/peer.h"
 #include "rules/syslog.h"
@@ -20,10 +21,12 @@
 #define UNIX_PATH_LEN_MAX 107
 #define JOURNALD_SOCKET "/run/systemd/journal/socket"
 
-bool
-alerts_config_delivers(const struct alerts_config *a)
+unsigned
+alerts_config_ways(const struct alerts_config *a)
 {
-	return a->journald != NULL || a->syslog.transport != SYSLOG_NONE || a->webhook.url != NULL;
+	return (a->journald != NULL ? 1u << SINK_JOURNALD : 0) |
+	       (a->syslog.transport != SYSLOG_NONE ? 1u << SINK_SYSLOG : 0) |
+	       (a->webhook.url != NULL ? 1u << SINK_WEBHOOK : 0);
 }
 
 void

@@ -30,8 +30,8 @@ struct alerts_config {
 	} webhook;
 };
 
-/* Does any alert have a way out? */
-bool alerts_config_delivers(const struct alerts_config *a);
+/* The ways out: bits of enum herald_sink. */
+unsigned alerts_config_ways(const struct alerts_config *a);
 void alerts_config_done(struct alerts_config *a);
 /* *ret is replaced. 0, -EINVAL with the diag filled, or -ENOMEM. */
 int alerts_config_read(const struct reader *r, const struct slot *s, struct alerts_config *ret);

@@ -157,7 +157,7 @@ make_tables(struct controller *c)
 	    (r = probing_new(&c->probing)) < 0 ||
 	    (r = alerts_new(c->config->alerts.repeat_after_ns, c->config->alerts.per_minute,
 		 c->seed, &c->alerts)) < 0 ||
-	    (r = alert_spool_new(hash_mix64(~c->seed), alerts_config_delivers(&c->config->alerts),
+	    (r = alert_spool_new(hash_mix64(~c->seed), alerts_config_ways(&c->config->alerts),
 		 &c->alert_spool)) < 0)
 		return r;
 	return intern_fixed(c);
@@ -287,7 +287,7 @@ start_work(struct controller *c)
 	c->loop.on_peer_gone = dispatch_peer_gone;
 	c->loop.on_config = on_config;
 	c->loop.on_stop = on_stop;
-	if (alerts_config_delivers(&c->config->alerts) &&
+	if (alerts_config_ways(&c->config->alerts) != 0 &&
 	    chan_send(c->loop.control, MSG_SUP_HERALD, 0, NULL, 0, NULL, 0) < 0)
 		log_error("alerts cannot be delivered: the supervisor cannot be told");
 }

@@ -26,13 +26,13 @@
 #define TELL_MS 100
 
 struct entry {
-	uint64_t epoch, number;
+	struct alert_ref ref;
 	json_t *alert;
 };
 
 static struct herald {
 	struct role_loop loop;
-	struct entry ring[HERALD_SPOOL_MAX];
+	struct entry ring[H_SPOOL_MAX];
 	uint64_t head, tail;   /* places, ever growing */
 	uint64_t epoch;	       /* of the controller */
 	uint64_t newest, done; /* numbers, in its epoch */
@@ -43,14 +43,35 @@ static struct herald {
 static struct entry *
 at(uint64_t place)
 {
-	return &h.ring[place % HERALD_SPOOL_MAX];
+	return &h.ring[place % H_SPOOL_MAX];
+}
+
+/* What the controller has no number for any more, nobody asks about. */
+static void
+set_fate(struct sink *s, struct alert_ref a, enum herald_fate fate)
+{
+	if (a.epoch == h.epoch && h.newest - a.number < H_SPOOL_MAX)
+		h_fate_set(s->fates, a.number, fate);
+}
+
+/* All of it may still arrive. */
+static bool
+is_on_its_way(const struct sink *s, uint64_t place)
+{
+	return s->busy && place - s->at < s->n_batch;
 }
 
 static void
 drop_oldest(void)
 {
-	if (at(h.head)->epoch == h.epoch)
-		h.done = at(h.head)->number;
+	for (size_t k = 0; k < SINK_COUNT_; k++) {
+		struct sink *s = &h.sinks[k];
+
+		if (s->at <= h.head && !is_on_its_way(s, h.head))
+			set_fate(s, at(h.head)->ref, FATE_LOST);
+	}
+	if (at(h.head)->ref.epoch == h.epoch)
+		h.done = at(h.head)->ref.number;
 	json_decref(at(h.head)->alert);
 	*at(h.head++) = (struct entry){ 0 };
 }
@@ -74,10 +95,12 @@ trim(void)
 static void
 on_tell(evutil_socket_t fd, short what, void *arg)
 {
-	struct h_state s = { .epoch = h.epoch, .done = h.done };
+	struct h_state s = { .epoch = h.epoch, .done = h.done, .newest = h.newest };
 
-	for (size_t k = 0; k < SINK_COUNT_; k++)
+	for (size_t k = 0; k < SINK_COUNT_; k++) {
 		s.sinks[k] = h.sinks[k].state;
+		memcpy(s.fates[k], h.sinks[k].fates, sizeof(s.fates[k]));
+	}
 	/* A controller that is away is told when it comes. */
 	(void)role_send(&h.loop, ROLE_CONTROLLER, MSG_H_STATE, 0, &s, sizeof(s));
 }
@@ -147,6 +170,12 @@ static void
 sent(struct sink *s, int n)
 {
 	s->busy = false;
+	for (size_t i = 0; i < s->n_batch; i++) {
+		if (n > 0 && i < (size_t)n)
+			set_fate(s, s->batch[i], FATE_DELIVERED);
+		else if ((n == -EINVAL && i == 0) || s->at + i < h.head)
+			set_fate(s, s->batch[i], FATE_LOST);
+	}
 	if (n > 0 || n == -EINVAL)
 		s->at += n > 0 ? (uint64_t)n : 1;
 	catch_up(s);
@@ -164,6 +193,9 @@ pump(struct sink *s)
 
 		for (uint64_t k = s->at; k < h.tail && n < HERALD_BATCH_MAX; k++)
 			batch[n++] = at(k)->alert;
+		for (size_t k = 0; k < n; k++)
+			s->batch[k] = at(s->at + k)->ref;
+		s->n_batch = n;
 		r = s->send(s, batch, n);
 		if (r == 0)
 			s->busy = true;
@@ -193,7 +225,7 @@ on_retry(evutil_socket_t fd, short what, void *arg)
 static void
 make_room(void)
 {
-	if (h.tail - h.head < HERALD_SPOOL_MAX)
+	if (h.tail - h.head < H_SPOOL_MAX)
 		return;
 	drop_oldest();
 	/* What is on its way may still arrive. */
@@ -218,6 +250,10 @@ on_msg(void *arg, enum role peer, struct msg *m)
 	/* Sent again, as we had not said yet that we have it. */
 	if (a.number <= h.newest)
 		return;
+	/* Of those that never came the controller knows why. */
+	for (uint64_t n = MAX(h.newest, a.number - MIN(a.number, H_SPOOL_MAX)); n++ < a.number;)
+		for (size_t k = 0; k < SINK_COUNT_; k++)
+			h_fate_set(h.sinks[k].fates, n, FATE_WAITING);
 	h.newest = a.number;
 	alert = json_loadb((const char *)m->body + sizeof(a), m->h.body_len - sizeof(a), 0, NULL);
 	if (!json_is_object(alert)) {
@@ -226,7 +262,7 @@ on_msg(void *arg, enum role peer, struct msg *m)
 		return;
 	}
 	make_room();
-	*at(h.tail++) = (struct entry){ a.epoch, a.number, alert };
+	*at(h.tail++) = (struct entry){ { a.epoch, a.number }, alert };
 	for (size_t k = 0; k < SINK_COUNT_; k++)
 		pump(&h.sinks[k]);
 	trim();

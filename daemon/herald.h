@@ -15,9 +15,12 @@
 #include <event2/event.h>
 #include <jansson.h>
 
-/* What waits for the slowest sink; beyond it the oldest is lost to that one. */
-#define HERALD_SPOOL_MAX 1024
 #define HERALD_BATCH_MAX 50 /* in one request */
+
+/* The controller's numbers, of one of its epochs. */
+struct alert_ref {
+	uint64_t epoch, number;
+};
 
 struct sink {
 	enum herald_sink which;
@@ -32,6 +35,10 @@ struct sink {
 	struct h_sink state;
 	uint64_t at; /* place of the next one to be sent */
 	bool busy;
+	/* What was handed to send() last: the ring may have let go of it meanwhile. */
+	struct alert_ref batch[HERALD_BATCH_MAX];
+	size_t n_batch;
+	uint8_t fates[H_SPOOL_MAX / 4];
 	unsigned backoff_s;
 	struct event *retry;
 };

@@ -538,9 +538,38 @@ struct h_sink {
 	char error[96]; /* of the last failure */
 };
 
+/* What became of an alert at one sink. */
+enum herald_fate {
+	FATE_WAITING,
+	FATE_DELIVERED,
+	FATE_LOST,
+};
+
+/* The herald holds as many as wait for the slowest sink, the controller as many as are not done. */
+#define H_SPOOL_MAX 1024
+
 struct h_state {
 	uint64_t epoch, done; /* up to this number every sink has dealt with all */
 	struct h_sink sinks[SINK_COUNT_];
+	/* Of the H_SPOOL_MAX numbers up to newest, two bits each: h_fate_get(). */
+	uint64_t newest;
+	uint8_t fates[SINK_COUNT_][H_SPOOL_MAX / 4];
 };
+
+static inline enum herald_fate
+h_fate_get(const uint8_t *fates, uint64_t number)
+{
+	number %= H_SPOOL_MAX;
+	return (enum herald_fate)(fates[number / 4] >> (number % 4 * 2) & 3);
+}
+
+static inline void
+h_fate_set(uint8_t *fates, uint64_t number, enum herald_fate fate)
+{
+	unsigned shift = number % 4 * 2;
+	uint8_t *byte = &fates[number % H_SPOOL_MAX / 4];
+
+	*byte = (uint8_t)((*byte & ~(3u << shift)) | (unsigned)fate << shift);
+}
 
 #endif

@@ -18,7 +18,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nslab import BUILD, Lab, Tap, proc_status, wait
+from nslab import BUILD, Lab, Tap, proc_status, run, wait
 from rfc5424 import parsed
 from roleslib import recv, send
 
@@ -96,11 +96,15 @@ class Herald:
             if kind != H_STATE:
                 return self.state
             epoch, done = struct.unpack_from("=QQ", body)
-            self.state = {"epoch": epoch, "done": done}
+            (newest,) = struct.unpack_from("=Q", body, 16 + 128 * len(SINKS))
+            self.state = {"epoch": epoch, "done": done, "newest": newest}
             for k, name in enumerate(SINKS):
                 d, lost, failures, on, failing, error = struct.unpack_from("=QQQII96s", body, 16 + k * 128)
                 self.state[name] = {"delivered": d, "lost": lost, "failures": failures, "on": on,
                                     "failing": failing, "error": error.split(b"\0")[0].decode()}
+                fates = body[24 + 128 * len(SINKS) + 256 * k:][:256]
+                self.state[name]["fates"] = "".join(
+                    ".dl"[fates[n % 1024 // 4] >> n % 4 * 2 & 3] for n in range(max(1, newest - 1023), newest + 1))
 
     def until(self, what, seconds=20):
         return wait(lambda: (self.look() or True) and self.state and what(self.state), seconds)
@@ -383,7 +387,8 @@ def trouble():
     h.tell(alert(1))
     h.until(lambda s: s["webhook"]["failing"])
     h.tell(alert(2), alert(3, text="poison"), alert(4))
-    t.ok(h.until(lambda s: s["done"] == 4) and hook.ids() == ["a-1", "a-2", "a-4"] and h.state["webhook"]["lost"] == 1,
+    t.ok(h.until(lambda s: s["done"] == 4) and hook.ids() == ["a-1", "a-2", "a-4"] and
+         h.state["webhook"]["lost"] == 1 and h.state["webhook"]["fates"] == "ddld",
          "one that the receiver refuses is lost alone, and counted", hook.ids(), h.state)
     h.end()
 
@@ -398,11 +403,11 @@ def overflow():
         if n % 100 == 0:
             h.look()
     t.ok(h.until(lambda s: s["webhook"]["lost"] == 1500 - 1024 and s["done"] == 1500 - 1024) and
-         h.state["webhook"]["error"], "a webhook that is dead: the newest wait, the others are counted as lost", h.state)
+         h.state["webhook"]["error"] and h.state["webhook"]["fates"] == "." * 1024, "a webhook that is dead: the newest wait, the others are counted as lost", h.state)
     s.listen(64)
     hook = Hook(sock=s)
     t.ok(h.until(lambda s: s["done"] == 1500, 30) and hook.ids() == ["a-%d" % n for n in range(477, 1501)] and
-         h.state["webhook"]["delivered"] == 1024, "when it is back it gets those that waited", h.state, len(hook.got))
+         h.state["webhook"]["delivered"] == 1024 and h.state["webhook"]["fates"] == "d" * 1024, "when it is back it gets those that waited", h.state, len(hook.got))
     t.ok(hook.requests <= 1024 // 50 + 2, "many in a request", hook.requests)
     # The controller is another one: it counts from the beginning, and repeats what was not reported.
     h.ch.close()
@@ -475,7 +480,35 @@ def whole():
     m = d.api.get("/metrics")
     t.ok('nanoseg_alerts_raised_total{kind="quarantine"} 1' in m and
          re.search(r'^nanoseg_alerts_delivered_total\{to="webhook"\} [1-9]', m, re.M), "so do the metrics", m[-3000:])
+    # What the command shows: a second alert about the same, and a way out that is dead.
+    told = wait(lambda: [x for x in shown(d) if x["delivery"] == {"webhook": "delivered"}], 10)
+    t.ok(told and told[-1]["count"] == 1 and told[-1]["firstSeen"] == told[-1]["lastSeen"], "each alert says where it is",
+         shown(d))
+    hook.script = ["500"] * 50
+    d.api.post("/v1/release", {"target": a.name, "reason": "test"})
+    d.api.post("/v1/quarantine", {"target": a.name, "reason": "test"})
+    t.ok(wait(lambda: shown(d, "--kind", "quarantine")[-1]["delivery"] == {"webhook": "waiting"}, 20),
+         "one that is refused waits", shown(d))
+    t.ok(wait(lambda: [w for w in d.api.get("/v1/alerts")["delivery"] if w["failing"] and "500" in w["error"]], 10),
+         "and it is said why", d.api.get("/v1/alerts")["delivery"])
+    rows = shows(d, "--workload", a.name).stdout.decode().splitlines()
+    t.ok(re.search(r" warning +quarantine +\S+ +[23] .* webhook waiting +\S", rows[1]) and
+         sum(" quarantine " in x for x in rows) == 1 and re.match("webhook +1 +0  failing: the webhook answered 500", rows[-1]), "the table has a line for the subject", rows)
+    t.ok(shown(d, "--kind", "drift") == shown(d, "--severity", "error") == shown(d, "--workload", "x") == [] and
+         shown(d, "--since", "1h"), "it can be asked for by kind, severity, workload and time")
+    for bad in (["--kind", "x"], ["--severity", "bad"], ["--since", "x"], ["x"]):
+        t.ok(shows(d, *bad).returncode == 2, "usage: %s" % " ".join(bad), shows(d, *bad).stderr)
+    hook.script = []
+    t.ok(wait(lambda: {x["delivery"]["webhook"] for x in shown(d)} == {"delivered"}, 60), "until it is taken", shown(d))
     lab.close()
+
+
+def shows(d, *args):
+    return run(BUILD + "/cli/nanoseg", "--socket", d.sock, "alerts", *args, check=False)
+
+
+def shown(d, *args):
+    return json.loads(shows(d, "-o", "json", *args).stdout)["alerts"]
 
 
 try:

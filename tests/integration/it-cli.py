@@ -145,6 +145,15 @@ DENIALS = [{"id": "d-%016x" % i, "verdict": "deny", "from": wl(n), "to": wl("db"
             "dst": "10.0.0.2", "proto": "tcp", "port": 5432, "count": 10 ** i,
             "firstSeen": "2026-01-01T10:00:00Z", "lastSeen": "2026-01-01T10:00:00Z", "name": None,
             "edge": "e-%016x" % i} for i, n in enumerate(["web", ESC, NEWLINE, LONG], 1)]
+ALERTS = {"alerts": [{"id": "a-%016x" % i, "time": "2026-01-01T10:00:00Z", "kind": "drift", "severity": "error",
+                      "workload": n, "instance": ESC, "text": n, "count": 3, "firstSeen": "2026-01-01T09:00:00Z",
+                      "lastSeen": "2026-01-01T10:00:00Z", "lost": 0,
+                      "delivery": {"syslog": "delivered", "webhook": ["delivered", "lost", "waiting", ESC][i % 4]}}
+                     for i, n in enumerate(["web", ESC, NEWLINE, LONG, "web", None])],
+          "delivery": [{"to": "syslog", "failing": False, "error": None, "delivered": 9, "lost": 0, "failures": 0},
+                       {"to": "webhook", "failing": True, "error": LONG, "delivered": 1, "lost": 2, "failures": 3},
+                       {"to": ESC, "failing": True, "error": ESC}],
+          "waiting": 1, "told": 1234, "untold": 5, "lost": 6}
 GRAPH = {"nodes": [{"id": wl("silent"), "kind": "workload"}, {"id": wl(ESC + "2"), "kind": "x"},
                    {"id": "host", "kind": "host"}], "edges": EDGES}
 POLICY = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy",
@@ -222,7 +231,7 @@ class Daemon:
         self.replies = {
             "/v1/status": STATUS, "/v1/edges": EDGES, "/v1/graph": GRAPH, "/v1/flows": FLOWS,
             "/v1/denials": DENIALS, "/v1/policy": POLICY, "/v1/explain": EXPLAIN,
-            "/v1/doctor": DOCTOR,
+            "/v1/doctor": DOCTOR, "/v1/alerts": ALERTS,
             "/v1/edges/approve": {"changed": 2, "revision": 13},
             "/v1/edges/deny": {"changed": 1, "revision": 14},
             "/v1/mode": {"changed": 2, "revision": 15, "pendingEdges": 0},
@@ -296,7 +305,7 @@ def expect(name, r, code, out=None, err=None, not_out=None):
 
 
 LISTS = [["status"], ["status", "--why"], ["edges"], ["graph"], ["flows"], ["denials"],
-         ["denials", "--attempts"], ["explain", "web", "db:5432"], ["doctor"]]
+         ["denials", "--attempts"], ["explain", "web", "db:5432"], ["doctor"], ["alerts"], ["alerts", "--each"]]
 
 
 def test_shown():
@@ -486,6 +495,19 @@ def test_requests():
         expect("explain: takes %s" % dst, run("explain", "host", dst), 0)
         sent("explain: sends %s" % dst, "/v1/explain", None,
              {"src": ["host"], "dst": [want[0]], "port": [want[1]], "proto": [want[2]]}, "GET")
+    expect("alerts: filters", run("alerts", "--kind", "a&b", "--severity", "error", "--since",
+                                  "2026-01-01T00:00:00Z"), 0)
+    sent("alerts: filters are sent escaped", "/v1/alerts", None,
+         {"kind": ["a&b"], "severity": ["error"], "since": ["2026-01-01T00:00:00Z"]}, "GET")
+    r = run("alerts")
+    rows = [x.split() for x in r.out.splitlines() if " drift " in x]
+    check("alerts: a subject is one row, with all that it stands for, and its worst fate",
+          None if len(rows) == 5 and ["6", "yes"] == [rows[1][4], rows[1][6]] and "webhook lost" in r.out else str(r))
+    expect("alerts: how many were told and lost", r, 0, ["1,234 told since nanosegd began, 5 wait to be told, 6 lost untold",
+                                                         "failing: shop/xxx"])
+    check("alerts: --each has a row for each",
+          None if run("alerts", "--each").out.count(" drift ") == 6 else str(run("alerts", "--each")))
+    daemon.requests.clear()
     expect("denials --attempts", run("denials", "--attempts"), 0)
     sent("denials: asks for attempts", "/v1/denials", None, {"attempts": ["1"]}, "GET")
     path = os.path.join(DIR, "policy.yaml")

@@ -31,6 +31,7 @@
 
 static uint64_t fake_now = T0, fake_mono = 1000 * NSEC_PER_SEC;
 static unsigned sent[MSG_TYPE_MAX_];
+static int send_error; /* what every send ends in */
 static void (*on_sent)(uint16_t type, uint32_t seq, const void *body, size_t len);
 
 uint64_t __wrap_now_real(void);
@@ -63,6 +64,8 @@ int
 __wrap_role_send(
     struct role_loop *l, enum role peer, uint16_t type, uint32_t seq, const void *body, size_t len)
 {
+	if (send_error < 0)
+		return send_error;
 	sent[type]++;
 	if (on_sent != NULL)
 		on_sent(type, seq, body, len);

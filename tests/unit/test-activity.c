@@ -12,7 +12,7 @@ static void
 make_alerts(struct controller *c)
 {
 	assert_int_equal(alerts_new(NSEC_PER_SEC, 1000, 1, &c->alerts), 0);
-	assert_int_equal(alert_spool_new(1, false, &c->alert_spool), 0);
+	assert_int_equal(alert_spool_new(1, 0, &c->alert_spool), 0);
 }
 
 static void

@@ -13,7 +13,7 @@ setup(void **state)
 	struct controller *c = ctl_new(NULL);
 
 	assert_int_equal(alerts_new(QUIET, PER_MINUTE, c->seed, &c->alerts), 0);
-	assert_int_equal(alert_spool_new(1, true, &c->alert_spool), 0);
+	assert_int_equal(alert_spool_new(1, 1u << SINK_WEBHOOK, &c->alert_spool), 0);
 	*state = c;
 	return 0;
 }
@@ -53,7 +53,8 @@ told(struct controller *c)
 static json_t *
 all(struct controller *c)
 {
-	json_t *o = alert_spool_to_json(c->alert_spool);
+	const struct alert_filter any = { .kind = ALERT_KINDS, .severity = ALERT_INFO };
+	json_t *o = alert_spool_to_json(c->alert_spool, &any);
 	json_t *list = json_incref(json_object_get(o, "alerts"));
 
 	json_decref(o);
@@ -281,6 +282,179 @@ a_refused_connection_is_told_once(void **state)
 	    c, "text", "refused for the first time: workload:web to workload:db, tcp port 5432");
 }
 
+static void
+what_is_told_says_when_it_began_and_when_it_was_last(void **state)
+{
+	struct controller *c = *state;
+	json_t *list, *a;
+
+	drift(c, "web");
+	ctl_wait(NSEC_PER_SEC);
+	drift(c, "web");
+	ctl_wait(7 * NSEC_PER_SEC);
+	drift(c, "web");
+	ctl_wait(QUIET);
+	alerts_tick(c);
+	list = all(c);
+	a = json_array_get(list, 1);
+	assert_int_equal(json_integer_value(json_object_get(a, "count")), 2);
+	assert_string_not_equal(json_string_value(json_object_get(a, "firstSeen")),
+	    json_string_value(json_object_get(a, "lastSeen")));
+	assert_true(strcmp(json_string_value(json_object_get(a, "lastSeen")),
+			json_string_value(json_object_get(a, "time"))) < 0);
+	json_decref(list);
+}
+
+static size_t
+found(struct controller *c, struct alert_filter f)
+{
+	json_t *o = alert_spool_to_json(c->alert_spool, &f);
+	size_t n = json_array_size(json_object_get(o, "alerts"));
+
+	json_decref(o);
+	return n;
+}
+
+static void
+alerts_are_found_by_kind_severity_workload_and_time(void **state)
+{
+	struct controller *c = *state;
+	uint64_t began = now_real();
+	struct alert_filter f = { .kind = ALERT_KINDS, .severity = ALERT_INFO };
+
+	drift(c, "web");
+	ctl_wait(NSEC_PER_SEC);
+	alert_raise(c, ALERT_SCAN, ALERT_NOTICE, "db", NULL, "scan");
+	alert_raise(c, ALERT_LOSS, ALERT_WARNING, NULL, NULL, "loss");
+	assert_int_equal(found(c, f), 3);
+	f.severity = ALERT_WARNING;
+	assert_int_equal(found(c, f), 2);
+	f.kind = ALERT_LOSS;
+	assert_int_equal(found(c, f), 1);
+	f = (struct alert_filter){ ALERT_KINDS, ALERT_INFO, "db", 0 };
+	assert_int_equal(found(c, f), 1);
+	f = (struct alert_filter){ ALERT_KINDS, ALERT_INFO, NULL, began + 1 };
+	assert_int_equal(found(c, f), 2);
+}
+
+/* A letter for each alert: delivered, waiting or lost at the webhook; '-': not on. */
+static const char *
+fates(struct controller *c)
+{
+	static char text[300];
+	json_t *list = all(c), *a;
+	size_t i;
+
+	memset(text, 0, sizeof(text));
+	json_array_foreach(list, i, a)
+	{
+		const char *word =
+		    json_string_value(json_object_get(json_object_get(a, "delivery"), "webhook"));
+
+		text[i] = word != NULL ? word[0] : '-';
+	}
+	json_decref(list);
+	return text;
+}
+
+static void
+settle(struct controller *c, uint64_t epoch, uint64_t newest, const char *how)
+{
+	struct h_state s = { .epoch = epoch, .newest = newest };
+
+	s.sinks[SINK_WEBHOOK].on = 1;
+	for (uint64_t n = 1; how[n - 1] != '\0'; n++)
+		h_fate_set(s.fates[SINK_WEBHOOK], n,
+		    how[n - 1] == 'd'	? FATE_DELIVERED
+		    : how[n - 1] == 'l' ? FATE_LOST
+					: FATE_WAITING);
+	alert_spool_on_state(c, &s);
+}
+
+static void
+what_became_of_each_is_told_and_stays(void **state)
+{
+	struct controller *c = *state;
+
+	drift(c, "a");
+	drift(c, "b");
+	drift(c, "c");
+	drift(c, "d");
+	assert_string_equal(fates(c), "wwww");
+	settle(c, 1, 3, "dlwd");
+	assert_string_equal(fates(c), "dlww");
+	/* Another epoch's numbers are of others. */
+	settle(c, 2, 4, "dddd");
+	assert_string_equal(fates(c), "dlww");
+	/* A new herald knows nothing of what its predecessor did. */
+	settle(c, 1, 4, "wwdw");
+	assert_string_equal(fates(c), "dldw");
+	/* It cannot be ahead of what was told. */
+	settle(c, 1, 5, "ddddd");
+	assert_string_equal(fates(c), "dldw");
+}
+
+static void
+a_herald_that_is_not_there_is_said(void **state)
+{
+	struct controller *c = *state;
+	struct alert_delivery d[SINK_COUNT_];
+
+	alert_spool_deliveries(c->alert_spool, d);
+	assert_true(d[SINK_WEBHOOK].on && d[SINK_WEBHOOK].failing);
+	assert_non_null(strstr(d[SINK_WEBHOOK].error, "does not run"));
+	assert_false(d[SINK_SYSLOG].on);
+	alert_spool_on_herald(c);
+	alert_spool_deliveries(c->alert_spool, d);
+	assert_false(d[SINK_WEBHOOK].failing);
+	alert_spool_on_herald_gone(c);
+	alert_spool_deliveries(c->alert_spool, d);
+	assert_true(d[SINK_WEBHOOK].failing);
+}
+
+static uint64_t last_number;
+
+static void
+follow_numbers(uint16_t type, uint32_t seq, const void *body, size_t len)
+{
+	struct h_alert a;
+
+	assert_int_equal(type, MSG_H_ALERT);
+	memcpy(&a, body, sizeof(a));
+	assert_int_equal(a.number, last_number + 1);
+	last_number = a.number;
+}
+
+static void
+what_finds_no_room_on_the_way_is_sent_later_without_a_gap(void **state)
+{
+	struct controller *c = *state;
+	struct h_state s = { .epoch = 1, .done = 2, .newest = 2 };
+
+	last_number = 0;
+	on_sent = follow_numbers;
+	drift(c, "before there is a herald");
+	assert_int_equal(last_number, 0);
+	alert_spool_on_herald(c);
+	assert_int_equal(last_number, 1);
+	drift(c, "a");
+	send_error = -ENOBUFS;
+	drift(c, "b");
+	drift(c, "c");
+	send_error = 0;
+	assert_int_equal(last_number, 2);
+	alerts_tick(c);
+	assert_int_equal(last_number, 4);
+	alert_spool_on_state(c, &s);
+	assert_int_equal(last_number, 4);
+	/* The next herald has to have what this one has not reported. */
+	last_number = 2;
+	alert_spool_on_herald_gone(c);
+	alert_spool_on_herald(c);
+	assert_int_equal(last_number, 4);
+	on_sent = NULL;
+}
+
 int
 main(void)
 {
@@ -296,6 +470,11 @@ main(void)
 		TEST(hostile_names_and_long_texts_are_json_all_the_same),
 		TEST(only_the_newest_are_kept),
 		TEST(a_refused_connection_is_told_once),
+		TEST(what_is_told_says_when_it_began_and_when_it_was_last),
+		TEST(alerts_are_found_by_kind_severity_workload_and_time),
+		TEST(what_became_of_each_is_told_and_stays),
+		TEST(a_herald_that_is_not_there_is_said),
+		TEST(what_finds_no_room_on_the_way_is_sent_later_without_a_gap),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

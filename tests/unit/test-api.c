@@ -45,7 +45,7 @@ setup(void **state)
 
 	f->c = ctl_new(ctl_tmpdir(f->dir));
 	assert_int_equal(history_new(f->c, &f->c->history), 0);
-	assert_int_equal(alert_spool_new(1, false, &f->c->alert_spool), 0);
+	assert_int_equal(alert_spool_new(1, 0, &f->c->alert_spool), 0);
 	k = f->c->config;
 	free(k->reviewer_groups);
 	free(k->admin_groups);

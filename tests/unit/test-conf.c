@@ -115,7 +115,7 @@ the_ways_of_alerts_and_metrics_arrive(void **state)
 		   "metrics: {listen: '[::1]:9477', textfile: /m}\n");
 	struct config *none = parsed("");
 
-	assert_true(alerts_config_delivers(&c->alerts));
+	assert_int_equal(alerts_config_ways(&c->alerts), 7);
 	assert_true(c->alerts.repeat_after_ns == 60 * NSEC_PER_SEC);
 	assert_int_equal(c->alerts.per_minute, 7);
 	assert_string_equal(c->alerts.journald, "/run/systemd/journal/socket");
@@ -129,7 +129,7 @@ the_ways_of_alerts_and_metrics_arrive(void **state)
 	assert_true(c->alerts.webhook.timeout_ns == 3 * NSEC_PER_SEC);
 	assert_int_equal(c->metrics.port, 9477);
 	assert_string_equal(c->metrics.textfile, "/m");
-	assert_false(alerts_config_delivers(&none->alerts));
+	assert_int_equal(alerts_config_ways(&none->alerts), 0);
 	assert_true(none->alerts.repeat_after_ns == 300 * NSEC_PER_SEC);
 	assert_int_equal(none->metrics.port, 0);
 	config_free(none);
