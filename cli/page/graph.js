@@ -89,10 +89,11 @@ function drawGraph() {
 		style: [
 			{ selector: "node", style: { label: "data(label)", "font-size": 18, color: "#1b1f24", shape: "round-rectangle",
 				width: 130, height: 34, "text-valign": "center", "text-halign": "center", "background-color": "#ddf4ff",
-				"border-width": 1, "border-color": "#57606a", "text-wrap": "ellipsis", "text-max-width": 124 } },
+				"border-width": 1, "border-color": "#57606a", "text-wrap": "ellipsis", "text-max-width": 124,
+				"min-zoomed-font-size": 5 } },
 			{ selector: ".other", style: { shape: "ellipse", "background-color": "#f6f8fa" } },
 			{ selector: ".group", style: { "text-valign": "top", "background-color": "#f6f8fa", "border-color": "#8c959f",
-				"font-weight": "bold", "font-size": 26, padding: 14 } },
+				"font-weight": "bold", "font-size": 26, padding: 14, "compound-sizing-wrt-labels": "exclude" } },
 			{ selector: "edge", style: { width: "data(width)", "line-color": "data(colour)", "line-style": "data(line)",
 				"curve-style": pairs.size > 1000 ? "straight" : "bezier", "target-arrow-shape": "triangle", "target-arrow-color": "data(colour)",
 				opacity: pairs.size > 2000 ? 0.12 : pairs.size > 1000 ? 0.18 : pairs.size > 300 ? 0.35 : 0.8 } },
@@ -100,6 +101,9 @@ function drawGraph() {
 			{ selector: ".faded", style: { opacity: 0.25 } },
 			{ selector: "edge.faded", style: { opacity: pairs.size > 300 ? 0.02 : 0.1 } },
 			{ selector: ".near", style: { opacity: 1 } },
+			// Whatever the scale, what was chosen can be read.
+			{ selector: "node.near[size]", style: { "font-size": "data(size)", "text-wrap": "none", "z-index": 8,
+				"text-background-color": "#fff", "text-background-opacity": 0.9, "text-background-padding": 2 } },
 			{ selector: ".chosen", style: { opacity: 1, "border-width": 4, "border-color": "#0550ae", "z-index": 9 } },
 			{ selector: "edge.chosen", style: { "underlay-color": "#0550ae", "underlay-opacity": 0.4, "underlay-padding": 4 } },
 			{ selector: ".gone", style: { display: "none" } },
@@ -125,9 +129,20 @@ function drawGraph() {
 		return detail;
 	}
 
+	// So large in the picture that it is `pixels` on the screen, or as large as it always is.
+	const legible = (pixels, usual) => Math.max(usual, pixels / cy.zoom());
+
+	function sizeLabels() {
+		cy.batch(() => {
+			cy.nodes(".group").forEach((x) => x.style({ "font-size": legible(13, 26), "text-max-width": x.width() + 60 }));
+			cy.nodes(".near").not(".group").forEach((x) => x.data("size", legible(11, 18)));
+		});
+	}
+
 	function focusOn(picked) {
 		cy.batch(() => {
 			cy.elements().removeClass("chosen near faded");
+			cy.nodes().removeData("size");
 			if (!picked)
 				return;
 			const near = picked.isNode() ? picked.closedNeighborhood() : picked.union(picked.connectedNodes());
@@ -136,13 +151,16 @@ function drawGraph() {
 			near.addClass("near");
 			picked.addClass("chosen");
 		});
+		sizeLabels();
 	}
+
+	const moment = (t) => t && t.replace("T", " ").replace(/(\.\d+)?Z$/, " UTC");
 
 	function showEdge(e) {
 		const detail = title(nameOf(e.from) + " to " + nameOf(e.to)), dl = document.createElement("dl");
 		const rows = [["Port", e.port], ["State", e.state], ["Connections", e.connections.toLocaleString("en")],
-			["First seen", e.firstSeen], ["Last seen", e.lastSeen], ["Flags", e.flags], ["Approved by", e.approvedBy],
-			["Reason", e.reason], ["Ticket", e.ticket], ["Expires", e.expires], ["Edge", e.id]];
+			["First seen", moment(e.firstSeen)], ["Last seen", moment(e.lastSeen)], ["Flags", e.flags], ["Approved by", e.approvedBy],
+			["Reason", e.reason], ["Ticket", e.ticket], ["Expires", moment(e.expires)], ["Edge", e.id]];
 
 		for (const [name, value] of rows)
 			if (value)
@@ -256,6 +274,8 @@ function drawGraph() {
 	refresh();
 	cy.resize(); // the head has its height now
 	cy.fit(30);
+	sizeLabels();
+	cy.on("zoom", sizeLabels);
 	window.nanosegGraph = cy;
 }
 

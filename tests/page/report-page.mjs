@@ -151,8 +151,14 @@ ok((await page.pdf({ format: "A4" })).subarray(0, 5).toString() === "%PDF-", "it
 await page.emulateMedia({ media: "screen" });
 await page.setViewportSize({ width: 420, height: 800 });
 await open("small");
-ok(await page.locator("#graph").isVisible() && await page.evaluate(() => document.documentElement.scrollWidth) <= 1400,
-	"a narrow screen has the graph, too");
+const wide = await page.evaluate(() => [...document.querySelectorAll(".explore, .explore *")]
+	.filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.id || e.className || e.tagName));
+ok(await page.locator("#graph").isVisible() && wide.length === 0, "a narrow screen, or a large font, has the graph, too", wide);
+await page.locator("#nodes button").getByText("shop/api").press("Enter");
+await page.locator("#detail button").first().press("Enter");
+ok((await page.locator("#detail").innerText()).includes("2026-01-01 10:00:00 UTC"), "and the list and the evidence, by keyboard",
+	await page.locator("#detail").innerText());
+await page.locator("#explore").scrollIntoViewIfNeeded();
 await picture("report-narrow");
 await page.setViewportSize({ width: 1400, height: 900 });
 
@@ -181,6 +187,11 @@ await picture("report-large");
 await page.locator("#nodes button").first().click();
 const clear = () => page.evaluate(() => nanosegGraph.edges().not(".faded").length);
 ok(await until(clear, (n) => n < 60) < 60, "choosing one fades the others");
+const pixels = () => page.evaluate(() => nanosegGraph.nodes(".near, .group").map((x) => parseFloat(x.style("font-size")) * nanosegGraph.zoom()));
+ok(Math.min(...await pixels()) >= 10.9 && (await pixels()).length > 15, "its neighbours and the projects can be read", await pixels());
+await page.locator("#zoom-in").click();
+ok(Math.min(...await until(pixels, (x) => Math.min(...x) >= 10.9 && Math.max(...x) < 20)) >= 10.9, "at any scale", await pixels());
+await page.locator("#fit").click();
 await picture("report-large-chosen");
 await open("huge");
 ok(await page.locator("#draw").isVisible() && !await page.locator(".picture").isVisible(), "a very large one is drawn when asked for");
