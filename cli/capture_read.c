@@ -17,6 +17,8 @@
 #define READ_BUFFER (1 << 20)
 #define PROGRESS_EVERY 16384 /* frames between looks at the clock */
 #define PROGRESS_NS (200 * NSEC_PER_MSEC)
+#define BAR "##############################"
+#define BAR_WIDTH ((int)sizeof(BAR) - 1)
 #define MAX_SECONDS (500ULL * 366 * 86400) /* what can be printed: the year 2470 */
 
 static uint64_t
@@ -33,15 +35,15 @@ show_progress(struct capture *c)
 {
 	struct offline_stats s;
 	uint64_t now = now_mono();
-	off_t at;
+	int per_mille;
 
 	if (c->size == 0 || now - c->shown_ns < PROGRESS_NS)
 		return;
 	c->shown_ns = now;
-	at = ftello(c->file);
+	per_mille = (int)(MIN(MAX(ftello(c->file), 0), c->size) * 1000 / c->size);
 	offline_stats(c->o, &s);
-	fprintf(stderr, "\r%3d%%  %llu frames ", (int)(MIN(MAX(at, 0), c->size) * 100 / c->size),
-	    (unsigned long long)s.frames);
+	fprintf(stderr, "\r[%-*.*s] %3d%%  %llu frames ", BAR_WIDTH, per_mille * BAR_WIDTH / 1000,
+	    BAR, per_mille / 10, (unsigned long long)s.frames);
 }
 
 static void
@@ -89,6 +91,22 @@ read_frames(struct capture *c, pcap_t *p)
 	return 0;
 }
 
+/* Whatever is made of the capture, it says less than the capture does. */
+static void
+warn_of_loss(const struct capture *c)
+{
+	struct offline_stats s;
+
+	offline_stats(c->o, &s);
+	if (s.evicted > 0)
+		cli_warn("%s: %llu connections were forgotten before their end, for more than %u "
+			 "were open at once: what went on later is not told of them",
+		    c->path, (unsigned long long)s.evicted, OFFLINE_MAX_CONNECTIONS);
+	if (s.lost > 0)
+		cli_warn("%s: %llu connections made no edge: there is no room for more edges",
+		    c->path, (unsigned long long)s.lost);
+}
+
 int
 capture_read(struct capture *c)
 {
@@ -103,6 +121,7 @@ capture_read(struct capture *c)
 	if (read_frames(c, p) == -ENOMEM)
 		return cli_no_memory();
 	offline_finish(c->o);
+	warn_of_loss(c);
 	return CLI_OK;
 }
 
@@ -132,7 +151,7 @@ open_file(struct capture *c)
 }
 
 static int
-open_capture(struct capture *c, const char *path, const char *map)
+open_capture(struct capture *c, const char *path, const char *map, enum offline_form form)
 {
 	uint64_t seed = 0;
 	int r;
@@ -140,16 +159,17 @@ open_capture(struct capture *c, const char *path, const char *map)
 	*c = (struct capture){ .path = path };
 	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
 		seed = now_mono();
-	if (offline_new(seed, &c->o) < 0)
+	if (offline_new(seed, form, &c->o) < 0)
 		return cli_no_memory();
 	r = map != NULL ? learn_map(map, c->o) : CLI_OK;
 	return r == CLI_OK ? open_file(c) : r;
 }
 
 int
-capture_run(struct capture *c, const char *path, const char *map, int (*fn)(void *arg), void *arg)
+capture_run(struct capture *c, const char *path, const char *map, enum offline_form form,
+    int (*fn)(void *arg), void *arg)
 {
-	int r = open_capture(c, path, map);
+	int r = open_capture(c, path, map, form);
 
 	if (r == CLI_OK) {
 		r = confine_run(fn, arg);

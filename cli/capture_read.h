@@ -19,8 +19,8 @@ struct capture {
  * Opens path, makes o with the addresses of a map file (NULL: none), and has fn, which reads it,
  * run confined. fn's code, or one that is reported.
  */
-int capture_run(
-    struct capture *c, const char *path, const char *map, int (*fn)(void *arg), void *arg);
+int capture_run(struct capture *c, const char *path, const char *map, enum offline_form form,
+    int (*fn)(void *arg), void *arg);
 /* Reads all of it into o. CLI_OK, or the exit code after reporting. */
 int capture_read(struct capture *c);
 

@@ -48,5 +48,5 @@ cmd_learn(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "--pcap FILE is needed");
 	if (map != NULL && strcmp(map, "-") == 0 && strcmp(path, "-") == 0)
 		return cli_usage(cli, "only one of the files can be standard input");
-	return capture_run(&l.capture, path, map, learn, &l);
+	return capture_run(&l.capture, path, map, OFFLINE_EDGES, learn, &l);
 }

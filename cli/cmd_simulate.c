@@ -91,7 +91,7 @@ add_flows(const struct offline *o, struct simulation *s)
 			.last_seen_ns = e->evidence.last_seen_ns };
 
 		r = simulate_add(s, &f);
-		r = r == -EINVAL || r == -ENOSPC ? 0 : r;
+		r = r == -ENOSPC ? 0 : r;
 	}
 	return r;
 }
@@ -140,7 +140,7 @@ read_capture(struct cli *cli, const char *file, const char *pcap, const char *ma
 		return r;
 	run.policy = p;
 	run.modes = all || file == NULL ? SIMULATE_ALL : simulate_modes_of(p);
-	return capture_run(&run.capture, pcap, map, judge, &run);
+	return capture_run(&run.capture, pcap, map, OFFLINE_FLOWS, judge, &run);
 }
 
 int

@@ -92,11 +92,11 @@ answer_json(const struct offline *o)
 	if (edges == NULL)
 		return NULL;
 	offline_stats(o, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "frames",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I}", "frames",
 	    (json_int_t)s.frames, "malformed", (json_int_t)s.malformed, "other",
 	    (json_int_t)s.other, "flows", (json_int_t)s.flows, "attempts", (json_int_t)s.attempts,
 	    "evicted", (json_int_t)s.evicted, "lost", (json_int_t)s.lost, "edges", edges, "tunnels",
-	    tunnels_json(o));
+	    tunnels_json(o), "otherTunnelFrames", (json_int_t)s.unlisted);
 }
 
 static void
@@ -136,16 +136,19 @@ print_sums(const json_t *answer)
 }
 
 static void
-print_tunnels(const json_t *tunnels)
+print_tunnels(const json_t *answer)
 {
+	int64_t others = show_int(answer, "otherTunnelFrames", 0);
 	char number[SHOW_NUMBER_LEN];
 	const json_t *t;
 	size_t i;
 
-	json_array_foreach(tunnels, i, t)
+	json_array_foreach(show_in(answer, "tunnels"), i, t)
 	    printf("tunnel %s from %s to %s, %s frames: what is inside was not looked at\n",
 		show_text(t, "kind", "?"), show_text(t, "src", "?"), show_text(t, "dst", "?"),
 		show_number(show_int(t, "frames", 0), number));
+	if (others > 0)
+		printf("%s frames of more tunnels\n", show_number(others, number));
 }
 
 static int
@@ -167,7 +170,7 @@ print_table(const struct cli *cli, const json_t *answer)
 	if (letters[0] != '\0')
 		printf("flags: %s\n", show_flags_legend(letters, legend));
 	print_sums(answer);
-	print_tunnels(show_in(answer, "tunnels"));
+	print_tunnels(answer);
 	return ferror(stdout) ? -EIO : 0;
 }
 

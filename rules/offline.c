@@ -20,7 +20,8 @@
 #define MAP_SLOTS (OFFLINE_MAX_MAPPED * 2 + 1)
 #define MAX_PREFIX_LEN 128
 #define NAME_WAYS 4
-#define MAX_QUESTIONS 4096 /* a power of two */
+#define MAX_QUESTIONS 4096		 /* a power of two */
+#define MAX_APART (POLICY_MAX_EDGES / 2) /* edges; then new addresses are the internet */
 #define MAX_PEERS (2 * POLICY_MAX_EDGES + OFFLINE_MAX_MAPPED + 16)
 
 struct mapped {
@@ -48,6 +49,7 @@ struct offline {
 	size_t n_tunnels;
 	peer_id internet, multicast;
 	uint64_t seed;
+	enum offline_form form;
 	struct offline_stats stats;
 };
 
@@ -75,7 +77,7 @@ static uint32_t connection_started(void *arg, const struct tuple *first);
 static void connection_ended(void *arg, const struct track_connection *c);
 
 int
-offline_new(uint64_t hash_seed, struct offline **ret)
+offline_new(uint64_t hash_seed, enum offline_form form, struct offline **ret)
 {
 	const struct peer internet = { .kind = PEER_INTERNET },
 			  multicast = { .kind = PEER_MULTICAST };
@@ -85,6 +87,7 @@ offline_new(uint64_t hash_seed, struct offline **ret)
 	if (o == NULL)
 		return -ENOMEM;
 	o->seed = hash_seed;
+	o->form = form;
 	o->map = calloc(MAP_SLOTS, sizeof(*o->map));
 	o->told = calloc(OFFLINE_MAX_NAMES, sizeof(*o->told));
 	o->questions = calloc(MAX_QUESTIONS, sizeof(*o->questions));
@@ -98,7 +101,7 @@ offline_new(uint64_t hash_seed, struct offline **ret)
 		r = peer_intern(o->peers, &multicast, &o->multicast);
 	if (r == 0)
 		r = edge_table_new(o->peers, POLICY_MAX_EDGES, hash_seed, NULL, NULL, &o->edges);
-	if (r == 0)
+	if (r == 0 && form == OFFLINE_EDGES)
 		r = edge_table_generalise(o->edges, o->peers, NULL, NULL);
 	if (r == 0)
 		r = track_new(OFFLINE_MAX_CONNECTIONS, hash_seed, connection_started,
@@ -275,10 +278,18 @@ connection_started(void *arg, const struct tuple *first)
 	return id != PEER_ID_NONE ? id : fqdn_of(arg, &first->dst, &first->src);
 }
 
+static bool
+is_kept_apart(const struct offline *o, const struct peer *addr)
+{
+	return o->form == OFFLINE_FLOWS && (edge_table_count(o->edges) < MAX_APART ||
+					       peer_lookup(o->peers, addr) != PEER_ID_NONE);
+}
+
 static int
 resolve(struct offline *o, const struct addr *a, peer_id name, peer_id *ret)
 {
-	struct peer addr = { .kind = PEER_ADDR };
+	const struct peer addr = { .kind = PEER_ADDR,
+		.prefix = prefix_of(a, (uint8_t)(addr_len(a) * 8)) };
 	peer_id id = map_find(o, a);
 
 	if (id != PEER_ID_NONE) {
@@ -290,12 +301,13 @@ resolve(struct offline *o, const struct addr *a, peer_id name, peer_id *ret)
 		*ret = o->multicast;
 		return 0;
 	case SCOPE_INTERNET:
+		if (name == PEER_ID_NONE && is_kept_apart(o, &addr))
+			break;
 		*ret = name != PEER_ID_NONE ? name : o->internet;
 		return 0;
 	case SCOPE_LOCAL:
 		break;
 	}
-	addr.prefix = prefix_of(a, (uint8_t)(addr_len(a) * 8));
 	return peer_intern(o->peers, &addr, ret);
 }
 
@@ -317,8 +329,10 @@ note_tunnel(struct offline *o, const struct tuple *t, uint64_t frames)
 			return;
 		}
 	}
-	if (o->n_tunnels == OFFLINE_MAX_TUNNELS)
+	if (o->n_tunnels == OFFLINE_MAX_TUNNELS) {
+		o->stats.unlisted += frames;
 		return;
+	}
 	o->tunnels[o->n_tunnels++] =
 	    (struct offline_tunnel){ .src = t->src, .dst = t->dst, .kind = kind, .frames = frames };
 }

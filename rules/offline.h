@@ -20,6 +20,12 @@
 #define OFFLINE_ONE_WAY_FRAMES 10
 #define OFFLINE_ONE_WAY_NS (60 * NSEC_PER_SEC)
 
+enum offline_form {
+	OFFLINE_EDGES, /* as live: what is many of a kind is summed up */
+	OFFLINE_FLOWS, /* each as it was seen, addresses of the internet too as far as there is
+			  room: for a candidate policy is asked about each */
+};
+
 struct offline_stats {
 	uint64_t frames, malformed;
 	uint64_t other;	   /* frames without a connection: ARP, later fragments, errors of ICMP */
@@ -27,6 +33,7 @@ struct offline_stats {
 	uint64_t attempts; /* all others */
 	uint64_t evicted;  /* forgotten while perhaps still open: more than could be followed */
 	uint64_t lost;	   /* connections that made no edge: the table was full */
+	uint64_t unlisted; /* frames of tunnels for which the list had no room */
 };
 
 /* What is inside is not looked at. */
@@ -38,7 +45,7 @@ struct offline_tunnel {
 
 struct offline;
 
-int offline_new(uint64_t hash_seed, struct offline **ret);
+int offline_new(uint64_t hash_seed, enum offline_form form, struct offline **ret);
 void offline_free(struct offline *o);
 static inline void
 offline_freep(struct offline **o)

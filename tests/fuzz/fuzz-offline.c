@@ -39,7 +39,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	_cleanup_(offline_freep) struct offline *o = NULL;
 	uint64_t frames = 0;
 
-	if (offline_new(1, &o) < 0)
+	if (offline_new(1, OFFLINE_EDGES, &o) < 0)
 		return 0;
 	while (size >= 2) {
 		size_t len = MIN((size_t)(data[0] << 8 | data[1]), size - 2);

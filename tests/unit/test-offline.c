@@ -30,7 +30,7 @@ static void
 begin(struct lab *l)
 {
 	l->now_ns = 1700000000 * SEC;
-	assert_int_equal(offline_new(1, &l->o), 0);
+	assert_int_equal(offline_new(1, OFFLINE_EDGES, &l->o), 0);
 }
 
 static void
