@@ -3,8 +3,10 @@
  * The metrics' ways out beside the API: a listener on a loopback address, which knows /metrics and
  * nothing else, and a file for node_exporter's textfile collector.
  *
- * Anybody on the machine can reach the listener. So a client has one deadline for everything, of
- * too many the oldest has to go, and the text is made at most once a second.
+ * Anybody on the machine can reach the listener. So a client has one deadline for everything; of
+ * too many the one that has waited longest with its request has to go, and who has sent it already
+ * is answered before that; the text is made at most once a second. Where no further file can be
+ * opened nobody is accepted for a while: the socket would wake us without end.
  */
 #include "daemon/api.h"
 #include "daemon/log.h"
@@ -19,7 +21,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CLIENTS_MAX 16
+#define CLIENTS_MAX 64
+#define BACKLOG 1024
+#define ACCEPTS_PER_WAKEUP 64
+#define PAUSE_S 1
 #define REQUEST_MAX 4096
 #define DEADLINE_S 5
 #define FRESH_NS NSEC_PER_SEC
@@ -39,8 +44,9 @@ struct client {
 
 struct metrics_out {
 	struct controller *c;
-	struct event *ev;
+	struct event *ev, *resume;
 	int fd;
+	bool paused;
 	uint64_t arrivals, made_ns; /* CLOCK_MONOTONIC */
 	char *open_text, *plain_text;
 	struct client clients[CLIENTS_MAX];
@@ -189,35 +195,50 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		hang_up(k);
 }
 
-static struct client *
-client_place(struct metrics_out *o)
+/* Who is to go first: those that have not asked before those that are answered, then by age. */
+static bool
+goes_before(const struct client *a, const struct client *b)
 {
-	struct client *oldest = &o->clients[0];
+	if ((a->answer == NULL) != (b->answer == NULL))
+		return a->answer == NULL;
+	return a->since < b->since;
+}
+
+/* NULL: nobody is there. */
+static struct client *
+first_to_go(struct metrics_out *o)
+{
+	struct client *first = NULL;
 
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		struct client *k = &o->clients[i];
 
-		if (k->fd < 0)
-			return k;
-		if (k->since < oldest->since)
-			oldest = k;
+		if (k->fd >= 0 && (first == NULL || goes_before(k, first)))
+			first = k;
 	}
-	hang_up(oldest);
-	return oldest;
+	return first;
+}
+
+static struct client *
+client_place(struct metrics_out *o)
+{
+	struct client *first;
+
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (o->clients[i].fd < 0)
+			return &o->clients[i];
+	first = first_to_go(o);
+	hang_up(first);
+	return first;
 }
 
 static void
-on_client(evutil_socket_t listener, short what, void *arg)
+welcome(struct metrics_out *o, int fd)
 {
 	const struct timeval deadline = { .tv_sec = DEADLINE_S };
-	struct metrics_out *o = arg;
 	struct event_base *base = o->c->loop.base;
-	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct client *k;
+	struct client *k = client_place(o);
 
-	if (fd < 0)
-		return;
-	k = client_place(o);
 	k->fd = fd;
 	k->since = ++o->arrivals;
 	k->ev = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, k);
@@ -225,6 +246,57 @@ on_client(evutil_socket_t listener, short what, void *arg)
 	if (k->ev == NULL || k->deadline == NULL || event_add(k->ev, NULL) < 0 ||
 	    evtimer_add(k->deadline, &deadline) < 0)
 		hang_up(k);
+	else
+		on_readable(fd, EV_READ, k);
+}
+
+static void
+on_resume(evutil_socket_t fd, short what, void *arg)
+{
+	struct metrics_out *o = arg;
+
+	event_add(o->ev, NULL);
+}
+
+static void
+pause_accepting(struct metrics_out *o, int error)
+{
+	static const struct timeval pause = { .tv_sec = PAUSE_S };
+
+	if (!o->paused)
+		log_warn("metrics.listen: %s: nobody is accepted until there is room again, tried "
+			 "every %d s",
+		    strerror(error), PAUSE_S);
+	o->paused = true;
+	event_del(o->ev);
+	evtimer_add(o->resume, &pause);
+}
+
+static void
+on_client(evutil_socket_t listener, short what, void *arg)
+{
+	struct metrics_out *o = arg;
+
+	for (int n = 0; n < ACCEPTS_PER_WAKEUP; n++) {
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct client *first;
+
+		if (fd >= 0) {
+			o->paused = false;
+			welcome(o, fd);
+			continue;
+		}
+		if (errno == ECONNABORTED || errno == EINTR)
+			continue;
+		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
+			return;
+		first = first_to_go(o);
+		if (first == NULL) {
+			pause_accepting(o, errno);
+			return;
+		}
+		hang_up(first);
+	}
 }
 
 static int
@@ -241,10 +313,11 @@ listen_at(struct metrics_out *o, const struct metrics_config *m)
 	if (o->fd < 0 || setsockopt(o->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(o->fd, four ? (struct sockaddr *)&in : (struct sockaddr *)&in6,
 		four ? sizeof(in) : sizeof(in6)) < 0 ||
-	    listen(o->fd, CLIENTS_MAX) < 0)
+	    listen(o->fd, BACKLOG) < 0)
 		return -errno;
 	o->ev = event_new(o->c->loop.base, o->fd, EV_READ | EV_PERSIST, on_client, o);
-	return o->ev != NULL && event_add(o->ev, NULL) == 0 ? 0 : -ENOMEM;
+	o->resume = evtimer_new(o->c->loop.base, on_resume, o);
+	return o->ev != NULL && o->resume != NULL && event_add(o->ev, NULL) == 0 ? 0 : -ENOMEM;
 }
 
 int

@@ -5,16 +5,18 @@ speak of nothing else, and what a client that is slow, many or nonsense can do."
 import json
 import os
 import re
+import resource
 import shutil
 import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 TOP = os.environ.get("top_srcdir", ".")
 sys.path.insert(0, os.path.join(TOP, "tests/integration"))
-from nslab import Lab, Tap, wait
+from nslab import Lab, Tap, proc_status, run, wait
 from roleslib import fds
 
 PORT = 19477
@@ -89,9 +91,9 @@ t.ok(ask(b"\x00\xff\r\n\r\n").startswith("HTTP/1.1 405"), "nonsense is refused")
 t.ok("200" not in ask(b"GET /metrics HTTP/1.1\r\nX: " + b"y" * 8000 + b"\r\n\r\n")[:15], "a request without an end is")
 
 # Clients that drip or only wait, more than there is room for.
-slow = [lab.host.connect("127.0.0.1", PORT) for _ in range(60)]
+slow = [lab.host.connect("127.0.0.1", PORT) for _ in range(100)]
 began = time.monotonic()
-t.ok(get()[0].startswith("HTTP/1.1 200"), "60 clients that wait keep nobody out")
+t.ok(get()[0].startswith("HTTP/1.1 200"), "100 clients that wait keep nobody out")
 
 
 def is_cut(s):
@@ -113,6 +115,70 @@ for s in slow:
 pid = d.roles()["controller"]
 few = wait(lambda: sum(x.startswith("socket:") for x in fds(pid).values()) < 30, 10)
 t.ok(few, "and none of them stays open", fds(pid))
+
+# Idle connections, and as many again while somebody asks.
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+idle, going = [], True
+
+
+def flood(n):
+    for _ in range(n):
+        if not going:
+            return
+        try:
+            idle.append(lab.host.connect("127.0.0.1", PORT, 20))
+        except OSError:
+            pass
+
+
+flood(2000)
+t.ok(len(idle) == 2000 and get()[0].startswith("HTTP/1.1 200"), "2,000 idle connections keep no scrape out", len(idle))
+more = threading.Thread(target=flood, args=(2000,))
+more.start()
+began, answers = time.monotonic(), []
+while len(answers) < 20:
+    try:
+        answers.append(get()[0][:12])
+    except OSError as e:
+        answers.append(str(e))
+t.note("20 scrapes beside them took %.2f s, %d connections" % (time.monotonic() - began, len(idle)))
+going = False
+more.join()
+t.ok(answers.count("HTTP/1.1 200") >= 15, "nor do those that keep coming", answers)
+for s in idle:
+    s.close()
+t.ok(wait(lambda: sum(x.startswith("socket:") for x in fds(pid).values()) < 30, 20), "and none of them stays open", fds(pid))
+
+
+def ticks():
+    with open("/proc/%d/stat" % pid, encoding="utf-8") as f:
+        return sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+# No room for another file: connections wait, and nothing turns round and round for them.
+def files_at_most(n):
+    # By its own user: not every root may do it.
+    uid, gid = (proc_status(pid)[k].split()[0] for k in ("Uid", "Gid"))
+    run("setpriv", "--reuid=" + uid, "--regid=" + gid, "--clear-groups", "prlimit", "--pid", str(pid),
+        "--nofile=%s:" % n)
+
+
+with open("/proc/%d/limits" % pid, encoding="utf-8") as f:
+    usual = re.search(r"Max open files +(\d+)", f.read()).group(1)
+taken = {int(x) for x in fds(pid)}
+files_at_most(min(set(range(len(taken) + 1)) - taken))
+s = lab.host.connect("127.0.0.1", PORT, 30)
+s.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+said = d.says("warn controller: metrics.listen: Too many open files: nobody is accepted", 10)
+before, began = ticks(), time.monotonic()
+time.sleep(1.5)
+used = (ticks() - before) / (time.monotonic() - began)
+files_at_most(usual)
+t.ok(said and used < 0.15, "without room for a file it says so, and does not spin", used, d.text()[-500:])
+t.note("%.2f of a processor" % used)
+t.ok(s.recv(12) == b"HTTP/1.1 200", "who waited is answered when there is room again")
+s.close()
 
 st = wait(lambda: os.path.exists(path) and os.stat(path), 20)
 t.ok(st and stat.S_IMODE(st.st_mode) == 0o644 and stat.S_ISREG(st.st_mode), "the file is there, for everybody to read", d.text()[-2000:])
