@@ -102,6 +102,12 @@ struct answer {
 	size_t n_addrs, max_addrs;
 };
 
+static void
+answer_done(struct answer *w)
+{
+	free(w->links);
+}
+
 /* Kinds that lead to wherever a process or a socket of another namespace is. */
 static bool
 leaves_unseen(const struct nlattr *kind)
@@ -281,7 +287,7 @@ link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n)
 {
 	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct answer w = { 0 };
+	_cleanup_(answer_done) struct answer w = { 0 };
 	int r;
 
 	nlh->nlmsg_type = RTM_GETLINK;
@@ -291,11 +297,9 @@ link_dump(int sock, int32_t nsid, struct link_info **ret, size_t *ret_n)
 	if (nsid >= 0)
 		mnl_attr_put_u32(nlh, IFLA_TARGET_NETNSID, (uint32_t)nsid);
 	r = ask(sock, nlh, &w);
-	if (r < 0) {
-		free(w.links);
+	if (r < 0)
 		return r;
-	}
-	*ret = w.links;
+	*ret = steal_ptr(w.links);
 	*ret_n = w.n;
 	return 0;
 }
@@ -305,7 +309,7 @@ link_get(int sock, uint32_t ifindex, struct link_info *ret)
 {
 	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct answer w = { 0 };
+	_cleanup_(answer_done) struct answer w = { 0 };
 	struct ifinfomsg *ifi;
 	int r;
 
@@ -319,7 +323,6 @@ link_get(int sock, uint32_t ifindex, struct link_info *ret)
 		r = -EBADMSG;
 	if (r == 0)
 		*ret = w.links[0];
-	free(w.links);
 	return r;
 }
 
@@ -328,7 +331,7 @@ link_addrs(int sock, int32_t nsid, struct rtnl_addr *ret, size_t max, size_t *re
 {
 	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct answer w = { .addrs = ret, .max_addrs = max };
+	_cleanup_(answer_done) struct answer w = { .addrs = ret, .max_addrs = max };
 	int r;
 
 	nlh->nlmsg_type = RTM_GETADDR;
@@ -346,7 +349,7 @@ nsid_request(int sock, uint16_t type, int nsfd, int32_t *ret)
 {
 	uint8_t buf[64] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct nlmsghdr *nlh = mnl_nlmsg_put_header(buf);
-	struct answer w = { .nsid = -1 };
+	_cleanup_(answer_done) struct answer w = { .nsid = -1 };
 	int r;
 
 	nlh->nlmsg_type = type;

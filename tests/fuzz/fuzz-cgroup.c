@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Input: the text of a cgroup file, of a status file, or the arguments of a monitor. */
+/* Input: the text of a cgroup, status or stat file, or the arguments of a monitor or a shim. */
 #include "daemon/l0.h"
+#include "rules/util.h"
 
 #include <string.h>
 
@@ -15,6 +16,17 @@ check_name(const char *name)
 		__builtin_trap();
 }
 
+static void
+check_stat(const char *text, size_t size)
+{
+	_cleanup_free_ char *copy = strndup(text, size);
+	uint64_t ticks;
+	bool runtime;
+
+	if (copy != NULL)
+		l0_parse_stat(copy, &runtime, &ticks);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -24,7 +36,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint64_t caps;
 
 	l0_status_caps(text, size, &caps);
+	check_stat(text, size);
 	if (l0_conmon_name(text, size, name))
+		check_name(name);
+	if (l0_shim_name(text, size, name))
+		check_name(name);
+	if (l0_cgroup_name(text, size, name))
 		check_name(name);
 	if (!l0_claim_parse(text, size, &c))
 		return 0;
