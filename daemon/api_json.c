@@ -9,6 +9,7 @@
 #include "daemon/hostguard.h"
 #include "daemon/image.h"
 #include "daemon/instance.h"
+#include "daemon/kin.h"
 #include "daemon/names.h"
 #include "daemon/promote.h"
 #include "daemon/published.h"
@@ -378,7 +379,8 @@ json_repositories(const struct workload *w)
 }
 
 static json_t *
-json_workload(struct controller *c, const struct workload *w, const struct counts *k)
+json_workload(
+    struct controller *c, const struct kin *kin, const struct workload *w, const struct counts *k)
 {
 	json_t *instances = json_array(), *o;
 	struct sums s = sum_instances(w, instances);
@@ -401,7 +403,7 @@ json_workload(struct controller *c, const struct workload *w, const struct count
 	json_object_set_new(o, "edges",
 	    json_pack("{s:I, s:I, s:I}", "approved", k->approved, "pending", k->pending, "denied",
 		k->denied));
-	json_object_set_new(o, "completeness", complete_to_json(c, w));
+	json_object_set_new(o, "completeness", complete_to_json(kin, w));
 	json_object_set_new(o, "promotion", promote_to_json(w));
 	json_object_set_new(o, "loss",
 	    json_pack(
@@ -484,15 +486,16 @@ json_t *
 json_status(struct controller *c)
 {
 	_cleanup_free_ struct counts *k = count_edges(c);
+	_cleanup_(kin_freep) struct kin *kin = NULL;
 	json_t *list = json_array(), *o;
 
-	if (k == NULL || complete_update(c, COMPLETE_FRESH_NS) < 0) {
+	if (k == NULL || complete_update(c, COMPLETE_FRESH_NS) < 0 || kin_new(c, &kin) < 0) {
 		json_decref(list);
 		return NULL;
 	}
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next)
 		if (workload_selected(c, w->name))
-			json_array_append_new(list, json_workload(c, w, &k[w->peer]));
+			json_array_append_new(list, json_workload(c, kin, w, &k[w->peer]));
 	o = json_pack("{s:s, s:o, s:o, s:I, s:o}", "version", PACKAGE_VERSION, "host", json_host(),
 	    "workloads", list, "revision", (json_int_t)c->revision, "startedAt",
 	    json_time(c->started_ns));

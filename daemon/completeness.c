@@ -9,6 +9,7 @@
  */
 #include "daemon/api.h"
 #include "daemon/instance.h"
+#include "daemon/kin.h"
 #include "daemon/promote.h"
 #include "daemon/roster.h"
 #include "daemon/start.h"
@@ -187,40 +188,6 @@ complete_update(struct controller *c, uint64_t max_age_ns)
 	return 0;
 }
 
-static bool
-is_running(const struct workload *w)
-{
-	return w->instances != NULL || w->n_hosted > 0;
-}
-
-/* Could the two be parts of one whole? */
-static bool
-are_related(const struct workload *w, const struct workload *other)
-{
-	size_t len = strlen(w->project);
-
-	if (len > 0 && strcmp(w->project, other->project) == 0)
-		return true;
-	/* One that a policy names, and that has never run. */
-	if (len > 0 && other->project[0] == '\0' && strncmp(other->name, w->project, len) == 0 &&
-	    other->name[len] == '/')
-		return true;
-	return w->network[0] != '\0' && strcmp(w->network, other->network) == 0;
-}
-
-const struct workload *
-complete_next_missing(
-    const struct controller *c, const struct workload *w, const struct workload *pos)
-{
-	uint64_t since = w->log != NULL ? w->log->begin * COMPLETE_HOUR_NS : UINT64_MAX;
-
-	for (pos = pos != NULL ? pos->next : c->workloads; pos != NULL; pos = pos->next)
-		if (pos != w && !is_running(pos) && pos->last_seen_ns < since &&
-		    are_related(w, pos) && workload_selected(c, pos->name))
-			return pos;
-	return NULL;
-}
-
 const char *
 complete_why_not(const struct completeness *k)
 {
@@ -254,16 +221,16 @@ json_whole(double v)
 }
 
 json_t *
-complete_to_json(const struct controller *c, const struct workload *w)
+complete_to_json(const struct kin *kin, const struct workload *w)
 {
 	const struct completeness *k = &w->complete;
-	const struct workload *missing = NULL;
+	const struct workload *missing[MISSING_MAX];
+	size_t n = kin_missing(kin, w, MISSING_MAX, missing, MISSING_MAX);
 	const char *why = complete_why_not(k);
 	json_t *names = json_array();
 
-	while ((missing = complete_next_missing(c, w, missing)) != NULL &&
-	       json_array_size(names) < MISSING_MAX)
-		json_array_append_new(names, json_text(missing->name));
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(names, json_text(missing[i]->name));
 	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o}",
 	    "newEdgeChance", json_number(k->chance), "newEdgeChanceHigh",
 	    json_number(k->chance_high), "unseenAtLeast", json_whole(k->at_least), "unseenHigh",

@@ -41,6 +41,7 @@
  *   recertify.c    who let an approval stand, and which ones are overdue
  *   duties.c       who approves is not who enforces
  *   completeness.c how much of what a workload does is known
+ *   kin.c          which workloads belong together, and which of them have not run
  *   alert*.c       what people are told of, wherever they are
  *   activity.c     how busy everybody is, and what is unusual
  *   history.c      what was connected when

@@ -20,6 +20,7 @@
 #include "daemon/denial.h"
 #include "daemon/image.h"
 #include "daemon/instance.h"
+#include "daemon/kin.h"
 #include "daemon/log.h"
 #include "daemon/promote.h"
 #include "daemon/quarantine.h"
@@ -204,29 +205,28 @@ add_common(
 }
 
 static void
-add_missing(const struct controller *c, const struct workload *w, struct reasons *r)
+add_missing(const struct kin *kin, const struct workload *w, struct reasons *r)
 {
-	const struct workload *o = NULL;
+	const struct workload *missing[NAMED_MAX];
+	size_t n = kin_missing(kin, w, SIZE_MAX, missing, NAMED_MAX);
 	char name[PEER_STRLEN];
-	size_t n = 0;
 
-	while ((o = complete_next_missing(c, w, o)) != NULL)
-		if (n++ < NAMED_MAX)
-			add(r, "%.200s has not run yet", safe_name(o, name));
+	for (size_t i = 0; i < MIN(n, (size_t)NAMED_MAX); i++)
+		add(r, "%.200s has not run yet", safe_name(missing[i], name));
 	if (n > NAMED_MAX)
 		add(r, "nor have %zu others", n - NAMED_MAX);
 }
 
 static void
-add_evidence(
-    const struct controller *c, const struct workload *w, const struct sight *s, struct reasons *r)
+add_evidence(const struct controller *c, const struct kin *kin, const struct workload *w,
+    const struct sight *s, struct reasons *r)
 {
 	const char *why = complete_why_not(&w->complete);
 	unsigned limit = c->config->promote_chance;
 
 	if (s->flagged > 0)
 		add(r, "%zu flagged edge%s", s->flagged, s->flagged == 1 ? "" : "s");
-	add_missing(c, w, r);
+	add_missing(kin, w, r);
 	if (why != NULL)
 		add(r, "%s", why);
 	else if (w->complete.chance_high * 100 > limit)
@@ -319,13 +319,14 @@ is_time(struct controller *c, struct workload *w, struct reasons *r)
 
 /* What it waits for; none: now. */
 static void
-find_reasons(struct controller *c, struct workload *w, const struct sight *s, struct reasons *r)
+find_reasons(struct controller *c, const struct kin *kin, struct workload *w, const struct sight *s,
+    struct reasons *r)
 {
 	uint64_t quiet = quiet_for(c, w, s);
 
 	add_common(c, w, s, r);
 	if (by_evidence(c))
-		add_evidence(c, w, s, r);
+		add_evidence(c, kin, w, s, r);
 	if (is_halfway(c, w))
 		add_quiet(c, quiet, r);
 	if (r->n == 0 && is_halfway(c, w))
@@ -415,6 +416,7 @@ void
 promote_tick(struct controller *c)
 {
 	_cleanup_free_ struct sight *sights = NULL;
+	_cleanup_(kin_freep) struct kin *kin = NULL;
 	uint64_t now = now_mono();
 
 	if (c->capture.nflog_lost != c->reports_lost) {
@@ -427,14 +429,15 @@ promote_tick(struct controller *c)
 		return;
 	c->promote_looked_ns = now;
 	sights = look_around(c);
-	if (sights == NULL || (by_evidence(c) && complete_update(c, FRESH_NS) < 0))
+	if (sights == NULL || kin_new(c, &kin) < 0 ||
+	    (by_evidence(c) && complete_update(c, FRESH_NS) < 0))
 		return;
 	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
 		struct reasons r = { .text = WAITING, .len = sizeof(WAITING) - 1 };
 
 		if (!is_candidate(c, w))
 			continue;
-		find_reasons(c, w, &sights[w->peer], &r);
+		find_reasons(c, kin, w, &sights[w->peer], &r);
 		set_why(w, r.n > 0 ? r.text : NULL);
 		if (r.n == 0 && act(c, w) < 0)
 			return;

@@ -14,6 +14,7 @@
 
 struct controller;
 struct instance;
+struct kin;
 struct workload;
 
 /* promote.c */
@@ -45,11 +46,8 @@ void complete_count_windows(struct controller *c);
 #define COMPLETE_FRESH_NS (5 * NSEC_PER_SEC) /* young enough to be shown */
 /* Brings every workload's `complete` up to date; how old it may be. 0 or -ENOMEM. */
 int complete_update(struct controller *c, uint64_t max_age_ns);
-/* Another one of its project or network that has not run since it is observed, after `pos`. */
-const struct workload *complete_next_missing(
-    const struct controller *c, const struct workload *w, const struct workload *pos);
 /* A sentence without its full stop: why no bound is claimed; NULL: it is. */
 const char *complete_why_not(const struct completeness *k);
-json_t *complete_to_json(const struct controller *c, const struct workload *w);
+json_t *complete_to_json(const struct kin *kin, const struct workload *w);
 
 #endif

@@ -3,6 +3,7 @@
 #include "ctl-fixture.h"
 #include "daemon/instance.h"
 #include "daemon/learn.h"
+#include "daemon/kin.h"
 #include "daemon/promote.h"
 #include "daemon/roster.h"
 #include "daemon/segment.h"
@@ -305,8 +306,8 @@ each_safeguard_holds_it_back_and_says_so(void **state)
 		{ new_edges, "new edges keep coming" },
 		{ one_new_edge, "% of the hours, 5% are allowed" },
 		{ flagged, "waiting: 2 flagged edges" },
-		{ missing, "waiting: 2 flagged edges, shop/a has not run yet, shop/b has not run "
-			   "yet, shop/c has not run yet, nor have 2 others" },
+		{ missing, "waiting: 2 flagged edges, shop/a has not run yet, shop/c has not run "
+			   "yet, shop/e has not run yet, nor have 2 others" },
 		{ missing_in_network, "waiting: backup has not run yet" },
 		{ silent, "waiting: it has not been seen to talk to anybody" },
 		{ silent_in_its_direction, "it has not been seen to talk to anybody" },
@@ -580,14 +581,61 @@ every_kind_of_loss_breaks_the_hour_of_whom_it_hit(void **state)
 	assert_int_equal(broken(f, "api"), other);
 }
 
+/* Those of all others that are asked after by their project, their network or both. */
+static void
+kin_is_of_the_project_or_the_network_and_told_once(void **state)
+{
+	static const struct {
+		const char *name, *project, *network;
+		bool recent;
+	} others[] = {
+		{ "shop/never", "", "", false },
+		{ "shop/old", "shop", "", false },
+		{ "shop/both", "shop", "net", false },
+		{ "near", "", "net", false },
+		{ "shop/recent", "shop", "net", true },
+		{ "shopping/never", "", "", false },
+		{ "far", "other", "other", false },
+		{ "alone", "", "", false },
+	};
+	struct ctl_fixture *f = *state;
+	_cleanup_(kin_freep) struct kin *kin = NULL;
+	struct workload *me = workload_get(f->c, "shop/me");
+	const struct workload *got[8];
+
+	snprintf(me->project, sizeof(me->project), "shop");
+	snprintf(me->network, sizeof(me->network), "net");
+	me->log = calloc(1, sizeof(*me->log));
+	complete_log_mark(me->log, (uint32_t)(fake_now / HOUR), COMPLETE_BEGAN);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		struct workload *w = workload_get(f->c, others[i].name);
+
+		snprintf(w->project, sizeof(w->project), "%s", others[i].project);
+		snprintf(w->network, sizeof(w->network), "%s", others[i].network);
+		w->last_seen_ns = others[i].recent ? fake_now : (i + 1) * HOUR;
+	}
+	assert_int_equal(kin_new(f->c, &kin), 0);
+	assert_int_equal(kin_missing(kin, me, SIZE_MAX, got, ARRAY_SIZE(got)), 4);
+	for (size_t i = 0; i < 4; i++)
+		assert_string_equal(got[i]->name, others[i].name);
+	assert_int_equal(kin_missing(kin, me, 2, got, 1), 2);
+	assert_int_equal(kin_missing(kin, wl(f, "alone"), SIZE_MAX, got, ARRAY_SIZE(got)), 0);
+	/* What runs is not missing. */
+	wl(f, "shop/old")->n_hosted = 1;
+	assert_int_equal(kin_missing(kin, me, SIZE_MAX, got, ARRAY_SIZE(got)), 3);
+	wl(f, "shop/old")->n_hosted = 0;
+}
+
 static void
 windows_and_runs_reach_status(void **state)
 {
 	struct ctl_fixture *f = *state;
+	_cleanup_(kin_freep) struct kin *kin = NULL;
 	json_t *o;
 
+	assert_int_equal(kin_new(f->c, &kin), 0);
 	assert_int_equal(complete_update(f->c, 0), 0);
-	o = complete_to_json(f->c, wl(f, "web"));
+	o = complete_to_json(kin, wl(f, "web"));
 	assert_int_equal(json_integer_value(json_object_get(o, "windows")), WEEKS * WEEK_HOURS);
 	assert_int_equal(json_integer_value(json_object_get(o, "hoursOfWeek")), 168);
 	assert_string_equal(json_string_value(json_object_get(o, "windowKind")), "hour");
@@ -602,7 +650,7 @@ windows_and_runs_reach_status(void **state)
 		    wl(f, "web")->log, (uint32_t)(fake_now / HOUR) - day * 24, COMPLETE_BEGAN);
 	wl(f, "web")->observed_ns = 21 * HOUR;
 	assert_int_equal(complete_update(f->c, 0), 0);
-	o = complete_to_json(f->c, wl(f, "web"));
+	o = complete_to_json(kin, wl(f, "web"));
 	assert_string_equal(json_string_value(json_object_get(o, "windowKind")), "run");
 	assert_int_equal(json_integer_value(json_object_get(o, "windows")), 21);
 	assert_true(json_is_number(json_object_get(o, "newEdgeChanceHigh")));
@@ -630,6 +678,7 @@ main(void)
 		PROMOTE_TEST(a_persons_rollback_stops_it_too),
 		PROMOTE_TEST(it_confirms_only_its_own),
 		PROMOTE_TEST(every_kind_of_loss_breaks_the_hour_of_whom_it_hit),
+		PROMOTE_TEST(kin_is_of_the_project_or_the_network_and_told_once),
 		PROMOTE_TEST(windows_and_runs_reach_status),
 	};
 
