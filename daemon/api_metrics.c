@@ -269,6 +269,9 @@ write_enforcement(FILE *f, const struct metrics *m)
 	family(f, "start_late_seconds", "histogram",
 	    "How long, at most, a program ran before its instance was held or observed.");
 	histogram(f, "start_late_seconds", "", &m->late);
+	family(f, "start_gate_wait_seconds", "histogram",
+	    "Time from a container's question to the start gate to the answer.");
+	histogram(f, "start_gate_wait_seconds", "", &m->gate_wait);
 }
 
 static void

@@ -123,7 +123,7 @@ struct metrics {
 	uint64_t flow_events[FLOW_AUDITED + 1]; /* by enum flow_kind */
 	uint64_t applies, refreshes, apply_failures, drift, foreign, cut;
 	uint64_t starts[START_KINDS];
-	struct histogram lead[START_CLOSED + 1], late, apply, named;
+	struct histogram lead[START_CLOSED + 1], late, gate_wait, apply, named;
 	struct selftest_counts selftest;
 };
 

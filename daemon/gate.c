@@ -154,6 +154,7 @@ decide(struct gate_wait *g, enum gate_answer answer, const char *reason)
 {
 	g->answer = answer;
 	g->reason = reason;
+	histogram_add(&g->c->metrics.gate_wait, now_mono() - g->asked_ns);
 	if (answer == GATE_REFUSE)
 		log_warn("container %s: start refused: %s", g->name, reason);
 	if (g->conn != NULL)

@@ -10,6 +10,7 @@ import collections
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import statistics
@@ -29,6 +30,7 @@ ownlib.alone(__file__)
 
 STARTS = int(os.environ.get("NANOSEG_STARTS", "50"))
 RESTARTS = int(os.environ.get("NANOSEG_RESTARTS", "10"))
+AT_ONCE = min(STARTS, 50)
 HOOK_WAIT_S = 10
 PORT, SERVE_PORT = 7001, 7100
 # The frames pass the namespace's rules; what stops them stands on the host's side.
@@ -117,6 +119,7 @@ class Engine:
 
     def __init__(self, image):
         self.api, self.image, self.all = Api("/run/docker.sock"), image, set()
+        self.took = []  # ms of each start
 
     def create(self, name, cmd, gated, network="bridge", service=None, ip=None):
         labels = nslab.compose("start", service) if service else {}
@@ -133,7 +136,9 @@ class Engine:
 
     def start(self, name):
         """"" or why not."""
+        began = time.monotonic()
         status, data = self.api.raw("POST", "/containers/%s/start" % name, timeout=120)
+        self.took.append((time.monotonic() - began) * 1e3)
         return "" if status == 204 else json.loads(data)["message"]
 
     def restart(self, name):
@@ -185,9 +190,6 @@ image = docker.make_image("first", files=[BUILD + "/tests/integration/first"])
 engine = Engine(image)
 pool = ThreadPoolExecutor(64)
 lab.later(lambda: [engine.remove(n) for n in list(engine.all)])
-d.start()
-api = d.api
-starts = Starts(api)
 engine.create("sink", ["/first"], False)
 engine.start("sink")
 sink = engine.place("sink")
@@ -205,6 +207,23 @@ def make(n, gated, seconds=600):
     f = fresh("began")
     cmd = ["/first", "send", sink.v4, str(PORT), str(seconds), f]
     return list(pool.map(lambda k: engine.create("f%d" % k, cmd, gated, service="first"), range(number - n, number)))
+
+
+def gate_waits():
+    """(how many starts have asked the gate, how many ms they have waited in all)"""
+    text = api.raw("GET", "/metrics")[1].decode()
+    return [float(re.search(r"^nanoseg_start_gate_wait_seconds_%s (\S+)" % x, text, re.M).group(1)) * k
+            for x, k in (("count", 1), ("sum", 1e3))]
+
+
+def start_all(names, at_once):
+    """Why some did not start; and how long each took, as the one who starts it sees it."""
+    engine.took, why, began = [], [], time.monotonic()
+    for k in range(0, len(names), at_once):
+        why += [x for x in pool.map(engine.start, names[k:k + at_once]) if x]
+    t.note("%d starts, %d at once, in %.1f s" % (len(names), at_once, time.monotonic() - began))
+    figures("  each", engine.took)
+    return why
 
 
 def check(name, began, before, started, gated, refused=0, required=True):
@@ -250,19 +269,26 @@ def away(names):
 
 def way(name, gated, at_once, required=True, seconds=600):
     """STARTS starts, so many at once."""
-    names, before, why = make(STARTS, gated, seconds), counts(), []
-    began = time.monotonic()
-    for k in range(0, STARTS, at_once):
-        group = names[k:k + at_once]
-        why += [x for x in (pool.map(engine.start, group) if at_once > 1 else map(engine.start, group)) if x]
-    took = time.monotonic() - began
+    names, before, asked = make(STARTS, gated, seconds), counts(), gate_waits()
+    t.note("%s:" % name)
+    why = start_all(names, at_once)
     wait(lambda: len(lines("began")) >= STARTS - len(why), 5)
-    t.note("%s: %d starts in %.1f s" % (name, STARTS, took))
     if gated:
+        n, waited = (now - was for now, was in zip(gate_waits(), asked))
+        t.note("  of that the gate's answer, ms: mean %.1f" % (waited / max(n, 1)))
         t.ok(not why, "%s: %d starts, none refused" % (name, STARTS), len(why), why[:1])
     check(name, lines("began"), before, STARTS, gated, len(why), required)
     away(names)
 
+
+# What an engine takes for itself, to hold the rest against.
+names = make(AT_ONCE, False)
+t.note("dockerd and runc alone:")
+start_all(names, AT_ONCE)
+away(names)
+d.start()
+api = d.api
+starts = Starts(api)
 
 # What the counters can see: nothing is enforced yet.
 names, before = make(3, False), counts()
@@ -283,8 +309,8 @@ way("ungated, all cores busy", False, 1, required=False)
 for p in busy:
     p.kill()
     p.wait()
-way("gated, all at once", True, STARTS)
-way("ungated, all at once", False, STARTS, required=False)
+way("gated, all at once", True, AT_ONCE)
+way("ungated, all at once", False, AT_ONCE, required=False)
 
 # The daemon is stopped: its socket takes connections, and nobody answers.
 names, before = make(STARTS, True), counts()
