@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""kill -9 at every begin and end of a system call of one change of policy: what is there afterwards
-is the old revision or the new one, in the API, the store, the audit log and the kernel; and what was
-answered holds.
+"""kill -9 at every system call of one change of policy that changes anything outside of the process
+(killat.c): what is there afterwards is the old revision or the new one, in the API, the store, the audit
+log and the kernel; and what was answered holds.
 
-NANOSEG_STEP says which of them: every so manieth of the controller's; of the warden, which has more,
-a fifth of that."""
+NANOSEG_STEP says which of them: every so manieth."""
 import http.client
 import os
 import re
@@ -16,7 +15,7 @@ import threading
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 from nslab import BUILD, Lab, Tap, run, table_text, wait
 
-STEP = int(os.environ.get("NANOSEG_STEP", "20"))
+STEP = int(os.environ.get("NANOSEG_STEP", "10"))
 # The supervisor waits longer before each restart: a new one does not.
 RESTARTS = 3
 
@@ -37,7 +36,7 @@ api.mode("enforce", a.name, b.name)
 
 
 class Trap:
-    """Waits for the role's N-th stop."""
+    """Waits for the role's N-th call."""
 
     def __init__(self, role, n):
         self.pid = wait(lambda: d.roles().get(role), 20)
@@ -108,7 +107,7 @@ def agrees(what):
 
 
 def once(role, n, change):
-    """A change, the role being killed at its n-th stop. (it was killed, complaints)"""
+    """A change, the role being killed at its n-th call. (it was killed, complaints)"""
     global now, mode
     before, answers = (now, mode), []
     trap = Trap(role, n)
@@ -118,7 +117,7 @@ def once(role, n, change):
     # The answer comes before the rules.
     sprang = wait(trap.sprang, 1.0) if role == "warden" else wait(trap.sprang, 0.3)
     call = trap.end()
-    what = "%s, stop %d, call %d" % (role, n, call)
+    what = "%s, call %d, of number %d" % (role, n, call)
     wrong = agrees(what)
     now = state()
     mode = (api.workload(b.name)["direction"],)
@@ -134,7 +133,7 @@ def once(role, n, change):
 
 
 def count(role, change):
-    """How many stops the change takes."""
+    """How many calls the change takes."""
     trap = Trap(role, 0)
     change([])
     api.settle()
@@ -144,11 +143,10 @@ def count(role, change):
 now, mode = state(), (api.workload(b.name)["direction"],)
 for role, change, name in (("controller", decide, "a decision"), ("controller", change_mode, "a mode"),
                            ("warden", decide, "a decision"), ("warden", change_mode, "a mode")):
-    stops = count(role, change)
+    calls = count(role, change)
     now, mode = state(), (api.workload(b.name)["direction"],)
-    step = STEP * 5 if role == "warden" and STEP > 1 else STEP
-    outcomes, wrong, n, tries = [0, 0], [], 1 + os.getpid() % step, 0
-    while n <= stops + step:
+    outcomes, wrong, n, tries = [0, 0], [], 1 + os.getpid() % STEP, 0
+    while n <= calls + STEP:
         if tries % RESTARTS == RESTARTS - 1:
             d.stop()
             d.start()
@@ -158,7 +156,7 @@ for role, change, name in (("controller", decide, "a decision"), ("controller", 
         wrong += complaints
         if not sprang:
             break
-        n += step
-    t.ok(not wrong and tries > 1, "%s, the %s killed at %d of %d stops: the old revision (%d) or the new (%d), "
-         "everywhere" % (name, role, tries, stops, outcomes[0], outcomes[1]), *wrong[:10])
+        n += STEP
+    t.ok(not wrong and tries > 1, "%s, the %s killed at %d of %d calls: the old revision (%d) or the new (%d), "
+         "everywhere" % (name, role, tries, calls, outcomes[0], outcomes[1]), *wrong[:10])
 t.done()

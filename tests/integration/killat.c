@@ -4,19 +4,27 @@
  *
  *   killat PID N
  *
- * Follows the process and says "ready". Its begins and ends of system calls are counted from there;
- * at the N-th it is killed, and the call's number is printed. At the end of the input, or with N
- * being 0, it is let go, and the number of stops so far is printed.
+ * Follows the process and says "ready". From there its system calls are counted, but for those that
+ * change nothing outside of it; it is killed at the begin of the N-th, and the call's number is
+ * printed. At the end of the input, or with N being 0, it is let go, and the number of calls so far
+ * is printed.
+ *
+ * Killed anywhere between two of the calls that count, it leaves what it leaves at the begin of the
+ * second, as it shares no memory with anybody.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +35,53 @@ die(const char *what)
 	exit(2);
 }
 
+/* Calls that only ask, or change what ends with the process. */
+static bool
+is_harmless(const struct __ptrace_syscall_info *info)
+{
+	static const int calls[] = {
+#ifdef __NR_epoll_wait
+		__NR_epoll_wait,
+#endif
+#ifdef __NR_readlink
+		__NR_readlink,
+#endif
+		__NR_epoll_pwait,
+		__NR_epoll_ctl,
+		__NR_readlinkat,
+		__NR_read,
+		__NR_pread64,
+		__NR_lseek,
+		__NR_getdents64,
+		__NR_newfstatat,
+		__NR_fstat,
+		__NR_fstatfs,
+		__NR_statx,
+		__NR_close,
+		__NR_getsockopt,
+		__NR_setsockopt,
+		__NR_mmap,
+		__NR_munmap,
+		__NR_mprotect,
+		__NR_madvise,
+		__NR_brk,
+		__NR_futex,
+		__NR_uname,
+		__NR_clock_gettime,
+		__NR_clock_adjtime,
+		__NR_getrandom,
+		__NR_getpid,
+		__NR_fcntl,
+	};
+
+	if (info->entry.nr == __NR_openat)
+		return (info->entry.args[2] & (O_CREAT | O_TRUNC)) == 0;
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (info->entry.nr == (uint64_t)calls[i])
+			return true;
+	return false;
+}
+
 static void
 go_on(pid_t pid, int sig)
 {
@@ -34,24 +89,26 @@ go_on(pid_t pid, int sig)
 		die("PTRACE_SYSCALL");
 }
 
+/* The call that begins and counts, or -1. */
 static long
 call_of(pid_t pid)
 {
 	struct __ptrace_syscall_info info = { 0 };
 
 	ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info);
-	return info.op == PTRACE_SYSCALL_INFO_ENTRY ? (long)info.entry.nr : -1;
+	return info.op == PTRACE_SYSCALL_INFO_ENTRY && !is_harmless(&info) ? (long)info.entry.nr
+									   : -1;
 }
 
 static int
-let_go(pid_t pid, long stops)
+let_go(pid_t pid, long calls)
 {
 	int status;
 
 	ptrace(PTRACE_INTERRUPT, pid, 0, 0);
 	waitpid(pid, &status, 0);
 	ptrace(PTRACE_DETACH, pid, 0, 0);
-	printf("%ld\n", stops);
+	printf("%ld\n", calls);
 	return 0;
 }
 
@@ -65,7 +122,7 @@ int
 main(int argc, char **argv)
 {
 	struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
-	long stops = 0, at, call = -1;
+	long calls = 0, at, call;
 	int status, r;
 	pid_t pid;
 
@@ -91,7 +148,7 @@ main(int argc, char **argv)
 		r = waitpid(pid, &status, WNOHANG);
 		if (r == 0) {
 			if (ppoll(&input, 1, NULL, &none) > 0)
-				return let_go(pid, stops);
+				return let_go(pid, calls);
 			continue;
 		}
 		if (r < 0 || !WIFSTOPPED(status))
@@ -100,10 +157,8 @@ main(int argc, char **argv)
 			go_on(pid, status >> 16 == 0 ? WSTOPSIG(status) : 0);
 			continue;
 		}
-		stops++;
-		if (call_of(pid) >= 0)
-			call = call_of(pid);
-		if (stops == at) {
+		call = call_of(pid);
+		if (call >= 0 && ++calls == at) {
 			kill(pid, SIGKILL);
 			printf("%ld\n", call);
 			return 0;

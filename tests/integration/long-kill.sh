@@ -1,4 +1,4 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Killed at every begin and end of a system call.
+# Killed at every system call that changes anything outside of the process.
 NANOSEG_STEP=1 exec "${PYTHON3:-/usr/bin/python3}" "${top_srcdir:-.}/tests/integration/it-kill.py"
