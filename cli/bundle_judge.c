@@ -112,6 +112,28 @@ judge_edge(json_t *list, const json_t *e)
 }
 
 static void
+judge_images(json_t *list, const json_t *w)
+{
+	const json_t *instances = show_in(w, "instances"), *i, *o;
+	char text[400];
+	size_t n;
+
+	json_array_foreach(instances, n, i)
+	{
+		for (size_t k = 0; (o = bundle_container(i, k)) != NULL; k++) {
+			if (!json_is_false(show_in(o, "imageApproved")))
+				continue;
+			snprintf(text, sizeof(text), "instance %.64s runs %.200s %.71s",
+			    show_text(i, "id", "?"),
+			    show_text(o, "image", "an image without a name"),
+			    show_text(o, "imageId", "of no known digest"));
+			add_exception(
+			    list, "unapproved-image", show_text(w, "name", "?"), NULL, text);
+		}
+	}
+}
+
+static void
 judge_workload(json_t *list, const json_t *w)
 {
 	const char *name = show_text(w, "name", "?"), *mode = show_text(w, "mode", "?");
@@ -128,6 +150,7 @@ judge_workload(json_t *list, const json_t *w)
 		    list, "not-fully-enforceable", name, NULL, show_text(w, "why", grade));
 	if (json_is_object(json_object_get(w, "quarantine")))
 		add_exception(list, "quarantine", name, NULL, "held");
+	judge_images(list, w);
 	if (lost > 0) {
 		snprintf(text, sizeof(text), "%" PRId64 " events or packets lost", lost);
 		add_exception(list, "loss", name, NULL, text);

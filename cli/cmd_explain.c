@@ -85,6 +85,21 @@ add_applied(struct table *t, const json_t *answer)
 	}
 }
 
+static void
+add_images(struct table *t, const json_t *answer)
+{
+	const json_t *list = show_in(answer, "unapprovedImages"), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one)
+	{
+		table_cell(t, i == 0 ? "not approved" : "", COLOUR_NONE);
+		table_cellf(t, COLOUR_RED, "%.250s: instance %.64s runs the image %.250s",
+		    show_text(one, "workload", "?"), show_text(one, "instance", "?"),
+		    show_text(one, "image", show_text(one, "imageId", "?")));
+	}
+}
+
 /* Of the past: from the revision, and from the audit log. */
 static void
 add_record(struct table *t, const json_t *answer)
@@ -130,6 +145,7 @@ draw(const struct cli *cli, const json_t *answer, FILE *f, void *arg)
 		add(t, "behind it", behind, COLOUR_NONE);
 	add(t, "admits", show_text(answer, "admits", NULL), COLOUR_NONE);
 	add_edge(t, answer);
+	add_images(t, answer);
 	add(t, "rule", show_text(answer, "rule", NULL), COLOUR_NONE);
 	add(t, "to see it", show_text(answer, "command", NULL), COLOUR_NONE);
 	table_cell(t, "revision", COLOUR_NONE);

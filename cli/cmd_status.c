@@ -20,6 +20,7 @@ static const struct table_col cols[] = {
 	{ "LOST", COL_RIGHT, 0, 0 },
 	{ "RULES", COL_CUT, 5, 0 },
 	{ "ENFORCE", COL_CUT, 7, 0 },
+	{ "IMAGE", COL_EMPTY, 0, 0 },
 	{ "DIRECTION", COL_WIDE, 0, 0 },
 	{ "CONNTRACK", COL_WIDE, 0, 0 },
 	{ "DRIFT", COL_WIDE | COL_RIGHT, 0, 0 },
@@ -99,7 +100,20 @@ add_revision(struct table *t, const json_t *w)
 		table_cellf(t, COLOUR_YELLOW, "%" PRId64 " of %" PRId64, have, want);
 }
 
-/* Each image that its instances run, once: several tags are shown, and what is not accepted. */
+static void
+add_unapproved(struct table *t, const json_t *instances)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < json_array_size(instances); i++)
+		n += show_unapproved(json_array_get(instances, i)) != 0;
+	if (n > 0)
+		table_cellf(t, COLOUR_RED, "%zu not approved", n);
+	else
+		table_cell(t, NULL, COLOUR_NONE);
+}
+
+/* Each image that its instances run, once: several tags are shown, and what may not run. */
 static void
 add_images(struct table *t, const json_t *instances)
 {
@@ -111,15 +125,17 @@ add_images(struct table *t, const json_t *instances)
 		const json_t *instance = json_array_get(instances, i);
 		const char *image = show_text(instance, "image", "");
 		bool accepted = !json_is_false(show_in(instance, "imageAccepted")), again = false;
+		bool approved = show_unapproved(instance) == 0;
 
 		for (size_t k = 0; k < i && !again; k++)
 			again = strcmp(show_text(json_array_get(instances, k), "image", ""),
 				    image) == 0;
-		other |= !accepted;
+		other |= !accepted || !approved;
 		if (again || *image == '\0' || len + 160 >= sizeof(list))
 			continue;
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%.120s%s",
-		    len > 0 ? " " : "", image, accepted ? "" : " (not accepted)");
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%.110s%s%s",
+		    len > 0 ? " " : "", image, accepted ? "" : " (not accepted)",
+		    approved ? "" : " (not approved)");
 	}
 	table_cell(t, list, other ? COLOUR_RED : COLOUR_NONE);
 }
@@ -198,6 +214,7 @@ add_workload(struct table *t, const json_t *w)
 	add_loss(t, w);
 	add_revision(t, w);
 	table_cell(t, grade, strcmp(grade, "full") == 0 ? COLOUR_NONE : COLOUR_YELLOW);
+	add_unapproved(t, show_in(w, "instances"));
 	add_wide(t, w);
 }
 

@@ -260,6 +260,17 @@ show_flags_legend(const char *letters, char buf[static SHOW_LEGEND_LEN])
 	return buf;
 }
 
+size_t
+show_unapproved(const json_t *instance)
+{
+	const json_t *members = show_in(instance, "members");
+	size_t n = 0;
+
+	for (size_t i = 0; i < json_array_size(members); i++)
+		n += json_is_false(show_in(json_array_get(members, i), "imageApproved"));
+	return n != 0 ? n : json_is_false(show_in(instance, "imageApproved"));
+}
+
 enum colour
 show_state_colour(const char *state)
 {

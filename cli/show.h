@@ -57,6 +57,9 @@ void show_flags_collect(const char *flags, char letters[static SHOW_FLAGS_LEN]);
 #define SHOW_LEGEND_LEN 160
 const char *show_flags_legend(const char *letters, char buf[static SHOW_LEGEND_LEN]);
 
+/* Containers of the instance, all of a pod, whose image may not run (`images` of nanosegd.yaml). */
+size_t show_unapproved(const json_t *instance);
+
 enum colour show_state_colour(const char *state);
 enum colour show_verdict_colour(const char *verdict);
 enum colour show_mode_colour(const char *mode);

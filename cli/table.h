@@ -25,7 +25,7 @@ enum colour {
 #define COL_WIDE 0x04  /* only in the wide form */
 #define COL_EMPTY 0x08 /* left out if no row has anything in it */
 
-#define TABLE_MAX_COLS 16
+#define TABLE_MAX_COLS 20
 #define TABLE_GAP 2
 
 struct table_col {

@@ -412,6 +412,23 @@ explain_quarantine(const struct question *qu, json_t *o)
 	}
 }
 
+/* Whatever else speaks for the connection: who runs what may not run. */
+static json_t *
+explain_images(const struct question *qu)
+{
+	const struct workload *from =
+	    qu->src.workload != NULL ? workload_find(qu->q->c, qu->src.workload) : NULL;
+	const struct workload *to =
+	    qu->dst.workload != NULL ? workload_find(qu->q->c, qu->dst.workload) : NULL;
+	json_t *list = json_array();
+
+	if (from != NULL)
+		image_add_unapproved(from, list);
+	if (to != NULL && to != from)
+		image_add_unapproved(to, list);
+	return list;
+}
+
 /* What is only known of now. */
 static void
 explain_now(
@@ -436,6 +453,7 @@ explain_now(
 	json_object_set_new(o, "evidence", e != NULL ? json_edge_behind(c, e) : json_null());
 	json_object_set_new(o, "change", ev->passes ? json_null() : explain_change(qu, inv, e));
 	json_object_set_new(o, "applied", explain_applied(qu));
+	json_object_set_new(o, "unapprovedImages", explain_images(qu));
 	explain_quarantine(qu, o);
 }
 

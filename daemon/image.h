@@ -3,6 +3,7 @@
 #ifndef NANOSEG_DAEMON_IMAGE_H
 #define NANOSEG_DAEMON_IMAGE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,5 +39,8 @@ void image_check(struct instance *i);
 /* image_allow.c */
 void image_allow_tick(struct controller *c); /* once a second */
 uint64_t image_count_unapproved(const struct controller *c);
+/* Appends {workload, instance, image, imageId} of each container of the workload that may not run.
+ */
+void image_add_unapproved(const struct workload *w, json_t *list);
 
 #endif

@@ -12,6 +12,7 @@
 #include "daemon/log.h"
 #include "daemon/quarantine.h"
 #include "daemon/roster.h"
+#include "rules/json.h"
 
 #include <string.h>
 
@@ -128,4 +129,21 @@ image_count_unapproved(const struct controller *c)
 		for (const struct container *k = c->containers[b]; k != NULL; k = k->next)
 			n += k->unapproved;
 	return n;
+}
+
+void
+image_add_unapproved(const struct workload *w, json_t *list)
+{
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
+		const struct container *k;
+		size_t pos = 0;
+
+		while ((k = instance_next_member(i, &pos)) != NULL)
+			if (k->unapproved)
+				json_array_append_new(list,
+				    json_pack("{s:o, s:o, s:o, s:o}", "workload",
+					json_text(w->name), "instance", json_text(instance_id(i)),
+					"image", json_text(k->image), "imageId",
+					json_text(k->image_id)));
+	}
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whose image may run under a workload's name: a new tag keeps the workload, another repository waits for
 a person, closed, and counts as nobody meanwhile. With Docker, by Compose's labels and by plain names."""
+import json
 import os
 import re
 import sys
@@ -33,7 +34,7 @@ def instance(place):
     return next((i for w in api.workloads().values() for i in w["instances"] if i["id"] == place.id[:12]), None)
 
 
-def accepted(place, want, seconds=8):
+def accepted(place, want, seconds=20):
     return wait(lambda: (instance(place) or {}).get("imageAccepted") is want, seconds)
 
 
@@ -48,14 +49,13 @@ def allowed(place):
 
 def is_closed(place):
     """Rules are in force that let nothing through, and nobody's rules know its address."""
-    if not wait(lambda: "drop" in rules(place) and place.tcp(db.v4, 5432, 0.2) != "open", 8):
-        return False
-    return place.v4 not in allowed(db) + allowed(web) and db.tcp(place.v4, 80, 0.3) != "open" and \
-        web.tcp(place.v4, 80, 0.3) != "open"
+    return wait(lambda: "drop" in rules(place) and place.tcp(db.v4, 5432, 0.2) != "open" and
+                place.v4 not in allowed(db) + allowed(web) and db.tcp(place.v4, 80, 0.3) != "open" and
+                web.tcp(place.v4, 80, 0.3) != "open", 20)
 
 
 def is_open(place):
-    return wait(lambda: place.tcp(db.v4, 5432, 0.2) == "open", 8)
+    return wait(lambda: place.tcp(db.v4, 5432, 0.2) == "open", 20)
 
 
 def cli(*args):
@@ -134,7 +134,7 @@ d.stop()
 d.start()
 d.watched(WEB, 3)
 t.ok(is_open(imposter) and api.workload(WEB)["images"] == [good, evil], "and that lasts", api.workload(WEB)["images"])
-record = [json for json in api.get("/v1/revisions") if json["action"] == "approve image"]
+record = [x for x in api.get("/v1/revisions") if x["action"] == "approve image"]
 t.ok(len(record) == 1 and record[0]["reason"] == "moved", "the decision is on record", record)
 r = cli("deny", "--image", WEB + "=" + evil, "--reason", "moved back")
 t.ok(r.returncode == 0 and accepted(imposter, False) and is_closed(imposter), "and can be taken back", r)
@@ -197,4 +197,58 @@ run("docker", "rm", "-f", named.id, *[p.id for p in (web, second, nameless)])
 t.ok(wait(lambda: PROJECT + "/named" not in api.workloads(), 30) and
      wait(lambda: api.workload(WEB)["idleSince"], 8) and api.workload(WEB)["mode"] == "enforce",
      "an idle workload is forgotten, an enforced one is shown as idle", list(api.workloads()))
+
+# Images that may not run under whatever name. Nothing here was pushed to a registry or pulled from one, so
+# there is no RepoDigests: the digest of an image is its id, as it always is to nanosegd.
+yes, no = PREFIX + "-yes", PREFIX + "-no"
+docker.make_image(yes + "/web:1", "LABEL v=4")
+docker.make_image(no + "/web:1", "LABEL v=5")
+yes_id, no_id = (run("docker", "image", "inspect", "-f", "{{.Id}}", x + "/web:1").out.strip() for x in (yes, no))
+
+
+def allow(*what):
+    d.configure("images: {allow: ['%s'], action: quarantine}\n" % "', '".join(what))
+
+
+def shown(name):
+    return next((x for x in cli("status").out.splitlines() if x.split()[:1] == [name]), "")
+
+
+d.stop()
+allow(yes_id, PREFIX + "-registry/*")
+d.start()
+good_one = docker.run(PREFIX + "-allowed", image=yes + "/web:1", network=net)
+bad_one = docker.run(PREFIX + "-unapproved", image=no + "/web:1", network=net)
+good_one.serve(80)
+bad_one.serve(80)
+d.watched(PREFIX + "-allowed")
+d.watched(PREFIX + "-unapproved")
+t.ok(wait(lambda: (instance(bad_one) or {}).get("imageApproved") is False, 8) and
+     wait(lambda: (instance(good_one) or {}).get("imageApproved") is True, 8),
+     "an image is approved by its id, another is not", instance(bad_one), instance(good_one))
+t.ok(wait(lambda: instance(bad_one)["quarantined"], 8) and not instance(good_one)["quarantined"],
+     "and who runs that one is held, as configured", instance(bad_one))
+t.ok(wait(lambda: bad_one.tcp(good_one.v4, 80, 0.3) != "open" and good_one.tcp(bad_one.v4, 80, 0.3) != "open", 10),
+     "in both directions")
+t.ok("not approved" in shown(PREFIX + "-unapproved") and "not approved" not in shown(PREFIX + "-allowed"),
+     "the table of status marks it", cli("status").out)
+wide = cli("status", "-o", "wide").out
+t.ok(no + "/web:1 (not approved)" in wide and yes + "/web:1 (not" not in wide, "and names its image in the wide form", wide)
+x = api.get("/v1/explain", src="workload:" + PREFIX + "-unapproved", dst="workload:" + PREFIX + "-allowed", port=80)
+t.ok([(u["workload"], u["imageId"]) for u in x["unapprovedImages"]] == [(PREFIX + "-unapproved", no_id)] and
+     no + "/web:1" in cli("explain", PREFIX + "-unapproved", PREFIX + "-allowed:80").out, "explain says so", x)
+n = re.search(r"^nanoseg_instances_unapproved (\d+)$", api.get("/metrics"), re.M)
+judged = [i for w in api.workloads().values() for i in w["instances"] if i["imageApproved"] is False]
+t.ok(n and int(n.group(1)) == len(judged) > 0, "the metrics count it", n, len(judged))
+report = cli("export", "json", "--data-dir", os.path.join(os.environ.get("top_srcdir", "."), "contrib"))
+t.ok([e["workload"] for e in json.loads(report.out)["exceptions"]
+      if e["kind"] == "unapproved-image" and no_id in e["detail"]] == [PREFIX + "-unapproved"],
+     "the evidence has it as an exception", report.err)
+alerts = [a for a in api.get("/v1/alerts", kind="unapprovedImage")["alerts"] if a["instance"] == bad_one.id[:12]]
+t.ok([a["severity"] for a in alerts] == ["error"] and no_id in alerts[0]["text"], "and it is an alert", alerts)
+allow(yes_id, no + "/*")
+t.ok(cli("reload").returncode == 0 and wait(lambda: instance(bad_one)["imageApproved"] is True and
+                                            not instance(bad_one)["quarantined"], 15) and
+     wait(lambda: good_one.tcp(bad_one.v4, 80, 0.3) == "open", 15),
+     "its repository is allowed: it is let go", instance(bad_one))
 t.done()

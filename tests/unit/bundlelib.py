@@ -79,6 +79,8 @@ def small():
              workload("net/raw", enforceable="partial", why="it has CAP_NET_ADMIN",
                       loss={"events": 3, "packets": 0})]
     loads += [workload(n) for n in HOSTILE]
+    loads[1]["instances"][0]["imageApproved"] = False
+    loads[2]["instances"][0]["imageApproved"] = True
     edges = [edge(1, wl("shop/web"), wl("shop/api")), edge(2, wl("shop/api"), wl("shop/db"), port=5432),
              edge(3, "internet", wl("shop/web"), port=443),
              edge(4, wl("shop/api"), "fqdn:*.s3.amazonaws.com", port=443),

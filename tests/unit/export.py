@@ -92,7 +92,7 @@ def test_json():
     ok(again.stdout == outputs["json"], "json: a bundle read again is itself", again.stderr)
     kinds = {e["kind"] for e in b["exceptions"]}
     want = {"one-direction", "not-enforced", "not-fully-enforceable", "loss", "broad-source",
-            "broad-destination", "many-ports", "no-person", "from-host", "time-limited"}
+            "broad-destination", "many-ports", "no-person", "from-host", "time-limited", "unapproved-image"}
     ok(kinds == want, "json: each kind of exception is found", kinds ^ want)
     r = b["review"]
     ok((r["overdue"], r["stale"], r["soon"], r["undecided"]) ==
