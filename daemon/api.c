@@ -5,6 +5,8 @@
  */
 #include "daemon/api.h"
 #include "daemon/api_groups.h"
+#include "daemon/api_lane.h"
+#include "daemon/aside.h"
 #include "daemon/denial.h"
 #include "daemon/flows.h"
 #include "daemon/log.h"
@@ -26,9 +28,7 @@
 /* Some of the connections and of the memory for bodies stay for those who can stop things. */
 #define MAX_FOLLOWERS 32
 #define MAX_UPLOADS (4u * API_MAX_BODY)
-/* ASCII: a bidirectional override in a name shows as \u202e, also on a bare terminal. */
 #define LARGE_ANSWER (256u << 10)
-#define JSON_FORM (JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY)
 
 struct follower {
 	struct follower *next;
@@ -46,6 +46,8 @@ struct api {
 	struct MHD_Daemon *mhd;
 	struct event *ev, *ev_timeout;
 	struct api_groups groups;
+	struct api_lanes lanes;
+	bool ending; /* nobody is answered later */
 	struct follower *followers;
 	size_t n_followers;
 	size_t uploads; /* bytes of all bodies under way */
@@ -166,6 +168,10 @@ dispatch(const struct api_request *q, const char *method, const char *path, stru
 		api_fail(r, MHD_HTTP_FORBIDDEN, NULL, "%s needs %s", path, needs[route->role]);
 		return;
 	}
+	if (route->pace != API_AT_ONCE) {
+		api_lane_take(&q->c->api->lanes, q, route, r);
+		return;
+	}
 	route->fn(q, r);
 	if (r->follow != FOLLOW_NONE && q->n_followers >= MAX_FOLLOWERS && q->role < API_ADMIN) {
 		r->follow = FOLLOW_NONE;
@@ -205,7 +211,7 @@ follower_read(void *arg, uint64_t pos, char *buf, size_t max)
 
 	if (f->pending == NULL) {
 		json_t *line = follower_line(f);
-		char *text = line != NULL ? json_dumps(line, JSON_FORM) : NULL;
+		char *text = line != NULL ? json_dumps(line, API_JSON_FORM) : NULL;
 
 		json_decref(line);
 		if (text != NULL) {
@@ -289,7 +295,7 @@ answer(struct api *a, struct MHD_Connection *conn, struct api_reply *r)
 		resp = follow(a, conn, r->follow);
 	} else {
 		if (text == NULL)
-			text = json_dumps(r->json, JSON_FORM);
+			text = json_dumps(r->json, API_JSON_FORM);
 		json_decref(r->json);
 		a->c->memory_used = true;
 		/* The tree it was made of took ten times as much. */
@@ -358,6 +364,10 @@ on_request(void *arg, struct MHD_Connection *conn, const char *url, const char *
 		return ret;
 	}
 	if (u->wait != NULL) {
+		if (!a->ending && !u->wait->answered(u->wait, conn)) {
+			MHD_suspend_connection(conn);
+			return MHD_YES;
+		}
 		u->wait->reply(u->wait, &r);
 		return answer(a, conn, &r);
 	}
@@ -461,9 +471,17 @@ api_new(struct controller *c, struct api **ret)
 	if (a == NULL)
 		return -ENOMEM;
 	a->c = c;
+	a->lanes.c = c;
 	api_groups_resolve(&a->groups, c->config);
 	*ret = a;
 	return 0;
+}
+
+void
+api_next(struct api *a)
+{
+	if (a != NULL)
+		api_lanes_next(&a->lanes);
 }
 
 json_t *
@@ -477,6 +495,8 @@ stop_listening(struct api *a)
 {
 	if (a->mhd == NULL)
 		return;
+	aside_finish();
+	a->ending = true;
 	for (struct follower *f = a->followers; f != NULL; f = f->next) {
 		if (f->suspended)
 			MHD_resume_connection(f->conn);
@@ -491,6 +511,7 @@ stop_listening(struct api *a)
 	a->ev = a->ev_timeout = NULL;
 	MHD_stop_daemon(a->mhd);
 	a->mhd = NULL;
+	a->ending = false;
 }
 
 int

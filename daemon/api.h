@@ -58,10 +58,19 @@ struct api_reply {
 	enum api_follow { FOLLOW_NONE, FOLLOW_FLOWS, FOLLOW_DENIALS } follow;
 };
 
+/* How an answer is made: api_lane.c. */
+enum api_pace {
+	API_AT_ONCE,
+	API_APART,  /* beside the loop and beside all others: it parses what may be large */
+	API_LIST,   /* a long answer, of tables that no change is in the middle of */
+	API_CHANGE, /* one at a time, none beside a list */
+};
+
 struct api_route {
 	const char *method, *path;
 	enum api_role role;
 	void (*fn)(const struct api_request *q, struct api_reply *r);
+	enum api_pace pace;
 };
 
 extern const struct api_route api_read_routes[];
@@ -69,6 +78,9 @@ extern const struct api_route api_write_routes[];
 extern const struct api_route api_audit_routes[];
 extern const struct api_route api_hold_routes[];
 extern const struct api_route api_config_routes[];
+
+/* ASCII: a bidirectional override in a name shows as \u202e, also on a bare terminal. */
+#define API_JSON_FORM (JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY)
 
 /* api_write.c. The body as a JSON object with only the given keys; NULL after filling r. */
 json_t *api_read_body(const struct api_request *q, struct api_reply *r, const char *const *keys);
@@ -108,6 +120,9 @@ void whatif_release(struct controller *c);
 json_t *json_flow(struct controller *c, const struct flow_record *f);
 /* With the workload behind it, if its port is one of the host. */
 json_t *json_edge_behind(struct controller *c, const struct edge *e);
+/* Of those that --only selects, in turns with the loop; wanted NULL: all. */
+typedef bool (*json_edge_wanted_fn)(const void *arg, const struct edge *e);
+json_t *json_edges(struct controller *c, json_edge_wanted_fn wanted, const void *arg);
 json_t *json_denial(struct controller *c, const struct denial *d);
 json_t *json_status(struct controller *c);
 /* {name, kernel} of this machine. */

@@ -156,9 +156,9 @@ post_export(const struct api_request *q, struct api_reply *r)
 }
 
 const struct api_route api_audit_routes[] = {
-	{ "GET", "/v1/audit", API_VIEWER, get_audit },
-	{ "GET", "/v1/audit/segment", API_VIEWER, get_segment },
-	{ "POST", "/v1/audit/gate", API_ROOT, post_gate_change },
-	{ "POST", "/v1/audit/export", API_VIEWER, post_export },
-	{ NULL, NULL, API_VIEWER, NULL },
+	{ "GET", "/v1/audit", API_VIEWER, get_audit, API_AT_ONCE },
+	{ "GET", "/v1/audit/segment", API_VIEWER, get_segment, API_AT_ONCE },
+	{ "POST", "/v1/audit/gate", API_ROOT, post_gate_change, API_AT_ONCE },
+	{ "POST", "/v1/audit/export", API_VIEWER, post_export, API_AT_ONCE },
+	{ NULL, NULL, API_VIEWER, NULL, API_AT_ONCE },
 };

@@ -34,7 +34,7 @@ post_reload(const struct api_request *q, struct api_reply *r)
 }
 
 const struct api_route api_config_routes[] = {
-	{ "GET", "/v1/config", API_VIEWER, get_config },
-	{ "POST", "/v1/reload", API_ADMIN, post_reload },
-	{ NULL, NULL, API_VIEWER, NULL },
+	{ "GET", "/v1/config", API_VIEWER, get_config, API_AT_ONCE },
+	{ "POST", "/v1/reload", API_ADMIN, post_reload, API_AT_ONCE },
+	{ NULL, NULL, API_VIEWER, NULL, API_AT_ONCE },
 };

@@ -182,12 +182,12 @@ post_verify(const struct api_request *q, struct api_reply *r)
 }
 
 const struct api_route api_hold_routes[] = {
-	{ "GET", "/v1/verify", API_VIEWER, get_verify },
-	{ "POST", "/v1/verify", API_REVIEWER, post_verify },
-	{ "GET", "/v1/quarantine", API_VIEWER, get_quarantine },
-	{ "POST", "/v1/quarantine", API_ADMIN, post_quarantine },
-	{ "POST", "/v1/release", API_ADMIN, post_release },
-	{ "POST", "/v1/confirm", API_ADMIN, post_confirm },
-	{ "POST", "/v1/rollback", API_ADMIN, post_rollback },
-	{ NULL, NULL, API_VIEWER, NULL },
+	{ "GET", "/v1/verify", API_VIEWER, get_verify, API_AT_ONCE },
+	{ "POST", "/v1/verify", API_REVIEWER, post_verify, API_AT_ONCE },
+	{ "GET", "/v1/quarantine", API_VIEWER, get_quarantine, API_AT_ONCE },
+	{ "POST", "/v1/quarantine", API_ADMIN, post_quarantine, API_AT_ONCE },
+	{ "POST", "/v1/release", API_ADMIN, post_release, API_AT_ONCE },
+	{ "POST", "/v1/confirm", API_ADMIN, post_confirm, API_CHANGE },
+	{ "POST", "/v1/rollback", API_ADMIN, post_rollback, API_CHANGE },
+	{ NULL, NULL, API_VIEWER, NULL, API_AT_ONCE },
 };

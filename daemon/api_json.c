@@ -3,6 +3,7 @@
 #include "config.h"
 #include "daemon/aggregate.h"
 #include "daemon/api.h"
+#include "daemon/aside.h"
 #include "daemon/denial.h"
 #include "daemon/flows.h"
 #include "daemon/grade.h"
@@ -502,6 +503,7 @@ json_status(struct controller *c)
 	json_object_set_new(o, "policyDigest",
 	    c->policy_digest[0] != '\0' ? json_string(c->policy_digest) : json_null());
 	json_object_set_new(o, "held", json_boolean(c->held));
+	json_object_set_new(o, "changing", json_boolean(c->changing));
 	json_object_set_new(o, "confirm", json_confirm(c));
 	json_object_set_new(o, "recertification", recertify_to_json(c));
 	json_object_set_new(o, "promote", json_string(promote_name(c->config->promote)));
@@ -539,9 +541,30 @@ kind_name(enum peer_kind k)
 }
 
 json_t *
+json_edges(struct controller *c, json_edge_wanted_fn wanted, const void *arg)
+{
+	_cleanup_free_ uint64_t *numbers = calloc(edge_table_count(c->edges) + 1, sizeof(*numbers));
+	json_t *list = json_array();
+	size_t pos = 0, n = 0;
+	const struct edge *e;
+
+	/* By number: in the next turn the table may be another one. */
+	while (numbers != NULL && (e = edge_table_next(c->edges, &pos)) != NULL)
+		if (segment_edge_selected(c, e) && (wanted == NULL || wanted(arg, e)))
+			numbers[n++] = edge_id_number(e);
+	for (size_t i = 0; i < n; i++) {
+		e = edge_table_find_number(c->edges, numbers[i]);
+		if (e != NULL)
+			json_array_append_new(list, json_edge_behind(c, e));
+		aside_pause();
+	}
+	return list;
+}
+
+json_t *
 json_graph(struct controller *c)
 {
-	json_t *nodes = json_array(), *edges = json_array();
+	json_t *nodes = json_array();
 	size_t n_peers = peer_table_count(c->peers), pos = 0;
 	_cleanup_free_ bool *used = calloc(n_peers + 2, sizeof(bool));
 	struct edge *e;
@@ -553,7 +576,6 @@ json_graph(struct controller *c)
 		if (!segment_edge_selected(c, e))
 			continue;
 		used[e->key.from] = used[e->key.to] = true;
-		json_array_append_new(edges, json_edge_behind(c, e));
 	}
 	for (peer_id id = 1; used != NULL && id <= n_peers; id++) {
 		const struct peer *p = peer_get(c->peers, id);
@@ -563,5 +585,6 @@ json_graph(struct controller *c)
 			    nodes, json_pack("{s:o, s:s}", "id", json_peer(c->peers, id), "kind",
 				       kind_name(p->kind)));
 	}
-	return json_pack("{s:o, s:o, s:o}", "host", json_host(), "nodes", nodes, "edges", edges);
+	return json_pack("{s:o, s:o, s:o}", "host", json_host(), "nodes", nodes, "edges",
+	    json_edges(c, NULL, NULL));
 }

@@ -3,6 +3,7 @@
 #include "daemon/activity.h"
 #include "daemon/alert.h"
 #include "daemon/api.h"
+#include "daemon/aside.h"
 #include "daemon/denial.h"
 #include "daemon/flows.h"
 #include "daemon/instance.h"
@@ -35,37 +36,36 @@ get_status(const struct api_request *q, struct api_reply *r)
 	r->json = json_status(q->c);
 }
 
-/* Does the edge touch the workload? */
+struct edges_asked {
+	int state;		   /* 0: any */
+	const struct workload *of; /* NULL: of all */
+};
+
 static bool
-touches(const struct edge *e, const struct workload *w)
+is_asked(const void *arg, const struct edge *e)
 {
-	return e->key.from == w->peer || e->key.to == w->peer;
+	const struct edges_asked *q = arg;
+
+	return (q->state == 0 || (int)e->state == q->state) &&
+	       (q->of == NULL || e->key.from == q->of->peer || e->key.to == q->of->peer);
 }
 
 static void
 get_edges(const struct api_request *q, struct api_reply *r)
 {
 	const char *state = api_arg(q, "state"), *name = api_arg(q, "workload");
-	const struct workload *w = name != NULL ? workload_find(q->c, name) : NULL;
-	int want = state != NULL ? edge_state_parse(state) : 0;
-	size_t pos = 0;
-	struct edge *e;
+	const struct edges_asked asked = { .state = state != NULL ? edge_state_parse(state) : 0,
+		.of = name != NULL ? workload_find(q->c, name) : NULL };
 
-	if (want < 0) {
+	if (asked.state < 0) {
 		api_fail(r, MHD_HTTP_BAD_REQUEST, NULL, "state is pending, approved or denied");
 		return;
 	}
-	if (name != NULL && w == NULL) {
+	if (name != NULL && asked.of == NULL) {
 		api_fail(r, MHD_HTTP_NOT_FOUND, NULL, "no such workload");
 		return;
 	}
-	r->json = json_array();
-	while ((e = edge_table_next(q->c->edges, &pos)) != NULL) {
-		if ((want != 0 && (int)e->state != want) || (w != NULL && !touches(e, w)) ||
-		    !segment_edge_selected(q->c, e))
-			continue;
-		json_array_append_new(r->json, json_edge_behind(q->c, e));
-	}
+	r->json = json_edges(q->c, is_asked, &asked);
 }
 
 static void
@@ -142,21 +142,40 @@ find_policy(const struct api_request *q, struct api_reply *r, struct policy **re
 	return error;
 }
 
+struct policy_text {
+	const struct policy *policy;
+	json_t *json;
+	char *yaml;
+	bool as_yaml;
+};
+
+static void
+write_policy(void *arg)
+{
+	struct policy_text *t = arg;
+
+	if (!t->as_yaml)
+		t->json = policy_to_json(t->policy);
+	else if (policy_to_yaml(t->policy, &t->yaml) < 0)
+		t->yaml = NULL;
+}
+
 static void
 get_policy(const struct api_request *q, struct api_reply *r)
 {
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_(policy_free_apart) struct policy *p = NULL;
 	const char *format = api_arg(q, "format");
+	struct policy_text t = { .as_yaml = format != NULL && strcmp(format, "yaml") == 0 };
 
 	if (find_policy(q, r, &p) < 0)
 		return;
-	if (format == NULL || strcmp(format, "yaml") != 0) {
-		r->json = policy_to_json(p);
-		return;
-	}
-	if (policy_to_yaml(p, &r->text) < 0)
+	t.policy = p;
+	aside_apart(write_policy, &t);
+	r->json = t.json;
+	r->text = t.yaml;
+	if (t.json == NULL && t.yaml == NULL)
 		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "the policy cannot be written");
-	else
+	else if (t.as_yaml)
 		r->content_type = "application/yaml";
 }
 
@@ -350,18 +369,18 @@ get_metrics(const struct api_request *q, struct api_reply *r)
 }
 
 const struct api_route api_read_routes[] = {
-	{ "GET", "/v1/status", API_VIEWER, get_status },
-	{ "GET", "/v1/top", API_VIEWER, get_top },
-	{ "GET", "/v1/edges", API_VIEWER, get_edges },
-	{ "GET", "/v1/graph", API_VIEWER, get_graph },
-	{ "GET", "/v1/flows", API_VIEWER, get_flows },
-	{ "GET", "/v1/denials", API_VIEWER, get_denials },
-	{ "GET", "/v1/names", API_VIEWER, get_names },
-	{ "GET", "/v1/policy", API_VIEWER, get_policy },
-	{ "GET", "/v1/revisions", API_VIEWER, get_revisions },
-	{ "GET", "/v1/explain", API_VIEWER, explain_get },
-	{ "GET", "/v1/doctor", API_VIEWER, get_doctor },
-	{ "GET", "/v1/alerts", API_VIEWER, get_alerts },
-	{ "GET", "/metrics", API_VIEWER, get_metrics },
-	{ NULL, NULL, API_VIEWER, NULL },
+	{ "GET", "/v1/status", API_VIEWER, get_status, API_AT_ONCE },
+	{ "GET", "/v1/top", API_VIEWER, get_top, API_AT_ONCE },
+	{ "GET", "/v1/edges", API_VIEWER, get_edges, API_LIST },
+	{ "GET", "/v1/graph", API_VIEWER, get_graph, API_LIST },
+	{ "GET", "/v1/flows", API_VIEWER, get_flows, API_AT_ONCE },
+	{ "GET", "/v1/denials", API_VIEWER, get_denials, API_AT_ONCE },
+	{ "GET", "/v1/names", API_VIEWER, get_names, API_AT_ONCE },
+	{ "GET", "/v1/policy", API_VIEWER, get_policy, API_LIST },
+	{ "GET", "/v1/revisions", API_VIEWER, get_revisions, API_LIST },
+	{ "GET", "/v1/explain", API_VIEWER, explain_get, API_LIST },
+	{ "GET", "/v1/doctor", API_VIEWER, get_doctor, API_AT_ONCE },
+	{ "GET", "/v1/alerts", API_VIEWER, get_alerts, API_AT_ONCE },
+	{ "GET", "/metrics", API_VIEWER, get_metrics, API_AT_ONCE },
+	{ NULL, NULL, API_VIEWER, NULL, API_AT_ONCE },
 };

@@ -395,7 +395,7 @@ api_read_policy(const struct api_request *q, struct api_reply *r)
 	struct policy *p = NULL;
 	struct diag d = { 0 };
 
-	if (policy_parse(q->body, q->body_len, &d, &p) < 0)
+	if (policy_parse_apart(q->body, q->body_len, &d, &p) < 0)
 		api_fail(r, MHD_HTTP_UNPROCESSABLE_CONTENT, &d, "%s", d.msg);
 	return p;
 }
@@ -403,7 +403,7 @@ api_read_policy(const struct api_request *q, struct api_reply *r)
 static void
 post_validate(const struct api_request *q, struct api_reply *r)
 {
-	_cleanup_(policy_freep) struct policy *p = api_read_policy(q, r);
+	_cleanup_(policy_free_apart) struct policy *p = api_read_policy(q, r);
 
 	if (p != NULL)
 		r->json = json_pack("{s:I, s:I, s:I}", "workloads", (json_int_t)p->n_workloads,
@@ -415,7 +415,7 @@ post_apply(const struct api_request *q, struct api_reply *r)
 {
 	const char *expected = api_arg(q, "expectedRevision"), *reason = api_arg(q, "reason");
 	const char *confirm = api_arg(q, "confirmSeconds");
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_(policy_free_apart) struct policy *p = NULL;
 	unsigned long long number = 0, seconds = 0;
 	struct diag d = { 0 };
 	char *end;
@@ -464,15 +464,15 @@ post_apply(const struct api_request *q, struct api_reply *r)
 }
 
 const struct api_route api_write_routes[] = {
-	{ "POST", "/v1/edges/approve", API_REVIEWER, post_approve },
-	{ "POST", "/v1/edges/deny", API_REVIEWER, post_deny },
-	{ "POST", "/v1/edges/recertify", API_REVIEWER, post_recertify },
-	{ "POST", "/v1/images/approve", API_REVIEWER, post_image_approve },
-	{ "POST", "/v1/images/deny", API_REVIEWER, post_image_deny },
-	{ "POST", "/v1/mode", API_ADMIN, post_mode },
-	{ "POST", "/v1/gate", API_ROOT, gate_post },
-	{ "POST", "/v1/policy/validate", API_VIEWER, post_validate },
-	{ "POST", "/v1/policy/apply", API_ADMIN, post_apply },
-	{ "POST", "/v1/simulate", API_VIEWER, whatif_post },
-	{ NULL, NULL, API_VIEWER, NULL },
+	{ "POST", "/v1/edges/approve", API_REVIEWER, post_approve, API_CHANGE },
+	{ "POST", "/v1/edges/deny", API_REVIEWER, post_deny, API_CHANGE },
+	{ "POST", "/v1/edges/recertify", API_REVIEWER, post_recertify, API_CHANGE },
+	{ "POST", "/v1/images/approve", API_REVIEWER, post_image_approve, API_CHANGE },
+	{ "POST", "/v1/images/deny", API_REVIEWER, post_image_deny, API_CHANGE },
+	{ "POST", "/v1/mode", API_ADMIN, post_mode, API_CHANGE },
+	{ "POST", "/v1/gate", API_ROOT, gate_post, API_AT_ONCE },
+	{ "POST", "/v1/policy/validate", API_VIEWER, post_validate, API_APART },
+	{ "POST", "/v1/policy/apply", API_ADMIN, post_apply, API_CHANGE },
+	{ "POST", "/v1/simulate", API_VIEWER, whatif_post, API_APART },
+	{ NULL, NULL, API_VIEWER, NULL, API_AT_ONCE },
 };

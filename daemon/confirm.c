@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See confirm.h. */
 #include "daemon/alert.h"
+#include "daemon/aside.h"
 #include "daemon/confirm.h"
 #include "daemon/denial.h"
 #include "daemon/promote.h"
@@ -39,13 +40,13 @@ save(const struct controller *c)
 }
 
 int
-confirm_arm(struct controller *c, uint64_t window_ns, const struct actor *who)
+confirm_arm(struct controller *c, uint64_t revision, uint64_t window_ns, const struct actor *who)
 {
 	uint64_t now = now_real();
 	int r;
 
-	c->confirm = (struct confirm){ .revision = c->revision,
-		.previous = c->revision - 1,
+	c->confirm = (struct confirm){ .revision = revision,
+		.previous = c->revision,
 		.window_ns = window_ns,
 		.made_ns = now,
 		.until_ns = now + window_ns,
@@ -156,14 +157,14 @@ confirm_get_revision(struct controller *c, uint64_t revision, struct policy **re
 	if (r == -ENOENT)
 		diag_set(
 		    d, 0, 0, "revision %" PRIu64 " does not exist, or is no longer kept", revision);
-	return r == 0 ? policy_parse(text, strlen(text), d, ret) : r;
+	return r == 0 ? policy_parse_apart(text, strlen(text), d, ret) : r;
 }
 
 int
 confirm_roll_back(struct controller *c, uint64_t revision, const char *reason,
     const struct actor *who, struct diag *d)
 {
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_(policy_free_apart) struct policy *p = NULL;
 	char text[96];
 	int r;
 
@@ -252,17 +253,15 @@ confirm_on_refused(
 	    f->alarm_refused);
 }
 
-void
-confirm_tick(struct controller *c)
+static void
+take_back(void *arg)
 {
+	struct controller *c = arg;
 	struct confirm *f = &c->confirm;
-	uint64_t now = now_mono();
 	struct diag d = { 0 };
 	char reason[128];
 	int r;
 
-	if (!f->pending || now < f->retry_ns || (!f->spiked && now < f->deadline_ns))
-		return;
 	if (f->spiked)
 		snprintf(reason, sizeof(reason),
 		    "%" PRIu64
@@ -278,9 +277,31 @@ confirm_tick(struct controller *c)
 		log_warn("%s: rolled back to revision %" PRIu64, reason, f->previous);
 		return;
 	}
-	f->retry_ns = now + RETRY_NS;
+	f->retry_ns = now_mono() + RETRY_NS;
 	log_error("%s, but rolling back to revision %" PRIu64 " fails, trying again in 10 s: %s",
 	    reason, f->previous, d.msg[0] != '\0' ? d.msg : strerror(-r));
+}
+
+static void
+taken_back(void *arg)
+{
+	struct controller *c = arg;
+
+	c->changing = false;
+	api_next(c->api);
+}
+
+void
+confirm_tick(struct controller *c)
+{
+	const struct confirm *f = &c->confirm;
+	uint64_t now = now_mono();
+
+	if (c->changing || !f->pending || now < f->retry_ns || (!f->spiked && now < f->deadline_ns))
+		return;
+	c->changing = true;
+	if (aside_start(c->loop.base, take_back, taken_back, c) > 0)
+		taken_back(c);
 }
 
 json_t *

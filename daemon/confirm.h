@@ -44,7 +44,8 @@ struct confirm {
  */
 int confirm_load(struct controller *c, struct diag *d);
 /* The revision in the making awaits confirmation from now on. 0, or nothing happened. */
-int confirm_arm(struct controller *c, uint64_t window_ns, const struct actor *who);
+int confirm_arm(
+    struct controller *c, uint64_t revision, uint64_t window_ns, const struct actor *who);
 /* The change did not come to be, or is settled. */
 void confirm_disarm(struct controller *c);
 void confirm_tick(struct controller *c); /* once a second */

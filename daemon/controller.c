@@ -5,6 +5,7 @@
  */
 #include "daemon/activity.h"
 #include "daemon/alert.h"
+#include "daemon/aside.h"
 #include "daemon/controller.h"
 #include "daemon/denial.h"
 #include "daemon/dispatch.h"
@@ -85,7 +86,8 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	confirm_tick(c);
 	quarantine_tick(c);
 	selftest_tick(c);
-	promote_tick(c);
+	if (!c->changing)
+		promote_tick(c);
 	gate_tick(c);
 	applied_flush(c);
 	image_allow_tick(c);
@@ -95,8 +97,9 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	metrics_out_tick(c);
 	audit_tick(c->audit);
 	activity_tick(c);
-	history_tick(c);
-	if (seconds % EVIDENCE_EVERY_S == 0)
+	if (!c->changing)
+		history_tick(c);
+	if (seconds % EVIDENCE_EVERY_S == 0 && !c->changing)
 		save_evidence(c);
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
 		role_send(&c->loop, ROLE_WARDEN, MSG_W_GET_CT_STATS, 0, NULL, 0);
@@ -110,6 +113,7 @@ on_stop(void *arg)
 {
 	struct controller *c = arg;
 
+	aside_finish();
 	/* Until when they were looked after. */
 	for (struct workload *w = c->workloads; w != NULL; w = w->next)
 		w->dirty |= w->instances != NULL;
@@ -268,6 +272,7 @@ start_work(struct controller *c)
 	audit_sign_init(c->audit, c->state_dir, c->args.instance);
 	record_start(c);
 	confirm_tick(c);
+	aside_finish();
 	if ((r = history_new(c, &c->history)) < 0)
 		refuse("history", &d, r, EXIT_FAILURE);
 	c->held = gate_is_held(c);
@@ -348,7 +353,9 @@ main(int argc, char **argv)
 		refuse(c.config_path, &d, r, CONFIG_INVALID);
 	if (task == TASK_CHECK)
 		return EXIT_SUCCESS;
-	/* A fixed threshold: what one large answer or policy took is given back. */
+	/* A fixed threshold: what one large answer or policy took is given back. What a thread
+	 * takes comes from where all is taken from. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	priv_drop(ROLE_CONTROLLER, c.args.uid, c.args.gid);
 	r = reload_start(&c, again, r, &d);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The controller's state, shared by its files; what each of them offers stands in a header of its
- * subject. One thread, one event loop; nothing here is locked.
+ * subject. One event loop; what takes long takes turns with it (aside.h), and nothing here is
+ * locked.
  *
  *   controller.c   start, timers
  *   dispatch.c     messages of the other roles
@@ -52,6 +53,7 @@
  *   refusal.c      a store that cannot be used
  *   audit*.c       the audit log
  *   api*.c         HTTP
+ *   aside.c        long work, in turns with the loop
  *   metrics_out.c  the metrics on a port and in a file
  */
 #ifndef NANOSEG_DAEMON_CONTROLLER_H
@@ -164,6 +166,11 @@ struct controller {
 	struct flow_ring *flows;
 	struct history *history;
 	struct whatif *whatif; /* the one that runs, or NULL */
+	/*
+	 * A change is being made, in turns with the loop (aside.h): until it is over the store is
+	 * its own, and no edge or workload with a decision goes.
+	 */
+	bool changing;
 
 	struct instance *instances;
 	struct instance *by_cookie[1024];
@@ -271,6 +278,8 @@ int api_new(struct controller *c, struct api **ret);
 json_t *api_take_groups(struct api *a);
 void api_free(struct api *a);
 int api_listen(struct api *a, int fd);
+/* No change is being made any more: requests that have waited for that are answered. */
+void api_next(struct api *a);
 /* New flows or denials are there: wake the followers. */
 void api_wake(struct api *a);
 /* A suspended request can be answered. */

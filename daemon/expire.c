@@ -6,6 +6,7 @@
  * labels or a second accepted image. The names of the forgotten stay interned while the daemon
  * runs, so that nothing that still speaks of them means another.
  */
+#include "daemon/aside.h"
 #include "daemon/controller.h"
 #include "daemon/enforce.h"
 #include "daemon/log.h"
@@ -73,8 +74,8 @@ find_idle(const struct controller *c, uint64_t before_ns, size_t *ret_n)
 	return list;
 }
 
-static void
-unlink_workload(struct controller *c, struct workload *w)
+void
+workload_remove(struct controller *c, struct workload *w)
 {
 	struct workload **p = &c->workloads;
 
@@ -130,7 +131,7 @@ forget(struct controller *c, struct workload *const *list, size_t n)
 
 		text_escape(list[i]->name, strlen(list[i]->name), safe, sizeof(safe));
 		log_info("workload %s: idle, nothing decided about it: forgotten", safe);
-		unlink_workload(c, list[i]);
+		workload_remove(c, list[i]);
 	}
 	enforce_schedule(c);
 	return 0;
@@ -143,7 +144,8 @@ workload_expire_tick(struct controller *c)
 	_cleanup_free_ struct workload **list = NULL;
 	size_t n;
 
-	if (expiry == 0 || !c->scanned || now_mono() - c->expired_ns < MIN(LOOK_EVERY_NS, expiry))
+	if (c->changing || expiry == 0 || !c->scanned ||
+	    now_mono() - c->expired_ns < MIN(LOOK_EVERY_NS, expiry))
 		return;
 	/* What ran while the daemon was away gets the time to come back, and the clock to be set.
 	 */
@@ -167,6 +169,8 @@ workload_make_room(struct controller *c, size_t n)
 
 	if (c->n_workloads + n <= CTL_MAX_WORKLOADS)
 		return true;
+	if (c->changing && !aside_here())
+		return false;
 	/* Who finds no place asks again all the time. */
 	if (c->refused_ns != 0 && now_mono() - c->refused_ns < ASK_EVERY_NS)
 		return false;

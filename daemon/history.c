@@ -407,7 +407,7 @@ history_flush(struct controller *c)
 	struct history_day *day, before;
 	int r;
 
-	if (h == NULL || !has_unsaved(h))
+	if (h == NULL || c->changing || !has_unsaved(h))
 		return 0;
 	/* Not kept: nor is it told of as now once history is, and that hour is not whole. */
 	if (c->config->history_days == 0) {

@@ -111,7 +111,7 @@ recertify(struct controller *c, const char *const *ids, size_t n, const char *re
 	struct undo u;
 	int r = 0;
 
-	undo_start(&u, c);
+	undo_start(&u);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = keep(c, &u, ids[i], who, d);
 	if (r == 0)

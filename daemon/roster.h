@@ -71,6 +71,7 @@ bool workload_selected(const struct controller *c, const char *name); /* --only 
 void workload_count_observed(struct controller *c);
 
 /* expire.c */
+void workload_remove(struct controller *c, struct workload *w); /* nothing leads to it */
 void workload_expire_tick(struct controller *c);
 /* Room for n more, by forgetting those idle for longest; nothing decided is lost. True: there is.
  */

@@ -29,7 +29,8 @@
 #define G_SOCKET 0x080
 #define G_PIPE 0x100
 #define G_ACCEPT 0x200
-#define G_RESOLVE 0x400 /* names, by libc, in a thread */
+#define G_RESOLVE 0x400 /* names, by libc */
+#define G_THREAD 0x800
 
 static const struct {
 	const char *name;
@@ -193,14 +194,14 @@ static const struct profile {
 	    1ULL << AF_NETLINK | 1ULL << AF_PACKET | 1ULL << AF_INET | 1ULL << AF_INET6 |
 		1ULL << AF_UNIX,
 	    false, false },
-	[ROLE_CONTROLLER] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_STORE | G_HTTP, 1ULL << AF_UNIX,
-	    false, false },
+	[ROLE_CONTROLLER] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_STORE | G_HTTP | G_THREAD,
+	    1ULL << AF_UNIX, false, false },
 	/* libpcap's statistics look for a file of the interface. */
 	[ROLE_CAPTURE] = { G_LIBC | G_MSG | G_LOOP, 0, true, true },
 	[ROLE_RELAY] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_PIPE | G_SOCKET, 1ULL << AF_UNIX,
 	    true, false },
 	[ROLE_DISCOVERY] = { G_LIBC | G_MSG | G_LOOP, 0, true, false },
-	[ROLE_HERALD] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_SOCKET | G_RESOLVE,
+	[ROLE_HERALD] = { G_LIBC | G_MSG | G_LOOP | G_READ | G_SOCKET | G_RESOLVE | G_THREAD,
 	    1ULL << AF_UNIX | 1ULL << AF_INET | 1ULL << AF_INET6, true, false, true },
 	[ROLE_PROBE] = { G_LIBC | G_MSG | G_SOCKET, 0, true, false },
 };
@@ -231,7 +232,7 @@ static const struct arg_rule arg_rules[] = {
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_OWNER_UID, 0 }, G_NETNS },
 	/* A namespace to try features in. */
 	{ "unshare", { 0, SCMP_CMP_EQ, CLONE_NEWNET, 0 }, G_NETNS },
-	{ "clone", { 0, SCMP_CMP_MASKED_EQ, THREAD, THREAD }, G_RESOLVE },
+	{ "clone", { 0, SCMP_CMP_MASKED_EQ, THREAD, THREAD }, G_THREAD },
 	{ "open", { 1, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY }, G_READ },
 	{ "openat", { 2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY }, G_READ },
 };
@@ -275,13 +276,8 @@ refuse_modules(scmp_filter_ctx ctx)
 {
 	static const struct scmp_arg_cmp netlink = { 0, SCMP_CMP_EQ, AF_NETLINK, 0 },
 					 exec = { 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC };
-	int r;
+	int r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, &netlink);
 
-	/* ENOSYS: libc then makes its thread by clone, whose flags can be looked at. */
-	r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	if (r == 0)
-		r = seccomp_rule_add_array(
-		    ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1, &netlink);
 	if (r == 0)
 		r = seccomp_rule_add_array(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(mmap), 1, &exec);
 	return r;
@@ -316,6 +312,12 @@ filter_fill(scmp_filter_ctx ctx, const struct profile *p)
 	}
 	if (p->refuse_open) {
 		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(openat), 0);
+		if (r < 0)
+			return r;
+	}
+	/* ENOSYS: libc then makes its thread by clone, whose flags can be looked at. */
+	if (p->groups & G_THREAD) {
+		r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 		if (r < 0)
 			return r;
 	}

@@ -4,6 +4,7 @@
  * a new revision, synced, and only then acknowledged and handed to enforcement. If the store
  * refuses, memory is put back as it was and nothing changes.
  */
+#include "daemon/aside.h"
 #include "daemon/denial.h"
 #include "daemon/enforce.h"
 #include "daemon/gate.h"
@@ -25,13 +26,13 @@ record_change(struct controller *c, const struct change *ch, const char *digest,
     const char *failure, struct diag *d)
 {
 	bool failed = failure != NULL;
-	json_t *before = revision_json(c->revision - 1, c->policy_digest);
+	json_t *before = revision_json(c->revision, c->policy_digest);
 	struct audit_record r = { .event = ch->action,
 		.who = ch->who,
 		.reason = ch->reason,
 		.ticket = ch->ticket,
 		.before = before,
-		.after = failed ? json_incref(before) : revision_json(c->revision, digest),
+		.after = failed ? json_incref(before) : revision_json(c->revision + 1, digest),
 		.result = failure };
 
 	if (c->audit == NULL) {
@@ -46,77 +47,128 @@ record_change(struct controller *c, const struct change *ch, const char *digest,
 static int
 put_revision(struct controller *c, const struct change *ch, const char *text)
 {
-	struct store_revision rev = { .number = c->revision,
+	const struct undo *u = ch->undo;
+	struct store_revision rev = { .number = c->revision + 1,
 		.time_ns = now_real(),
 		.actor = ch->who->name,
 		.action = ch->action,
 		.reason = ch->reason,
 		.policy_json = text };
-	size_t pos = 0;
-	struct edge *e;
 	int r = store_begin(c->store);
 
-	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL)
-		if (e->dirty)
-			r = store_put_edge(c->store, c->peers, e);
-	for (struct workload *w = c->workloads; r == 0 && w != NULL; w = w->next)
-		if (w->dirty)
-			r = store_put_workload(c->store, w);
+	/* Clean from now on, unless something is seen of it meanwhile: that is stored later. */
+	for (size_t i = 0; r == 0 && i < u->n_edges; i++) {
+		struct edge *e = u->edges[i].edge;
+
+		if (!e->dirty)
+			continue;
+		r = store_put_edge(c->store, c->peers, e);
+		e->dirty = false;
+		aside_pause();
+	}
+	for (size_t i = 0; r == 0 && i < u->n_workloads; i++) {
+		struct workload *w = u->workloads[i].workload;
+
+		if (!w->dirty)
+			continue;
+		r = store_put_workload(c->store, w);
+		w->dirty = false;
+		aside_pause();
+	}
 	if (r == 0)
 		r = store_put_networks(c->store, c->networks, c->n_networks);
 	return r == 0 ? store_put_revision(c->store, &rev) : r;
 }
 
-/* Writes all that is dirty, the audit record and the revision's own, durably. */
-static int
-commit_revision(
-    struct controller *c, const struct change *ch, const struct policy *p, struct diag *d)
-{
-	_cleanup_free_ char *text = NULL;
-	json_t *tree = policy_to_json(p);
+/* A policy as it is stored. */
+struct written {
+	const struct controller *c;
+	const struct policy *policy;
+	char *text;
 	char digest[AUDIT_HASH_STRLEN];
-	struct diag ignored;
-	int r;
+};
 
-	text = tree != NULL ? json_dumps(tree, JSON_COMPACT) : NULL;
+static void
+write_policy(void *arg)
+{
+	struct written *w = arg;
+	json_t *tree = policy_to_json(w->policy);
+
+	w->text = tree != NULL ? json_dumps(tree, JSON_COMPACT) : NULL;
 	json_decref(tree);
-	if (text == NULL)
-		return -ENOMEM;
-	audit_digest(text, strlen(text), digest);
-	r = put_revision(c, ch, text);
-	if (r == 0)
-		r = record_change(c, ch, digest, NULL, d);
-	if (r < 0) {
-		store_rollback(c->store);
-		return r;
-	}
-	r = store_commit(c->store);
-	if (r < 0) {
-		store_rollback(c->store);
-		record_change(c, ch, digest, "failed: not stored", &ignored);
-		return r;
-	}
-	memcpy(c->policy_digest, digest, sizeof(digest));
-	refusal_keep_policy(c, text);
-	return 0;
+	if (w->text != NULL)
+		audit_digest(w->text, strlen(w->text), w->digest);
 }
 
 static void
-clear_dirty(struct controller *c)
+keep_policy(void *arg)
 {
-	size_t pos = 0;
-	struct edge *e;
+	struct written *w = arg;
 
-	while ((e = edge_table_next(c->edges, &pos)) != NULL)
-		e->dirty = false;
-	for (struct workload *w = c->workloads; w != NULL; w = w->next)
-		w->dirty = false;
+	refusal_keep_policy(w->c, w->text);
+}
+
+static void
+written_done(struct written *w)
+{
+	free(w->text);
+}
+
+struct commit {
+	struct store *store;
+	int error;
+};
+
+static void
+commit_store(void *arg)
+{
+	struct commit *s = arg;
+
+	s->error = store_commit(s->store);
+}
+
+/* Beside the loop if it is much: else nobody sees a change that is half made. */
+static void
+work_on(const struct policy *p, aside_fn fn, void *arg)
+{
+	if (p->n_edges < SEGMENT_LARGE)
+		fn(arg);
+	else
+		aside_apart(fn, arg);
+}
+
+/* Writes all that it touched, the audit record and the revision's own, durably. */
+static int
+commit_revision(struct controller *c, const struct change *ch, struct written *w, struct diag *d)
+{
+	struct commit s = { .store = c->store };
+	struct diag ignored;
+	int r;
+
+	work_on(w->policy, write_policy, w);
+	if (w->text == NULL)
+		return -ENOMEM;
+	r = put_revision(c, ch, w->text);
+	if (r == 0)
+		r = record_change(c, ch, w->digest, NULL, d);
+	if (r < 0) {
+		store_rollback(c->store);
+		return r;
+	}
+	work_on(w->policy, commit_store, &s);
+	if (s.error < 0) {
+		store_rollback(c->store);
+		record_change(c, ch, w->digest, "failed: not stored", &ignored);
+	}
+	return s.error;
 }
 
 int
 segment_finish(struct controller *c, const struct change *ch, struct diag *d)
 {
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_(policy_free_apart) struct policy *p = NULL;
+	_cleanup_(written_done) struct written w = { .c = c };
+	struct policy *before;
 	int r;
 
 	if (c->confirm.pending && !ch->restores) {
@@ -129,36 +181,41 @@ segment_finish(struct controller *c, const struct change *ch, struct diag *d)
 	r = ch->restores ? 0 : duties_check(c, ch->who, ch->undo, d);
 	if (r < 0)
 		return r;
-	c->revision++;
 	r = segment_build_policy(c, false, &p);
+	if (r == 0)
+		p->revision = c->revision + 1;
+	w.policy = p;
 	if (r == 0 && gate_enforces(c))
 		r = gate_mark(c, GATE_MARK_POLICY);
 	if (r == 0 && ch->confirm_ns != 0)
-		r = confirm_arm(c, ch->confirm_ns, ch->who);
+		r = confirm_arm(c, c->revision + 1, ch->confirm_ns, ch->who);
 	if (r == 0)
-		r = commit_revision(c, ch, p, d);
+		r = commit_revision(c, ch, &w, d);
 	if (r < 0) {
 		if (ch->confirm_ns != 0)
 			confirm_disarm(c);
-		c->revision--;
 		if (d->msg[0] == '\0')
 			diag_set(d, 0, 0, "the change was not stored, nothing is changed: %s",
 			    strerror(-r));
 		return r;
 	}
+	/* In one turn: who looks sees it before or after. */
+	c->revision++;
+	memcpy(c->policy_digest, w.digest, sizeof(w.digest));
 	if (c->confirm.pending && ch->restores)
 		confirm_disarm(c);
-	clear_dirty(c);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		image_check(i);
 	edge_table_drop_aliases(c->edges);
-	policy_free(c->policy);
-	c->policy = steal_ptr(p);
+	before = c->policy;
+	c->policy = p;
+	p = before;
 	c->held = false;
 	log_info(
 	    "revision %llu: %s by %s", (unsigned long long)c->revision, ch->action, ch->who->name);
 	gate_tick(c);
 	enforce_now(c);
+	work_on(c->policy, keep_policy, &w);
 	return 0;
 }
 
@@ -229,7 +286,7 @@ segment_decide(struct controller *c, const char *const *ids, size_t n, enum edge
 		.undo = &u };
 	int r = 0;
 
-	undo_start(&u, c);
+	undo_start(&u);
 	given.approved_by = (char *)who->name;
 	given.decided_ns = now_real();
 	for (size_t i = 0; i < n && r == 0; i++) {
@@ -299,7 +356,7 @@ segment_set_modes(struct controller *c, const struct mode_change *changes, size_
 	};
 	int r = 0;
 
-	undo_start(&u, c);
+	undo_start(&u);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = segment_set_mode(
 		    &u, changes[i].workload, changes[i].mode, changes[i].direction, reason, who);
@@ -346,7 +403,7 @@ segment_set_image(struct controller *c, struct workload *w, const char *reposito
 		.undo = &u };
 	int r;
 
-	undo_start(&u, c);
+	undo_start(&u);
 	r = undo_save_workload(&u, w);
 	if (r == 0)
 		r = set_image(w, repository, accepted, d);
@@ -402,7 +459,7 @@ segment_promote(struct controller *c, struct workload *w, enum wl_mode mode,
 		.confirm_ns = confirm_ns };
 	int r;
 
-	undo_start(&u, c);
+	undo_start(&u);
 	r = approve_seen(c, &u, w, &given);
 	if (r == 0)
 		r = segment_set_mode(&u, w, mode, direction, reason, &promotion_actor);

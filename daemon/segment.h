@@ -43,6 +43,9 @@ int segment_show_policy(struct controller *c, bool with_pending, struct policy *
 bool segment_edge_selected(const struct controller *c, const struct edge *e);
 /* How many workloads and edges of the policy an apply leaves alone, being outside --only. */
 size_t segment_count_foreign(const struct controller *c, const struct policy *p);
+/* As policy_parse() and policy_free(), beside the loop (aside.h). */
+int policy_parse_apart(const char *text, size_t len, struct diag *d, struct policy **ret);
+void policy_free_apart(struct policy **p);
 int segment_load(struct controller *c, struct diag *d); /* from the store */
 
 #endif

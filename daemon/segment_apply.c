@@ -3,6 +3,7 @@
  * A whole policy in place of the one in force: what the file says of edges, workloads and networks.
  * One change like any other (segment.c).
  */
+#include "daemon/aside.h"
 #include "daemon/roster.h"
 #include "daemon/segment.h"
 #include "daemon/segment_internal.h"
@@ -45,8 +46,15 @@ apply_edge(struct controller *c, struct undo *u, const struct policy_edge *pe,
 	r = peer_intern(c->peers, &pe->from, &key.from);
 	if (r == 0)
 		r = peer_intern(c->peers, &pe->to, &key.to);
-	if (r == 0)
-		r = segment_take_edge(c, u, &key, &e);
+	if (r < 0)
+		return r;
+	/* Of one that stays pending nothing is kept here: it may be summed up meanwhile. */
+	if (pe->state == EDGE_PENDING && (e = edge_table_find(c->edges, &key)) != NULL &&
+	    e->state == EDGE_PENDING) {
+		*ret = e;
+		return 0;
+	}
+	r = segment_take_edge(c, u, &key, &e);
 	if (r < 0)
 		return r;
 	*ret = e;
@@ -67,23 +75,36 @@ edge_pointer_cmp(const void *x, const void *y)
 
 /* A decided edge that the file lacks becomes pending, unless --only leaves it to another daemon. */
 static int
-withdraw_others(struct controller *c, struct undo *u, struct edge **kept, size_t n_kept)
+withdraw(struct controller *c, struct undo *u, struct edge *e)
 {
 	const struct edge_decision nothing = { 0 };
-	size_t pos = 0;
+	int r = undo_save_edge(u, e, false);
+
+	if (r < 0)
+		return r;
+	/* First: what a person took back is not summed up with others. */
+	e->flags = (e->flags & ~EDGE_FLAG_AUTO) | EDGE_FLAG_WITHDRAWN;
+	return edge_decide(c->edges, e, EDGE_PENDING, &nothing);
+}
+
+static int
+withdraw_others(struct controller *c, struct undo *u, struct edge **kept, size_t n_kept)
+{
+	_cleanup_free_ struct edge **others =
+	    calloc(edge_table_count(c->edges) + 1, sizeof(void *));
+	size_t pos = 0, n = 0;
 	struct edge *e;
-	int r = 0;
+	int r = others != NULL ? 0 : -ENOMEM;
 
 	qsort(kept, n_kept, sizeof(void *), edge_pointer_cmp);
-	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL) {
-		if (e->state == EDGE_PENDING || !segment_edge_selected(c, e) ||
-		    bsearch(&e, kept, n_kept, sizeof(void *), edge_pointer_cmp) != NULL)
-			continue;
-		r = undo_save_edge(u, e, false);
-		if (r == 0)
-			r = edge_decide(c->edges, e, EDGE_PENDING, &nothing);
-		if (r == 0)
-			e->flags = (e->flags & ~EDGE_FLAG_AUTO) | EDGE_FLAG_WITHDRAWN;
+	/* In one turn: in the next one there may be edges more and less, but no decided ones. */
+	while (r == 0 && (e = edge_table_next(c->edges, &pos)) != NULL)
+		if (e->state != EDGE_PENDING && segment_edge_selected(c, e) &&
+		    bsearch(&e, kept, n_kept, sizeof(void *), edge_pointer_cmp) == NULL)
+			others[n++] = e;
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		r = withdraw(c, u, others[i]);
+		aside_pause();
 	}
 	return r;
 }
@@ -98,6 +119,7 @@ apply_edges(struct controller *c, struct undo *u, const struct policy *p, const 
 	for (size_t i = 0; r == 0 && i < p->n_edges; i++) {
 		struct edge *e;
 
+		aside_pause();
 		if (!policy_edge_selected(c, &p->edges[i]))
 			continue;
 		r = apply_edge(c, u, &p->edges[i], who, &e);
@@ -142,12 +164,13 @@ static int
 apply_workload(
     struct controller *c, struct undo *u, const struct policy_workload *pw, const struct change *ch)
 {
-	struct workload *w = workload_get(c, pw->name);
+	struct workload *w = undo_get_workload(u, c, pw->name);
 	struct policy_label *labels, *selector;
 	int r;
 
 	if (w == NULL)
 		return -ENOSPC;
+	aside_pause();
 	r = replace_mode(u, w, pw->mode, pw->direction, ch);
 	if (r == 0)
 		r = labels_copy(pw->labels, pw->n_labels, &labels);
@@ -193,10 +216,12 @@ replace_policy(struct controller *c, const struct policy *p, const struct change
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < p->n_workloads; i++)
+	for (size_t i = 0; i < p->n_workloads; i++) {
 		missing += workload_find(c, p->workloads[i].name) == NULL;
+		aside_pause();
+	}
 	workload_make_room(c, missing);
-	undo_start(u, c);
+	undo_start(u);
 	undo_save_networks(u, c);
 	c->networks = networks;
 	c->n_networks = p->n_networks;

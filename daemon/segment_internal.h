@@ -6,6 +6,8 @@
 #include "daemon/controller.h"
 #include "daemon/roster.h"
 
+#define SEGMENT_LARGE 2000 /* edges of a policy: some 30 ms to write */
+
 /* segment_policy.c: deep copies; *ret is untouched on failure. 0 or -ENOMEM. */
 int labels_copy(const struct policy_label *from, size_t n, struct policy_label **ret);
 void labels_free(struct policy_label *list, size_t n);
@@ -28,6 +30,7 @@ struct edge_undo {
 	bool created, dirty;
 	enum edge_state state;
 	uint32_t flags;
+	uint64_t last_seen_ns;
 	struct edge_decision decision;
 };
 
@@ -48,7 +51,8 @@ struct undo {
 	struct edge_undo *edges;
 	struct workload_undo *workloads;
 	size_t n_edges, n_workloads;
-	struct workload **tail; /* workloads behind it are new */
+	struct workload **made; /* by the change */
+	size_t n_made;
 	struct policy_network *networks;
 	size_t n_networks;
 	bool has_networks;
@@ -91,7 +95,9 @@ json_t *change_subject(struct controller *c, const struct undo *u);
 /* {revision, digest} */
 json_t *revision_json(uint64_t revision, const char *digest);
 
-void undo_start(struct undo *u, struct controller *c);
+void undo_start(struct undo *u);
+/* As workload_get(), and one that it makes is of the change. */
+struct workload *undo_get_workload(struct undo *u, struct controller *c, const char *name);
 /* created: the edge is there only for this change. 0 or -ENOMEM. */
 int undo_save_edge(struct undo *u, struct edge *e, bool created);
 int undo_save_workload(struct undo *u, const struct workload *w);

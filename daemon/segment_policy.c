@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The policy as one value, made from the tables, and the tables made from the store. */
+#include "daemon/aside.h"
 #include "daemon/denial.h"
 #include "daemon/image.h"
 #include "daemon/roster.h"
@@ -227,14 +228,22 @@ build_policy(struct controller *c, bool with_pending, bool selected, struct poli
 	return 0;
 }
 
+/* It is compiled for every workload. */
+static void
+make_index(void *arg)
+{
+	(void)policy_index(arg); /* without it, it is only slower */
+}
+
 int
 segment_build_policy(struct controller *c, bool with_pending, struct policy **ret)
 {
 	int r = build_policy(c, with_pending, false, ret);
 
-	/* It is compiled for every workload. */
-	if (r == 0)
-		(void)policy_index(*ret); /* without it, it is only slower */
+	if (r == 0 && (*ret)->n_edges < SEGMENT_LARGE)
+		make_index(*ret);
+	else if (r == 0)
+		aside_apart(make_index, *ret);
 	return r;
 }
 
@@ -242,6 +251,46 @@ int
 segment_show_policy(struct controller *c, bool with_pending, struct policy **ret)
 {
 	return build_policy(c, with_pending, true, ret);
+}
+
+struct parsing {
+	const char *text;
+	size_t len;
+	struct diag *d;
+	struct policy *policy;
+	int error;
+};
+
+static void
+parse(void *arg)
+{
+	struct parsing *p = arg;
+
+	p->error = policy_parse(p->text, p->len, p->d, &p->policy);
+}
+
+int
+policy_parse_apart(const char *text, size_t len, struct diag *d, struct policy **ret)
+{
+	struct parsing p = { .text = text, .len = len, .d = d };
+
+	aside_apart(parse, &p);
+	if (p.error == 0)
+		*ret = p.policy;
+	return p.error;
+}
+
+static void
+free_policy(void *arg)
+{
+	policy_free(arg);
+}
+
+void
+policy_free_apart(struct policy **p)
+{
+	if (*p != NULL)
+		aside_apart(free_policy, *p);
 }
 
 static int

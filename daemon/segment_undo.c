@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The state of everything that a change may touch, as it was before. */
+#include "daemon/aside.h"
 #include "daemon/roster.h"
 #include "daemon/segment_internal.h"
 
@@ -7,9 +8,9 @@
 #include <string.h>
 
 void
-undo_start(struct undo *u, struct controller *c)
+undo_start(struct undo *u)
 {
-	*u = (struct undo){ .tail = c->workloads_tail };
+	*u = (struct undo){ 0 };
 }
 
 /* Room for one more in a list that grows by doubling. */
@@ -25,6 +26,19 @@ reserve(void **list, size_t n, size_t size)
 		return -ENOMEM;
 	*list = grown;
 	return 0;
+}
+
+struct workload *
+undo_get_workload(struct undo *u, struct controller *c, const char *name)
+{
+	struct workload *w = workload_find(c, name);
+
+	if (w != NULL || reserve((void **)&u->made, u->n_made, sizeof(*u->made)) < 0)
+		return w;
+	w = workload_get(c, name);
+	if (w != NULL)
+		u->made[u->n_made++] = w;
+	return w;
 }
 
 static void
@@ -43,7 +57,8 @@ undo_save_edge(struct undo *u, struct edge *e, bool created)
 		.created = created,
 		.dirty = e->dirty,
 		.state = e->state,
-		.flags = e->flags };
+		.flags = e->flags,
+		.last_seen_ns = e->evidence.last_seen_ns };
 	int r = reserve((void **)&u->edges, u->n_edges, sizeof(*u->edges));
 
 	saved.decision.decided_ns = e->decision.decided_ns;
@@ -156,7 +171,7 @@ restore_edge(struct controller *c, struct edge_undo *s)
 	s->edge->decision = s->decision;
 	s->decision = (struct edge_decision){ 0 };
 	s->edge->flags = s->flags;
-	s->edge->dirty = s->dirty;
+	s->edge->dirty = s->dirty || s->edge->evidence.last_seen_ns != s->last_seen_ns;
 }
 
 static void
@@ -185,31 +200,26 @@ restore_workload(struct workload_undo *s)
 	w->rolled_back = s->rolled_back;
 }
 
+/* But for those that somebody has begun to run meanwhile. */
 static void
-remove_new_workloads(struct undo *u, struct controller *c)
+remove_made(struct undo *u, struct controller *c)
 {
-	struct workload *w = *u->tail;
-
-	*u->tail = NULL;
-	c->workloads_tail = u->tail;
-	while (w != NULL) {
-		struct workload *next = w->next;
-
-		workload_free(w);
-		c->n_workloads--;
-		w = next;
-	}
+	for (size_t i = 0; i < u->n_made; i++)
+		if (u->made[i]->instances == NULL && u->made[i]->n_hosted == 0)
+			workload_remove(c, u->made[i]);
 }
 
 /* Backwards: what was touched twice was saved twice. */
 void
 undo_roll_back(struct undo *u, struct controller *c)
 {
-	for (size_t i = u->n_edges; i > 0; i--)
+	for (size_t i = u->n_edges; i > 0; i--) {
 		restore_edge(c, &u->edges[i - 1]);
+		aside_pause();
+	}
 	for (size_t i = u->n_workloads; i > 0; i--)
 		restore_workload(&u->workloads[i - 1]);
-	remove_new_workloads(u, c);
+	remove_made(u, c);
 	if (u->has_networks) {
 		networks_free(c->networks, c->n_networks);
 		c->networks = u->networks;
@@ -223,11 +233,14 @@ undo_roll_back(struct undo *u, struct controller *c)
 void
 undo_done(struct undo *u)
 {
-	for (size_t i = 0; i < u->n_edges; i++)
+	for (size_t i = 0; i < u->n_edges; i++) {
 		decision_free(&u->edges[i].decision);
+		aside_pause();
+	}
 	for (size_t i = 0; i < u->n_workloads; i++)
 		workload_undo_free(&u->workloads[i]);
 	free(u->edges);
 	free(u->workloads);
+	free(u->made);
 	networks_free(u->networks, u->n_networks);
 }

@@ -7,6 +7,7 @@
  * start wait for this same loop: so it is done in slices of some milliseconds, one request at a
  * time, and no longer than TIME_MAX_NS. Nothing is held open between slices.
  */
+#include "daemon/aside.h"
 #include "daemon/history.h"
 #include "daemon/resolve.h"
 #include "daemon/roster.h"
@@ -49,7 +50,7 @@ struct whatif {
 	bool *asked; /* peers whose flows count alone, by id; NULL: all */
 	size_t n_asked;
 	/* The step that runs, and where it is. */
-	int (*step)(struct whatif *w); /* 1: again; 0: done */
+	int (*step)(struct whatif *w); /* 1: again; 2: later; 0: done */
 	uint32_t day;
 	int64_t flow;
 	struct sum *sums;
@@ -57,6 +58,7 @@ struct whatif {
 	uint64_t not_looked;
 	int error;
 	json_t *answer;
+	char *text; /* of it */
 };
 
 static int read_step(struct whatif *w);
@@ -127,7 +129,11 @@ on_entry(void *arg, uint64_t number, uint32_t day, const uint64_t counts[static 
 static int
 read_step(struct whatif *w)
 {
-	int n = store_read_history(w->c->store, &w->day, &w->flow, PAGE, on_entry, w);
+	int n;
+
+	if (w->c->changing)
+		return 2;
+	n = store_read_history(w->c->store, &w->day, &w->flow, PAGE, on_entry, w);
 
 	if (n < 0)
 		return n;
@@ -181,6 +187,8 @@ name_step(struct whatif *w)
 {
 	int r = 0;
 
+	if (w->c->changing)
+		return 2;
 	for (size_t n = 0; r == 0 && n < PAGE && w->at < w->n_slots; n++, w->at++)
 		if (w->sums[w->at].number != 0)
 			r = name_one(w, &w->sums[w->at]);
@@ -203,13 +211,35 @@ on_rules(void *arg, const char *workload, const struct match *rules)
 static int
 judge_step(struct whatif *w)
 {
-	int r = simulate_step(w->sim, on_rules, w);
+	return simulate_step(w->sim, on_rules, w);
+}
 
-	if (r != 0)
-		return r;
+static void
+sum_up(void *arg)
+{
+	struct whatif *w = arg;
+
 	w->answer = simulate_to_json(w->sim);
+}
+
+static void
+write_text(void *arg)
+{
+	struct whatif *w = arg;
+
+	w->text = json_dumps(w->answer, API_JSON_FORM);
+	json_decref(steal_ptr(w->answer));
+}
+
+/* What comes of it, in turns with the loop. */
+static void
+write_answer(void *arg)
+{
+	struct whatif *w = arg;
+
+	aside_apart(sum_up, w);
 	if (w->answer == NULL)
-		return -ENOMEM;
+		return;
 	json_object_set_new(w->answer, "live", live_to_json(w->live));
 	json_object_set_new(w->answer, "history", history_to_json(w->c, w->since_hour));
 	json_object_set_new(
@@ -220,7 +250,7 @@ judge_step(struct whatif *w)
 	if (w->not_looked > 0)
 		json_object_set_new(
 		    w->answer, "notLooked", json_integer((json_int_t)w->not_looked));
-	return 0;
+	aside_apart(write_text, w);
 }
 
 /* Nothing of it is needed any more but its answer. */
@@ -237,6 +267,14 @@ finish(struct whatif *w, int error)
 }
 
 static void
+on_written(void *arg)
+{
+	struct whatif *w = arg;
+
+	finish(w, w->text != NULL ? 0 : -ENOMEM);
+}
+
+static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	const struct timeval pause = { .tv_usec = PAUSE_US };
@@ -248,10 +286,12 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		r = -ETIME;
 	while (r == 1 && now_mono() < until)
 		r = w->step(w);
-	if (r != 1)
-		finish(w, r);
-	else
+	if (r > 0)
 		evtimer_add(w->timer, &pause);
+	else if (r < 0)
+		finish(w, r);
+	else if (aside_start(w->c->loop.base, write_answer, on_written, w) > 0)
+		on_written(w);
 }
 
 static bool
@@ -281,7 +321,7 @@ reply(struct api_wait *base, struct api_reply *r)
 		api_fail(r, MHD_HTTP_INTERNAL_SERVER_ERROR, NULL, "the history cannot be read: %s",
 		    strerror(-w->error));
 	else
-		r->json = steal_ptr(w->answer);
+		r->text = steal_ptr(w->text);
 }
 
 static void
@@ -297,7 +337,7 @@ wait_free(struct api_wait *base)
 	inventory_free(w->inv);
 	policy_free(w->policy);
 	live_free(w->live);
-	json_decref(w->answer);
+	free(w->text);
 	free(w->sums);
 	free(w->asked);
 	free(w);
@@ -440,6 +480,9 @@ whatif_post(const struct api_request *q, struct api_reply *r)
 	w->since_hour = (uint32_t)((now_s - MIN(now_s, since_s)) / 3600);
 	w->day = w->since_hour / HISTORY_DAY_HOURS;
 	w->flow = -1;
+	/* Of a policy that is in force. */
+	if (enforce || q->body_len == 0)
+		aside_wait(&c->changing);
 	if (enforce)
 		error = read_modes(w, q, r);
 	else if (q->body_len > 0)

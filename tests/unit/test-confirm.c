@@ -235,8 +235,7 @@ a_file_of_a_change_that_was_not_stored_means_nothing(void **state)
 	store_rollback(f->c->store);
 	expect(f, 2, MODE_AUDIT, false);
 	/* A crash between the file and the store. */
-	f->c->revision++;
-	assert_int_equal(confirm_arm(f->c, MINUTE, &root), 0);
+	assert_int_equal(confirm_arm(f->c, f->c->revision + 1, MINUTE, &root), 0);
 	assert_int_equal(again(f), 0);
 	expect(f, 2, MODE_AUDIT, false);
 	ctl_wait(10 * MINUTE);

@@ -144,6 +144,7 @@ who_approves_is_not_who_enforces(void **state)
 	assert_int_equal(set_mode(f, "db", MODE_AUDIT, &alice), 0);
 	assert_int_equal(set_mode(f, "db", MODE_ENFORCE, &bob), 0);
 	/* The other way round, also after a restart. */
+	assert_int_equal(flush_evidence(f->c), 0);
 	ctl_restart(f);
 	f->c->config->separate_duties = true;
 	other = ctl_edge(f->c, "web", "db", 80);

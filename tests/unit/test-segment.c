@@ -388,6 +388,7 @@ promotes_what_was_seen_after_the_period_and_leaves_flagged_edges(void **state)
 	observe_for(f->c, 99);
 	assert_int_equal(f->c->revision, 0);
 	observe_for(f->c, 2);
+	assert_int_equal(flush_evidence(f->c), 0);
 	ctl_restart(f);
 	assert_int_equal(workload_find(f->c, "web")->mode, MODE_ENFORCE);
 	assert_int_equal(workload_find(f->c, "api")->mode, MODE_ENFORCE);
