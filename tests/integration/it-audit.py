@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 from nslab import BUILD, Lab, Tap, run, wait
