@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from nslab import BUILD, PREFIX, Lab, run, wait
 from tap import Tap
 
-N = int(os.environ.get("NANOSEG_EDGES", "30000"))
+N = int(os.environ.get("NANOSEG_EDGES", "20000"))
 NAMES = 3000
 WORST_S = 1.0
 EVERY_S = 0.05
