@@ -30,10 +30,11 @@ endpoint(const char *peer, const char *ip, int64_t port)
 
 	if (name != NULL)
 		json_object_set_new(o, "svc_name", json_string(name));
-	else if (strncmp(peer, "fqdn:", 5) == 0)
-		json_object_set_new(o, "domain", json_string(peer + 5));
 	else
 		json_object_set_new(o, "name", json_string(peer));
+	/* A domain alone names no endpoint. */
+	if (strncmp(peer, "fqdn:", 5) == 0)
+		json_object_set_new(o, "domain", json_string(peer + 5));
 	if (ip == NULL && strncmp(peer, "addr:", 5) == 0)
 		ip = peer + 5;
 	if (ip != NULL)
