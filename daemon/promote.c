@@ -291,9 +291,9 @@ announced_in(const struct controller *c, const struct workload *w)
 	return NULL;
 }
 
-/* True if it is its time: announced long enough ago, inside the window, nobody else under way. */
-static bool
-is_time(struct controller *c, struct workload *w, struct reasons *r)
+/* Is it its time: announced long enough ago, inside the window, nobody else under way? */
+static void
+add_time(struct controller *c, struct workload *w, struct reasons *r)
 {
 	const struct workload *other = announced_in(c, w);
 	char name[PEER_STRLEN], in[DURATION_STRLEN];
@@ -301,7 +301,7 @@ is_time(struct controller *c, struct workload *w, struct reasons *r)
 
 	if (other != NULL && w->promote_at_ns == 0) {
 		add(r, "%.200s comes first", safe_name(other, name));
-		return false;
+		return;
 	}
 	if (w->promote_at_ns == 0) {
 		w->promote_at_ns = now + c->config->promote_notice_ns;
@@ -312,9 +312,6 @@ is_time(struct controller *c, struct workload *w, struct reasons *r)
 		add(r, "announced, %s to go", coarse(w->promote_at_ns - now, in));
 	if (!is_in_window(&c->config->promote_window, now_real()))
 		add(r, "the window is %s UTC", c->config->promote_window.text);
-	if (c->confirm.pending)
-		add(r, "a change awaits confirmation");
-	return r->n == 0;
 }
 
 /* What it waits for; none: now. */
@@ -330,7 +327,7 @@ find_reasons(struct controller *c, const struct kin *kin, struct workload *w, co
 	if (is_halfway(c, w))
 		add_quiet(c, quiet, r);
 	if (r->n == 0 && is_halfway(c, w))
-		is_time(c, w, r);
+		add_time(c, w, r);
 	else
 		w->promote_at_ns = 0;
 	if (r->n == 0 && c->confirm.pending)

@@ -1,125 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Promotion by evidence: each safeguard holds it back and says so; and what it is based on. */
-#include "ctl-fixture.h"
-#include "daemon/instance.h"
-#include "daemon/learn.h"
+/* Promotion by evidence: how it goes on, and what it is based on. What holds it back:
+ * test-promote-hold. */
+#include "promote-fixture.h"
+
 #include "daemon/kin.h"
-#include "daemon/promote.h"
-#include "daemon/roster.h"
-#include "daemon/segment.h"
-#include "rules/complete.h"
 
 #include <math.h>
-
-#define HOUR COMPLETE_HOUR_NS
-#define DAY (24 * HOUR)
-#define WEEKS 3
-
-static const struct actor root = { .name = "uid:0" };
-
-static struct workload *
-wl(struct ctl_fixture *f, const char *name)
-{
-	struct workload *w = workload_find(f->c, name);
-
-	assert_non_null(w);
-	return w;
-}
-
-/* Watched without a gap for weeks, up to now. */
-static void
-watch_all_along(struct workload *w)
-{
-	uint32_t now = (uint32_t)(fake_now / HOUR);
-
-	free(w->log);
-	w->log = calloc(1, sizeof(*w->log));
-	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
-		complete_log_mark(w->log, h, COMPLETE_RAN);
-	w->first_seen_ns = fake_now - WEEKS * 7 * DAY;
-	w->observed_ns = WEEKS * 7 * DAY;
-}
-
-static struct edge *
-known_edge(struct controller *c, const char *from, const char *to, uint16_t port)
-{
-	struct edge *e = ctl_add_edge(c, from, to, port);
-
-	e->evidence.first_seen_ns = fake_now - WEEKS * 7 * DAY;
-	e->evidence.last_seen_ns = fake_now;
-	e->evidence.windows = 400;
-	e->evidence.last_window = (uint32_t)(fake_now / HOUR);
-	return e;
-}
-
-/* shop/web and shop/api have been watched for three weeks, and all is well. */
-static int
-setup(void **state)
-{
-	static const char *const names[] = { "web", "api" };
-	struct ctl_fixture *f;
-	struct config *cfg;
-
-	ctl_setup(state);
-	f = *state;
-	cfg = f->c->config;
-	cfg->promote = PROMOTE_ENFORCE;
-	cfg->promote_by = PROMOTE_BY_EVIDENCE;
-	ctl_instance(f->c, 9, "host", "10.0.0.254");
-	for (unsigned i = 0; i < 2; i++) {
-		char addr[32];
-
-		snprintf(addr, sizeof(addr), "10.0.0.%u", i + 1);
-		ctl_instance(f->c, i + 1, names[i], addr);
-		snprintf(wl(f, names[i])->project, sizeof(wl(f, names[i])->project), "shop");
-		watch_all_along(wl(f, names[i]));
-	}
-	known_edge(f->c, "web", "api", 80);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct ctl_fixture *f = *state;
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/confirm.json", f->dir);
-	unlink(path);
-	return ctl_teardown(state);
-}
-
-static void
-pass(struct controller *c, uint64_t ns)
-{
-	const uint64_t step = ns > HOUR ? 10 * 60 * NSEC_PER_SEC : NSEC_PER_SEC;
-
-	for (uint64_t at = 0; at < ns; at += step) {
-		ctl_wait(step);
-		c->ticked_ns = 0;
-		instance_tick(c);
-		confirm_tick(c);
-		promote_tick(c);
-	}
-}
-
-static void
-audit_denial(struct controller *c, uint16_t port)
-{
-	struct flow_event ev = ctl_event(1, FLOW_AUDITED, "10.0.0.1", "10.0.0.2", port);
-
-	learn_flow(c, &ev);
-}
-
-static void
-assert_waits(struct ctl_fixture *f, const char *name, enum wl_mode mode, const char *words)
-{
-	const struct workload *w = wl(f, name);
-
-	assert_int_equal(w->mode, mode);
-	if (w->promotion == NULL || strstr(w->promotion, words) == NULL)
-		fail_msg("no \"%s\" in: %s", words, w->promotion);
-}
 
 /* Up to the moment that web is enforced. */
 static void
@@ -188,151 +74,6 @@ off_is_off(void **state)
 	pass(f->c, 3 * DAY);
 	assert_int_equal(f->c->revision, 0);
 	assert_null(wl(f, "web")->promotion);
-}
-
-/* Each takes one thing away from the workload web for which all is well. */
-static void
-too_short(struct ctl_fixture *f)
-{
-	wl(f, "web")->observed_ns = 5 * DAY + 3 * HOUR;
-	f->c->config->observation_period_ns = 7 * DAY;
-}
-
-static void
-one_week(struct ctl_fixture *f)
-{
-	wl(f, "web")->log->begin = (uint32_t)(fake_now / HOUR) - WEEK_HOURS;
-}
-
-static void
-a_gap(struct ctl_fixture *f)
-{
-	struct complete_log *l = wl(f, "web")->log;
-	uint32_t now = (uint32_t)(fake_now / HOUR);
-
-	memset(l, 0, sizeof(*l));
-	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
-		complete_log_mark(
-		    l, h, COMPLETE_RAN | (h % WEEK_HOURS == 77 ? COMPLETE_BROKEN : 0));
-}
-
-static void
-much_loss(struct ctl_fixture *f)
-{
-	struct complete_log *l = wl(f, "web")->log;
-	uint32_t now = (uint32_t)(fake_now / HOUR);
-
-	memset(l, 0, sizeof(*l));
-	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
-		complete_log_mark(l, h, COMPLETE_RAN | (h + 20 > now ? COMPLETE_BROKEN : 0));
-}
-
-static void
-new_edges(struct ctl_fixture *f)
-{
-	for (uint16_t k = 1; k <= 5; k++)
-		known_edge(f->c, "web", "api", k)->evidence.first_seen_ns =
-		    fake_now - k * 20 * HOUR;
-}
-
-static void
-one_new_edge(struct ctl_fixture *f)
-{
-	known_edge(f->c, "web", "api", 1)->evidence.first_seen_ns = fake_now - 20 * HOUR;
-}
-
-static void
-flagged(struct ctl_fixture *f)
-{
-	known_edge(f->c, "host", "web", 443)->flags = EDGE_FLAG_VIA_HOST;
-	known_edge(f->c, "web", "api", 81)->flags = EDGE_FLAG_MIDSTREAM;
-}
-
-static void
-missing(struct ctl_fixture *f)
-{
-	static const char *const names[] = { "shop/a", "shop/b", "shop/c", "shop/d", "shop/e" };
-
-	flagged(f);
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		struct workload *w = workload_get(f->c, names[i]);
-
-		w->last_seen_ns = i % 2 ? fake_now - 300 * DAY : 0;
-	}
-}
-
-static void
-missing_in_network(struct ctl_fixture *f)
-{
-	struct workload *w = workload_get(f->c, "backup");
-
-	w->last_seen_ns = fake_now - 300 * DAY;
-	snprintf(w->network, sizeof(w->network), "shop_default");
-	snprintf(wl(f, "web")->network, sizeof(w->network), "shop_default");
-}
-
-static void
-silent(struct ctl_fixture *f)
-{
-	edge_table_remove(f->c->edges, ctl_edge(f->c, "web", "api", 80));
-	/* Refused and pending by a person's word, it is not what it does. */
-	audit_denial(f->c, 80);
-}
-
-static void
-silent_in_its_direction(struct ctl_fixture *f)
-{
-	f->c->config->promote_direction = WL_INGRESS;
-}
-
-static void
-unobserved(struct ctl_fixture *f)
-{
-	instance_find(f->c, 1)->attach = ATTACH_FAILED;
-	instance_find(f->c, 1)->attach_retry_ns = UINT64_MAX;
-}
-
-static void
-each_safeguard_holds_it_back_and_says_so(void **state)
-{
-	static const struct {
-		void (*spoil)(struct ctl_fixture *f);
-		const char *words;
-	} cases[] = {
-		{ too_short, "waiting: 5d of 7d observed" },
-		{ one_week, "waiting: it has been observed for less than two weeks" },
-		{ a_gap, "not every hour of the week has been observed without a gap" },
-		{ much_loss, "too much may have been missed lately" },
-		{ new_edges, "new edges keep coming" },
-		{ one_new_edge, "% of the hours, 5% are allowed" },
-		{ flagged, "waiting: 2 flagged edges" },
-		{ missing, "waiting: 2 flagged edges, shop/a has not run yet, shop/c has not run "
-			   "yet, shop/e has not run yet, nor have 2 others" },
-		{ missing_in_network, "waiting: backup has not run yet" },
-		{ silent, "waiting: it has not been seen to talk to anybody" },
-		{ silent_in_its_direction, "it has not been seen to talk to anybody" },
-		{ unobserved, "not all of its containers can be observed" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		setup(state);
-		cases[i].spoil(*state);
-		pass(((struct ctl_fixture *)*state)->c, 10 * NSEC_PER_SEC);
-		assert_waits(*state, "web", MODE_OBSERVE, cases[i].words);
-		if (i + 1 < ARRAY_SIZE(cases))
-			teardown(state);
-	}
-}
-
-static void
-silence_is_not_promoted_by_the_clock_either(void **state)
-{
-	struct ctl_fixture *f = *state;
-
-	f->c->config->promote_by = PROMOTE_BY_CLOCK;
-	silent(f);
-	pass(f->c, 2 * DAY);
-	assert_waits(f, "web", MODE_OBSERVE, "it has not been seen to talk to anybody");
 }
 
 static void
@@ -437,24 +178,6 @@ a_clock_that_jumps_ahead_does_not_end_the_quiet_time(void **state)
 	watch_all_along(wl(f, "web"));
 	pass(f->c, HOUR + 20 * 60 * NSEC_PER_SEC);
 	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 1h of 1d");
-}
-
-static void
-the_window_of_the_week_is_kept_to(void **state)
-{
-	struct ctl_fixture *f = *state;
-	const uint64_t minute = 60 * NSEC_PER_SEC;
-	/* The hour before midnight, on every day; T0 is at 8. */
-	const struct config_window w = {
-		.days = 0x7f, .from_min = 23 * 60, .to_min = 24 * 60, .text = "Mon-Sun 23:00-24:00"
-	};
-
-	f->c->config->promote_window = w;
-	pass(f->c, 10 * NSEC_PER_SEC);
-	pass(f->c, DAY + 14 * HOUR + 30 * minute);
-	assert_waits(f, "web", MODE_AUDIT, "waiting: the window is Mon-Sun 23:00-24:00 UTC");
-	pass(f->c, 50 * minute);
-	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
 }
 
 static void
@@ -660,20 +383,16 @@ windows_and_runs_reach_status(void **state)
 int
 main(void)
 {
-#define PROMOTE_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		PROMOTE_TEST(it_goes_by_audit_notice_and_confirmation_to_enforce_one_by_one),
 		PROMOTE_TEST(audit_is_all_that_promote_audit_does),
 		PROMOTE_TEST(off_is_off),
-		cmocka_unit_test_teardown(each_safeguard_holds_it_back_and_says_so, teardown),
-		PROMOTE_TEST(silence_is_not_promoted_by_the_clock_either),
 		PROMOTE_TEST(a_person_who_chose_the_mode_is_not_overruled),
 		PROMOTE_TEST(nor_is_one_who_applied_a_policy),
 		PROMOTE_TEST(after_a_restart_it_is_watched_for_the_whole_time_again),
 		PROMOTE_TEST(lost_reports_confirm_nothing),
 		PROMOTE_TEST(what_audit_reports_begins_the_quiet_time_anew),
 		PROMOTE_TEST(a_clock_that_jumps_ahead_does_not_end_the_quiet_time),
-		PROMOTE_TEST(the_window_of_the_week_is_kept_to),
 		PROMOTE_TEST(one_refusal_of_what_went_through_takes_it_back_and_stops_the_project),
 		PROMOTE_TEST(a_persons_rollback_stops_it_too),
 		PROMOTE_TEST(it_confirms_only_its_own),
