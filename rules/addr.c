@@ -203,14 +203,20 @@ addr_len(const struct addr *a)
 	return a->family == 4 ? 4 : 16;
 }
 
-static bool
-any_contains(const struct prefix *list, size_t n, const struct addr *a)
+static const struct prefix *
+find_prefix(const struct prefix *list, size_t n, const struct addr *a)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (prefix_contains(&list[i], a))
-			return true;
+			return &list[i];
 	}
-	return false;
+	return NULL;
+}
+
+const struct prefix *
+addr_local_prefix(const struct addr *a)
+{
+	return find_prefix(local_prefixes, ARRAY_SIZE(local_prefixes), a);
 }
 
 enum addr_scope
@@ -218,9 +224,7 @@ addr_scope(const struct addr *a)
 {
 	if (addr_is_multicast(a))
 		return SCOPE_MULTICAST;
-	if (any_contains(local_prefixes, ARRAY_SIZE(local_prefixes), a))
-		return SCOPE_LOCAL;
-	return SCOPE_INTERNET;
+	return addr_local_prefix(a) != NULL ? SCOPE_LOCAL : SCOPE_INTERNET;
 }
 
 bool
@@ -244,7 +248,7 @@ addrs_contain(const struct addr *list, size_t n, const struct addr *a)
 bool
 addr_is_multicast(const struct addr *a)
 {
-	return any_contains(multicast_prefixes, ARRAY_SIZE(multicast_prefixes), a);
+	return find_prefix(multicast_prefixes, ARRAY_SIZE(multicast_prefixes), a) != NULL;
 }
 
 bool
@@ -259,7 +263,7 @@ addr_is_routed(const struct addr *a)
 	};
 
 	return !addr_is_loopback(a) && !addr_is_multicast(a) &&
-	       !any_contains(bound, ARRAY_SIZE(bound), a);
+	       find_prefix(bound, ARRAY_SIZE(bound), a) == NULL;
 }
 
 static bool

@@ -291,11 +291,23 @@ prefix_cmp(const void *x, const void *y)
 	return addr_cmp(&a->prefix.addr, &b->prefix.addr);
 }
 
-/* The end of the run of members, ascending, that one prefix of this length holds. */
+/*
+ * The block of this length that has the address. Never more than the range of local addresses it is
+ * in: whoever makes up private addresses would get a prefix with some of the internet in it.
+ */
+static struct prefix
+addr_block(const struct addr *a, uint8_t len)
+{
+	const struct prefix *local = addr_local_prefix(a);
+
+	return prefix_of(a, local != NULL ? MAX(len, local->len) : len);
+}
+
+/* The end of the run of members, ascending, that one block of this length holds. */
 static size_t
 addr_block_end(const struct addr_member *list, size_t n, size_t begin, uint8_t len)
 {
-	struct prefix block = prefix_of(&list[begin].prefix.addr, len);
+	struct prefix block = addr_block(&list[begin].prefix.addr, len);
 	size_t end = begin + 1;
 
 	while (end < n && prefix_contains(&block, &list[end].prefix.addr))
@@ -331,7 +343,7 @@ static int
 fold_members(struct folding *w, bool sources, const struct addr_member *list, size_t n, uint8_t len)
 {
 	const struct peer cidr = { .kind = PEER_CIDR,
-		.prefix = prefix_of(&list[0].prefix.addr, len) };
+		.prefix = addr_block(&list[0].prefix.addr, len) };
 	_cleanup_free_ struct edge **edges = NULL;
 	struct edge_key key = { 0 };
 	size_t n_edges = 0, k = 0;

@@ -240,6 +240,48 @@ many_addresses_become_prefixes(void **state)
 	assert_true(extent_addrs(e->extent) > EXTENT_SKETCH);
 }
 
+/* Who makes up private addresses gets no prefix that somebody's address outside is in. */
+static void
+a_prefix_of_local_addresses_has_no_others(void **state)
+{
+	static const char *const bases[] = { "10.", "172.16.", "192.168.", "100.64.", "169.254.",
+		"fd", "fe80::" };
+	struct fixture *f = *state;
+	const struct edge *e;
+	size_t pos = 0, wide = 0;
+
+	for (unsigned i = 0; i < 7 * 400; i++) {
+		const char *base = bases[i % ARRAY_SIZE(bases)];
+		uint64_t x = draw(f, 1 << 24);
+		char text[64];
+		struct addr a;
+
+		if (base[0] == 'f')
+			snprintf(text, sizeof(text), "fd%02x:%x::%x", (unsigned)(x >> 16),
+			    (unsigned)(x & 0xffff), i + 1);
+		else if (base[2] == '.')
+			snprintf(text, sizeof(text), "%s%u.%u.%u", base, (unsigned)(x >> 16),
+			    (unsigned)(x >> 8 & 255), (unsigned)(x & 255));
+		else
+			snprintf(text, sizeof(text), "%s%u.%u", base, (unsigned)(x >> 8 & 255),
+			    (unsigned)(x & 255));
+		assert_int_equal(addr_parse(text, &a), 0);
+		see_addr(f, i / 7 % 2 == 0, &a, 443);
+	}
+	while ((e = edge_table_next(f->t, &pos)) != NULL) {
+		const struct peer *p =
+		    peer_get(f->peers, e->key.to == f->web ? e->key.from : e->key.to);
+		struct addr_range r = prefix_range(&p->prefix);
+
+		assert_int_equal(addr_scope(&r.lo), SCOPE_LOCAL);
+		assert_int_equal(addr_scope(&r.hi), SCOPE_LOCAL);
+		assert_non_null(addr_local_prefix(&r.lo));
+		assert_true(prefix_covers(addr_local_prefix(&r.lo), &p->prefix));
+		wide += p->kind == PEER_CIDR;
+	}
+	assert_in_range(wide, 2 * 6, 2 * 6);
+}
+
 static void
 many_addresses_with_many_ports_are_bounded_in_both(void **state)
 {
@@ -387,12 +429,17 @@ draw_event(struct fixture *f, unsigned spread)
 	struct seen s = { .from = f->web, .to = f->db, .time_ns = T0 + draw(f, 1000000) * 3600000 };
 	struct peer p = { .kind = PEER_ADDR };
 	unsigned what = (unsigned)draw(f, 4);
-	uint32_t base = draw(f, 3) == 0 ? 0xc0a80000u : 0x0a000000u;
+	static const struct {
+		uint32_t base, most;
+	} nets[] = { { 0x0a000000, 1 << 20 }, { 0x0a000000, 1 << 24 }, { 0x64400000, 1 << 22 },
+		{ 0xc0a80000, 1 << 16 } };
+	unsigned net = (unsigned)draw(f, spread % 2 == 0 ? 2 : ARRAY_SIZE(nets));
+	uint32_t base = nets[net].base, most = nets[net].most;
 
 	s.port = draw(f, 3) == 0 ? (uint16_t)(1024 + draw(f, 64512))
 				 : (uint16_t)(30000 + draw(f, spread));
-	s.src = addr_number(base, (uint32_t)draw(f, spread * 4));
-	s.dst = addr_number(base, (uint32_t)draw(f, draw(f, 2) == 0 ? spread : 1u << 20));
+	s.src = addr_number(base, (uint32_t)draw(f, MIN(spread * 4, most)));
+	s.dst = addr_number(base, (uint32_t)draw(f, draw(f, 2) == 0 ? spread : most));
 	if (what == 0)
 		return s;
 	if (what == 3) {
@@ -604,6 +651,7 @@ main(void)
 		T(dynamic_ports_become_a_range_that_says_what_was_seen),
 		T(any_number_of_ports_is_a_bounded_number_of_edges),
 		T(many_addresses_become_prefixes),
+		T(a_prefix_of_local_addresses_has_no_others),
 		T(many_addresses_with_many_ports_are_bounded_in_both),
 		T(the_internet_and_names_say_what_was_seen_of_them),
 		T(what_was_decided_is_never_reshaped),
