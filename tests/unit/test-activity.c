@@ -2,10 +2,12 @@
 #include "ctl-fixture.h"
 #include "daemon/activity.h"
 #include "daemon/alert.h"
+#include "daemon/denial.h"
 #include "daemon/learn.h"
 #include "daemon/roster.h"
 #include "daemon/store.h"
 
+#define BURST_OVER 0.1
 #define LOOK_NS (ACTIVITY_EVERY_S * NSEC_PER_SEC)
 
 static void
@@ -193,6 +195,148 @@ noise_is_what_is_not_usual_and_most_of_all(void **state)
 	assert_true(raised(f->c, ALERT_NOISY) > 0);
 }
 
+/* What status shows of it, by kind: how often. -1: nothing. */
+static json_int_t
+told(struct controller *c, const char *name, const char *kind)
+{
+	json_t *o = activity_to_json(c), *w, *a;
+	json_int_t n = -1;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(o, "workloads"), i, w)
+	{
+		if (strcmp(json_string_value(json_object_get(w, "name")), name) != 0)
+			continue;
+		json_array_foreach(json_object_get(w, "anomalies"), k, a)
+		{
+			assert_true(json_is_string(json_object_get(a, "lastSeen")));
+			if (strcmp(json_string_value(json_object_get(a, "kind")), kind) == 0)
+				n = json_integer_value(json_object_get(a, "times"));
+		}
+	}
+	json_decref(o);
+	return n;
+}
+
+static void
+a_new_name_is_told_apart_from_a_new_peer_and_both_to_whom_it_concerns(void **state)
+{
+	struct ctl_fixture *f = *state;
+	uint64_t period = f->c->config->observation_period_ns;
+
+	ctl_add_edge(f->c, "web", "fqdn:old.example.com", 443)->evidence.connections_source = 1;
+	look(f->c);
+	assert_int_equal(told(f->c, "web", "newName"), -1);
+	workload_find(f->c, "web")->observed_ns = workload_find(f->c, "db")->observed_ns = period;
+	ctl_add_edge(f->c, "web", "fqdn:new.example.com", 443)->evidence.connections_source = 1;
+	look(f->c);
+	assert_int_equal(told(f->c, "web", "newName"), 1);
+	assert_int_equal(raised(f->c, ALERT_NEW_NAME), 1);
+	assert_int_equal(told(f->c, "web", "newPeer"), -1);
+	assert_int_equal(raised(f->c, ALERT_NEW_PEER), 0);
+	/* One that was decided before it was seen is no news; whom it reaches is told of others. */
+	edge_decide(f->c->edges, ctl_add_edge(f->c, "web", "db", 80), EDGE_APPROVED, NULL);
+	see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 1);
+	look(f->c);
+	assert_int_equal(told(f->c, "db", "newPeer"), -1);
+	see(f->c, FLOW_ANSWERED, "10.0.0.2", 81, 1);
+	look(f->c);
+	assert_int_equal(told(f->c, "web", "newPeer"), 1);
+	assert_int_equal(told(f->c, "db", "newPeer"), 1);
+	assert_int_equal(raised(f->c, ALERT_NEW_PEER), 2);
+	/* Nor is what others do whom this daemon does not look after. */
+	f->c->only = "d*";
+	see(f->c, FLOW_ANSWERED, "10.0.0.2", 82, 1);
+	look(f->c);
+	assert_int_equal(raised(f->c, ALERT_NEW_PEER), 3);
+	assert_int_equal(told(f->c, "web", "newPeer"), -1);
+	f->c->only = NULL;
+}
+
+static void
+who_is_refused_and_who_refuses_are_both_told(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (int i = 0; i < 24; i++) {
+		see(f->c, FLOW_DENIED, "10.0.0.2", 81, 250);
+		look(f->c);
+	}
+	assert_true(told(f->c, "web", "denialBurst") > 0);
+	assert_true(told(f->c, "db", "denialBurst") > 0);
+	/* And it is over when it is over. */
+	for (int i = 0; i < 120; i++)
+		look(f->c);
+	assert_true(workload_find(f->c, "web")->activity->refused < BURST_OVER);
+	assert_int_equal(
+	    told(f->c, "web", "denialBurst"), times(f->c, "web", ANOMALY_DENIAL_BURST));
+}
+
+/* Of a stranger the victim is named: he is the only one who is known. */
+static void
+a_scan_by_a_stranger_names_whom_he_scans(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (uint16_t port = 1; port < 60; port++) {
+		struct flow_event ev = ctl_event(2, FLOW_DENIED, "203.0.113.7", "10.0.0.2", port);
+
+		ev.dir = DIR_INGRESS;
+		learn_flow(f->c, &ev);
+	}
+	look(f->c);
+	assert_int_equal(told(f->c, "db", "scan"), 1);
+	assert_int_equal(told(f->c, "web", "scan"), -1);
+}
+
+/* Where nothing is refused it is what nobody answers. */
+static void
+unanswered_attempts_are_a_scan_too(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (uint16_t port = 1; port < 60; port++)
+		see(f->c, FLOW_ATTEMPT, "10.0.0.2", port, 1);
+	look(f->c);
+	ctl_wait(LOOK_NS);
+	attempt_tick(f->c);
+	look(f->c);
+	assert_true(told(f->c, "web", "scan") > 0);
+	assert_int_equal(told(f->c, "web", "denialBurst"), -1);
+	assert_true(workload_find(f->c, "web")->activity->refused == 0);
+}
+
+static void
+what_is_usual_or_beside_more_or_just_begun_is_no_noise(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	/* From the first minute on it is known for that. */
+	for (int i = 0; i < 200; i++) {
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 5000);
+		look(f->c);
+	}
+	assert_int_equal(told(f->c, "web", "noisyNeighbour"), -1);
+	/* Somebody else gets loud, but not as loud. */
+	ctl_instance(f->c, 3, "calm", "10.0.0.3");
+	ctl_instance(f->c, 4, "dns", "10.0.0.4");
+	for (int i = 0; i < 150; i++) {
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 5000);
+		look(f->c);
+	}
+	for (int i = 0; i < 12; i++) {
+		struct flow_event ev = ctl_event(3, FLOW_ANSWERED, "10.0.0.3", "10.0.0.4", 53);
+
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 5000);
+		ev.count = 1000;
+		learn_flow(f->c, &ev);
+		look(f->c);
+	}
+	assert_true(workload_find(f->c, "calm")->activity->out > 50);
+	assert_int_equal(told(f->c, "calm", "noisyNeighbour"), -1);
+	assert_int_equal(raised(f->c, ALERT_NOISY), 0);
+}
+
 static int
 teardown(void **state)
 {
@@ -213,6 +357,11 @@ main(void)
 		TEST(a_restart_makes_nothing_new),
 		TEST(many_refusals_are_a_burst_and_few_are_not),
 		TEST(many_places_are_a_scan),
+		TEST(a_new_name_is_told_apart_from_a_new_peer_and_both_to_whom_it_concerns),
+		TEST(who_is_refused_and_who_refuses_are_both_told),
+		TEST(a_scan_by_a_stranger_names_whom_he_scans),
+		TEST(unanswered_attempts_are_a_scan_too),
+		TEST(what_is_usual_or_beside_more_or_just_begun_is_no_noise),
 		TEST(noise_is_what_is_not_usual_and_most_of_all),
 	};
 
