@@ -50,7 +50,8 @@ bool addr_eq(const struct addr *a, const struct addr *b);
 int addr_cmp(const struct addr *a, const struct addr *b);
 uint64_t addr_hash(const struct addr *a, uint64_t seed);
 enum addr_scope addr_scope(const struct addr *a);
-/* The range of local addresses that it is in, or NULL; multicast is in none. Borrowed static data. */
+/* The range of local addresses that it is in, or NULL; multicast is in none. Borrowed static data.
+ */
 const struct prefix *addr_local_prefix(const struct addr *a);
 bool addrs_contain(const struct addr *list, size_t n, const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
