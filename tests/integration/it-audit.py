@@ -13,6 +13,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
+from rfc5424 import parsed
 from nslab import BUILD, Lab, Tap, run, wait
 
 t = Tap()
@@ -265,6 +266,24 @@ t.ok(r.returncode == 0 and len(e) == before + 1 and e[-1]["subject"]["format"] =
 signed = json.load(open(out + ".sig"))
 t.ok(signed["sha256"] == hashlib.sha256(kept).hexdigest() and signed["kind"] == "export" and
      signed["signature"], "and signed", signed)
+
+
+def by_openssl(statement):
+    """As docs/evidence.md says it."""
+    o = dict(statement)
+    parts = {"sig": bytes.fromhex(o.pop("signature")), "key": bytes.fromhex("302a300506032b6570032100" + o["publicKey"]),
+             "text": json.dumps(o, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()}
+    for name, data in parts.items():
+        with open(lab.dir + "/openssl." + name, "wb") as f:
+            f.write(data)
+    at = lab.dir + "/openssl."
+    return run("openssl", "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", at + "key", "-rawin", "-in",
+               at + "text", "-sigfile", at + "sig", check=False).returncode == 0
+
+
+t.ok(by_openssl(signed) and signed["publicKey"] == api.get("/v1/audit")["publicKey"], "openssl verifies the signature", signed)
+t.ok(not by_openssl(dict(signed, sha256="0" * 64)) and not by_openssl(dict(signed, actor="uid:1")),
+     "and not that of anything else")
 kept = json.loads(kept)
 enforced = [w for w in kept["workloads"] if w["mode"] == "enforce"]
 t.ok(sorted(w["name"] for w in kept["workloads"]) == sorted(n.name for n in (a, b, c)) and
@@ -287,6 +306,16 @@ r = cli("export", "access-csv", "--since", "1h")
 rows = list(csv.DictReader(io.StringIO(r.out), strict=True)) if r.returncode == 0 else []
 t.ok([i["hash"] for i in rows] == [json.loads(x)["hash"] for x in lines()][:len(rows)] and
      any(i["event"] == "denied" and i["uid"] == str(NOBODY) for i in rows), "and as CSV", r.err, rows[-1:])
+t.ok([(i["actor"]["uid"], i["subject"]["request"]) for i in x["records"] if i["event"] == "denied"] ==
+     [(i["actor"]["uid"], i["subject"]["request"]) for i in records("denied")] and
+     (NOBODY, "POST /v1/mode") in [(i["actor"]["uid"], i["subject"]["request"]) for i in records("denied")],
+     "refused requests are in the evidence, with who asked for what", records("denied"))
+r = cli("export", "access-syslog")
+events = [parsed(line) for line in r.out.splitlines()]
+refused = [e for e in events if e and e["id"] == "denied"]
+t.ok(r.returncode == 0 and all(events) and len(refused) == len(records("denied")) and
+     any("POST /v1/mode" in json.dumps(e) and e["params"].get("uid") == str(NOBODY) for e in refused),
+     "and as syslog, each a line of RFC 5424", r.err, refused)
 os.chmod(d.sock, 0o666)
 pid = os.fork()
 if pid == 0:

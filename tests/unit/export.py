@@ -82,6 +82,8 @@ def test_goldens():
         ok(a.returncode == 0 and a.stdout == want and not a.stderr, "%s is as its golden" % fmt,
            a.returncode, a.stderr.decode(), diff)
         ok(a.stdout == b.stdout, "%s is the same again" % fmt)
+    for fmt in ("html", "graph"):
+        ok(export(fmt, SMALL).stdout == export(fmt, SMALL).stdout != b"", "%s is the same again" % fmt)
 
 
 def test_json():
@@ -353,6 +355,12 @@ def test_selectors():
        r["manifest"]["digest"] != small["manifest"]["digest"], "selectors: a label", names)
     r = json.loads(export("json", SMALL, "--project", "shop", "--label", "tier=app").stdout)
     ok([w["name"] for w in r["workloads"]] == ["shop/api"], "selectors: a project and a label")
+    for fmt in FORMATS + ["html", "graph"]:
+        whole = outputs.get(fmt) or export(fmt, SMALL).stdout
+        r = export(fmt, SMALL, "--project", "shop", "--label", "tier=app")
+        ok(r.returncode == 0 and r.stdout and re.search(rb"shop.api", r.stdout) and
+           re.search(rb"net[/-]raw", whole) and not re.search(rb"net[/-]raw", r.stdout),
+           "selectors: %s has what is selected, and nothing of another workload" % fmt, r.stderr)
     r = export("json", SMALL, "--project", "sho")
     ok(r.returncode == 2 and b"no workload is selected" in r.stderr and not r.stdout,
        "selectors: none is selected: said, and nothing is written", r)
@@ -389,6 +397,8 @@ def test_compare():
        [c["after"]["name"] for c in r["workloads"]["changed"]] == ["batch"] and
        r["with"]["revision"] == 12, "compare: decisions that differ, not counters", ids, r["workloads"])
     page = export("html-static", path, "--compare", SMALL).stdout.decode()
+    plain = export("html-static", path).stdout.decode()
+    ok("Since the earlier report" not in plain, "compare: only where it is asked for")
     ok("Since the earlier report" in page and page.count("<td>changed</td>") == 2, "compare: in the report")
 
 
