@@ -101,6 +101,24 @@ t.ok(after == before, "nothing is learned, reported or listed", after, before)
 t.ok(v["host"] and v["revision"] == 1 and len(v["policyDigest"]) == 64 and len(v["rulesets"]) >= 3 and
      v.get("signature") and v["actor"] == "uid:0" and v["time"] >= v["began"],
      "who, where, when, of which revision and rules, and signed", {k: x for k, x in v.items() if k != "cases"})
+
+
+def signed(result):
+    """By openssl, as docs/evidence.md says it."""
+    o, files = dict(result), [os.path.join(lab.dir, x) for x in ("statement", "signature", "key.der")]
+    signature = o.pop("signature")
+    text = re.sub(r"(?<!\\)((?:\\\\)*)\\u([0-9a-f]{4})", lambda m: m[1] + "\\u" + m[2].upper(),
+                  json.dumps(o, sort_keys=True, separators=(",", ":")))
+    for path, data in zip(files, (text.encode(), bytes.fromhex(signature),
+                                  bytes.fromhex("302a300506032b6570032100" + o["publicKey"]))):
+        with open(path, "wb") as f:
+            f.write(data)
+    return run("openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER", "-inkey", files[2], "-in",
+               files[0], "-sigfile", files[1], check=False).returncode == 0
+
+
+t.ok(signed(v) and v["publicKey"] == api.get("/v1/audit")["publicKey"], "the signature is good, as openssl sees it", v["signature"])
+t.ok(not signed(dict(v, failed=1)) and not signed(dict(v, cases=v["cases"][1:])), "of what was changed it is not")
 events = json.loads(cli("audit-log", "show", "-o", "json", "--event", "verify").out)
 t.ok(events and events[-1]["subject"]["failed"] == 0, "it is on record", events)
 r = cli("verify", "--max", "20")

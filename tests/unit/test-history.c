@@ -295,6 +295,42 @@ a_clock_that_lies_costs_a_day_at_most(void **state)
 	assert_int_equal(read_all(f->c).entries, 4);
 }
 
+static json_int_t
+broken_since(struct controller *c, uint64_t ns)
+{
+	json_t *o = history_to_json(c, (uint32_t)((fake_now - ns) / COMPLETE_HOUR_NS));
+	json_int_t n = json_integer_value(json_object_get(o, "incompleteHours"));
+
+	json_decref(o);
+	return n;
+}
+
+/* Nobody asks: it is stored all the same, within a minute, and no hour is marked without a reason.
+ */
+static void
+it_is_stored_each_minute_and_an_hour_without_loss_is_whole(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct told t;
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	ctl_wait(5 * COMPLETE_HOUR_NS);
+	for (unsigned minute = 0; minute < 3; minute++) {
+		see(f->c, 1, "10.0.0.1", "203.0.113.7", 443);
+		for (unsigned s = 0; s < 60; s++) {
+			ctl_wait(NSEC_PER_SEC);
+			history_tick(f->c);
+		}
+		t = read_all(f->c);
+		assert_int_equal(t.entries, 1);
+		assert_int_equal(t.connections, minute + 1);
+		/* The first time something was found running, and that is over. */
+		if (minute == 0)
+			ctl_wait(2 * COMPLETE_HOUR_NS);
+	}
+	assert_int_equal(broken_since(f->c, COMPLETE_HOUR_NS), 0);
+}
+
 static void
 a_loss_marks_its_hour(void **state)
 {
@@ -355,6 +391,7 @@ main(void)
 		TEST(a_flood_of_flows_is_bounded_and_marks_the_hour),
 		TEST(days_make_way_in_steps_and_their_flows_with_them),
 		TEST(a_clock_that_lies_costs_a_day_at_most),
+		TEST(it_is_stored_each_minute_and_an_hour_without_loss_is_whole),
 		TEST(a_loss_marks_its_hour),
 		TEST(what_was_connected_while_none_was_kept_is_not_told_later),
 	};
