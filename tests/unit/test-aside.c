@@ -237,5 +237,6 @@ main(void)
 		cmocka_unit_test(without_a_loop_all_is_done_at_once),
 	};
 
+	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
