@@ -140,6 +140,57 @@ def test_matching():
     ok(listed("--scan", put("s.json", trivy(6, Results=None)))[1] == [], "an image without findings")
 
 
+def test_documents_as_the_tools_write_them():
+    """With all around the findings that Trivy (schema 2) and Grype write: other digests, ignored findings, secrets,
+    misconfigurations. Made here, of their documented members."""
+    layer = {"Digest": digest(1), "DiffID": digest(2)}
+    found = {"VulnerabilityID": "CVE-2019-1549", "PkgID": "libcrypto1.1@1.1.1c-r0", "PkgName": "libcrypto1.1",
+             "PkgIdentifier": {"PURL": "pkg:apk/alpine/libcrypto1.1@1.1.1c-r0?arch=x86_64", "UID": "c0ffee"},
+             "InstalledVersion": "1.1.1c-r0", "FixedVersion": "1.1.1d-r0", "Status": "fixed", "Layer": layer,
+             "SeveritySource": "nvd", "PrimaryURL": "https://avd.example/CVE-2019-1549", "Severity": "HIGH",
+             "DataSource": {"ID": "alpine", "Name": "Alpine Secdb", "URL": "https://secdb.example/"},
+             "CweIDs": ["CWE-330"], "CVSS": {"nvd": {"V3Vector": "CVSS:3.1/AV:N", "V3Score": 5.3}},
+             "References": ["https://example/1"], "PublishedDate": "2019-09-10T17:15:00Z"}
+    report = {"SchemaVersion": 2, "ReportID": "0190-7", "CreatedAt": "2026-08-25T12:20:30.000000005Z",
+              "ArtifactID": digest(3), "ArtifactName": "registry.example/safe:1", "ArtifactType": "container_image",
+              "Metadata": {"Size": 5843968, "OS": {"Family": "alpine", "Name": "3.10.2", "EOSL": True},
+                           "ImageID": digest(6), "DiffIDs": [digest(2)], "RepoTags": ["registry.example/safe:1"],
+                           "RepoDigests": ["registry.example/safe@" + digest(60)],
+                           "ImageConfig": {"architecture": "amd64", "os": "linux", "config": {"Image": digest(4)},
+                                           "rootfs": {"type": "layers", "diff_ids": [digest(2)]}}},
+              "Results": [{"Target": "safe (alpine 3.10.2)", "Class": "os-pkgs", "Type": "alpine",
+                           "Vulnerabilities": [found, dict(found, PkgName="libssl1.1")],
+                           "ExperimentalModifiedFindings": [{"Type": "vulnerability", "Status": "not_affected",
+                                                             "Finding": dict(found, VulnerabilityID="CVE-2020-1")}]},
+                          {"Target": "/etc/key", "Class": "secret", "Secrets": [{"RuleID": "x", "Severity": "CRITICAL"}]},
+                          {"Target": "Dockerfile", "Class": "config",
+                           "Misconfigurations": [{"ID": "DS002", "Severity": "CRITICAL"}]}]}
+    code, out = listed("--scan", put("s.json", report))
+    ok(code == 0 and [(o["workload"], o["match"], o["worst"], o["counts"]["high"], o["counts"]["critical"]) for o in out] ==
+       [("safe", "digest", "high", 1, 0)], "Trivy: the image by its id, not by a layer's; what is ignored is no finding", out)
+    match = {"vulnerability": {"id": "CVE-2021-3", "dataSource": "https://nvd.example/", "namespace": "nvd:cpe",
+                               "severity": "Critical", "urls": [], "description": "text", "cvss": [], "epss": [{"epss": 0.1}],
+                               "fix": {"versions": ["2.0"], "state": "fixed", "available": [{"version": "2.0"}]},
+                               "advisories": [], "risk": 1.5},
+             "relatedVulnerabilities": [{"id": "CVE-2021-4", "severity": "High"}],
+             "matchDetails": [{"type": "exact-direct-match", "matcher": "dpkg-matcher", "searchedBy": {}, "found": {}}],
+             "artifact": {"id": "a1", "name": "libx", "version": "1.0", "type": "deb", "locations": [{"layerID": digest(1)}],
+                          "language": "", "licenses": [], "cpes": [], "purl": "pkg:deb/debian/libx@1.0", "upstreams": []}}
+    report = {"matches": [match], "ignoredMatches": [dict(match, vulnerability={"id": "CVE-2022-1", "severity": "Critical"})],
+              "source": {"type": "image", "target": {
+                  "userInput": "registry.example/other:9", "imageID": digest(90), "manifestDigest": digest(91),
+                  "mediaType": "application/vnd.oci.image.manifest.v1+json", "tags": [], "imageSize": 1,
+                  "layers": [{"digest": digest(1), "size": 1}], "repoDigests": ["registry.example/safe@" + digest(6)],
+                  "manifest": "eyJ9", "config": "eyJ9", "architecture": "amd64", "os": "linux"}},
+              "distro": {"name": "debian", "version": "12", "idLike": []},
+              "descriptor": {"name": "grype", "version": "0.104.1", "configuration": {"output": ["json"]}, "db": {}}}
+    code, out = listed("--scan", put("s.json", report))
+    ok(code == 0 and [(o["workload"], o["match"], o["counts"]["critical"], o["findings"][0]["fixed"]) for o in out] ==
+       [("safe", "digest", 1, "2.0")], "Grype: by the digest of its repository, and the same", out)
+    report["source"] = {"type": "directory", "target": "/srv"}
+    ok(listed("--scan", put("s.json", report)) == (0, []), "Grype of a folder is nobody's image")
+
+
 def test_pod():
     pod = load("pod", 40)
     pod["instances"][0]["members"] = [{"id": "a", "name": "infra", "imageId": digest(40), "image": "r.example/infra:1"},
