@@ -37,9 +37,6 @@
 #define DUMP_MAX_MESSAGES 8		 /* of some 150 entries, then the events have their turn */
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
-/* Of the event for a SYN answered by a SYN-ACK; one picked up in the middle has another, or none.
- */
-#define TCP_STATE_SYN_RECV 2
 
 /*
  * What the rules of this namespace see: its own NAT is done with before a packet meets them, so
@@ -74,8 +71,7 @@ learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 	if (addr_is_loopback(&ev.tuple.src) || addr_is_loopback(&ev.tuple.dst))
 		return;
 	names_on_use(i, &ev.tuple);
-	if (e->orig.proto == IPPROTO_TCP &&
-	    (e->tcp_state != TCP_STATE_SYN_RECV || (flags & FLOW_F_FROM_DUMP) != 0))
+	if (e->orig.proto == IPPROTO_TCP && (e->tcp_state == 0 || (flags & FLOW_F_FROM_DUMP) != 0))
 		ev.flags |= FLOW_F_MIDSTREAM;
 	learn_flow(i->ctl, &ev);
 }
@@ -96,7 +92,7 @@ on_event(void *arg, const struct ct_entry *e)
 		learn_translation(i, e);
 		return 0;
 	}
-	if (e->msg == CT_MSG_DESTROY || (e->status & CT_SEEN_REPLY) == 0)
+	if (e->msg == CT_MSG_DESTROY || !ct_is_answered(e))
 		return 0;
 	i->events++;
 	learn_entry(i, e, 0);
@@ -172,7 +168,7 @@ on_dumped(void *arg, const struct ct_entry *e)
 	cut_entry(i, e);
 	t = observe_tuple_of(e);
 	names_on_use(i, &t);
-	if ((e->status & CT_SEEN_REPLY) == 0 || !i->dump_learns)
+	if (!ct_is_answered(e) || !i->dump_learns)
 		return 0;
 	/* The kernel's counters tell of those that it accounts for. */
 	if (aggregate_is_on(i) && e->packets[0] != UINT64_MAX)

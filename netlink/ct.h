@@ -35,10 +35,11 @@ struct ct_entry {
 	uint32_t mark;
 	uint32_t timeout_s;
 	/*
-	 * TCP_CONNTRACK_*, 0 if absent. Events carry it only if that packet changed it: a REPLY
-	 * event of a handshake says SYN_RECV (2), of a connection met in the middle nothing (0).
+	 * TCP_CONNTRACK_*, 0 if absent. Events carry it only if that packet changed it: the ASSURED
+	 * event of a handshake says ESTABLISHED (3), of a connection met in the middle nothing (0).
 	 */
 	uint8_t tcp_state;
+	uint8_t sctp_state; /* SCTP_CONNTRACK_*, likewise */
 	/*
 	 * TCP whose windows are not checked: met in its middle, or inserted. Its direction is that
 	 * of the first packet seen. Not in every event.
@@ -55,6 +56,15 @@ struct ct_entry {
  * is reply.src, whom it answers is reply.dst.
  */
 int ct_parse(const struct nlmsghdr *nlh, struct ct_entry *ret);
+
+/*
+ * Has the other end taken it? Any answer will do but for what begins with a handshake: to a SYN or
+ * an INIT from a forged address an open port answers too, and nobody hears it. TCP: the kernel has
+ * seen the source's word after that answer (ASSURED); of a connection met in its middle, one more
+ * packet than both ends' first. SCTP: the end of its handshake, or an answered heartbeat; its event
+ * is told for every state, and counts for that one alone.
+ */
+bool ct_is_answered(const struct ct_entry *e);
 
 /* Called per entry; a negative value stops and is returned. */
 typedef int (*ct_entry_fn)(void *arg, const struct ct_entry *e);

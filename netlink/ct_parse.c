@@ -13,11 +13,13 @@
 
 #include <endian.h>
 #include <errno.h>
+/* Before linux/netfilter.h, which brings the kernel's own <linux/in.h>. */
+#include <netinet/in.h>
+#include <linux/netfilter/nf_conntrack_sctp.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/sock_diag.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -257,13 +259,31 @@ parse_tcp(const struct nlattr *nest, struct ct_entry *e)
 }
 
 static bool
-parse_protoinfo(const struct nlattr *nest, struct ct_entry *e)
+parse_sctp(const struct nlattr *nest, struct ct_entry *e)
 {
 	const struct nlattr *a;
 
 	nl_for_each_nested(a, nest)
 	{
-		if (nl_attr_type(a) == CTA_PROTOINFO_TCP && !parse_tcp(a, e))
+		if (nl_attr_type(a) == CTA_PROTOINFO_SCTP_STATE && !attr_u8(a, &e->sctp_state))
+			return false;
+	}
+	return nest_ended(a, nest);
+}
+
+static bool
+parse_protoinfo(const struct nlattr *nest, struct ct_entry *e)
+{
+	const struct nlattr *a;
+	bool ok = true;
+
+	nl_for_each_nested(a, nest)
+	{
+		if (nl_attr_type(a) == CTA_PROTOINFO_TCP)
+			ok = parse_tcp(a, e);
+		else if (nl_attr_type(a) == CTA_PROTOINFO_SCTP)
+			ok = parse_sctp(a, e);
+		if (!ok)
 			return false;
 	}
 	return nest_ended(a, nest);
@@ -346,6 +366,17 @@ ct_parse(const struct nlmsghdr *nlh, struct ct_entry *ret)
 		return -EBADMSG;
 	*ret = e;
 	return 0;
+}
+
+bool
+ct_is_answered(const struct ct_entry *e)
+{
+	if (e->orig.proto == IPPROTO_TCP)
+		return (e->status & CT_ASSURED) != 0;
+	if (e->orig.proto != IPPROTO_SCTP)
+		return (e->status & CT_SEEN_REPLY) != 0;
+	return e->sctp_state == SCTP_CONNTRACK_ESTABLISHED ||
+	       (e->msg == CT_MSG_NEW && (e->status & CT_ASSURED) != 0);
 }
 
 struct drain {

@@ -286,15 +286,20 @@ match_ct_state(struct builder *b, uint32_t bits)
 }
 
 void
-expr_event_mark(struct builder *b, uint32_t events)
+expr_ct_set(struct builder *b, uint32_t key, uint32_t reg)
 {
-	struct nftnl_expr *e;
+	struct nftnl_expr *e = expr_add(b, "ct");
 
-	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
-	expr_constant(b, &events, sizeof(events), NFT_REG_1);
-	e = expr_add(b, "ct");
 	if (e == NULL)
 		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_EVENTMASK);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, reg);
+}
+
+void
+expr_event_mark(struct builder *b, uint32_t events)
+{
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
+	expr_constant(b, &events, sizeof(events), NFT_REG_1);
+	expr_ct_set(b, NFT_CT_EVENTMASK, NFT_REG_1);
 }

@@ -15,6 +15,8 @@
 /* 1 << IPCT_*; the kernel keeps the enumeration to itself (nf_conntrack_common.h, kernel). */
 #define CT_EVENT_DESTROY (1u << 2)
 #define CT_EVENT_REPLY (1u << 3)
+#define CT_EVENT_ASSURED (1u << 4)
+#define CT_EVENT_PROTOINFO (1u << 5)
 
 struct builder {
 	const struct nft_target *target;
@@ -48,6 +50,8 @@ void expr_constant(struct builder *b, const void *data, uint32_t len, uint32_t r
 /* What conntrack has of it into a register; with a direction (IP_CT_DIR_*), of that one. */
 void expr_ct(struct builder *b, uint32_t key, uint32_t reg);
 void expr_ct_of(struct builder *b, uint32_t key, uint8_t dir, uint32_t reg);
+/* What a register holds into conntrack. */
+void expr_ct_set(struct builder *b, uint32_t key, uint32_t reg);
 /* Is it (EQ), or not (NEQ), what came over the loopback, or (egress) goes there? */
 void match_loopback(struct builder *b, bool egress, uint32_t op);
 /* Any of the bits, 1 << enum ip_conntrack_info. */

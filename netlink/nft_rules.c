@@ -20,7 +20,7 @@
  * it is the question, on input the answer as the asking program will see it.
  *
  * The event mark comes before every other accept: a connection gets exactly one event, its first
- * reply, and what stays on loopback gives none.
+ * reply, TCP the end of its handshake (SCTP a few more), and what stays on loopback gives none.
  * A foreign table can neither accept what is dropped here nor skip these chains.
  */
 #include "netlink/nft_expr.h"
@@ -71,11 +71,18 @@ expr_reject(struct builder *b, uint32_t type, uint8_t code)
 	nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, code);
 }
 
+/* What each protocol's event is, and what of it counts, stands at ct_is_answered(). */
 static void
-rule_event_mark(struct builder *b, enum nft_chain_id chain)
+rules_event_mark(struct builder *b, enum nft_chain_id chain)
 {
 	rule_begin(b, chain);
 	expr_event_mark(b, CT_EVENT_REPLY);
+	rule_begin(b, chain);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	expr_event_mark(b, CT_EVENT_ASSURED);
+	rule_begin(b, chain);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_SCTP);
+	expr_event_mark(b, CT_EVENT_PROTOINFO);
 }
 
 static void
@@ -340,7 +347,7 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 {
 	rule_dns(b, s);
 	rules_loopback(b, s);
-	rule_event_mark(b, s->chain);
+	rules_event_mark(b, s->chain);
 	if (s->mode == MODE_OBSERVE) {
 		if (s->other_enforces)
 			rules_middle(b, s);
@@ -369,7 +376,7 @@ rules_forward(struct builder *b, const struct nft_modes *m)
 {
 	bool enforce = m->in == MODE_ENFORCE || m->out == MODE_ENFORCE;
 
-	rule_event_mark(b, NFT_CHAIN_FORWARD);
+	rules_event_mark(b, NFT_CHAIN_FORWARD);
 	if (m->in != MODE_OBSERVE || m->out != MODE_OBSERVE)
 		rule_report(b, NFT_CHAIN_FORWARD, m->rate, enforce ? 'd' : 'a', 'f');
 	if (!enforce) {

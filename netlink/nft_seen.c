@@ -5,10 +5,11 @@
  *   input, output   base chains, last of all before conntrack confirms; what did not come over the
  *                   loopback jumps to
  *   each            new, and accounted for: an event mark of nothing. Answered for the first time:
- *                   jump to first. Then its bytes.
- *   first           counts the connection: one that began with a handshake or needs none by its
- *                   ends and port; TCP that was met in its middle with the client's port, as its
- *                   direction is not known; or, where there is no room, in `missed`.
+ *                   jump to first. Taken by both ends: jump to opened, once. Then its bytes.
+ *   first           counts what needs no handshake, by its ends and port; or, where there is no
+ *                   room, in `missed`. Of TCP it notes that a SYN was answered.
+ *   opened          counts TCP and SCTP likewise, when their handshake is complete; TCP that was
+ *                   met in its middle with the client's port, as its direction is not known.
  *   conn4 ... byte6 dynamic sets with counters, twice ("_a", "_b"); see below
  *
  * No chain has a verdict: nothing that passes is held by it.
@@ -18,7 +19,9 @@
  * one place, nf_conntrack_acct of the namespace. Those get an event mask that holds no event, all
  * others keep theirs. The first packet of an answer is the one with which the reply direction has
  * one packet; a connection without accounting never has one. What was refused with a reset is
- * dying by then.
+ * dying by then. A handshake has no such packet (any of it may come twice), so what was counted has
+ * a conntrack label, as has what began with one: the last two of the 128 that there are. What began
+ * before the rules were loaded can have none, and is not counted.
  *
  * Counters only grow, and elements have no timeout: whoever reads twice knows the difference, and
  * nothing is lost between reading and forgetting. To forget, the rules go over to empty sets of the
@@ -40,7 +43,7 @@
 
 #define TYPE_ENDS(addr) (((addr) << 6 | (addr)) << 12 | NFT_TYPE_PROTO << 6 | NFT_TYPE_SERVICE)
 
-static const char *const chains[SEEN_CHAINS] = { "input", "output", "each", "first" };
+static const char *const chains[SEEN_CHAINS] = { "input", "output", "each", "first", "opened" };
 static const char *const counters[NFT_N_COUNTERS] = { "missed", "", "" };
 static const struct nft_hook hooks[SEEN_BASE] = {
 	[SEEN_INPUT] = { NF_INET_LOCAL_IN, INT_MAX - 1 },
@@ -160,6 +163,15 @@ batch_rules_of(struct nft_batch *b, const struct nft_target *t, unsigned side)
 	batch_built(b, t, &rb);
 }
 
+static bool
+has_chain(const struct nft_inventory *inv, unsigned chain)
+{
+	for (size_t i = 0; i < inv->chains.n; i++)
+		if (strcmp(inv->chains.v[i], chains[chain]) == 0)
+			return true;
+	return false;
+}
+
 int
 nft_seen_look(int sock, const char *table, struct nft_seen_state *ret)
 {
@@ -178,8 +190,8 @@ nft_seen_look(int sock, const char *table, struct nft_seen_state *ret)
 		return r;
 	st.present = inv.present;
 	st.missed = counted[0];
-	for (size_t i = 0; i < inv.chains.n; i++)
-		st.hooked |= strcmp(inv.chains.v[i], chains[SEEN_INPUT]) == 0;
+	/* What an older version has made is not what is meant here. */
+	st.hooked = has_chain(&inv, SEEN_INPUT) && has_chain(&inv, SEEN_OPENED);
 	for (unsigned side = 0; side < NFT_SEEN_SIDES; side++) {
 		seen_set_name(NFT_SEEN_CONN4, side, name);
 		for (size_t i = 0; i < inv.sets.n; i++)

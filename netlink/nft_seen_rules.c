@@ -11,6 +11,13 @@
 #include <linux/netfilter/nf_tables.h>
 
 #define TCP_SYN_ACK 0x12
+#define SCTP_HEARTBEAT_ACK 5
+#define SCTP_COOKIE_ACK 11
+
+/* Bits of the connection's label, in the kernel's own words. */
+#define LABEL_WORDS 4
+#define LABEL_HANDSHAKE 0x40000000u /* a SYN was answered by a SYN and ACK */
+#define LABEL_COUNTED 0x80000000u
 
 static void
 match_packets(struct builder *b, uint8_t dir, uint32_t op, uint64_t n)
@@ -27,6 +34,35 @@ match_status(struct builder *b, uint32_t bit, uint32_t op)
 	expr_ct(b, NFT_CT_STATUS, NFT_REG_1);
 	expr_mask(b, &bit, sizeof(bit));
 	expr_cmp(b, op, &none, sizeof(none));
+}
+
+static void
+match_label(struct builder *b, uint32_t bit, uint32_t op)
+{
+	const uint32_t mask[LABEL_WORDS] = { 0, 0, 0, bit }, none[LABEL_WORDS] = { 0 };
+
+	expr_ct(b, NFT_CT_LABELS, NFT_REG_1);
+	expr_mask(b, mask, sizeof(mask));
+	expr_cmp(b, op, none, sizeof(none));
+}
+
+/* The other bits stay what they are. */
+static void
+expr_label(struct builder *b, uint32_t bit)
+{
+	const uint32_t label[LABEL_WORDS] = { 0, 0, 0, bit };
+
+	expr_constant(b, label, sizeof(label), NFT_REG_1);
+	expr_ct_set(b, NFT_CT_LABELS, NFT_REG_1);
+}
+
+static void
+match_reply(struct builder *b)
+{
+	const uint8_t reply = IP_CT_DIR_REPLY;
+
+	expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
+	expr_cmp(b, NFT_CMP_EQ, &reply, sizeof(reply));
 }
 
 /* What a key's fifth field is. */
@@ -99,59 +135,129 @@ rules_first(struct builder *b, bool v6, unsigned side)
 {
 	const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
 
-	for (unsigned middle = 0; middle < 2; middle++) {
-		rule_begin(b, SEEN_FIRST);
-		match_proto(b, v6, NFT_CMP_EQ, IPPROTO_TCP);
-		match_tcp_flags(b, TCP_SYN_ACK, middle ? NFT_CMP_NEQ : NFT_CMP_EQ, TCP_SYN_ACK);
-		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
-	}
 	rule_begin(b, SEEN_FIRST);
 	match_proto(b, v6, NFT_CMP_EQ, icmp);
 	rule_conn(b, v6, true, SPORT_ZERO, side);
 	rule_begin(b, SEEN_FIRST);
-	match_proto(b, v6, NFT_CMP_NEQ, IPPROTO_TCP);
-	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, icmp);
+	match_proto(b, v6, NFT_CMP_NEQ, icmp);
 	rule_conn(b, v6, false, SPORT_ZERO, side);
 }
 
+/* Of a handshake, that it has begun; the rest of the chain is for others. */
+static void
+rules_handshake(struct builder *b)
+{
+	rule_begin(b, SEEN_FIRST);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	match_tcp_flags(b, TCP_SYN_ACK, NFT_CMP_EQ, TCP_SYN_ACK);
+	expr_label(b, LABEL_HANDSHAKE);
+	for (unsigned sctp = 0; sctp < 2; sctp++) {
+		rule_begin(b, SEEN_FIRST);
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, sctp ? IPPROTO_SCTP : IPPROTO_TCP);
+		expr_verdict(b, NFT_RETURN, NULL);
+	}
+}
+
+static void
+rules_opened(struct builder *b, bool v6, unsigned side)
+{
+	for (unsigned middle = 0; middle < 2; middle++) {
+		rule_begin(b, SEEN_OPENED);
+		match_proto(b, v6, NFT_CMP_EQ, IPPROTO_TCP);
+		match_label(b, LABEL_HANDSHAKE, middle ? NFT_CMP_EQ : NFT_CMP_NEQ);
+		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
+	}
+	rule_begin(b, SEEN_OPENED);
+	match_proto(b, v6, NFT_CMP_EQ, IPPROTO_SCTP);
+	rule_conn(b, v6, false, SPORT_ZERO, side);
+}
+
+/* As ct_is_answered() has it, for every packet from then on that finds it not counted yet. */
+static void
+rules_to_opened(struct builder *b)
+{
+	static const uint8_t acks[] = { SCTP_COOKIE_ACK, SCTP_HEARTBEAT_ACK };
+
+	rule_begin(b, SEEN_EACH);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	match_status(b, IPS_ASSURED, NFT_CMP_NEQ);
+	match_label(b, LABEL_COUNTED, NFT_CMP_EQ);
+	match_packets(b, IP_CT_DIR_ORIGINAL, NFT_CMP_NEQ, 0);
+	expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_OPENED]);
+	for (size_t i = 0; i < ARRAY_SIZE(acks); i++) {
+		rule_begin(b, SEEN_EACH);
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_SCTP);
+		expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 12, 1, NFT_REG_1);
+		expr_cmp_u8(b, NFT_CMP_EQ, acks[i]);
+		match_reply(b);
+		match_label(b, LABEL_COUNTED, NFT_CMP_EQ);
+		match_packets(b, IP_CT_DIR_REPLY, NFT_CMP_NEQ, 0);
+		expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_OPENED]);
+	}
+	rule_begin(b, SEEN_OPENED);
+	expr_label(b, LABEL_COUNTED);
+	rule_begin(b, SEEN_OPENED);
+	match_label(b, LABEL_COUNTED, NFT_CMP_EQ);
+	expr_verdict(b, NFT_RETURN, NULL);
+}
+
+static void
+rule_bytes(struct builder *b, bool v6, bool icmp, unsigned side)
+{
+	load_key(b, v6, icmp, SPORT_NONE);
+	expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
+	expr_verdict(b, NFT_RETURN, NULL);
+}
+
+/* Of a handshake none before its end: what is half open must not take the room. */
 static void
 rules_bytes(struct builder *b, bool v6, unsigned side)
 {
 	const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
 
+	rule_begin(b, SEEN_EACH);
+	match_proto(b, v6, NFT_CMP_EQ, IPPROTO_TCP);
+	match_status(b, IPS_ASSURED, NFT_CMP_NEQ);
+	rule_bytes(b, v6, false, side);
+	rule_begin(b, SEEN_EACH);
+	match_proto(b, v6, NFT_CMP_EQ, IPPROTO_SCTP);
+	match_label(b, LABEL_COUNTED, NFT_CMP_NEQ);
+	rule_bytes(b, v6, false, side);
 	for (unsigned is_icmp = 0; is_icmp < 2; is_icmp++) {
 		rule_begin(b, SEEN_EACH);
 		match_proto(b, v6, is_icmp ? NFT_CMP_EQ : NFT_CMP_NEQ, icmp);
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_TCP);
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_SCTP);
 		match_status(b, IPS_SEEN_REPLY, NFT_CMP_NEQ);
-		load_key(b, v6, is_icmp, SPORT_NONE);
-		expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
-		expr_verdict(b, NFT_RETURN, NULL);
+		rule_bytes(b, v6, is_icmp, side);
 	}
 }
 
 void
 seen_rules_of(struct builder *b, unsigned side)
 {
-	const uint8_t reply = IP_CT_DIR_REPLY;
-
 	rule_begin(b, SEEN_EACH);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
 	match_packets(b, IP_CT_DIR_ORIGINAL, NFT_CMP_NEQ, 0);
 	expr_event_mark(b, CT_EVENT_DESTROY);
 	expr_verdict(b, NFT_RETURN, NULL);
 	rule_begin(b, SEEN_EACH);
-	expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
-	expr_cmp(b, NFT_CMP_EQ, &reply, sizeof(reply));
+	match_reply(b);
 	match_packets(b, IP_CT_DIR_REPLY, NFT_CMP_EQ, 1);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
 	match_status(b, IPS_DYING, NFT_CMP_EQ);
 	expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_FIRST]);
-	rules_bytes(b, false, side);
-	rules_bytes(b, true, side);
-	rules_first(b, false, side);
-	rules_first(b, true, side);
-	rule_begin(b, SEEN_FIRST);
-	expr_count(b, 0);
+	rules_to_opened(b);
+	rules_handshake(b);
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		rules_bytes(b, v6, side);
+		rules_first(b, v6, side);
+		rules_opened(b, v6, side);
+	}
+	for (unsigned c = SEEN_FIRST; c <= SEEN_OPENED; c++) {
+		rule_begin(b, c);
+		expr_count(b, 0);
+	}
 }
 
 void

@@ -41,7 +41,8 @@ parse_tcp(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	if (header < 20 || header > c.pkt_len)
 		return -EBADMSG;
 	f->tcp_flags = c.p[13];
-	f->tcp_seq = (uint32_t)be16(c.p + 4) << 16 | be16(c.p + 6);
+	f->tcp_seq = be32(c.p + 4);
+	f->tcp_ack = be32(c.p + 8);
 	skip(&c, MIN(header, c.len));
 	set_payload(buf, &c, f);
 	return 0;

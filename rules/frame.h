@@ -29,7 +29,7 @@ enum frame_link {
 struct frame_info {
 	struct tuple tuple; /* src and dst as on the wire: the sender is src */
 	uint8_t tcp_flags;  /* RFC 9293 order: FIN 1, SYN 2, RST 4, ACK 16 */
-	uint32_t tcp_seq;
+	uint32_t tcp_seq, tcp_ack;
 	uint8_t flags;			   /* FRAME_F_* */
 	uint8_t icmp_type;		   /* valid for ICMP and ICMPv6 */
 	uint16_t icmp_id;		   /* of echo messages */

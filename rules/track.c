@@ -24,7 +24,11 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+#define SCTP_INIT_ACK 2
 #define SCTP_ABORT 6
+
+/* How far from the destination's first words an acknowledgement may be: conntrack's own. */
+#define OPENING_WINDOW 66000u
 
 /* What has been seen of a TCP connection. */
 #define SEEN_SYN 0x01	  /* from the source */
@@ -38,8 +42,9 @@ enum { UNANSWERED, ANSWERED, N_LISTS };
 
 struct slot {
 	struct track_connection c;
-	uint32_t next;	       /* in its bucket, or of the free slots */
-	uint32_t older, newer; /* in its list */
+	uint32_t next;		 /* in its bucket, or of the free slots */
+	uint32_t older, newer;	 /* in its list */
+	uint32_t opening, acked; /* TCP: after the SYN and ACK; by the source, as it last said */
 	uint8_t list, seen;
 	bool ended; /* closed by both or reset: the next SYN begins another */
 };
@@ -405,11 +410,19 @@ tcp_first(struct track *t, struct slot *s, uint8_t flags)
 		s->c.tuple = tuple_reverse(&s->c.tuple);
 }
 
+/* Who has acknowledged a SYN's answer has heard it. */
+static bool
+is_acknowledged(const struct slot *s)
+{
+	return (s->seen & SEEN_SYN_ACK) && (s->seen & SEEN_SRC) &&
+	       s->acked - s->opening + OPENING_WINDOW < 2 * OPENING_WINDOW;
+}
+
 /* Follows a TCP packet and says whether the connection is an answered one. */
 static bool
-tcp_step(struct slot *s, uint8_t flags, bool forward)
+tcp_step(struct slot *s, const struct frame_info *f, bool forward)
 {
-	uint8_t seen = s->seen;
+	uint8_t flags = f->tcp_flags, seen = s->seen;
 
 	if (flags & TCP_RST) {
 		if (!(s->c.flags & TRACK_F_ANSWERED) && !(forward && (seen & SEEN_SRC)))
@@ -423,32 +436,34 @@ tcp_step(struct slot *s, uint8_t flags, bool forward)
 		seen |= forward ? SEEN_SRC : SEEN_DST;
 	else if (forward == !(flags & TCP_ACK))
 		seen |= forward ? SEEN_SYN : SEEN_SYN_ACK;
+	if (forward && (flags & TCP_ACK))
+		s->acked = f->tcp_ack;
+	if (!forward && (flags & TCP_SYN))
+		s->opening = f->tcp_seq + 1;
 	s->seen = seen;
 	s->ended |= (seen & SEEN_FIN_SRC) && (seen & SEEN_FIN_DST);
 
-	if ((seen & SEEN_SYN) && (seen & SEEN_SYN_ACK))
-		return true;
-	/* Who answered a SYN and goes on was answered in turn, where that side was not captured. */
-	if ((seen & SEEN_SYN_ACK) && (seen & SEEN_DST) && !(s->c.flags & TRACK_F_REFUSED))
-		return true;
-	/* A part of the handshake is missing; then both have to speak after it. */
-	return (seen & SEEN_SRC) && (seen & (SEEN_DST | SEEN_SYN_ACK)) &&
-	       !(s->c.flags & TRACK_F_REFUSED);
+	if (s->c.flags & TRACK_F_REFUSED)
+		return false;
+	/*
+	 * Who answered a SYN and goes on was answered in turn, where that side was not captured;
+	 * where all of the handshake is missing, both have to speak after it.
+	 */
+	return is_acknowledged(s) || ((seen & SEEN_DST) && (seen & (SEEN_SYN_ACK | SEEN_SRC)));
 }
 
 static bool
 is_answer(struct slot *s, const struct frame_info *f, const uint8_t *frame, bool forward)
 {
 	if (f->tuple.proto == IPPROTO_TCP)
-		return tcp_step(s, f->tcp_flags, forward);
+		return tcp_step(s, f, forward);
 	if (forward)
 		return false;
-	if (f->tuple.proto == IPPROTO_SCTP && f->payload_len > 0 &&
-	    frame[f->payload_off] == SCTP_ABORT) {
+	if (f->tuple.proto != IPPROTO_SCTP || f->payload_len == 0)
+		return true;
+	if (frame[f->payload_off] == SCTP_ABORT)
 		s->c.flags |= TRACK_F_REFUSED;
-		return false;
-	}
-	return true;
+	return frame[f->payload_off] != SCTP_ABORT && frame[f->payload_off] != SCTP_INIT_ACK;
 }
 
 /* The packet that an error of ICMP quotes: whoever it came from has been refused. */
@@ -473,7 +488,7 @@ int
 track_frame(struct track *t, const struct frame_info *f, const uint8_t *frame, uint32_t bytes,
     uint64_t time_ns)
 {
-	bool forward = true, icmp = proto_is_icmp(f->tuple.proto), fresh = false;
+	bool forward = true, icmp = proto_is_icmp(f->tuple.proto), fresh = false, answered;
 	struct tuple p = f->tuple;
 	struct slot *s;
 	uint32_t i;
@@ -515,10 +530,11 @@ track_frame(struct track *t, const struct frame_info *f, const uint8_t *frame, u
 	s->c.bytes += bytes;
 	s->c.first_ns = MIN(s->c.first_ns, time_ns);
 	s->c.last_ns = MAX(s->c.last_ns, time_ns);
-	if (is_answer(s, f, frame, forward)) {
-		if (p.proto == IPPROTO_TCP &&
-		    !(s->c.flags & (TRACK_F_ANSWERED | TRACK_F_MIDSTREAM)))
-			note_listener(t, &s->c.tuple);
+	answered = is_answer(s, f, frame, forward);
+	if ((answered || (s->seen & (SEEN_SYN | SEEN_SYN_ACK)) == (SEEN_SYN | SEEN_SYN_ACK)) &&
+	    p.proto == IPPROTO_TCP && !(s->c.flags & (TRACK_F_ANSWERED | TRACK_F_MIDSTREAM)))
+		note_listener(t, &s->c.tuple);
+	if (answered) {
 		s->c.flags |= TRACK_F_ANSWERED;
 		s->c.flags &= (uint8_t)~TRACK_F_REFUSED;
 	}

@@ -4,6 +4,9 @@
  * once, when it is over (closed, forgotten for want of room, or the capture ends), with what it had
  * been.
  *
+ * Answered is TCP when its handshake is complete: an open port answers every SYN, whoever sent it,
+ * and only who heard that answer can acknowledge it. Likewise SCTP and INIT.
+ *
  * Direction: a TCP connection whose SYN was seen, or that begins with a SYN and ACK, and whatever
  * is not TCP, belongs to who sent the first packet. A TCP connection met in its middle belongs to
  * the other end of the one that is known to listen, by the handshakes of the same capture; if

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Connections counted by the kernel: the same edges and numbers as by events, whatever dies meanwhile."""
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 from nslab import BUILD, Lab, Tap, wait
+from rawframe import Sender, segment, syn
+from tightenlib import INIT, SCTP, Flow, sctp_packet
+from tightenlib import serve as serve_sctp
 
 LONG = 30  # seconds until something is given up
 t = Tap()
@@ -32,7 +36,7 @@ bare = daemon_of(bare_a, bare_b, config="aggregation: on\n", start=False)
 bare.argv = lambda *more, argv=bare.argv: argv("--without-owner", *more)
 bare.start(expect=[bare_a.name, bare_b.name])
 # and one that is told nothing, in the middle of thousands of connections a second.
-FLOWS, RATE, PORTS = 30000, 3000, 16
+FLOWS, RATE, PORTS, FORGED = 30000, 3000, 16, 20000
 busy_a, busy_b = lab.ns("f"), lab.ns("g")
 auto = daemon_of(busy_a, busy_b, expect=[busy_a.name, busy_b.name])
 
@@ -100,14 +104,25 @@ def counts():
 traffic(20)
 pings = sum(a.ping(b.v4, 100 + k, count=3) for k in range(5))
 pings += sum(a.ping(b.v6, 200 + k, count=3) for k in range(4))
-for what, want, n in [(w, k, 20) for w, k in KINDS] + [("ICMP", dict(proto="icmp", type=8), 5),
+server = serve_sctp(b, (), (), (7006, 7007))
+up = [Flow(a, b, "sctp", 7006, six) for six in (False, True) for _ in range(3)]
+assert all(f.open() for f in up)
+for f in up:
+    f.close()
+with a.socket(socket.AF_INET, socket.SOCK_RAW, SCTP) as half:
+    half.sendto(sctp_packet(30001, 7007, 1, 0, INIT, 0), (b.v4, 0))
+    assert Flow.wait_sctp(half, (7007, 30001, 2), False, 5)
+os.kill(server, signal.SIGKILL)
+os.waitpid(server, 0)
+for what, want, n in [(w, k, 20) for w, k in KINDS] + [("SCTP", dict(proto="sctp", port=7006), len(up)),
+                                                       ("ICMP", dict(proto="icmp", type=8), 5),
                                                        ("ICMPv6", dict(proto="icmpv6", type=128), 4)]:
     e = wait(lambda: api.edge(from_=A, to=B, connections=n, **want), LONG)
     t.ok(e, "%s: %d connections make one edge with exactly %d" % (what, n, n), api.edges(**want))
     t.ok(not api.edges(from_=B, to=A, **want), "and nothing in the other direction")
-t.ok(not api.edges(port=7100) and not api.edges(port=7101), "what was not answered is no edge", api.edges())
+t.ok(not [e for e in api.edges() if e.get("port") in (7100, 7101, 7007)], "what was not answered is no edge", api.edges())
 e = wait(lambda: api.edge(from_=A, to=B, port=7001, bytes=lambda n: n), LONG)
-# Twenty handshakes, four bytes there and back, from the SYN-ACK on: some 52 to 60 bytes a packet.
+# Twenty handshakes, four bytes there and back, from the handshake's end on: some 52 to 60 bytes a packet.
 t.ok(e and 20 * 300 < e["bytes"] < 20 * 1200, "bytes are counted, once", e)
 t.ok(lost(a) == 0 and lost(b) == 0, "and nothing is lost", api.workloads())
 
@@ -150,6 +165,21 @@ before = counts()
 traffic(1)
 t.ok(wait(lambda: counts() == [n + 1 for n in before], LONG), "after a scan it goes on", before, counts())
 t.ok(not [e for e in api.edges(proto="udp") if 20000 <= e.get("port", 0) < 24000], "which made no edge")
+
+# SYNs of forged addresses to an open port, more than a set has room for; and guesses at what it answered.
+sender = Sender(busy_a, b)
+for k in range(FORGED):
+    src, port = "198.18.%d.%d" % (k >> 8 & 255, k & 255), 1024 + k % 60000
+    sender.send(src, socket.IPPROTO_TCP, syn(port, 7001))
+    if k % 50 == 0:
+        sender.send(src, socket.IPPROTO_TCP, segment(port, 7001, 16, 2, 2000000011 * k & 0xffffffff))
+before = counts()
+traffic(1)
+t.ok(wait(lambda: counts() == [n + 1 for n in before], LONG), "after a flood of SYNs it goes on", before, counts())
+t.ok(api.edges(to=B, port=7001) == api.edges(from_=A, to=B, port=7001) and lost(b) == 0,
+     "which made no edge, and took nobody's room", api.edges(port=7001), api.workload(b.name)["loss"])
+sets = b.exec("nft", "list", "table", "inet", d.table() + "_seen").out
+t.ok(sets.count("198.18.") < FORGED / 100, "what is half open is not remembered", sets.count("198.18."))
 
 # From one to the other and back while connections are made: each is counted once.
 made = [0]

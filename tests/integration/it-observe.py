@@ -9,7 +9,10 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 from nslab import Lab, Tap, table_text, wait
+from tightenlib import INIT, SCTP, Flow, sctp_packet
+from tightenlib import serve as serve_sctp
 
+SCTP_PORT = 7050
 t = Tap()
 began = int(time.time()) // 3600
 lab = Lab()
@@ -75,6 +78,27 @@ for what, n, want in (("TCP, IPv4", 20, dict(proto="tcp", port=7001)),
     t.ok(not api.edges(from_=B, to=A, **want), "and nothing in the other direction")
 t.ok(all(e["bytes"] is None and e["firstSeen"] and e["lastSeen"] and e["state"] == "pending" and
          e["id"].startswith("e-") for e in api.edges(from_=A)), "the edge has every field")
+
+# SCTP counts when its association is up; one INIT alone does not make it, answered or not.
+served = serve_sctp(b, (), (), (SCTP_PORT, SCTP_PORT + 1))
+up = [Flow(a, b, "sctp", SCTP_PORT, six) for six in (False, True) for _ in range(3)]
+t.ok(all(f.open() for f in up), "associations come up")
+half = a.socket(socket.AF_INET, socket.SOCK_RAW, SCTP)
+for sport in range(30001, 30051):
+    half.sendto(sctp_packet(sport, SCTP_PORT + 1, 1, 0, INIT, 0), (b.v4, 0))
+    got = Flow.wait_sctp(half, (SCTP_PORT + 1, sport, 2), False, 5)
+    if not got:
+        break
+t.ok(got, "each INIT is answered", sport)
+e = wait(lambda: api.edge(from_=A, to=B, proto="sctp", port=SCTP_PORT, connections=len(up)), 10)
+t.ok(e and not e["flags"], "SCTP: %d associations make one edge with exactly %d" % (len(up), len(up)),
+     api.edges(proto="sctp"))
+for f in up:
+    f.close()
+half.close()
+t.ok(len(api.edges(proto="sctp")) == 1, "and an INIT none", api.edges(proto="sctp"))
+os.kill(served, signal.SIGKILL)
+os.waitpid(served, 0)
 
 # What is not an edge. First packets of UDP are reported at most 20 times a second.
 time.sleep(1.1)

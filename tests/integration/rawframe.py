@@ -25,8 +25,12 @@ def udp(sport, dport):
     return struct.pack("!HHHH", sport, dport, 12, 0) + b"ping"
 
 
+def segment(sport, dport, flags, seq=1, ack=0):
+    return struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 0x50, flags, 64000, 0, 0)
+
+
 def syn(sport, dport):
-    return struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 0x50, 2, 64000, 0, 0)
+    return segment(sport, dport, 2)
 
 
 def echo(ident):

@@ -3,7 +3,7 @@
 """Every capture beside the source tree through `nanoseg learn` and through tshark: the services
 found (server address, protocol, port) are the same. Every address is a workload of its own here, so
 that no server is summed up with others. tshark judges by itself: a TCP server is who sent a SYN and ACK in
-what tshark takes for one conversation, of which it has seen more than that (tcp.completeness); of other
+what tshark takes for one conversation, and that has gone on after it (tcp.completeness); of other
 protocols it is one whose address and port answered the first packet."""
 import glob
 import ipaddress
@@ -22,8 +22,8 @@ FIELDS = ["ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstpor
           "tcp.stream", "tcp.completeness", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
           "frame.protocols"]
 
-# Of tcp.completeness: the client's SYN, an ACK, data. Its bit of the SYN and ACK is not set for those that come first.
-WENT_ON = 1 | 4 | 8
+# Of tcp.completeness: an ACK, data. A SYN and its answer alone are what a flood or a scan leaves behind.
+WENT_ON = 4 | 8
 
 
 def rows(path):

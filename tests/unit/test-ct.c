@@ -191,6 +191,42 @@ each_message_gives_its_entry_or_its_error(void **state)
 }
 
 static void
+a_handshake_is_answered_when_it_is_complete(void **state)
+{
+	static const struct {
+		uint8_t proto;
+		enum ct_msg msg;
+		uint32_t status;
+		uint8_t sctp_state;
+		bool answered;
+	} rows[] = {
+		{ IPPROTO_UDP, CT_MSG_UPDATE, 0, 0, false },
+		{ IPPROTO_UDP, CT_MSG_UPDATE, CT_SEEN_REPLY, 0, true },
+		{ IPPROTO_ICMP, CT_MSG_NEW, CT_SEEN_REPLY, 0, true },
+		{ IPPROTO_TCP, CT_MSG_UPDATE, CT_SEEN_REPLY, 0, false },
+		{ IPPROTO_TCP, CT_MSG_UPDATE, CT_SEEN_REPLY | CT_ASSURED, 0, true },
+		{ IPPROTO_TCP, CT_MSG_NEW, CT_SEEN_REPLY, 0, false },
+		{ IPPROTO_TCP, CT_MSG_NEW, CT_SEEN_REPLY | CT_ASSURED, 0, true },
+		{ IPPROTO_SCTP, CT_MSG_UPDATE, CT_SEEN_REPLY, 2, false },
+		{ IPPROTO_SCTP, CT_MSG_UPDATE, CT_SEEN_REPLY | CT_ASSURED, 4, true },
+		{ IPPROTO_SCTP, CT_MSG_UPDATE, CT_SEEN_REPLY, 4, true },
+		{ IPPROTO_SCTP, CT_MSG_UPDATE, CT_SEEN_REPLY | CT_ASSURED, 5, false },
+		{ IPPROTO_SCTP, CT_MSG_NEW, CT_SEEN_REPLY | CT_ASSURED, 5, true },
+		{ IPPROTO_SCTP, CT_MSG_NEW, CT_SEEN_REPLY, 3, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct ct_entry e = { .msg = rows[i].msg,
+			.orig = { .proto = rows[i].proto },
+			.status = rows[i].status,
+			.sctp_state = rows[i].sctp_state };
+
+		if (ct_is_answered(&e) != rows[i].answered)
+			fail_msg("row %zu", i);
+	}
+}
+
+static void
 a_message_cut_anywhere_is_an_error(void **state)
 {
 	uint8_t buf[1024] __attribute__((aligned(8)));
@@ -273,6 +309,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_message_gives_its_entry_or_its_error),
+		cmocka_unit_test(a_handshake_is_answered_when_it_is_complete),
 		cmocka_unit_test(a_message_cut_anywhere_is_an_error),
 		cmocka_unit_test(each_report_gives_its_packet_or_its_error),
 	};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A capture is a line of frames: "A:1>B:80 S" is a packet from A's port 1 to B's port 80 with the
- * TCP flags S, A (acknowledge), F, R, or none ("."); "u" instead of flags is UDP, "x" an SCTP
- * abort, "i" SCTP data. A to F are hosts. What is expected is one line a connection, sorted.
+ * TCP flags S, A (acknowledge), F, R, or none ("."), with G what is acknowledged is a guess, with N
+ * nearly right; "u" instead of flags is UDP, "x" an SCTP abort, "i" SCTP data, "k" the answer to an
+ * INIT. A to F are hosts. What is expected is one line a connection, sorted.
  */
 #include "rules/track.h"
 
@@ -29,14 +30,25 @@ static const struct {
 	const char *what, *frames, *expect;
 } cases[] = {
 	{ "a handshake", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
-	{ "a handshake without its last packet", "A:1>B:80 S,B:80>A:1 SA", "A:1>B:80 answered" },
+	{ "a handshake without its last packet", "A:1>B:80 S,B:80>A:1 SA", "A:1>B:80" },
+	{ "which is asked for again", "A:1>B:80 S,B:80>A:1 SA,B:80>A:1 SA", "A:1>B:80" },
+	{ "and guessed", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 AG,B:80>A:1 R", "A:1>B:80 refused" },
+	{ "guessed before it is known", "A:1>B:80 S,A:1>B:80 AG,B:80>A:1 SA", "A:1>B:80" },
+	{ "guessed, then known", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 AG,A:1>B:80 A",
+	    "A:1>B:80 answered" },
+	{ "or nearly", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 AN", "A:1>B:80 answered" },
+	{ "out of order", "B:80>A:1 SA,A:1>B:80 A,A:1>B:80 S", "A:1>B:80 answered" },
+	{ "ended by its last packet", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 FA", "A:1>B:80 answered" },
 	{ "no answer", "A:1>B:80 S,A:1>B:80 S", "A:1>B:80" },
 	{ "refused", "A:1>B:80 S,B:80>A:1 RA", "A:1>B:80 refused" },
 	{ "refused twice", "A:1>B:80 S,B:80>A:1 RA,A:1>B:80 S,B:80>A:1 RA",
 	    "A:1>B:80 refused,A:1>B:80 refused" },
 	{ "what follows a refusal is no answer", "A:1>B:80 S,B:80>A:1 RA,A:1>B:80 A,B:80>A:1 A",
 	    "A:1>B:80 refused" },
-	{ "answered, then reset", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 R", "A:1>B:80 answered" },
+	{ "answered, then reset", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A,A:1>B:80 R",
+	    "A:1>B:80 answered" },
+	{ "reset instead of the last packet", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 R",
+	    "A:1>B:80 refused" },
 	{ "a challenge is no answer", "A:1>B:80 S,B:80>A:1 A,A:1>B:80 R", "A:1>B:80 refused" },
 	{ "a challenge to a second SYN neither", "A:1>B:80 S,A:1>B:80 S,B:80>A:1 A", "A:1>B:80" },
 	{ "the answer to a SYN that is missing", "B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
@@ -52,20 +64,20 @@ static const struct {
 	{ "the same ports again",
 	    "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 FA,B:80>A:1 FA,A:1>B:80 A,"
 	    "A:1>B:80 S,B:80>A:1 SA",
-	    "A:1>B:80 answered,A:1>B:80 answered" },
-	{ "a SYN again in an open connection", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 S",
+	    "A:1>B:80,A:1>B:80 answered" },
+	{ "a SYN again in an open connection", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A,A:1>B:80 S",
 	    "A:1>B:80 answered" },
 	{ "met in the middle", "A:1>B:80 .,B:80>A:1 .", "A:1>B:80 answered midstream" },
 	{ "one side of a middle", "A:1>B:80 .,A:1>B:80 .", "A:1>B:80 midstream" },
 	{ "turned round by a listener seen before", "C:9>B:80 S,B:80>C:9 SA,B:80>A:1 .,A:1>B:80 .",
-	    "A:1>B:80 answered,C:9>B:80 answered" },
+	    "A:1>B:80 answered,C:9>B:80" },
 	{ "and by one seen after", "B:80>A:1 .,A:1>B:80 .,C:9>B:80 S,B:80>C:9 SA",
-	    "A:1>B:80 answered,C:9>B:80 answered" },
+	    "A:1>B:80 answered,C:9>B:80" },
 	{ "a listener at the other end", "C:9>B:80 S,B:80>C:9 SA,A:1>B:80 .,B:80>A:1 .",
-	    "A:1>B:80 answered,C:9>B:80 answered" },
+	    "A:1>B:80 answered,C:9>B:80" },
 	{ "listeners at both ends",
 	    "C:9>B:80 S,B:80>C:9 SA,C:9>A:1 S,A:1>C:9 SA,A:1>B:80 .,B:80>A:1 .",
-	    "A:1>B:80 answered midstream,C:9>A:1 answered,C:9>B:80 answered" },
+	    "A:1>B:80 answered midstream,C:9>A:1,C:9>B:80" },
 	{ "what refuses is no listener", "C:9>B:80 S,B:80>C:9 RA,B:80>A:1 .,A:1>B:80 .",
 	    "B:80>A:1 answered midstream,C:9>B:80 refused" },
 	{ "an end that several have in common", "B:80>A:1 .,A:1>B:80 .,B:80>A:2 .,A:2>B:80 .",
@@ -74,8 +86,9 @@ static const struct {
 	{ "UDP without an answer", "A:1>B:53 u,A:1>B:53 u", "A:1>B:53" },
 	{ "UDP and TCP of the same ports", "A:1>B:53 u,B:53>A:1 SA", "A:1>B:53,A:1>B:53" },
 	{ "SCTP", "A:1>B:5 i,B:5>A:1 i", "A:1>B:5 answered" },
+	{ "SCTP that only begins", "A:1>B:5 i,B:5>A:1 k,B:5>A:1 k", "A:1>B:5" },
 	{ "SCTP refused", "A:1>B:5 i,B:5>A:1 x", "A:1>B:5 refused" },
-	{ "one host with itself", "A:1>A:80 S,A:80>A:1 SA", "A:1>A:80 answered" },
+	{ "one host with itself", "A:1>A:80 S,A:80>A:1 SA,A:1>A:80 A", "A:1>A:80 answered" },
 };
 
 static struct addr
@@ -140,11 +153,13 @@ feed(struct track *t, const char *text, uint64_t time_ns)
 	f.tuple.dport = (uint16_t)dport;
 	if (kind[0] == 'u')
 		f.tuple.proto = IPPROTO_UDP;
-	if (kind[0] == 'i' || kind[0] == 'x') {
+	if (strchr("ixk", kind[0]) != NULL) {
 		f.tuple.proto = IPPROTO_SCTP;
 		f.payload_len = sizeof(chunk);
-		chunk[0] = kind[0] == 'x' ? 6 : 1;
+		chunk[0] = kind[0] == 'x' ? 6 : kind[0] == 'k' ? 2 : 1;
 	}
+	f.tcp_seq = 0xffffffff; /* as high as it gets, so that the next one is 0 */
+	f.tcp_ack = strchr(kind, 'G') != NULL ? 0x80000000 : strchr(kind, 'N') != NULL ? -100u : 0;
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		if (strchr(kind, flags[i].letter) != NULL)
 			f.tcp_flags |= flags[i].flag;
@@ -200,6 +215,7 @@ without_room_the_unanswered_go_first(void **state)
 	assert_int_equal(track_new(4, 1, started, ended, &h, &t), 0);
 	feed(t, "A:1>B:80 S", 1);
 	feed(t, "B:80>A:1 SA", 2);
+	feed(t, "A:1>B:80 A", 2);
 	for (unsigned i = 0; i < 1000; i++) {
 		snprintf(text, sizeof(text), "C:%u>B:%u S", i + 1, i + 1);
 		feed(t, text, 3 + i);
@@ -226,6 +242,7 @@ who_was_forgotten_is_still_oriented(void **state)
 	assert_int_equal(track_new(1, 1, started, ended, &h, &t), 0);
 	feed(t, "A:1>B:80 S", 1);
 	feed(t, "B:80>A:1 SA", 2);
+	feed(t, "A:1>B:80 A", 2);
 	feed(t, "C:1>D:1 u", 3);
 	feed(t, "B:80>A:1 .", 4);
 	feed(t, "A:1>B:80 .", 5);
@@ -250,6 +267,8 @@ a_table_that_grows_loses_nothing(void **state)
 	for (unsigned i = 0; i < 4000; i++) {
 		snprintf(text, sizeof(text), "B:80>A:%u SA", i + 1);
 		feed(t, text, 4000 + i);
+		snprintf(text, sizeof(text), "A:%u>B:80 A", i + 1);
+		feed(t, text, 8000 + i);
 	}
 	assert_int_equal(h.n, 0);
 	finish(t, &h, got, sizeof(got));
