@@ -108,7 +108,7 @@ aggregate_lose(struct aggregate *a, uint64_t n, const char *why)
 {
 	a->inst->ct_stats.lost += n;
 	a->inst->lost_ns = now_mono();
-	complete_on_loss(a->inst);
+	complete_on_loss(a->inst, LOSS_COUNTERS);
 	if (!a->loss_logged)
 		log_warn("instance %s: connections counted by the kernel are lost: %s",
 		    instance_log_id(a->inst), why);
@@ -472,7 +472,7 @@ aggregate_stop(struct instance *i)
 		return;
 	/* Should it be its end, nobody reads what was counted since. */
 	if (a->state >= STATE_ON)
-		complete_on_loss(i);
+		complete_on_loss(i, LOSS_END);
 	aggregate_close(a);
 	i->aggregate = NULL;
 	a->inst = NULL;

@@ -307,7 +307,7 @@ count_edges(struct controller *c)
 }
 
 struct sums {
-	uint64_t events, packets, drift;
+	uint64_t events, packets, forgotten, drift;
 	uint32_t ct_count, ct_max;
 	uint64_t applied;
 	const char *grade, *why;
@@ -325,6 +325,7 @@ sum_instances(const struct workload *w, json_t *list)
 {
 	struct sums s = { .events = w->lost_events,
 		.packets = w->lost_packets,
+		.forgotten = w->ct_forgotten,
 		.applied = w->instances != NULL ? UINT64_MAX : 0,
 		.grade = "full" };
 
@@ -334,6 +335,7 @@ sum_instances(const struct workload *w, json_t *list)
 		json_array_append_new(list, json_instance(i));
 		s.events += i->ct_stats.lost;
 		s.packets += i->lost_packets;
+		s.forgotten += i->ct_forgotten;
 		s.drift += i->drift;
 		s.ct_count = MAX(s.ct_count, i->ct_count.count);
 		s.ct_max = MAX(s.ct_max, i->ct_count.max);
@@ -407,8 +409,9 @@ json_workload(
 	json_object_set_new(o, "completeness", complete_to_json(kin, w));
 	json_object_set_new(o, "promotion", promote_to_json(w));
 	json_object_set_new(o, "loss",
-	    json_pack(
-		"{s:I, s:I}", "events", (json_int_t)s.events, "packets", (json_int_t)s.packets));
+	    json_pack("{s:I, s:I, s:I, s:o}", "events", (json_int_t)s.events, "packets",
+		(json_int_t)s.packets, "forgotten", (json_int_t)s.forgotten, "sources",
+		complete_losses(w)));
 	json_object_set_new(o, "conntrack",
 	    json_pack("{s:I, s:I}", "count", (json_int_t)s.ct_count, "max", (json_int_t)s.ct_max));
 	json_object_set_new(o, "revision", json_integer((json_int_t)c->revision));

@@ -101,7 +101,7 @@ histogram(FILE *f, const char *name, const char *label, const struct histogram *
 /* One walk over the instances. */
 struct sums {
 	uint64_t full, partial, no, behind, quarantined;
-	uint64_t ct_entries, lost_events, lost_packets;
+	uint64_t ct_entries, lost_events, lost_packets, ct_forgotten;
 	double ct_ratio;
 };
 
@@ -115,6 +115,7 @@ add_instance(struct sums *s, const struct instance *i)
 		s->ct_ratio = MAX(s->ct_ratio, (double)i->ct_count.count / (double)i->ct_count.max);
 	s->lost_events += i->ct_stats.lost;
 	s->lost_packets += i->lost_packets;
+	s->ct_forgotten += i->ct_forgotten;
 	if (i->is_host)
 		return;
 	if (strcmp(grade, "full") == 0)
@@ -180,11 +181,12 @@ static void
 write_events(FILE *f, struct controller *c, const struct sums *s)
 {
 	const struct metrics *m = &c->metrics;
-	uint64_t events = s->lost_events, packets = s->lost_packets;
+	uint64_t events = s->lost_events, packets = s->lost_packets, forgotten = s->ct_forgotten;
 
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
 		events += w->lost_events;
 		packets += w->lost_packets;
+		forgotten += w->ct_forgotten;
 	}
 	family(f, "flow_events", "counter", "Connections seen, by verdict.");
 	for (uint8_t k = FLOW_ANSWERED; k <= FLOW_AUDITED; k++)
@@ -194,6 +196,7 @@ write_events(FILE *f, struct controller *c, const struct sums *s)
 	    c->spoofed);
 	family(f, "lost", "counter", "What was not seen or not kept, by where it was lost.");
 	labelled(f, "lost_total", "source", "conntrack", events);
+	labelled(f, "lost_total", "source", "conntrack_table", forgotten);
 	labelled(f, "lost_total", "source", "report_queue", packets);
 	labelled(f, "lost_total", "source", "reports", c->capture.nflog_lost);
 	labelled(f, "lost_total", "source", "capture_ring", c->capture.ring_dropped);

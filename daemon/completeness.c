@@ -7,6 +7,7 @@
  * watched, had a connection table under pressure or an edge that found no place, and where it is
  * not known what happened: when this daemon, or its warden, found it running.
  */
+#include "daemon/alert.h"
 #include "daemon/api.h"
 #include "daemon/instance.h"
 #include "daemon/kin.h"
@@ -77,13 +78,54 @@ complete_on_left(struct instance *i)
 		mark(i->workload, now_real(), COMPLETE_BROKEN);
 }
 
+static const struct {
+	const char *name;
+	const char *text; /* of its alert; NULL: it is no surprise */
+} losses[LOSS_SOURCES] = {
+	[LOSS_EVENTS] = { "events",
+	    "the kernel dropped connection events: the table is read again" },
+	[LOSS_COUNTERS] = { "counters", "connections that the kernel has counted are lost" },
+	[LOSS_TABLE] = { "conntrackTable",
+	    "conntrack's table is full, or nearly: connections may be forgotten before they are "
+	    "counted" },
+	[LOSS_UNIDENTIFIED] = { "unidentified",
+	    "connections whose ends were not identified in time are lost" },
+	[LOSS_EDGES] = { "edgeTable", "its edges find no room (maxEdges)" },
+	[LOSS_END] = { "end", NULL },
+};
+
+/* Once a second at most: a flood does this for every connection. */
+static void
+tell_of_loss(struct instance *i, enum loss_source source)
+{
+	uint64_t now = now_mono(), *told = &i->loss_told_ns[source];
+
+	if (losses[source].text == NULL || (*told != 0 && now - *told < NSEC_PER_SEC))
+		return;
+	*told = now;
+	alert_raise_instance(i, ALERT_LOSS, ALERT_WARNING, "%s", losses[source].text);
+}
+
 void
-complete_on_loss(const struct instance *i)
+complete_on_loss(struct instance *i, enum loss_source source)
 {
 	if (i == NULL || i->workload == NULL)
 		return;
 	mark(i->workload, now_real(), COMPLETE_BROKEN);
+	i->workload->loss_sources |= 1u << source;
 	i->ctl->completed_ns = 0; /* whoever asks next is told */
+	tell_of_loss(i, source);
+}
+
+json_t *
+complete_losses(const struct workload *w)
+{
+	json_t *list = json_array();
+
+	for (unsigned k = 0; k < LOSS_SOURCES; k++)
+		if ((w->loss_sources >> k & 1) != 0)
+			json_array_append_new(list, json_string(losses[k].name));
+	return list;
 }
 
 static bool

@@ -137,8 +137,7 @@ on_ct_stats(struct controller *c, struct msg *m)
 		i = instance_find(c, s.cookie);
 		if (i == NULL)
 			continue;
-		i->ct_count = s;
-		instance_check_headroom(i);
+		instance_on_ct_stats(i, &s);
 	}
 }
 

@@ -201,6 +201,7 @@ instance_leave_workload(struct instance *i)
 	complete_on_left(i);
 	i->workload->lost_events += i->ct_stats.lost;
 	i->workload->lost_packets += i->lost_packets;
+	i->workload->ct_forgotten += i->ct_forgotten;
 	i->workload = NULL;
 	i->next_of_workload = NULL;
 }
@@ -495,11 +496,24 @@ instance_check_headroom(struct instance *i)
 	i->ct_alert = i->ct_count.max != 0 &&
 		      (uint64_t)i->ct_count.count * 100 >= (uint64_t)i->ct_count.max * percent;
 	if (i->ct_alert)
-		complete_on_loss(i);
+		complete_on_loss(i, LOSS_TABLE);
 	if (i->ct_alert && !was_full)
 		log_error("instance %s: conntrack holds %u of %u entries: raise "
 			  "net.netfilter.nf_conntrack_max",
 		    instance_log_id(i), i->ct_count.count, i->ct_count.max);
+}
+
+void
+instance_on_ct_stats(struct instance *i, const struct w_ct_stats *s)
+{
+	/* Less than before: a processor's counter has wrapped. */
+	uint64_t more = s->dropped - MIN(s->dropped, i->ct_count.dropped);
+
+	i->ct_count = *s;
+	i->ct_forgotten += more;
+	if (more > 0)
+		complete_on_loss(i, LOSS_TABLE);
+	instance_check_headroom(i);
 }
 
 void
@@ -523,8 +537,9 @@ instance_on_attached(struct controller *c, struct msg *m)
 	foreign_on_holder(i, a.holder);
 	i->attached_ns = now_mono();
 	start_on_attached(i);
-	i->ct_count =
-	    (struct w_ct_stats){ .cookie = a.cookie, .count = a.ct_count, .max = a.ct_max };
+	i->ct_count = (struct w_ct_stats){
+		.cookie = a.cookie, .count = a.ct_count, .max = a.ct_max, .dropped = a.ct_dropped
+	};
 	r = observe_start(i, m);
 	if (r < 0) {
 		observe_stop(i);

@@ -49,6 +49,17 @@ struct container {
 	size_t n_dns;
 };
 
+/* Where something that an instance did was lost; their names and words: completeness.c. */
+enum loss_source {
+	LOSS_EVENTS,	   /* by the kernel, on the way to us */
+	LOSS_COUNTERS,	   /* of those that the kernel counts */
+	LOSS_TABLE,	   /* conntrack itself had no room */
+	LOSS_UNIDENTIFIED, /* whose they are was not known in time */
+	LOSS_EDGES,	   /* there was no room for another edge */
+	LOSS_END,	   /* what it did last, if the kernel counted it */
+	LOSS_SOURCES,
+};
+
 enum attach_state {
 	ATTACH_NONE,
 	ATTACH_ASKED,
@@ -100,6 +111,8 @@ struct instance {
 	uint64_t lost_ns;	    /* CLOCK_MONOTONIC: connections of it were lost, 0: never */
 	uint64_t lost_packets;	    /* of reports of this namespace */
 	struct w_ct_stats ct_count;
+	uint64_t ct_forgotten; /* dropped from its table while it was observed */
+	uint64_t loss_told_ns[LOSS_SOURCES];
 	bool ct_alert; /* over the configured share of the table */
 	uint64_t listeners_read_ns, listeners_cost_ns;
 	struct diag_listener *listeners; /* observe_sockets.c */
@@ -196,6 +209,7 @@ unsigned instance_grade_bits(const struct instance *i);
 /* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */
 const char *instance_grade(const struct instance *i, const char **ret_why);
 /* Says so, once, when conntrack in the namespace gets too full. */
+void instance_on_ct_stats(struct instance *i, const struct w_ct_stats *s);
 void instance_check_headroom(struct instance *i);
 bool instance_has_addr(const struct instance *i, const struct addr *a);
 /* Another workload's instance claims it too, or the host has it: no rule is made with it. */

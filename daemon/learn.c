@@ -326,6 +326,7 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		.time_ns = ev->time_ns,
 		.count = ev->count,
 	};
+	const bool again = (ev->flags & (FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET)) != 0;
 	struct edge *edge;
 	peer_id behind;
 	int r;
@@ -349,7 +350,7 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		o.flags |= EDGE_FLAG_IMAGE_CHANGED;
 	if ((ev->flags & FLOW_F_MIDSTREAM) != 0 && (ev->flags & FLOW_F_ORIENTED) == 0)
 		o.flags |= EDGE_FLAG_MIDSTREAM;
-	if ((ev->flags & (FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET)) != 0) {
+	if (again) {
 		edge = edge_table_serving(c->edges, &o.key, &o.tuple);
 		if (edge != NULL && already_counted(edge, o.end))
 			return;
@@ -359,13 +360,13 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		}
 	}
 	if (o.end == EDGE_END_DESTINATION && e->src != NULL && !e->src->is_host &&
-	    witness_holds(c, &o, e->src, seen_in))
+	    witness_holds(c, &o, e->src, seen_in, again))
 		return;
 	attempt_answered(c, &ev->tuple, ev->time_ns);
 	r = edge_table_observe(c->edges, &o, &edge);
 	if (r < 0) {
-		complete_on_loss(e->src);
-		complete_on_loss(e->dst);
+		complete_on_loss(e->src, LOSS_EDGES);
+		complete_on_loss(e->dst, LOSS_EDGES);
 		return;
 	}
 	history_note(c->history, edge, &o, c->peers);
@@ -522,7 +523,7 @@ lose(struct controller *c, const struct flow_event *ev)
 	if (ev->kind != FLOW_ANSWERED || i == NULL)
 		return;
 	i->lost_ns = now_mono();
-	complete_on_loss(i);
+	complete_on_loss(i, LOSS_UNIDENTIFIED);
 }
 
 void

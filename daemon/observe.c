@@ -133,10 +133,8 @@ on_overrun(struct instance *i)
 			 "table again",
 		    instance_log_id(i));
 	}
-	alert_raise_instance(i, ALERT_LOSS, ALERT_WARNING,
-	    "the kernel dropped connection events: the table is read again");
 	i->lost_ns = now;
-	complete_on_loss(i);
+	complete_on_loss(i, LOSS_EVENTS);
 	i->dump_wanted = true;
 	dump_again(i);
 }

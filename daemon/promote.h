@@ -7,6 +7,7 @@
 #define NANOSEG_DAEMON_PROMOTE_H
 
 #include "daemon/audit.h"
+#include "daemon/instance.h"
 #include "rules/complete.h"
 #include "rules/edge.h"
 
@@ -39,7 +40,9 @@ json_t *recertify_to_json(const struct controller *c);
 void complete_on_joined(struct instance *i);
 void complete_on_left(struct instance *i); /* before it leaves its workload */
 /* Something that it did may not have been seen. NULL: nothing known. */
-void complete_on_loss(const struct instance *i);
+void complete_on_loss(struct instance *i, enum loss_source source);
+/* Of what, in its life and under this daemon: names. */
+json_t *complete_losses(const struct workload *w);
 void complete_tick(struct controller *c); /* once a second */
 /* Counts the hours in which edges were seen; before evidence is stored. */
 void complete_count_windows(struct controller *c);

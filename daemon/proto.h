@@ -231,6 +231,7 @@ struct w_attached {
 	uint32_t rcvbuf;     /* in force */
 	uint32_t holder;     /* as in w_foreign */
 	uint32_t aggregates; /* it has a table of AGG_PREPARE */
+	uint64_t ct_dropped; /* as in w_ct_stats */
 };
 
 /* Connections counted by the kernel, see warden_seen.c and netlink/nft_seen.h. */
@@ -305,6 +306,7 @@ struct w_ct_entry {
 struct w_ct_stats {
 	uint64_t cookie;
 	uint32_t count, max;
+	uint64_t dropped; /* see ct_dropped() */
 };
 
 struct w_nft_state {

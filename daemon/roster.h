@@ -42,7 +42,8 @@ struct workload {
 	size_t n_name_peers;
 	/* CLOCK_MONOTONIC: its connections are dumped, for what had ended then */
 	uint64_t names_asked_ns, names_next_ns;
-	uint64_t lost_events, lost_packets; /* of instances that are gone */
+	uint64_t lost_events, lost_packets, ct_forgotten; /* of instances that are gone */
+	unsigned loss_sources; /* bits of enum loss_source, since the start */
 	/* completeness.c */
 	struct complete_log *log; /* NULL: it has not run */
 	struct completeness complete;

@@ -256,6 +256,7 @@ attach_sockets(struct warden *w, struct ns *n, const struct w_attach *req, int n
 		}
 	}
 	ct_stats(a->request, &ret->ct_count, &ret->ct_max);
+	ct_dropped(a->request, &ret->ct_dropped);
 	ret->owned = a->owned;
 	ret->adopted = adopted && !a->host;
 	a->ruled |= ret->adopted != 0;
@@ -568,5 +569,6 @@ netns_ct_stats(struct ns *n, struct w_ct_stats *ret)
 	if (n->att == NULL)
 		return -ENOENT;
 	ret->cookie = n->info.cookie;
+	ct_dropped(n->att->request, &ret->dropped);
 	return ct_stats(n->att->request, &ret->count, &ret->max);
 }

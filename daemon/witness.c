@@ -92,7 +92,7 @@ credit(struct controller *c, struct held *h, uint32_t flags)
 	release(c->witness, h);
 	o.flags |= flags;
 	if (edge_table_observe(c->edges, &o, &edge) < 0)
-		complete_on_loss(instance_find(c, h->dst));
+		complete_on_loss(instance_find(c, h->dst), LOSS_EDGES);
 	else
 		history_note(c->history, edge, &o, c->peers);
 }
@@ -169,7 +169,7 @@ has_said(struct controller *c, const struct edge_key *key, const struct tuple *t
 
 bool
 witness_holds(struct controller *c, struct edge_observation *o, const struct instance *src,
-    const struct instance *dst)
+    struct instance *dst, bool again)
 {
 	struct edge_key dialled;
 	struct held *h;
@@ -186,11 +186,11 @@ witness_holds(struct controller *c, struct edge_observation *o, const struct ins
 	h = find_place(c, o, &dialled);
 	if (h == NULL) {
 		c->waiting_lost += o->count;
-		complete_on_loss(dst);
+		complete_on_loss(dst, LOSS_UNIDENTIFIED);
 		return true;
 	}
 	if (h->o.count != 0) {
-		h->o.count += MIN(o->count, UINT32_MAX - h->o.count);
+		h->o.count += again ? 0 : MIN(o->count, UINT32_MAX - h->o.count);
 		return true;
 	}
 	*h = (struct held){ .o = *o,

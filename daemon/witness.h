@@ -30,10 +30,10 @@ void witness_free(struct witness *w);
 
 /*
  * An observation at its destination, of a source that is another instance here. True: it is held,
- * and not to be credited now; else o may have got a flag.
+ * and not to be credited now; else o may have got a flag. again: it may have been counted before.
  */
 bool witness_holds(struct controller *c, struct edge_observation *o, const struct instance *src,
-    const struct instance *dst);
+    struct instance *dst, bool again);
 /* The source has seen it: what was held of it is credited. */
 void witness_heard(struct controller *c, const struct edge_key *key);
 /* Once a second. */

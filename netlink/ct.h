@@ -127,5 +127,11 @@ int ct_flush(int sock);
 int ct_insert_tcp(int sock, const struct tuple *orig, uint32_t timeout_s);
 /* Entries and limit of the namespace. */
 int ct_stats(int sock, uint32_t *ret_count, uint32_t *ret_max);
+/*
+ * Entries that made room for others before their time, and packets for which there was none, since
+ * the namespace began: of all processors, each of whose counters wraps. What the kernel's own
+ * sweep takes from a table that is 95% full is not in it.
+ */
+int ct_dropped(int sock, uint64_t *ret);
 
 #endif

@@ -332,3 +332,59 @@ ct_stats(int sock, uint32_t *ret_count, uint32_t *ret_max)
 	*ret_max = max;
 	return 0;
 }
+
+/* One processor's message. */
+static uint64_t
+dropped_of(const struct nlmsghdr *nlh)
+{
+	const struct nlattr *a;
+	uint64_t n = 0;
+
+	if (nlh->nlmsg_len < MNL_NLMSG_HDRLEN + sizeof(struct nfgenmsg))
+		return 0;
+	nl_for_each_attr(a, nlh, sizeof(struct nfgenmsg))
+	{
+		if (nl_attr_len(a) == sizeof(uint32_t) &&
+		    (nl_attr_type(a) == CTA_STATS_DROP || nl_attr_type(a) == CTA_STATS_EARLY_DROP))
+			n += be32toh(mnl_attr_get_u32(a));
+	}
+	return n;
+}
+
+int
+ct_dropped(int sock, uint64_t *ret)
+{
+	uint8_t buf[ANSWER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	const uint32_t seq = next_seq();
+	uint64_t dropped = 0;
+	int r;
+
+	r = request_send(
+	    sock, request_start(buf, IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP, AF_UNSPEC, seq));
+	while (r == 0) {
+		struct sockaddr_nl from;
+		socklen_t from_len = sizeof(from);
+		ssize_t n = recvfrom(
+		    sock, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &from_len);
+		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN ? -EIO : -errno;
+		if (from_len < sizeof(from) || from.nl_pid != 0)
+			continue;
+		for (int left = (int)n; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
+			if (nlh->nlmsg_seq != seq)
+				continue;
+			if (nlh->nlmsg_type == NLMSG_ERROR)
+				return nl_message_error(nlh);
+			if (nlh->nlmsg_type == NLMSG_DONE) {
+				*ret = dropped;
+				return 0;
+			}
+			dropped += dropped_of(nlh);
+		}
+	}
+	return r;
+}

@@ -171,7 +171,7 @@ t.ok(wait(lambda: api.edge(from_="addr:" + again.v4, to=B, port=7001), 7),
 s = api.get("/v1/status")
 t.ok(set(w["name"] for w in s["workloads"] if w["instances"]) == {a.name, b.name},
      "only what --only selects is a workload", [w["name"] for w in s["workloads"]])
-t.ok(all(w["loss"] == {"events": 0, "packets": 0} and w["enforceable"] == "full" and
+t.ok(all(w["loss"] == {"events": 0, "packets": 0, "forgotten": 0, "sources": []} and w["enforceable"] == "full" and
          w["conntrack"]["max"] > 0 for w in s["workloads"] if w["instances"]),
      "no loss so far, and every field is there", s)
 t.ok(not table_text(stranger, d.table()), "nothing is loaded where --only does not select")

@@ -341,7 +341,7 @@ a_loss_marks_its_hour(void **state)
 	ctl_wait(3 * COMPLETE_HOUR_NS);
 	assert_int_equal(history_flush(f->c), 0);
 	ctl_wait(2 * COMPLETE_HOUR_NS);
-	complete_on_loss(i);
+	complete_on_loss(i, LOSS_EVENTS);
 	assert_int_equal(history_flush(f->c), 0);
 	o = history_to_json(f->c, (uint32_t)(fake_now / COMPLETE_HOUR_NS));
 	assert_int_equal(json_integer_value(json_object_get(o, "incompleteHours")), 1);

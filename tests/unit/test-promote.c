@@ -154,7 +154,7 @@ what_audit_reports_begins_the_quiet_time_anew(void **state)
 	pass(f->c, 20 * HOUR);
 	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 20h of 1d");
 	/* So does what may have been missed. */
-	complete_on_loss(instance_find(f->c, 1));
+	complete_on_loss(instance_find(f->c, 1), LOSS_EVENTS);
 	f->c->capture.nflog_lost++;
 	pass(f->c, 20 * HOUR);
 	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 19h of 1d");

@@ -49,6 +49,16 @@ see(struct controller *c, uint64_t netns, uint16_t port, uint16_t sport)
 }
 
 static void
+see_in_dump(struct controller *c, uint64_t netns, uint16_t port, uint16_t sport)
+{
+	struct flow_event ev = ctl_event(netns, FLOW_ANSWERED, SRC, DST, port);
+
+	ev.tuple.sport = sport;
+	ev.flags = FLOW_F_FROM_DUMP;
+	learn_flow(c, &ev);
+}
+
+static void
 judge(struct controller *c)
 {
 	ctl_wait(JUDGED);
@@ -80,6 +90,9 @@ the_sources_word_credits_what_was_held_in_either_order(void **state)
 
 	for (uint16_t k = 0; k < 3; k++)
 		see(w->c, 2, 80, 40000 + k);
+	/* Of the destination's table, read while they wait. */
+	for (uint16_t k = 0; k < 3; k++)
+		see_in_dump(w->c, 2, 80, 40000 + k);
 	for (uint16_t k = 0; k < 3; k++)
 		see(w->c, 1, 80, 40000 + k);
 	see(w->c, 1, 81, 40000);
