@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/client.h"
+#include "cli/page.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 
 #define CONNECT_SECONDS 5
 
@@ -24,6 +26,8 @@ struct call {
 	void *arg;
 	bool stopped; /* by line */
 	bool nonsense;
+	bool posts;
+	struct timespec since;
 };
 
 static void
@@ -156,7 +160,10 @@ report_transfer(const struct call *k, CURLcode code)
 		return CLI_ERROR;
 	}
 	if (code == CURLE_OPERATION_TIMEDOUT) {
-		cli_error("the daemon did not answer within %u s", k->cli->timeout_s);
+		cli_error("the daemon did not answer within %u s%s", k->cli->timeout_s,
+		    k->posts ? "; what it was asked to do may be done all the same: see nanoseg "
+			       "status and nanoseg audit-log"
+			     : "");
 		return CLI_UNREACHABLE;
 	}
 	if (code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR ||
@@ -241,11 +248,41 @@ call_new(const struct cli *cli, const char *path, struct call *k)
 	return CLI_OK;
 }
 
+#define WAITED_S 2 /* before somebody wonders */
+
+static int
+on_progress(void *arg, curl_off_t down, curl_off_t downloaded, curl_off_t up, curl_off_t uploaded)
+{
+	const struct call *k = arg;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec - k->since.tv_sec >= WAITED_S)
+		progress_show("waiting for the daemon, seconds",
+		    (size_t)(now.tv_sec - k->since.tv_sec), k->cli->timeout_s);
+	return 0;
+}
+
+/* Of a call that has an end. */
+static CURLcode
+call_perform(struct call *k)
+{
+	CURLcode code;
+
+	clock_gettime(CLOCK_MONOTONIC, &k->since);
+	curl_easy_setopt(k->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+	curl_easy_setopt(k->curl, CURLOPT_XFERINFODATA, k);
+	curl_easy_setopt(k->curl, CURLOPT_NOPROGRESS, 0L);
+	code = curl_easy_perform(k->curl);
+	progress_show("", 0, 0);
+	return code;
+}
+
 /* Runs a call whose answer is one JSON value. */
 static int
 call_run(struct call *k, const char *file, json_t **ret)
 {
-	CURLcode code = curl_easy_perform(k->curl);
+	CURLcode code = call_perform(k);
 	json_error_t err;
 	long status = 0;
 	json_t *value;
@@ -284,7 +321,7 @@ client_get_bytes(const struct cli *cli, const char *path, char **ret, size_t *re
 
 	if (r != CLI_OK)
 		return r;
-	code = curl_easy_perform(k.curl);
+	code = call_perform(&k);
 	if (code != CURLE_OK)
 		return report_transfer(&k, code);
 	curl_easy_getinfo(k.curl, CURLINFO_RESPONSE_CODE, &status);
@@ -317,6 +354,7 @@ client_post(const struct cli *cli, const char *path, const char *type, const cha
 		return cli_no_memory();
 	}
 	curl_easy_setopt(k.curl, CURLOPT_HTTPHEADER, headers);
+	k.posts = true;
 	curl_easy_setopt(k.curl, CURLOPT_POST, 1L);
 	curl_easy_setopt(k.curl, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(k.curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);

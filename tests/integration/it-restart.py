@@ -135,7 +135,7 @@ for role in ("warden", "controller", "capture", "relay", "discovery"):
         old = d.kill(role)
         shoot.back = back(role, old)
     sent += under_traffic("the %s is killed" % role, shoot)
-    t.ok(shoot.back and wait(ready_again, 3), "the %s is back" % role, d.text()[-1500:])
+    t.ok(shoot.back and wait(ready_again, 20), "the %s is back" % role, d.text()[-1500:])
 
 
 def decides():

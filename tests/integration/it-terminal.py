@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 spec = importlib.util.spec_from_file_location(
     "cli", os.path.join(os.environ.get("top_srcdir", "."), "tests/integration/it-cli.py"))
@@ -115,6 +116,26 @@ def test_terminal():
         check("$PAGER %r: no pager" % value, None if b"e-0000" in data and said == (value[:1] == "/") else data)
     r = run("edges", env={"PAGER": pager})
     check("$PAGER: none without a terminal", None if "paged" not in r.out else r.out)
+    wondered = threading.Event()
+
+    def late(h):
+        wondered.wait(20)
+        text = json.dumps(cli.EDGES).encode()
+        cli.raw(cli.OK, b"Content-Length: %d\r\n\r\n" % len(text), text)(h)
+
+    def shown(d):
+        if b"waiting for the daemon, seconds: 2 of 60" in d:
+            wondered.set()
+        return wondered.is_set() and b"e-0000" in d
+    cli.daemon.replies["/v1/edges"] = late
+    data = cli.on_terminal(["edges"], env, 25, shown)
+    check("who waits long is told so, and it is taken away", None if wondered.is_set() and
+          b"\r\x1b[K" in data[:data.find(b"e-0000")] else data)
+    wondered.clear()
+    threading.Timer(2.5, wondered.set).start()
+    r = run("edges")
+    check("but not without a terminal", None if r.code == 0 and r.err == "" else str(r))
+    cli.daemon.reset()
     for cmd in ("edges", "denials", "flows"):
         data = cli.on_terminal([cmd, "--watch"], env, 8, lambda d: d.count(b"\x1b[H") >= 3, rows=8)
         check("%s --watch: redraws" % cmd, None if data.count(b"\x1b[H") >= 3 else data)
