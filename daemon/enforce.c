@@ -166,7 +166,7 @@ void
 enforce_on_applied(struct controller *c, const struct w_applied *a)
 {
 	struct instance *i = instance_find(c, a->cookie);
-	bool in_force;
+	bool in_force, held;
 
 	if (i == NULL || i->apply_seq == 0)
 		return;
@@ -196,11 +196,12 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	names_on_applied(i);
 	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
 	i->enforced_before |= in_force;
-	if (in_force) {
+	held = i->asked_held && quarantine_of(i) != NULL;
+	if (in_force || held)
 		start_on_ruled(i);
+	if (in_force)
 		exposure_on_ruled(i);
-	}
-	if (i->asked_held && quarantine_of(i) != NULL)
+	if (held)
 		cut_held(i);
 	/* What changed meanwhile. */
 	enforce_schedule(c);

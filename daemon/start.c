@@ -11,6 +11,7 @@
 #include "daemon/alert.h"
 #include "daemon/controller.h"
 #include "daemon/instance.h"
+#include "daemon/quarantine.h"
 #include "daemon/roster.h"
 #include "daemon/start.h"
 
@@ -79,11 +80,12 @@ start_on_attached(struct instance *i)
 void
 start_on_ruled(struct instance *i)
 {
+	const struct quarantine *q = quarantine_of(i);
+	uint64_t since = q != NULL ? q->since_ns : i->workload->mode_since_ns;
 	uint64_t age = now_mono() - i->announced_ns;
 
-	/* Enforced before it came? A mode that is set later makes nobody late. */
-	if (i->ruled_ns != 0 || i->gated || i->ns.closed_ns != 0 ||
-	    i->workload->mode_since_ns + age > now_real())
+	/* Enforced or held before it came? What is decided later makes nobody late. */
+	if (i->ruled_ns != 0 || i->gated || i->ns.closed_ns != 0 || since + age > now_real())
 		return;
 	i->ruled_ns = now_mono();
 	i->held_ns = now_real();

@@ -39,7 +39,8 @@ struct start start_of(const struct instance *i);
 const char *start_kind_name(enum start_kind kind);
 void start_on_netns(struct instance *i);
 void start_on_attached(struct instance *i);
-void start_on_ruled(struct instance *i); /* its workload's rules are in force */
+/* Its workload's rules are in force, or those of its quarantine. */
+void start_on_ruled(struct instance *i);
 void start_on_gated(struct instance *i, uint64_t lead_ns);
 /* For the metrics, once, when no more will be known. */
 void start_count(struct instance *i);

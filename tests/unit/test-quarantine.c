@@ -3,6 +3,7 @@
 #include "ctl-fixture.h"
 #include "daemon/instance.h"
 #include "daemon/quarantine.h"
+#include "daemon/start.h"
 
 #define HOUR_NS (3600 * NSEC_PER_SEC)
 #define T0_HOUR (T0 / HOUR_NS)
@@ -70,6 +71,31 @@ the_timeline_is_of_thirty_days(void **state)
 	assert_int_equal(q->n_hours, 1);
 	quarantine_forget_hours(q, T0_HOUR + 5000 + QUARANTINE_HOURS);
 	assert_int_equal(q->n_hours, 0);
+	ctl_free_held(c);
+	drop_file(dir);
+	ctl_rmdir(dir);
+}
+
+/* As for an enforced workload: its rules count from the start only if it was held when it came. */
+static void
+a_replica_that_comes_is_held_from_its_start(void **state)
+{
+	char buf[64];
+	const char *dir = ctl_tmpdir(buf);
+	struct instance *before, *after;
+	struct controller *c = held(dir, &before);
+
+	before->announced_ns = fake_mono - NSEC_PER_SEC;
+	start_on_ruled(before);
+	assert_int_equal(before->ruled_ns, 0);
+	ctl_wait(NSEC_PER_SEC);
+	after = ctl_instance(c, 8, "a", "10.0.0.2");
+	after->announced_ns = fake_mono;
+	after->existing = false;
+	ctl_wait(20 * NSEC_PER_MSEC);
+	start_on_ruled(after);
+	after->ns.began_ns = fake_mono + NSEC_PER_MSEC;
+	assert_int_equal(start_of(after).kind, START_CLOSED);
 	ctl_free_held(c);
 	drop_file(dir);
 	ctl_rmdir(dir);
@@ -153,6 +179,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_timeline_is_of_thirty_days),
+		cmocka_unit_test(a_replica_that_comes_is_held_from_its_start),
 		cmocka_unit_test(it_is_as_it_was_after_a_start),
 		cmocka_unit_test(a_timeline_out_of_order_is_no_file_of_ours),
 	};
