@@ -4,8 +4,7 @@
 it has none, and what is not ours is never touched. CHANGES says how many changes are measured, P99_MS what is
 asked of the slowest of a hundred.
 
-Reloads of firewalld and ufw are the commands that they give; with UFW_ROOT, where an unpacked ufw is (ENABLED=yes,
-DEFAULT_INPUT_POLICY="ACCEPT"), its own script reloads it."""
+Reloads of firewalld and ufw are the commands that they give; they themselves are in long-firewalls.py."""
 import json
 import os
 import re
@@ -19,12 +18,8 @@ from nslab import Lab, Tap, table_text, wait
 
 CHANGES = int(os.environ.get("CHANGES", "100"))
 P99_MS = int(os.environ.get("P99_MS", "500"))  # what is promised is 10, on a machine that is not busy
-UFW_ROOT = os.environ.get("UFW_ROOT")
 UFW = ("sh", "-c", "iptables-restore -n <<E\n*filter\n:ufw-before-input - [0:0]\n:INPUT ACCEPT [0:0]\n"
        "-F\n-A INPUT -j ufw-before-input\nCOMMIT\nE\n")
-if UFW_ROOT:
-    UFW = ("sh", "-c", "for x in start force-reload; do sh %s/lib/ufw/ufw-init --rootdir %s --datadir %s $x; done" % (
-        3 * (UFW_ROOT,)))
 t = Tap()
 lab = Lab()
 a, b = lab.ns("a"), lab.ns("b")
