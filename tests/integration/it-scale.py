@@ -397,7 +397,7 @@ _, before = memory("after %d containers" % (DOCKER_CHURN // 10))
 began = time.monotonic()
 in_threads(4, start_and_end, range(DOCKER_CHURN))
 took = time.monotonic() - began
-quiet = wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 20, 0.1)
+quiet = wait(lambda: len(instances("shop/web")) + len(instances("shop/db")) == 2, 90, 0.2)
 back = settled(docker_fds)
 t.ok(quiet and back, "%d containers come and gone: no fd is left" % DOCKER_CHURN, docker_fds, fd_counts())
 t.ok(wait(lambda: memory("after %d containers" % (DOCKER_CHURN + DOCKER_CHURN // 10))[1] - before <= GROWTH_MB, 20, 3),
