@@ -880,7 +880,7 @@ def test_follow():
         p.stdout.readline()
         p.stdout.close()
         try:
-            code = p.wait(timeout=5)
+            code = p.wait(timeout=TIMEOUT)
         except subprocess.TimeoutExpired:
             p.kill()
             code = "still running"
@@ -894,7 +894,7 @@ def test_follow():
     first = p.stdout.readline()
     p.send_signal(signal.SIGINT)
     check("flows --follow: a record comes through at once, SIGINT ends it",
-          None if json.loads(first) == FLOWS[0] and p.wait(timeout=5) == -signal.SIGINT else first)
+          None if json.loads(first) == FLOWS[0] and p.wait(timeout=TIMEOUT) == -signal.SIGINT else first)
     p.stdout.close()
     stop.set()
     daemon.reset()
