@@ -24,6 +24,7 @@ static const struct table_col cols[] = {
 	{ "EXPIRES", COL_WIDE | COL_EMPTY, 0, 0 },
 	{ "BEHIND", COL_WIDE | COL_EMPTY, 0, 0 },
 	{ "COVERS", COL_WIDE | COL_EMPTY, 0, 0 },
+	{ "SEEN AS", COL_WIDE | COL_EMPTY, 0, 0 },
 	{ "REASON", COL_WIDE, 0, 0 },
 };
 
@@ -32,7 +33,7 @@ add_edge(struct table *t, const json_t *e, uint64_t now_ns, char letters[static 
 {
 	const char *state = show_text(e, "state", "?");
 	char number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
-	char behind[SHOW_BEHIND_LEN], covers[SHOW_COVERS_LEN];
+	char behind[SHOW_BEHIND_LEN], covers[SHOW_COVERS_LEN], names[SHOW_SEEN_AS_LEN];
 
 	table_cell(t, show_text(e, "id", "?"), COLOUR_NONE);
 	show_cells_route(t, e);
@@ -48,6 +49,7 @@ add_edge(struct table *t, const json_t *e, uint64_t now_ns, char letters[static 
 	table_cell(t, show_text(e, "expires", "-"), COLOUR_NONE);
 	table_cell(t, show_behind(e, behind), COLOUR_NONE);
 	table_cell(t, show_covers(e, covers), COLOUR_NONE);
+	table_cell(t, show_seen_as(e, names), COLOUR_NONE);
 	table_cell(t, show_text(e, "reason", "-"), COLOUR_NONE);
 }
 

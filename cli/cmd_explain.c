@@ -26,7 +26,8 @@ add_edge(struct table *t, const json_t *answer)
 {
 	const json_t *e = show_in(answer, "evidence");
 	uint64_t now_ns = (uint64_t)time(NULL) * NSEC_PER_SEC;
-	char conn[SHOW_NUMBER_LEN], first[SHOW_NUMBER_LEN], last[SHOW_NUMBER_LEN];
+	char names[SHOW_SEEN_AS_LEN], conn[SHOW_NUMBER_LEN], first[SHOW_NUMBER_LEN],
+	    last[SHOW_NUMBER_LEN];
 
 	add(t, "edge", show_text(answer, "edge", NULL), COLOUR_NONE);
 	if (json_is_object(e)) {
@@ -35,6 +36,8 @@ add_edge(struct table *t, const json_t *answer)
 		table_cellf(t, COLOUR_NONE, "%s connections, first %s ago, last %s ago",
 		    show_number(show_int(e, "connections", 0), conn),
 		    show_age(e, "firstSeen", now_ns, first), show_age(e, "lastSeen", now_ns, last));
+		if (json_array_size(show_in(e, "seenAs")) > 0)
+			add(t, "seen as", show_seen_as(e, names), COLOUR_NONE);
 		add(t, "reason", show_text(e, "reason", NULL), COLOUR_NONE);
 		add(t, "ticket", show_text(e, "ticket", NULL), COLOUR_NONE);
 		if (show_text(e, "keptBy", NULL) != NULL) {

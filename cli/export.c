@@ -41,7 +41,7 @@ export_json(const json_t *b, FILE *f)
 static void
 csv_edge(FILE *f, const json_t *b, const json_t *e)
 {
-	char port[SHOW_PORT_LEN], flags[SHOW_FLAGS_LEN];
+	char port[SHOW_PORT_LEN], flags[SHOW_FLAGS_LEN], names[SHOW_SEEN_AS_LEN];
 	const char *number;
 
 	show_port(e, port);
@@ -62,7 +62,8 @@ csv_edge(FILE *f, const json_t *b, const json_t *e)
 	csv_cell(f, show_text(e, "reason", ""), false);
 	csv_cell(f, show_text(e, "ticket", ""), false);
 	csv_cell(f, show_text(e, "expires", ""), false);
-	csv_cell(f, bundle_digest(b), true);
+	csv_cell(f, bundle_digest(b), false);
+	csv_cell(f, strcmp(show_seen_as(e, names), "-") != 0 ? names : "", true);
 }
 
 int
@@ -71,7 +72,7 @@ export_csv(const json_t *b, FILE *f)
 	const json_t *list = show_in(b, "edges");
 
 	fputs("host,revision,edge,from,to,proto,port,flags,connections,bytes,first_seen,last_seen,"
-	      "approved_by,reason,ticket,expires,evidence_sha256\r\n",
+	      "approved_by,reason,ticket,expires,evidence_sha256,seen_as\r\n",
 	    f);
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *e = json_array_get(list, i);

@@ -210,6 +210,7 @@ print_edges(FILE *f, const json_t *b)
 		{ "State", "state", HTML_STATE, "?" },
 		{ "Connections", "connections", HTML_NUMBER, NULL },
 		{ "Last seen", "lastSeen", HTML_TEXT, "never" },
+		{ "Seen as (not checked)", "", HTML_SEEN_AS, NULL },
 		{ "Approved by", "approvedBy", HTML_TEXT, NULL },
 		{ "Reason", "reason", HTML_TEXT, NULL },
 		{ "Ticket", "ticket", HTML_TEXT, NULL },

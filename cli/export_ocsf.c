@@ -93,6 +93,9 @@ event(const json_t *b, const json_t *o, int activity, const char *count_key)
 	    json_pack("{s:I, s:s, s:s?, s:s}", "revision", (json_int_t)show_int(b, "revision", 0),
 		"evidenceSha256", bundle_digest(b), "state", show_text(o, "state", NULL), "edge",
 		show_text(o, "edge", show_text(o, "id", "?"))));
+	if (json_array_size(show_in(o, "seenAs")) > 0)
+		json_object_set(
+		    json_object_get(e, "unmapped"), "seenAs", json_object_get(o, "seenAs"));
 	return e;
 }
 

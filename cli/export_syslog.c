@@ -83,6 +83,7 @@ static void
 print_event(const struct kind *k, const json_t *b, const json_t *o, FILE *f)
 {
 	bool audited = k->audited != NULL && strcmp(show_text(o, "verdict", ""), "audit") == 0;
+	char names[SHOW_SEEN_AS_LEN];
 	struct event v = { 0 };
 
 	v.e.facility = FACILITY_DAEMON;
@@ -93,6 +94,8 @@ print_event(const struct kind *k, const json_t *b, const json_t *o, FILE *f)
 	v.e.text = audited ? k->audited : k->text;
 	for (size_t i = 0; i < MAX_PARAMS && k->keys[i] != NULL; i++)
 		add_key(&v, o, k->keys[i]);
+	if (strcmp(show_seen_as(o, names), "-") != 0)
+		add(&v, "seenAs", names);
 	print(&v, f);
 }
 

@@ -58,7 +58,7 @@ static void
 put_cell(FILE *f, const struct html_column *c, const json_t *o)
 {
 	const char *text = show_text(o, c->key, c->fallback != NULL ? c->fallback : "");
-	char port[SHOW_PORT_LEN];
+	char port[SHOW_PORT_LEN], names[SHOW_SEEN_AS_LEN];
 
 	switch (c->kind) {
 	case HTML_TEXT:
@@ -78,6 +78,9 @@ put_cell(FILE *f, const struct html_column *c, const json_t *o)
 		break;
 	case HTML_STATE:
 		html_cell_state(f, text);
+		break;
+	case HTML_SEEN_AS:
+		html_cell(f, show_seen_as(o, names));
 		break;
 	case HTML_LOST:
 		fprintf(f, "<td class=\"n\">%" PRId64 "</td>", bundle_lost_by(o));

@@ -22,6 +22,7 @@ static const struct table_col cols[] = {
 	{ "FIRST", COL_WIDE, 0, 0 },
 	{ "LAST", COL_WIDE, 0, 0 },
 	{ "COVERS", COL_WIDE | COL_EMPTY, 0, 0 },
+	{ "SEEN AS", COL_WIDE | COL_EMPTY, 0, 0 },
 };
 
 struct sorted_edge {
@@ -103,7 +104,7 @@ static void
 add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
 {
 	char number[SHOW_NUMBER_LEN], flags[SHOW_FLAGS_LEN];
-	char covers[SHOW_COVERS_LEN];
+	char covers[SHOW_COVERS_LEN], names[SHOW_SEEN_AS_LEN];
 
 	show_cells_route(t, e);
 	table_cell(t, show_number(show_int(e, "connections", 0), number), COLOUR_NONE);
@@ -113,6 +114,7 @@ add_edge(struct table *t, const json_t *e, char letters[static SHOW_FLAGS_LEN])
 	table_cell(t, show_text(e, "firstSeen", "-"), COLOUR_NONE);
 	table_cell(t, show_text(e, "lastSeen", "-"), COLOUR_NONE);
 	table_cell(t, show_covers(e, covers), COLOUR_NONE);
+	table_cell(t, show_seen_as(e, names), COLOUR_NONE);
 }
 
 static void

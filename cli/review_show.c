@@ -158,9 +158,9 @@ void
 review_show_edge(const struct review *v, const struct review_edge *e)
 {
 	uint64_t now_ns = (uint64_t)time(NULL) * NSEC_PER_SEC;
-	_cleanup_free_ char *id = text_safe(e->id), *behind = NULL, *admits = NULL;
+	_cleanup_free_ char *id = text_safe(e->id), *behind = NULL, *admits = NULL, *seen_as = NULL;
 	char first[SHOW_NUMBER_LEN], last[SHOW_NUMBER_LEN], text[SHOW_BEHIND_LEN];
-	char covers[SHOW_COVERS_LEN];
+	char covers[SHOW_COVERS_LEN], names[SHOW_SEEN_AS_LEN];
 	int64_t instances = show_int(e->json, "instances", -1);
 	int64_t clients = show_int(e->json, "clients", -1);
 
@@ -178,6 +178,10 @@ review_show_edge(const struct review *v, const struct review_edge *e)
 	if (strcmp(show_covers(e->json, covers), "-") != 0) {
 		admits = text_safe(covers);
 		printf("  covers %s\n", admits);
+	}
+	if (strcmp(show_seen_as(e->json, names), "-") != 0) {
+		seen_as = text_safe(names);
+		printf("  seen as %s (what its packets say, not checked)\n", seen_as);
 	}
 	show_behind(e->json, text);
 	if (strcmp(text, "-") != 0) {

@@ -33,6 +33,9 @@ const char *show_behind(const json_t *o, char buf[static SHOW_BEHIND_LEN]);
  * What an edge admits beyond what was seen: "1,280 ports, 37 seen", "a /24, 12 addresses seen",
  * "the internet, 3 addresses seen in 203.0.113.0/24". "-": nothing.
  */
+#define SHOW_SEEN_AS_LEN 1200
+/* "sni a.example, host b.example"; "-": nothing. */
+const char *show_seen_as(const json_t *o, char buf[static SHOW_SEEN_AS_LEN]);
 #define SHOW_COVERS_LEN 1400
 const char *show_covers(const json_t *o, char buf[static SHOW_COVERS_LEN]);
 /* "tcp/8000", "udp/8000-8010", "icmp/8", "icmp/3.1"; "?" where nothing fits. */

@@ -104,3 +104,18 @@ show_covers(const json_t *o, char buf[static SHOW_COVERS_LEN])
 		put(&t, "-");
 	return buf;
 }
+
+const char *
+show_seen_as(const json_t *o, char buf[static SHOW_SEEN_AS_LEN])
+{
+	const json_t *list = show_in(o, "seenAs"), *one;
+	size_t i, len = 0;
+
+	snprintf(buf, SHOW_SEEN_AS_LEN, "-");
+	json_array_foreach(list, i, one) if (len < SHOW_SEEN_AS_LEN) len +=
+	    (size_t)snprintf(buf + len, SHOW_SEEN_AS_LEN - len, "%s%.8s %.253s", i > 0 ? ", " : "",
+		show_text(one, "by", "?"), show_text(one, "name", "?"));
+	if (len < SHOW_SEEN_AS_LEN && json_is_true(show_in(o, "seenAsMore")))
+		snprintf(buf + len, SHOW_SEEN_AS_LEN - len, ", more");
+	return buf;
+}

@@ -14,6 +14,7 @@
 #include "netlink/capture.h"
 #include "netlink/nflog.h"
 #include "rules/dns_watch.h"
+#include "rules/server_name.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -34,6 +35,7 @@
 #define MAX_NFLOG 16384u
 #define LOOPBACK_IFINDEX 1 /* in every namespace */
 #define BUCKETS 1024u
+#define LABELS_PER_SECOND 20u /* of a namespace: root inside can log to our group */
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
 
@@ -44,6 +46,8 @@ struct report_source {
 	int fd;
 	struct event *readable;
 	struct nflog_stats stats;
+	uint64_t labels_second;
+	unsigned n_labels; /* in that second */
 };
 
 struct capturer {
@@ -276,6 +280,36 @@ take_dns(struct report_source *s, const struct nflog_report *r)
 	c->stats.dns_broken = dns_watch_stats(c->dns)->broken;
 }
 
+static void
+take_label(struct report_source *s, const struct nflog_report *r)
+{
+	struct capturer *c = s->owner;
+	struct chan *to = c->loop.peers[ROLE_CONTROLLER];
+	struct cap_label body = { .cookie = s->cookie };
+	struct server_name name;
+	struct frame_info f;
+
+	if (s->labels_second != c->now_ns / NSEC_PER_SEC) {
+		s->labels_second = c->now_ns / NSEC_PER_SEC;
+		s->n_labels = 0;
+	}
+	if (s->n_labels++ >= LABELS_PER_SECOND)
+		return;
+	if (r->where != 'o' || frame_parse(FRAME_RAW, r->payload, r->payload_len, &f) < 0 ||
+	    f.tuple.proto != IPPROTO_TCP) {
+		c->stats.malformed++;
+		return;
+	}
+	if (server_name_parse(r->payload + f.payload_off, f.payload_len, &name) < 0)
+		return;
+	body.tuple = tuple_of(&f);
+	body.kind = name.kind;
+	snprintf(body.name, sizeof(body.name), "%s", name.name);
+	if (to == NULL || chan_queued(to) >= MAX_QUEUED ||
+	    chan_send(to, MSG_CAP_LABEL, 0, &body, sizeof(body), NULL, 0) < 0)
+		c->stats.unsent++;
+}
+
 static int
 on_report(void *arg, const struct nflog_report *r)
 {
@@ -288,6 +322,8 @@ on_report(void *arg, const struct nflog_report *r)
 
 	if (r->what == NFLOG_WHAT_DNS_QUERY || r->what == NFLOG_WHAT_DNS_ANSWER)
 		take_dns(s, r);
+	if (r->what == NFLOG_WHAT_LABEL)
+		take_label(s, r);
 	if (kind < 0)
 		return 0;
 	c->stats.frames++;

@@ -315,6 +315,7 @@ static const struct setting settings[] = {
 	{ "fqdnMinTtl", set_duration, AT(fqdn_min_ttl_ns), SEC, 30 * 86400 * SEC,
 	    .fallback = "1h" },
 	{ "resolvers", set_resolvers, AT(resolvers), .fallback = "[]" },
+	{ "serverNames", set_bool, AT(server_names), .fallback = "true" },
 	{ "separateDuties", set_bool, AT(separate_duties), .fallback = "false" },
 	{ "maxEdges", set_number, AT(max_edges), 100, POLICY_MAX_EDGES, .fallback = "50000",
 	    .restart = true },

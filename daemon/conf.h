@@ -77,6 +77,7 @@ struct config {
 	uint64_t fqdn_min_ttl_ns;    /* an address holds for a name at least so long */
 	struct addr resolvers[CONFIG_MAX_RESOLVERS]; /* whose answers count, besides the usual */
 	size_t n_resolvers;
+	bool server_names;    /* in packets, as labels of edges */
 	bool separate_duties; /* who approves is not who enforces */
 	uint32_t max_edges;
 	uint32_t history_days;	  /* on which something was recorded; 0: no history */

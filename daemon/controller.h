@@ -62,6 +62,7 @@
 #include "daemon/audit.h"
 #include "daemon/conf.h"
 #include "daemon/confirm.h"
+#include "daemon/labels.h"
 #include "daemon/proto.h"
 #include "daemon/reload.h"
 #include "daemon/role.h"
@@ -243,6 +244,8 @@ struct controller {
 	/* Events of namespaces or peers that are not identified yet. */
 	struct flow_event *waiting;
 	size_t n_waiting;
+	struct label_waiting labels[LABELS_WAITING];
+	size_t n_labels;
 	uint64_t waiting_lost;
 	uint64_t spoofed;    /* answered connections that their source has not made: witness.h */
 	uint64_t unresolved; /* events of no instance, not counted anywhere else */

@@ -11,6 +11,7 @@
 #include "daemon/instance.h"
 #include "daemon/learn.h"
 #include "daemon/log.h"
+#include "daemon/labels.h"
 #include "daemon/names.h"
 #include "daemon/observe.h"
 #include "daemon/probing.h"
@@ -284,6 +285,7 @@ static const struct handler handlers[] = {
 	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
 	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
 	{ MSG_CAP_ANSWER, ROLE_CAPTURE, names_on_answer },
+	{ MSG_CAP_LABEL, ROLE_CAPTURE, labels_on_label },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },
 	{ MSG_D_GONE, ROLE_DISCOVERY, on_container_gone },
 	{ MSG_D_ENGINE, ROLE_DISCOVERY, on_engine },

@@ -13,6 +13,7 @@
 #include "daemon/enforce.h"
 #include "daemon/image.h"
 #include "daemon/instance.h"
+#include "daemon/labels.h"
 #include "daemon/learn.h"
 #include "daemon/log.h"
 #include "daemon/netns_name.h"
@@ -547,6 +548,7 @@ instance_on_attached(struct controller *c, struct msg *m)
 	} else {
 		i->attach_error = 0;
 		i->attach_failures = 0;
+		labels_ask(i);
 	}
 	enforce_first(i);
 	enforce_schedule(c);
@@ -616,6 +618,7 @@ instance_tick(struct controller *c)
 			i->workload->last_seen_ns = now;
 	}
 	aggregate_tick(c);
+	labels_tick(c);
 	hosted_tick(c);
 	workload_count_observed(c);
 	complete_tick(c);

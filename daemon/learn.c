@@ -565,6 +565,22 @@ learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes)
 		edge_add_bytes(edge, bytes, ev->time_ns);
 }
 
+struct edge *
+learn_edge_of(struct controller *c, const struct flow_event *ev)
+{
+	struct instance *seen_in = instance_find(c, ev->netns);
+	struct edge_key key = {
+		.proto = ev->tuple.proto, .port_lo = ev->tuple.dport, .port_hi = ev->tuple.dport
+	};
+	struct ends e;
+
+	if (seen_in == NULL || find_ends(c, ev, 0, &e) < 0 || e.src != seen_in)
+		return NULL;
+	key.from = e.from;
+	key.to = e.to;
+	return edge_table_serving(c->edges, &key, &ev->tuple);
+}
+
 void
 learn_retry_waiting(struct controller *c, bool give_up_old)
 {

@@ -13,6 +13,9 @@ const struct tuple *learn_find_nat(struct controller *c, const struct tuple *t);
 /* Of answered connections: counted if their edge is known. The event's kind and count are ignored.
  */
 void learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes);
+/* The edge that a connection seen in ev's namespace, by its source, is credited to. NULL: none yet.
+ */
+struct edge *learn_edge_of(struct controller *c, const struct flow_event *ev);
 void learn_retry_waiting(struct controller *c, bool give_up_old);
 bool learn_covers(
     void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);

@@ -85,6 +85,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	    sizeof(struct w_probe) + PROBES_MAX * sizeof(struct w_probe_to),
 	    sizeof(struct w_probe_to), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_AGGREGATE] = { "W_AGGREGATE", ONE(w_aggregate), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_LABELS] = { "W_LABELS", ONE(w_labels), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_LOOK] = { "W_LOOK", ONE(w_look), 0, 0, R(CONTROLLER), R(WARDEN) },
 
 	[MSG_CAP_NFLOG] = { "CAP_NFLOG", ONE(cap_nflog), 1, 1, R(WARDEN), R(CAPTURE) },
@@ -95,6 +96,7 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_CAP_ANSWER] = { "CAP_ANSWER", sizeof(struct cap_answer) + sizeof(struct addr),
 	    sizeof(struct cap_answer) + DNS_MAX_ADDRS * sizeof(struct addr), sizeof(struct addr), 0,
 	    0, R(CAPTURE), R(CONTROLLER) },
+	[MSG_CAP_LABEL] = { "CAP_LABEL", ONE(cap_label), 0, 0, R(CAPTURE), R(CONTROLLER) },
 	[MSG_CAP_STATS] = { "CAP_STATS", ONE(cap_stats), 0, 0, R(CAPTURE), R(CONTROLLER) },
 
 	[MSG_D_CONTAINER] = { "D_CONTAINER", 2, MAX_CONTAINER_JSON, 0, 0, 0, R(DISCOVERY),

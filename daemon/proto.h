@@ -88,6 +88,7 @@ enum msg_type {
 	MSG_W_CT_CUT,	    /* w_cookie, then tuple[]: deletes those that are there */
 	MSG_W_PROBE,	    /* w_probe, then w_probe_to[]; one at a time, else -EBUSY */
 	MSG_W_AGGREGATE,    /* w_aggregate */
+	MSG_W_LABELS,	    /* w_labels */
 
 	/* warden -> capture */
 	MSG_CAP_NFLOG = 96, /* cap_nflog + fd */
@@ -95,6 +96,7 @@ enum msg_type {
 	/* capture -> controller */
 	MSG_CAP_EVENTS, /* struct flow_event[] */
 	MSG_CAP_STATS,	/* cap_stats */
+	MSG_CAP_LABEL,	/* cap_label */
 	MSG_CAP_ANSWER, /* cap_answer, then addr[]: a name server's, to a question of its own */
 
 	/* discovery -> controller */
@@ -251,6 +253,13 @@ struct w_aggregate {
 	uint64_t cookie;
 	uint32_t verb; /* enum agg_verb */
 	uint32_t side, set;
+	uint32_t zero;
+};
+
+/* Whether first packets that may name their server are reported: netlink/nft_labels.h. */
+struct w_labels {
+	uint64_t cookie;
+	uint32_t on;
 	uint32_t zero;
 };
 
@@ -461,6 +470,15 @@ struct cap_answer {
 	uint32_t ttl_s;
 	uint32_t translated; /* the question went on to another port than 53 */
 	char name[256];	     /* that was asked for, see dns.h */
+};
+
+/* What a client called its server; a claim, see rules/server_name.h. */
+struct cap_label {
+	uint64_t cookie;
+	struct tuple tuple; /* as the client has it */
+	uint32_t kind;	    /* enum server_name_kind */
+	char name[256];
+	uint32_t zero;
 };
 
 struct d_id {

@@ -2,6 +2,7 @@
 #include "daemon/reload.h"
 
 #include "daemon/api.h"
+#include "daemon/labels.h"
 #include "daemon/enforce.h"
 #include "daemon/gate.h"
 #include "daemon/instance.h"
@@ -99,6 +100,7 @@ tell_everybody(struct controller *c)
 		w->promote_at_ns = 0; /* announced by what may no longer be so */
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		i->selftest_due_ns = 0;
+	labels_ask_all(c);
 	posture_update(c, false);
 	enforce_now(c);
 }

@@ -294,7 +294,7 @@ policy_free_apart(struct policy **p)
 }
 
 static int
-load_edge(void *arg, const struct stored_edge *s)
+load_edge(void *arg, struct stored_edge *s)
 {
 	struct controller *c = arg;
 	struct edge_key key = { .proto = s->proto, .port_lo = s->port_lo, .port_hi = s->port_hi };
@@ -315,6 +315,7 @@ load_edge(void *arg, const struct stored_edge *s)
 	e->recorded = e->sampled = edge_connections(e);
 	if (s->extent != NULL && edge_extent_make(e) == 0)
 		*e->extent = *s->extent;
+	e->seen_as = steal_ptr(s->seen_as);
 	edge_table_restored(c->edges, e);
 	e->dirty = false;
 	return 0;

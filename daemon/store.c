@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_VERSION 7
+#define STORE_VERSION 8
 #define STORE_FILE "nanoseg.db"
 #define BUSY_MS 3000 /* a controller that is still ending has the file */
 
@@ -38,7 +38,7 @@ static const char schema[] =
     " connections_source INTEGER, connections_destination INTEGER, bytes INTEGER, ends INTEGER,"
     " hours BLOB, instances BLOB, clients BLOB, reason BLOB, ticket BLOB, approved_by BLOB,"
     " decided INTEGER, expires INTEGER, images BLOB, kept INTEGER, kept_by BLOB,"
-    " windows INTEGER, last_window INTEGER, extent BLOB) WITHOUT ROWID;"
+    " windows INTEGER, last_window INTEGER, extent BLOB, seen_as BLOB) WITHOUT ROWID;"
     "CREATE TABLE workload ("
     " name BLOB PRIMARY KEY, project BLOB, mode INTEGER NOT NULL, direction INTEGER NOT NULL,"
     " first_seen INTEGER, last_seen INTEGER, mode_since INTEGER, mode_reason BLOB,"
@@ -152,7 +152,7 @@ prepare_all(struct store *s)
 {
 	const struct store_statement all[] = {
 		{ &s->put_edge, "INSERT OR REPLACE INTO edge VALUES "
-				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->delete_edge, "DELETE FROM edge WHERE id = ?" },
 		{ &s->delete_workload, "DELETE FROM workload WHERE name = ?" },
 		{ &s->put_workload,

@@ -48,6 +48,7 @@ struct stored_edge {
 	struct edge_evidence evidence;
 	struct edge_decision decision;
 	const struct edge_extent *extent; /* NULL: none */
+	struct seen_as *seen_as;	  /* NULL: none, or taken */
 };
 struct stored_workload {
 	const char *name, *project, *mode_reason, *mode_by, *network;
@@ -70,7 +71,7 @@ struct stored_denial {
 };
 struct store_loader {
 	void *arg;
-	int (*edge)(void *arg, const struct stored_edge *e);
+	int (*edge)(void *arg, struct stored_edge *e);
 	int (*workload)(void *arg, const struct stored_workload *w);
 	int (*network)(void *arg, const struct policy_network *n);
 	int (*denial)(void *arg, const struct stored_denial *d);

@@ -113,11 +113,15 @@ load_edge_row(sqlite3_stmt *st, const struct store_loader *l)
 	    extent_read(
 		sqlite3_column_blob(st, 27), (size_t)sqlite3_column_bytes(st, 27), &extent) == 0)
 		e.extent = &extent;
+	if (sqlite3_column_bytes(st, 28) > 0)
+		seen_as_read(
+		    sqlite3_column_blob(st, 28), (size_t)sqlite3_column_bytes(st, 28), &e.seen_as);
 	r = l->edge(l->arg, &e);
 	free(e.decision.reason);
 	free(e.decision.ticket);
 	free(e.decision.approved_by);
 	free(e.decision.kept_by);
+	seen_as_free(e.seen_as);
 	return r;
 }
 

@@ -32,6 +32,7 @@ static const char *const steps[] = {
 	      "ALTER TABLE workload ADD COLUMN rolled_back INTEGER;",
 	[5] = store_history_schema,
 	[6] = "ALTER TABLE edge ADD COLUMN extent BLOB;",
+	[7] = "ALTER TABLE edge ADD COLUMN seen_as BLOB;",
 };
 
 static int

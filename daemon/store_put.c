@@ -24,7 +24,7 @@ store_put_edge(struct store *s, const struct peer_table *peers, const struct edg
 	sqlite3_stmt *st = s->put_edge;
 	const struct edge_evidence *ev = &e->evidence;
 	char from[PEER_STRLEN], to[PEER_STRLEN];
-	uint8_t extent[EXTENT_BYTES_MAX];
+	uint8_t extent[EXTENT_BYTES_MAX], names[SEEN_AS_BYTES_MAX];
 
 	sqlite3_bind_text(st, 1, e->id, -1, SQLITE_TRANSIENT);
 	store_bind_text(st, 2, peer_format(peer_get(peers, e->key.from), from));
@@ -56,6 +56,9 @@ store_put_edge(struct store *s, const struct peer_table *peers, const struct edg
 	if (e->extent != NULL)
 		sqlite3_bind_blob(
 		    st, 28, extent, (int)extent_write(e->extent, extent), SQLITE_TRANSIENT);
+	if (e->seen_as != NULL)
+		sqlite3_bind_blob(
+		    st, 29, names, (int)seen_as_write(e->seen_as, names), SQLITE_TRANSIENT);
 	return store_run(st);
 }
 

@@ -291,6 +291,14 @@ verb_aggregate(struct warden *w, struct ns *n, struct msg *m)
 	close_fd(&fd);
 }
 
+static void
+verb_labels(struct warden *w, struct ns *n, struct msg *m)
+{
+	const struct w_labels *req = (const void *)m->body;
+
+	netns_labels(w, n, req->on != 0);
+}
+
 struct stats_out {
 	struct w_ct_stats *all;
 	size_t n;
@@ -336,6 +344,7 @@ static const struct verb {
 	{ MSG_W_POSTURE, verb_posture },
 	{ MSG_W_PROBE, verb_probe },
 	{ MSG_W_AGGREGATE, verb_aggregate },
+	{ MSG_W_LABELS, verb_labels },
 };
 
 /* Peers */

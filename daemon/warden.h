@@ -57,6 +57,7 @@ struct warden {
 	struct kept *kept;
 	size_t n_kept;
 	bool without_owner; /* as if the kernel had no owners of tables */
+	bool labels_failed; /* and said so */
 	bool settled;	    /* the keeper has told what it holds, or was not there in time */
 	struct event *settle_timer;
 
@@ -121,6 +122,9 @@ int netns_ct_flush(struct ns *n);
 int netns_ct_cut(struct ns *n, const uint8_t *tuples, size_t len, uint32_t *ret_count);
 int netns_ct_insert(struct ns *n, const struct tuple *t, uint32_t timeout_s);
 int netns_ct_stats(struct ns *n, struct w_ct_stats *ret);
+
+/* warden_netns.c: names of servers in packets are reported from now on, or not. n may be NULL. */
+void netns_labels(struct warden *w, struct ns *n, bool on);
 
 /* warden_seen.c: connections counted by the kernel. */
 int seen_do(struct warden *w, struct ns *n, const struct w_aggregate *req, uint32_t seq,

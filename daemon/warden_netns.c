@@ -13,6 +13,7 @@
 #include "daemon/warden.h"
 #include "netlink/ct.h"
 #include "netlink/netns.h"
+#include "netlink/nft_labels.h"
 #include "netlink/nflog.h"
 #include "netlink/rtnl.h"
 #include "netlink/sockdiag.h"
@@ -343,6 +344,27 @@ netns_detach(struct warden *w, struct ns *n)
 	attachment_free(steal_ptr(n->att));
 }
 
+void
+netns_labels(struct warden *w, struct ns *n, bool on)
+{
+	struct attachment *a = n != NULL ? n->att : NULL;
+	int r;
+
+	if (a == NULL || a->host || a->owner < 0)
+		return;
+	r = on && a->nflog >= 0 ? nft_labels_load(a->owner, w->table, a->owned, a->group)
+				: nft_labels_delete(a->owner, w->table);
+	if (r == 0)
+		return;
+	if (!w->labels_failed)
+		log_warn("netns %" PRIu64 ": %s: %s", n->info.cookie,
+		    on ? "names of servers in packets are not seen here and wherever else this "
+			 "fails"
+		       : "the table that looks for names of servers is left",
+		    strerror(-r));
+	w->labels_failed = true;
+}
+
 int
 netns_release(struct warden *w, struct ns *n)
 {
@@ -352,6 +374,7 @@ netns_release(struct warden *w, struct ns *n)
 		return -ENOENT;
 	if (!n->att->host) {
 		seen_end(w, n);
+		nft_labels_delete(n->att->owner, w->table);
 		r = nft_table_delete(n->att->table);
 	}
 	/* Without the owner's socket nobody could delete it later. */

@@ -19,6 +19,7 @@
 /* To a name server, and what one answers: by the port that was dialled. */
 #define NFLOG_WHAT_DNS_QUERY 'q'
 #define NFLOG_WHAT_DNS_ANSWER 'r'
+#define NFLOG_WHAT_LABEL 's' /* a client's first packet that may name the server */
 
 /* Of a packet, in most reports and in those of DNS. */
 #define NFLOG_REPORT_BYTES 128

@@ -508,6 +508,7 @@ edge_table_remove(struct edge_table *t, struct edge *e)
 	t->n--;
 	edge_decision_done(&e->decision);
 	free(e->extent);
+	seen_as_free(e->seen_as);
 	free(node);
 }
 
@@ -561,6 +562,7 @@ edge_table_free(struct edge_table *t)
 			continue;
 		edge_decision_done(&t->edges[i]->edge.decision);
 		free(t->edges[i]->edge.extent);
+		seen_as_free(t->edges[i]->edge.seen_as);
 		free(t->edges[i]);
 	}
 	edge_fold_free(t->fold);

@@ -21,6 +21,7 @@
 #include "rules/extent.h"
 #include "rules/flow.h"
 #include "rules/peer.h"
+#include "rules/seen_as.h"
 
 #define EDGE_ID_STRLEN 24
 #define EDGE_REASON_MAX 512
@@ -97,6 +98,7 @@ struct edge {
 	bool dirty;   /* new, observed or decided: the store has to write it, and clears this */
 	bool grouped; /* rules/edge_fold.c counts it */
 	struct edge_extent *extent; /* what was seen of what it covers, NULL: that is all */
+	struct seen_as *seen_as;    /* labels that decide nothing, NULL: none */
 	struct edge_evidence evidence;
 	struct edge_decision decision;
 };
@@ -143,6 +145,9 @@ int edge_table_generalise(
 void edge_table_restored(struct edge_table *t, struct edge *e);
 /* Gives the edge an extent if it lacks one. -ENOMEM. */
 int edge_extent_make(struct edge *e);
+
+/* A name that a connection of the edge carried: as seen_as_add(). What is new makes it dirty. */
+int edge_see_as(struct edge *e, const struct server_name *name);
 
 struct edge_observation {
 	struct edge_key key; /* port_lo == port_hi */

@@ -5,6 +5,7 @@
 #include "rules/edge_groups.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PORT_BITS 16
@@ -148,6 +149,20 @@ extent_absorb(struct edge_fold *f, struct edge *into, const struct edge *from)
 		extent_add_addr(into->extent, &peer_get(f->peers, narrow)->prefix.addr);
 }
 
+static void
+names_absorb(struct edge *into, const struct edge *from)
+{
+	struct server_name name;
+
+	for (unsigned i = 0; from->seen_as != NULL && i < from->seen_as->n; i++) {
+		name.kind = from->seen_as->v[i].kind;
+		snprintf(name.name, sizeof(name.name), "%s", from->seen_as->v[i].name);
+		edge_see_as(into, &name);
+	}
+	if (from->seen_as != NULL && into->seen_as != NULL)
+		into->seen_as->more |= from->seen_as->more;
+}
+
 /* e becomes part of the edge of that key. */
 static int
 move_edge(struct folding *w, struct edge *e, const struct edge_key *key)
@@ -175,6 +190,7 @@ move_edge(struct folding *w, struct edge *e, const struct edge_key *key)
 	edge_evidence_merge(&into->evidence, &e->evidence);
 	into->sampled += e->sampled;
 	extent_absorb(f, into, e);
+	names_absorb(into, e);
 	into->dirty = true;
 	if (w->watched == e) {
 		w->watched = into;

@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HOURS_PER_WEEK 168
@@ -246,4 +247,20 @@ edge_id_parse(const char *id, uint64_t *ret)
 		return -EINVAL;
 	*ret = number;
 	return 0;
+}
+
+int
+edge_see_as(struct edge *e, const struct server_name *name)
+{
+	bool more;
+	int r;
+
+	if (e->seen_as == NULL)
+		e->seen_as = calloc(1, sizeof(*e->seen_as));
+	if (e->seen_as == NULL)
+		return -ENOMEM;
+	more = e->seen_as->more;
+	r = seen_as_add(e->seen_as, name);
+	e->dirty |= r == 1 || e->seen_as->more != more;
+	return r;
 }

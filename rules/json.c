@@ -160,6 +160,19 @@ json_covers(const struct peer_table *peers, const struct edge *e)
 	return o;
 }
 
+/* What connections of it called the server. Claims: they name the kind of packet that made them. */
+static json_t *
+json_seen_as(const struct seen_as *s)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; s != NULL && i < s->n; i++)
+		json_array_append_new(
+		    list, json_pack("{s:s, s:o}", "by", server_name_kind(s->v[i].kind), "name",
+			      json_text(s->v[i].name)));
+	return list;
+}
+
 json_t *
 json_edge(const struct peer_table *peers, const struct edge *e)
 {
@@ -186,6 +199,8 @@ json_edge(const struct peer_table *peers, const struct edge *e)
 	    o, "clients", json_integer((json_int_t)edge_clients_estimate(&e->evidence)));
 	json_object_set_new(o, "hours", json_hours(e->evidence.hour_bits));
 	json_object_set_new(o, "covers", json_covers(peers, e));
+	json_object_set_new(o, "seenAs", json_seen_as(e->seen_as));
+	json_object_set_new(o, "seenAsMore", json_boolean(e->seen_as != NULL && e->seen_as->more));
 	if (e->state != EDGE_PENDING) {
 		json_object_set_new(o, "reason", json_text(e->decision.reason));
 		json_object_set_new(o, "ticket", json_text(e->decision.ticket));

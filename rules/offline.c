@@ -10,6 +10,7 @@
 
 #include "rules/dns.h"
 #include "rules/policy.h"
+#include "rules/server_name.h"
 #include "rules/track.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@
 #define MAX_PREFIX_LEN 128
 #define NAME_WAYS 4
 #define MAX_QUESTIONS 4096		 /* a power of two */
+#define MAX_HEARD 16384			 /* a power of two */
 #define MAX_APART (POLICY_MAX_EDGES / 2) /* edges; then new addresses are the internet */
 #define MAX_PEERS (2 * POLICY_MAX_EDGES + OFFLINE_MAX_MAPPED + 16)
 
@@ -36,6 +38,13 @@ struct told {
 	char name[DNS_NAME_MAX];
 };
 
+/* What a client called a server. */
+struct heard {
+	struct edge_key key;
+	struct tuple tuple;
+	struct server_name name;
+};
+
 struct offline {
 	struct peer_table *peers;
 	struct edge_table *edges;
@@ -45,6 +54,9 @@ struct offline {
 	bool map_lens[2][MAX_PREFIX_LEN + 1]; /* of IPv4, of IPv6: some prefix has this length */
 	struct told *told;
 	uint64_t *questions; /* hashes of those without an answer; 0: none */
+	struct heard *heard;
+	uint32_t *heard_at; /* by hash, twice as many: place + 1 in it; 0: free */
+	size_t n_heard;
 	struct offline_tunnel *tunnels;
 	size_t n_tunnels;
 	peer_id internet, multicast;
@@ -91,8 +103,11 @@ offline_new(uint64_t hash_seed, enum offline_form form, struct offline **ret)
 	o->map = calloc(MAP_SLOTS, sizeof(*o->map));
 	o->told = calloc(OFFLINE_MAX_NAMES, sizeof(*o->told));
 	o->questions = calloc(MAX_QUESTIONS, sizeof(*o->questions));
+	o->heard = calloc(MAX_HEARD, sizeof(*o->heard));
+	o->heard_at = calloc(2 * MAX_HEARD, sizeof(*o->heard_at));
 	o->tunnels = calloc(OFFLINE_MAX_TUNNELS, sizeof(*o->tunnels));
-	if (o->map == NULL || o->told == NULL || o->questions == NULL || o->tunnels == NULL)
+	if (o->map == NULL || o->told == NULL || o->questions == NULL || o->heard == NULL ||
+	    o->heard_at == NULL || o->tunnels == NULL)
 		return -ENOMEM;
 	r = peer_table_new_seeded(MAX_PEERS, hash_seed, &o->peers);
 	if (r == 0)
@@ -123,6 +138,8 @@ offline_free(struct offline *o)
 	free(o->map);
 	free(o->told);
 	free(o->questions);
+	free(o->heard);
+	free(o->heard_at);
 	free(o->tunnels);
 	free(o);
 }
@@ -311,6 +328,53 @@ resolve(struct offline *o, const struct addr *a, peer_id name, peer_id *ret)
 	return peer_intern(o->peers, &addr, ret);
 }
 
+/*
+ * A name is kept until the capture ends: whether the connection is one, and which edge it is of, is
+ * known only when it is over. What finds no room is a label less.
+ */
+static void
+note_server_name(struct offline *o, const struct frame_info *f, const uint8_t *buf)
+{
+	struct heard h = { .key = { .proto = f->tuple.proto,
+			       .port_lo = f->tuple.dport,
+			       .port_hi = f->tuple.dport },
+		.tuple = f->tuple };
+	const struct tuple *t = &f->tuple;
+	const struct heard *have;
+	uint64_t i;
+
+	if (o->n_heard == MAX_HEARD ||
+	    server_name_parse(buf + f->payload_off, f->payload_len, &h.name) < 0 ||
+	    resolve(o, &t->src, PEER_ID_NONE, &h.key.from) < 0 ||
+	    resolve(o, &t->dst, fqdn_of(o, &t->src, &t->dst), &h.key.to) < 0)
+		return;
+	i = edge_key_hash(&h.key, o->seed);
+	for (const char *p = h.name.name; *p != '\0'; p++)
+		i = hash_mix64(i ^ (uint8_t)*p);
+	for (; o->heard_at[i & (2 * MAX_HEARD - 1)] != 0; i++) {
+		have = &o->heard[o->heard_at[i & (2 * MAX_HEARD - 1)] - 1];
+		if (have->name.kind == h.name.kind && strcmp(have->name.name, h.name.name) == 0 &&
+		    memcmp(&have->key, &h.key, sizeof(h.key)) == 0)
+			return;
+	}
+	o->heard[o->n_heard++] = h;
+	o->heard_at[i & (2 * MAX_HEARD - 1)] = (uint32_t)o->n_heard;
+}
+
+static void
+tell_server_names(struct offline *o)
+{
+	struct edge *e;
+
+	for (size_t i = 0; i < o->n_heard; i++) {
+		const struct heard *h = &o->heard[i];
+
+		e = edge_table_serving(o->edges, &h->key, &h->tuple);
+		if (e != NULL)
+			edge_see_as(e, &h->name);
+	}
+}
+
 static void
 note_tunnel(struct offline *o, const struct tuple *t, uint64_t frames)
 {
@@ -414,6 +478,8 @@ offline_frame(struct offline *o, int linktype, const uint8_t *buf, size_t len, u
 	if (proto_has_port(f.tuple.proto) && f.payload_len > 0 &&
 	    (f.tuple.sport == DNS_PORT || f.tuple.dport == DNS_PORT))
 		note_dns(o, &f, buf);
+	if (f.tuple.proto == IPPROTO_TCP && server_name_may_be(buf + f.payload_off, f.payload_len))
+		note_server_name(o, &f, buf);
 	r = track_frame(o->track, &f, buf, bytes, time_ns);
 	if (r == -ENODATA) {
 		o->stats.other++;
@@ -427,6 +493,7 @@ void
 offline_finish(struct offline *o)
 {
 	track_finish(o->track);
+	tell_server_names(o);
 }
 
 void

@@ -35,6 +35,9 @@ def edge(number, src, dst, state="approved", **more):
          "firstSeen": "2026-01-01T10:00:00.000Z", "lastSeen": "2026-02-20T11:00:00.000Z"}
     if state != "pending":
         e.update(reason="because %d" % number, ticket="T-%d" % number, approvedBy="root", expires=None)
+    if number % 3 == 2:
+        e["seenAs"] = [{"by": "sni", "name": "n%d.example" % number}, {"by": "host", "name": "<b>=1+1\x1b[2J"}]
+        e["seenAsMore"] = True
     e.update(more)
     return {k: v for k, v in e.items() if v != "absent"}
 

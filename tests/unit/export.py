@@ -109,7 +109,7 @@ def test_csv():
     ok([r["edge"] for r in rows] == want, "csv: a row for each allowed edge, as Python's csv reads it")
     bad = [v for r in rows for v in r.values() if v.startswith(FORMULA)]
     ok(not bad, "csv: no cell is a formula", bad)
-    ok(all(len(r) == 17 and None not in r.values() for r in rows) and
+    ok(all(len(r) == 18 and None not in r.values() for r in rows) and
        text.count("\n") == len(rows) + 1, "csv: a line is a row, whatever a name holds")
     ok(rows[0]["reason"] == "because 1" and rows[0]["connections"] == "12" and
        any(r["reason"].startswith("'=HYPERLINK") for r in rows), "csv: values are there")

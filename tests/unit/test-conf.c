@@ -289,9 +289,9 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 		"promoteBy", "promoteNewEdgeChance", "quietAudit", "promoteNotice", "promoteWindow",
 		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
 		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
-		"idleExpiry", "recertifyAfter", "fqdnMinTtl", "resolvers", "separateDuties",
-		"maxEdges", "eventBuffer", "aggregation", "conntrackAlert", "images", "alerts",
-		"metrics", "logLevel", "historyDays", "historyEntries" };
+		"idleExpiry", "recertifyAfter", "fqdnMinTtl", "resolvers", "serverNames",
+		"separateDuties", "maxEdges", "eventBuffer", "aggregation", "conntrackAlert",
+		"images", "alerts", "metrics", "logLevel", "historyDays", "historyEntries" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;

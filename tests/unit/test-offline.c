@@ -8,6 +8,8 @@
 #include "rules/frame.h"
 #include "rules/util.h"
 
+#include "tests/unit/hello-fixture.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -360,6 +362,42 @@ a_map_names_an_address_once(void **state)
 	offline_free(l.o);
 }
 
+static void
+names_in_packets_are_labels(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\nHost: Shop.Example\r\n\r\n";
+	const struct edge *e;
+	struct lab l;
+	size_t pos = 0, n = 0;
+
+	begin(&l);
+	for (unsigned k = 0; k < 20; k++) {
+		connect_tcp(&l, "10.0.0.1", 2000 + k, "10.0.0.9", 443);
+		packet(&l, IPPROTO_TCP, "10.0.0.1", 2000 + k, "10.0.0.9", 443, ACK, hello_tls12,
+		    sizeof(hello_tls12));
+	}
+	connect_tcp(&l, "10.0.0.1", 3000, "10.0.0.9", 80);
+	packet(&l, IPPROTO_TCP, "10.0.0.1", 3000, "10.0.0.9", 80, ACK, get, sizeof(get) - 1);
+	/* Of a connection that nobody answered, and of a server. */
+	packet(&l, IPPROTO_TCP, "10.0.0.1", 3001, "10.0.0.8", 80, ACK, get, sizeof(get) - 1);
+	connect_tcp(&l, "10.0.0.2", 3002, "10.0.0.9", 81);
+	packet(&l, IPPROTO_TCP, "10.0.0.9", 81, "10.0.0.2", 3002, ACK, get, sizeof(get) - 1);
+	offline_finish(l.o);
+	while ((e = edge_table_next(offline_edges(l.o), &pos)) != NULL) {
+		if (e->key.port_lo == 81)
+			assert_null(e->seen_as);
+		if (e->key.port_lo != 443 && e->key.port_lo != 80)
+			continue;
+		assert_non_null(e->seen_as);
+		assert_int_equal(e->seen_as->n, 1);
+		assert_string_equal(e->seen_as->v[0].name,
+		    e->key.port_lo == 443 ? "db.example.org" : "shop.example");
+		n++;
+	}
+	assert_int_equal(n, 2);
+	offline_free(l.o);
+}
+
 int
 main(void)
 {
@@ -372,6 +410,7 @@ main(void)
 		cmocka_unit_test(datagrams_of_long_standing_are_flagged),
 		cmocka_unit_test(evidence_has_bytes_and_times),
 		cmocka_unit_test(what_cannot_be_read_is_counted),
+		cmocka_unit_test(names_in_packets_are_labels),
 		cmocka_unit_test(a_map_names_an_address_once),
 	};
 

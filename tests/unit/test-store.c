@@ -352,13 +352,13 @@ static void
 a_newer_store_is_refused_and_left_alone(void **state)
 {
 	fill(*state);
-	change_sql(*state, "PRAGMA user_version = 8", false);
+	change_sql(*state, "PRAGMA user_version = 9", false);
 	assert_refused(*state, "newer nanoseg");
 	/* The version stands in the log alone. */
-	change_sql(*state, "PRAGMA user_version = 7", false);
-	change_sql(*state, "PRAGMA user_version = 9; CREATE TABLE x (a)", true);
+	change_sql(*state, "PRAGMA user_version = 8", false);
+	change_sql(*state, "PRAGMA user_version = 10; CREATE TABLE x (a)", true);
 	assert_refused(*state, "newer nanoseg");
-	assert_refused(*state, "version 9");
+	assert_refused(*state, "version 10");
 }
 
 /* What version 1 had not. */
@@ -373,6 +373,7 @@ a_newer_store_is_refused_and_left_alone(void **state)
 	"ALTER TABLE edge DROP COLUMN windows; "            \
 	"ALTER TABLE edge DROP COLUMN last_window; "        \
 	"ALTER TABLE edge DROP COLUMN extent; "             \
+	"ALTER TABLE edge DROP COLUMN seen_as; "            \
 	"DROP TABLE exposure; DROP TABLE history; "         \
 	"DROP TABLE history_flow; DROP TABLE history_day; " \
 	"ALTER TABLE edge DROP COLUMN images; PRAGMA user_version = 1"
@@ -438,7 +439,7 @@ another_programs_database_is_refused_and_left_alone(void **state)
 {
 	change_sql(*state, "CREATE TABLE edge (a); INSERT INTO edge VALUES (1)", false);
 	assert_refused(*state, "not a store of nanoseg");
-	change_sql(*state, "PRAGMA user_version = 7", false);
+	change_sql(*state, "PRAGMA user_version = 8", false);
 	assert_refused(*state, "cannot be used");
 	change_sql(*state, "PRAGMA user_version = 1", false);
 	assert_refused(*state, "left in version 1");
