@@ -3,7 +3,7 @@
 """Learning from a capture beside `tshark -q -z conv,tcp`, in turns on the same file: the median of the
 ratios of processor time and of wall time, with the interval that holds it in 95 of 100 cases.
 
-    top_builddir=BUILD bench-learn.py [FRAMES [RUNS]]      (1,000,000 and 15)
+    top_builddir=BUILD bench-learn.py [FRAMES [RUNS]]      (1,000,000 and 15; ends after 280 s)
 """
 import os
 import resource
@@ -13,8 +13,11 @@ import sys
 import tempfile
 import time
 
+from benchlib import ordered, text, verdict
+
 NANOSEG = os.path.join(os.environ.get("top_builddir", "."), "cli/nanoseg")
 SYN, ACK, FIN, PSH = 2, 16, 1, 8
+TIME_LIMIT_S, TARGET = 280, 20
 
 
 def frame(src, dst, sport, dport, flags, length):
@@ -46,29 +49,24 @@ def timed(command):
     return cpu, time.monotonic() - began
 
 
-def median(values):
-    """With the order statistics that hold it with 95 % (normal approximation of the binomial)."""
-    v, n = sorted(values), len(values)
-    half = 0.98 * n ** 0.5
-    return v[n // 2], v[max(0, int(n / 2 - half))], v[min(n - 1, int(n / 2 + half))]
-
-
 def main():
     frames = int(sys.argv[1]) if len(sys.argv) > 1 else 1000000
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 15
     ours, theirs = [], []
     with tempfile.NamedTemporaryFile(suffix=".pcap", dir="/var/tmp") as f:
         write_capture(f, frames)
-        for _ in range(runs):
+        began = time.monotonic()
+        while len(ours) < runs and time.monotonic() - began < TIME_LIMIT_S:
             ours.append(timed([NANOSEG, "learn", "--pcap", f.name]))
             theirs.append(timed(["tshark", "-n", "-q", "-z", "conv,tcp", "-r", f.name]))
+    print("load %s, %d runs" % (open("/proc/loadavg").read().split()[0], len(ours)))
     for i, what in enumerate(("processor time", "wall time")):
-        m, low, high = median([t[i] / o[i] for o, t in zip(ours, theirs)])
-        mine, other = median([o[i] for o in ours])[0], median([t[i] for t in theirs])[0]
-        print("%-15s nanoseg %.3f s, tshark %.3f s, tshark/nanoseg %.1f [%.1f, %.1f]"
-              % (what, mine, other, m, low, high))
+        ratios = [t[i] / o[i] for o, t in zip(ours, theirs)]
+        print("%-15s nanoseg %.3f s, tshark %.3f s, tshark/nanoseg %s; %s"
+              % (what, ordered([o[i] for o in ours])[0], ordered([t[i] for t in theirs])[0], text(ratios, "", 1),
+                 verdict(ratios, at_least=TARGET)))
     print("%d frames, %.1f million a second of processor time"
-          % (frames, frames / median([o[0] for o in ours])[0] / 1e6))
+          % (frames, frames / ordered([o[0] for o in ours])[0] / 1e6))
 
 
 main()

@@ -3,7 +3,8 @@
 
     top_builddir=BUILD bench-observe.py [ROUNDS [TCP_ROUNDS]]
 
-Needs root; 15 rounds each by default, some ten minutes. CPU of the controller for each event, received and
+Needs root; 15 rounds by events by default, or as many as 250 s hold, and none of TCP (bench-connect.py). CPU of
+the controller for each event, received and
 credited to one of 100,000 known edges, at 1,000 and 10,000 connections a second and at as many as the
 machine makes, with `conntrack -E` beside it on the same events; the same traffic with the kernel
 counting. Then TCP connections a second with either, against conntrack alone, and the CPU that client,
@@ -11,15 +12,15 @@ server and the kernel between them use for one, which says more on a machine tha
 medians with their 95% interval (order statistics).
 """
 import os
-import subprocess
 import sys
 import time
 
-from daemonlib import Conntrack, Lab, cpu_ns, isolate, read, wait_for
+from benchlib import verdict
+from daemonlib import Conntrack, Lab, Plain, cpu_ns, isolate, known_edges, read, wait_for
 
 MAX_EDGES = 100000
 KNOWN = MAX_EDGES - 400  # the table has others besides
-SETTLE_S = 1.2
+SETTLE_S, TIME_LIMIT_S = 1.2, 250
 RATES = ((1000, 2000), (10000, 10000), (None, 40000))
 TCP_FLOWS = 8000
 PORTS = range(9000, 9064)
@@ -35,30 +36,6 @@ def median(values, unit, scale=1.0):
     # The k-th smallest and largest enclose the median with 95% (binomial).
     k = max(0, int(n / 2 - 0.98 * n ** 0.5))
     return "%.2f (%.2f-%.2f) %s" % ((v[n // 2] + v[(n - 1) // 2]) / 2, v[k], v[n - 1 - k], unit)
-
-
-def known_edges(lab):
-    """Between workloads that are not there: those of the traffic are known from its first round on."""
-    a, b = "bench-a", "bench-b"
-    edges = [{"from": a, "to": b, "proto": proto, "port": port, "state": "approved", "reason": "known"}
-             for proto in ("tcp", "udp") for port in range(1, KNOWN // 2 + 1)]
-    doc = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy", "metadata": {"name": "bench"},
-           "workloads": [{"name": n, "mode": "observe", "direction": "both"} for n in (a, b)], "edges": edges}
-    lab.request("POST", "/v1/policy/apply", doc)
-
-
-class Plain(Lab):
-    """Connection tracking and nothing that listens to it."""
-
-    def start(self):
-        self.make_namespaces()
-        for name in self.names:
-            subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], check=True, text=True,
-                           input="table inet t { chain i { type filter hook input priority 0; ct state new; }; "
-                                 "chain o { type filter hook output priority 0; ct state new; }; }\n")
-            for other in range(len(self.names)):
-                subprocess.run(["ip", "netns", "exec", name, "ping", "-c1", "-W1", "10.98.0.%d" % (other + 1)],
-                               stdout=subprocess.DEVNULL)
 
 
 def counting(lab):
@@ -102,7 +79,7 @@ def connect(lab):
 
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    tcp_rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 15
+    tcp_rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     if os.geteuid() != 0:
         sys.exit("needs root")
     isolate()
@@ -114,7 +91,7 @@ def main():
         for lab in (by_events, by_kernel, plain):
             lab.start()
         for lab in (by_events, by_kernel):
-            known_edges(lab)
+            known_edges(lab, KNOWN, PORTS)
         if not wait_for(lambda: counting(by_kernel), 30):
             sys.exit("the kernel does not count: " + by_kernel.log_text()[-1000:])
         idle = {}
@@ -124,7 +101,9 @@ def main():
             idle[name] = (cpu_ns(lab.pids()["controller"]) - before) / (time.monotonic() - t0) / 1e6
         say("controller at rest", "%.2f ms a second by events, %.2f counted by the kernel" %
             (idle["events"], idle["kernel"]))
-        for _ in range(rounds):
+        began, done = time.monotonic(), 0
+        while done < rounds and time.monotonic() - began < TIME_LIMIT_S:
+            done += 1
             for rate, count in RATES:
                 got.setdefault((rate, "events"), []).append(observe(by_events, rate, count, True))
                 got.setdefault((rate, "kernel"), []).append(observe(by_kernel, rate, count, False))
@@ -132,15 +111,16 @@ def main():
         for r in range(tcp_rounds):
             for name, lab in turns[r % 3:] + turns[:r % 3]:
                 tcp.setdefault(name, []).append(connect(lab))
-        say("load of the machine", read("/proc/loadavg").split()[0] + ", %d rounds" % rounds)
-        for rate, _ in RATES if rounds else ():
+        say("load of the machine", read("/proc/loadavg").split()[0] + ", %d rounds" % done)
+        for rate, _ in RATES if done else ():
             e, k = got[rate, "events"], got[rate, "kernel"]
             what = "%d/s" % rate if rate else "as fast as it goes"
             say(what + ": reached", median([x[0] for x in e], "a second by events, ") +
                 median([x[0] for x in k], "counted by the kernel"))
             say(what + ": controller", median([x[1] for x in e], "us an event"))
             say(what + ": conntrack -E", median([x[2] for x in e], "us an event"))
-            say(what + ": ratio", median([x[1] / max(x[2], 1e-9) for x in e], "of conntrack -E"))
+            ratio = [x[1] / max(x[2], 1e-9) for x in e]
+            say(what + ": ratio", median(ratio, "of conntrack -E; ") + verdict(ratio, at_most=0.333))
             say(what + ": counted by the kernel", median([x[1] for x in k], "us of the controller an event"))
             say(what + ": exact", "%d of %d runs by events, %d of %d counted" %
                 (sum(x[3] for x in e), len(e), sum(x[3] for x in k), len(k)))

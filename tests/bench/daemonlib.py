@@ -283,6 +283,34 @@ class Lab:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def known_edges(lab, count, ports):
+    """
+    Of workloads that are not there, and those of the traffic: approved, so that they are not summed up in ranges.
+    """
+    a, b = "bench-a", "bench-b"
+    edges = [{"from": a, "to": b, "proto": proto, "port": port, "state": "approved", "reason": "known"}
+             for proto in ("tcp", "udp") for port in range(1, count // 2 + 1)]
+    edges += [{"from": lab.names[0], "to": lab.names[1], "proto": "udp", "port": port, "state": "approved",
+               "reason": "known"} for port in ports]
+    doc = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy", "metadata": {"name": "bench"},
+           "workloads": [{"name": n, "mode": "observe", "direction": "both"} for n in [a, b] + lab.names], "edges": edges}
+    lab.request("POST", "/v1/policy/apply", doc)
+
+
+class Plain(Lab):
+    """Connection tracking and nothing that listens to it."""
+
+    def start(self):
+        self.make_namespaces()
+        for name in self.names:
+            subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], check=True, text=True,
+                           input="table inet t { chain i { type filter hook input priority 0; ct state new; }; "
+                                 "chain o { type filter hook output priority 0; ct state new; }; }\n")
+            for other in range(len(self.names)):
+                subprocess.run(["ip", "netns", "exec", name, "ping", "-c1", "-W1", "10.98.0.%d" % (other + 1)],
+                               stdout=subprocess.DEVNULL)
+
+
 class Conntrack:
     """`conntrack -E` beside the daemon, on the same events, into a file."""
 
