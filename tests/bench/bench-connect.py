@@ -33,8 +33,10 @@ def connect(lab):
 
 
 def told(ratios):
+    if len(ratios) < ROUNDS_MIN:
+        return False
     _, low, high = ordered(ratios)
-    return len(ratios) >= ROUNDS_MIN and (low >= TARGET or high < TARGET)
+    return low >= TARGET or high < TARGET
 
 
 if os.geteuid() != 0:
