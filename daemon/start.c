@@ -55,8 +55,16 @@ start_of(const struct instance *i)
 void
 start_on_netns(struct instance *i)
 {
-	if (i->ns.closed_ns != 0 && i->held_ns == 0)
-		i->held_ns = now_real() - MIN(now_mono() - i->ns.closed_ns, now_real());
+	uint64_t mono, real, at;
+
+	if (i->ns.closed_ns == 0 || i->gated)
+		return;
+	/* In this order: whatever comes between the two makes it earlier, not later. */
+	real = now_real();
+	mono = now_mono();
+	at = real - MIN(mono - MIN(i->ns.closed_ns, mono), real);
+	/* Attached before the warden's word of its closing was here? */
+	i->held_ns = i->held_ns == 0 ? at : MIN(i->held_ns, at);
 }
 
 void

@@ -37,7 +37,8 @@ read_process(pid_t pid, bool *ret_runtime, uint64_t *ret_born_ns)
 {
 	_cleanup_close_ int fd = -1;
 	char path[32], text[1024];
-	uint64_t ticks, boot = clock_ns(CLOCK_BOOTTIME), mono = clock_ns(CLOCK_MONOTONIC), born;
+	/* In this order: whatever comes between the two makes it older, not younger. */
+	uint64_t mono = clock_ns(CLOCK_MONOTONIC), boot = clock_ns(CLOCK_BOOTTIME), ticks, born;
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);

@@ -119,6 +119,25 @@ a_start_is_counted_once_when_it_is_known(void **state)
 }
 
 static void
+what_was_closed_before_it_was_attached_is_held_since_then(void **state)
+{
+	struct instance *i = instance_at(*state, "web", 1);
+
+	start_on_attached(i);
+	assert_int_equal(i->held_ns, fake_now);
+	i->ns.closed_ns = fake_mono - 60 * MS;
+	start_on_netns(i);
+	assert_int_equal(i->held_ns, fake_now - 60 * MS);
+	fake_mono += 5 * MS;
+	fake_now += 5 * MS;
+	start_on_netns(i);
+	assert_int_equal(i->held_ns, fake_now - 65 * MS);
+	start_on_gated(i, 2 * MS);
+	start_on_netns(i);
+	assert_int_equal(i->held_ns, fake_now - 2 * MS);
+}
+
+static void
 a_late_start_is_in_the_figures_by_how_much(void **state)
 {
 	struct controller *c = *state;
@@ -160,6 +179,7 @@ main(void)
 		cmocka_unit_test(tells_a_start_by_what_is_known),
 		START_TEST(rules_count_as_late_only_where_it_was_enforced_when_it_came),
 		START_TEST(a_start_is_counted_once_when_it_is_known),
+		START_TEST(what_was_closed_before_it_was_attached_is_held_since_then),
 		START_TEST(a_late_start_is_in_the_figures_by_how_much),
 		START_TEST(a_shared_namespace_keeps_its_first_starts_figure),
 	};
