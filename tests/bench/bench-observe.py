@@ -125,7 +125,7 @@ def main():
             say(what + ": exact", "%d of %d runs by events, %d of %d counted" %
                 (sum(x[3] for x in e), len(e), sum(x[3] for x in k), len(k)))
         for name, what in (("events", "events"), ("kernel", "counted by the kernel")):
-            pairs = list(zip(tcp[name], tcp["plain"]))
+            pairs = list(zip(tcp.get(name, []), tcp.get("plain", [])))
             if not pairs:
                 break
             say("TCP connections, " + what, median([x[0] for x in tcp[name]], "a second, ") +
