@@ -15,6 +15,8 @@
 #define STATE_RELATED NF_CT_STATE_BIT(IP_CT_RELATED)
 #define EVENT_DESTROY (1u << 2)
 #define EVENT_REPLY (1u << 3)
+#define EVENT_ASSURED (1u << 4)
+#define EVENT_PROTOINFO (1u << 5)
 #define SYN 0x02
 #define INIT 1
 
@@ -149,6 +151,15 @@ is_middle(const struct probe *p)
 	return p->t.proto == IPPROTO_SCTP && !p->cut && p->sctp_chunk != INIT;
 }
 
+/* Which of conntrack's events tells that a connection stands. */
+static uint32_t
+event_of(const struct probe *p)
+{
+	return p->t.proto == IPPROTO_TCP    ? EVENT_ASSURED
+	       : p->t.proto == IPPROTO_SCTP ? EVENT_PROTOINFO
+					    : EVENT_REPLY;
+}
+
 void
 probe_expect(const struct world *w, const struct inventory_entry *own, const struct probe *p,
     enum flow_dir dir, const struct evaluation *ev, struct sim_result *ret)
@@ -160,7 +171,7 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 
 	memset(ret, 0, sizeof(*ret));
 	if (p->ct_state == STATE_NEW)
-		ret->event_mask = p->loopback ? EVENT_DESTROY : EVENT_REPLY;
+		ret->event_mask = p->loopback ? EVENT_DESTROY : event_of(p);
 	if (p->dns && p->reply == (dir == DIR_INGRESS))
 		expect_log(p, dir == DIR_INGRESS ? 'r' : 'q', dir == DIR_INGRESS ? 'i' : 'o', ret);
 	if (p->loopback)
@@ -204,7 +215,7 @@ probe_expect_forward(
 
 	memset(ret, 0, sizeof(*ret));
 	if (p->ct_state == STATE_NEW)
-		ret->event_mask = EVENT_REPLY;
+		ret->event_mask = event_of(p);
 	if (in == MODE_OBSERVE && out == MODE_OBSERVE)
 		return;
 	expect_log(p, enforces ? 'd' : 'a', 'f', ret);
