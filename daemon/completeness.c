@@ -64,7 +64,7 @@ void
 complete_on_joined(struct instance *i)
 {
 	if (i->container != NULL)
-		memcpy(i->workload->network, i->container->network, sizeof(i->workload->network));
+		workload_set_text(&i->workload->network, i->container->network);
 	if (i->existing)
 		mark_found(i->workload, now_real());
 	else

@@ -28,7 +28,7 @@ workload_of(struct controller *c, const struct container *k)
 	if (w == NULL && workload_make_room(c, 1))
 		w = workload_get(c, id->name);
 	if (w != NULL && w->project[0] == '\0')
-		snprintf(w->project, sizeof(w->project), "%s", id->project);
+		workload_set_text(&w->project, id->project);
 	return w;
 }
 

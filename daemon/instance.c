@@ -232,7 +232,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	if (w->first_seen_ns == 0)
 		w->first_seen_ns = w->last_seen_ns;
 	w->dirty = true;
-	snprintf(w->project, sizeof(w->project), "%s", project);
+	workload_set_text(&w->project, project);
 	text_escape(w->name, strlen(w->name), safe, sizeof(safe));
 	log_info("workload %s: instance %s", safe, instance_log_id(i));
 	image_check(i);

@@ -40,6 +40,16 @@ roster_bound_user(struct controller *c, struct workload_id *id)
 		snprintf(id->name, sizeof(id->name), "%s/others", id->project);
 }
 
+/* Most have none, and there may be a hundred thousand. */
+static const char no_text[] = "";
+
+static void
+free_text(const char *text)
+{
+	if (text != no_text)
+		free((char *)text);
+}
+
 struct workload *
 workload_get(struct controller *c, const char *name)
 {
@@ -59,6 +69,7 @@ workload_get(struct controller *c, const char *name)
 		free(w);
 		return NULL;
 	}
+	w->project = w->network = no_text;
 	w->mode = MODE_OBSERVE;
 	w->direction = WL_BOTH;
 	w->mode_since_ns = now_real();
@@ -70,8 +81,21 @@ workload_get(struct controller *c, const char *name)
 }
 
 void
+workload_set_text(const char **text, const char *value)
+{
+	const char *copy = value[0] != '\0' ? strdup(value) : no_text;
+
+	if (copy == NULL)
+		return;
+	free_text(*text);
+	*text = copy;
+}
+
+void
 workload_free(struct workload *w)
 {
+	free_text(w->project);
+	free_text(w->network);
 	labels_free(w->labels, w->n_labels);
 	labels_free(w->selector, w->n_selector);
 	texts_free(w->images, w->n_images);

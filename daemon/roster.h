@@ -23,7 +23,7 @@ struct workload {
 	size_t n_labels, n_selector;
 	char **images; /* accepted repositories, in order of acceptance; image.c */
 	size_t n_images;
-	char project[256];
+	const char *project;		      /* workload_set_text(); "": none */
 	uint64_t first_seen_ns, last_seen_ns; /* CLOCK_REALTIME: an instance was there */
 	uint64_t away_ns; /* last_seen_ns as the daemon before had it; 0: never */
 	uint64_t mode_since_ns;
@@ -47,8 +47,8 @@ struct workload {
 	/* completeness.c */
 	struct complete_log *log; /* NULL: it has not run */
 	struct completeness complete;
-	uint64_t lost_ns;  /* CLOCK_REALTIME, when something may last have been missed */
-	char network[128]; /* the engine's name of its network, "": not known */
+	uint64_t lost_ns;    /* CLOCK_REALTIME, when something may last have been missed */
+	const char *network; /* the engine's name of its network, "": not known */
 	/* promote.c: since when it is quiet in audit, CLOCK_REALTIME; when that was first and last
 	 * looked at, CLOCK_MONOTONIC; and how long it had been so when first */
 	struct {
@@ -65,6 +65,8 @@ struct workload *workload_find(struct controller *c, const char *name);
 /* Creates it if need be; NULL when full or out of memory. */
 struct workload *workload_get(struct controller *c, const char *name);
 void workload_free(struct workload *w); /* no list holds it any more */
+/* Of the fields that are never NULL. Without memory it stays as it was. */
+void workload_set_text(const char **text, const char *value);
 /* A user makes up names: beyond a number of them, all others are one workload. */
 void roster_bound_user(struct controller *c, struct workload_id *id);
 bool workload_selected(const struct controller *c, const char *name); /* --only */

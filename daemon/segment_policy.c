@@ -374,14 +374,14 @@ load_workload(void *arg, const struct stored_workload *s)
 		return -ENOSPC;
 	w->mode = s->mode;
 	w->direction = s->direction;
-	snprintf(w->project, sizeof(w->project), "%s", s->project != NULL ? s->project : "");
+	workload_set_text(&w->project, s->project != NULL ? s->project : "");
 	w->first_seen_ns = s->first_seen_ns;
 	w->last_seen_ns = w->away_ns = s->last_seen_ns;
 	w->mode_since_ns = s->mode_since_ns;
 	w->observed_ns = s->observed_ns;
 	w->auto_promoted = s->auto_promoted;
 	w->rolled_back = s->rolled_back;
-	snprintf(w->network, sizeof(w->network), "%s", s->network != NULL ? s->network : "");
+	workload_set_text(&w->network, s->network != NULL ? s->network : "");
 	if (s->log != NULL) {
 		w->log = malloc(sizeof(*w->log));
 		if (w->log == NULL)

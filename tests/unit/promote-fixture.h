@@ -68,7 +68,7 @@ setup(void **state)
 
 		snprintf(addr, sizeof(addr), "10.0.0.%u", i + 1);
 		ctl_instance(f->c, i + 1, names[i], addr);
-		snprintf(wl(f, names[i])->project, sizeof(wl(f, names[i])->project), "shop");
+		workload_set_text(&wl(f, names[i])->project, "shop");
 		watch_all_along(wl(f, names[i]));
 	}
 	known_edge(f->c, "web", "api", 80);

@@ -84,8 +84,8 @@ missing_in_network(struct ctl_fixture *f)
 	struct workload *w = workload_get(f->c, "backup");
 
 	w->last_seen_ns = fake_now - 300 * DAY;
-	snprintf(w->network, sizeof(w->network), "shop_default");
-	snprintf(wl(f, "web")->network, sizeof(w->network), "shop_default");
+	workload_set_text(&w->network, "shop_default");
+	workload_set_text(&wl(f, "web")->network, "shop_default");
 }
 
 static void
@@ -171,7 +171,7 @@ the_sentence_is_bounded(void **state)
 	struct ctl_fixture *f = *state;
 	char name[240];
 
-	snprintf(wl(f, "web")->network, sizeof(wl(f, "web")->network), "net");
+	workload_set_text(&wl(f, "web")->network, "net");
 	memset(name, '\n', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
 	for (unsigned i = 0; i < 5; i++) {
@@ -180,10 +180,10 @@ the_sentence_is_bounded(void **state)
 		name[0] = (char)('a' + i);
 		w = workload_get(f->c, name);
 		assert_non_null(w);
-		snprintf(w->network, sizeof(w->network), "net");
+		workload_set_text(&w->network, "net");
 		w->rolled_back = i == 0;
 	}
-	snprintf(wl(f, "web")->project, sizeof(wl(f, "web")->project), "%s", "");
+	workload_set_text(&wl(f, "web")->project, "");
 	flagged(f);
 	unobserved(f);
 	too_short(f);

@@ -326,15 +326,15 @@ kin_is_of_the_project_or_the_network_and_told_once(void **state)
 	struct workload *me = workload_get(f->c, "shop/me");
 	const struct workload *got[8];
 
-	snprintf(me->project, sizeof(me->project), "shop");
-	snprintf(me->network, sizeof(me->network), "net");
+	workload_set_text(&me->project, "shop");
+	workload_set_text(&me->network, "net");
 	me->log = calloc(1, sizeof(*me->log));
 	complete_log_mark(me->log, (uint32_t)(fake_now / HOUR), COMPLETE_BEGAN);
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		struct workload *w = workload_get(f->c, others[i].name);
 
-		snprintf(w->project, sizeof(w->project), "%s", others[i].project);
-		snprintf(w->network, sizeof(w->network), "%s", others[i].network);
+		workload_set_text(&w->project, others[i].project);
+		workload_set_text(&w->network, others[i].network);
 		w->last_seen_ns = others[i].recent ? fake_now : (i + 1) * HOUR;
 	}
 	assert_int_equal(kin_new(f->c, &kin), 0);

@@ -79,7 +79,7 @@ every_field_comes_back(void **state)
 	w = workload_get(c, HOSTILE);
 	assert_non_null(workload_get(c, name));
 	assert_non_null(workload_get(c, "host"));
-	snprintf(w->project, sizeof(w->project), "a");
+	workload_set_text(&w->project, "a");
 	w->mode = MODE_ENFORCE;
 	w->direction = WL_INGRESS;
 	w->mode_reason = strdup(HOSTILE);
@@ -88,7 +88,7 @@ every_field_comes_back(void **state)
 	w->mode_since_ns = 3;
 	w->observed_ns = 4;
 	w->auto_promoted = w->rolled_back = true;
-	snprintf(w->network, sizeof(w->network), "shop_default");
+	workload_set_text(&w->network, "shop_default");
 	w->log = calloc(1, sizeof(*w->log));
 	complete_log_mark(w->log, 480000, COMPLETE_BEGAN);
 	complete_log_mark(w->log, 480100, COMPLETE_BROKEN);
