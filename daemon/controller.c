@@ -99,7 +99,9 @@ on_second(evutil_socket_t fd, short what, void *arg)
 	activity_tick(c);
 	if (!c->changing)
 		history_tick(c);
-	if (seconds % EVIDENCE_EVERY_S == 0 && !c->changing)
+	/* What is new is not to be lost; what grows can wait. */
+	if (!c->changing &&
+	    (seconds % EVIDENCE_EVERY_S == 0 || edge_table_count(c->edges) != c->edges_stored))
 		save_evidence(c);
 	if (seconds % CT_STATS_EVERY_S == 0 && c->warden_ready)
 		role_send(&c->loop, ROLE_WARDEN, MSG_W_GET_CT_STATS, 0, NULL, 0);

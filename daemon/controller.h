@@ -214,6 +214,7 @@ struct controller {
 	/* Numbers of edges whose evidence went into another one, to be deleted from the store. */
 	uint64_t *folded;
 	size_t n_folded, folded_cap;
+	size_t edges_stored; /* how many there were when they were stored */
 
 	/* Recorded exports of users other than root in the hour that began then. */
 	struct export_rate {

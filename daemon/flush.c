@@ -80,8 +80,10 @@ flush_evidence(struct controller *c)
 	int r;
 
 	complete_count_windows(c);
-	if (!has_unsaved(c))
+	if (!has_unsaved(c)) {
+		c->edges_stored = edge_table_count(c->edges);
 		return 0;
+	}
 	r = store_begin(c->store);
 	if (r == 0)
 		r = write_all(c);
@@ -98,5 +100,6 @@ flush_evidence(struct controller *c)
 	denial_saved(c->denials);
 	c->n_folded = 0;
 	c->exposures_unsaved = 0;
+	c->edges_stored = edge_table_count(c->edges);
 	return 0;
 }
