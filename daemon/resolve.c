@@ -212,8 +212,8 @@ resolve_addr(struct controller *c, const struct addr *a, unsigned flags, peer_id
 	struct instance *i = addr_map_find(c->addr_map, a, &ambiguous);
 
 	*ret_i = i;
-	if ((flags & RESOLVE_FINAL) == 0 && i == NULL && !ambiguous && instance_settling(c) &&
-	    !addr_is_multicast(a))
+	if ((flags & RESOLVE_FINAL) == 0 && i == NULL && !ambiguous &&
+	    (instance_settling(c) || !c->caught_up) && !addr_is_multicast(a))
 		return -EAGAIN;
 	if (i == NULL)
 		return resolve_plain(c, a, flags, ret);

@@ -142,7 +142,7 @@ ctl_new(const char *dir)
 	c->workloads_tail = &c->workloads;
 	c->seed = 42;
 	c->state_dir = dir;
-	c->scanned = c->warden_ready = true;
+	c->scanned = c->warden_ready = c->caught_up = true;
 	log_init("test", LOG_LVL_ERROR);
 	assert_int_equal(config_new(&c->config), 0);
 	c->waiting = calloc(CTL_MAX_WAITING, sizeof(*c->waiting));

@@ -20,8 +20,8 @@ __wrap_probing_addrs(const struct instance *from, const struct instance *to, uin
     struct addr *ret_src, struct addr *ret_dst)
 {
 	looked++;
-	from_seen |= UINT64_C(1) << from->ns.cookie;
-	to_seen |= UINT64_C(1) << to->ns.cookie;
+	from_seen |= UINT64_C(1) << from->ns.cookie % 64;
+	to_seen |= UINT64_C(1) << to->ns.cookie % 64;
 	families_seen |= 1U << family;
 	return false;
 }
