@@ -459,7 +459,8 @@ netns_apply(
 			r = read_back(n->att, ret);
 	}
 	if (r == 0) {
-		ret->narrowed = nft_table_narrowed(n->att->table);
+		/* What is not told now, for it will be asked for again, is told then. */
+		ret->narrowed = ret->match && nft_table_take_narrowed(n->att->table);
 		/* Not known is any number. */
 		if (n->att->request < 0 || ct_stats(n->att->request, &ret->ct_count, &max) < 0)
 			ret->ct_count = UINT32_MAX;

@@ -177,7 +177,7 @@ table_became(struct nft_table *t, struct plan *p)
 	memcpy(t->size, p->size, sizeof(t->size));
 	t->owned = p->owned;
 	t->known = true;
-	t->narrowed = p->narrows;
+	t->narrowed |= p->narrows;
 	t->unchanged = p->nothing;
 }
 
@@ -283,9 +283,12 @@ nft_table_forgo_owner(struct nft_table *t)
 }
 
 bool
-nft_table_narrowed(const struct nft_table *t)
+nft_table_take_narrowed(struct nft_table *t)
 {
-	return t->narrowed;
+	bool narrowed = t->narrowed;
+
+	t->narrowed = false;
+	return narrowed;
 }
 
 bool

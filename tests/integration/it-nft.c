@@ -193,6 +193,23 @@ test_established(void)
 	tap_ok(ns_talk(c, s) < 0, "once its entry is gone it does not come back from the middle");
 }
 
+/* Whoever could not say so after the change that narrowed says it after the next. */
+static void
+test_narrowing(void)
+{
+	apply(NULL);
+	nft_table_take_narrowed(table);
+	rs_reset(MODE_ENFORCE, MODE_OBSERVE);
+	rs_exact(DIR_INGRESS, 1, IPPROTO_TCP, NS_A4, 8080);
+	tap_ok(apply(&rs) && nft_table_take_narrowed(table) && !nft_table_take_narrowed(table),
+	    "enforcement narrows, once");
+	rs_exact(DIR_INGRESS, 1, IPPROTO_TCP, NS_A4, 8081);
+	tap_ok(apply(&rs) && !nft_table_take_narrowed(table), "an approval does not");
+	rs.n_elems = 1;
+	tap_ok(apply(&rs) && apply(&rs) && nft_table_take_narrowed(table),
+	    "what was taken back is not forgotten over an apply that changes nothing");
+}
+
 static void
 test_forward(int log)
 {
@@ -390,6 +407,7 @@ main(void)
 	test_loopback();
 	test_directions(log);
 	test_established();
+	test_narrowing();
 	test_forward(log);
 	test_tamper();
 	test_forger();
