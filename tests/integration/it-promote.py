@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Automatic segmentation, by the clock and by evidence: off unless asked for, and what it does when it is."""
+import json
 import os
 import sqlite3
 import struct
@@ -8,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nslab import PREFIX, Lab, Tap, wait
+from nslab import BUILD, PREFIX, Lab, Tap, run, wait
 
 PERIOD = 4
 
@@ -91,6 +92,10 @@ d = lab.daemon("observationPeriod: 1s\npromote: audit\npromoteDirection: ingress
 api = d.api
 t.ok(wait(lambda: (api.workload(b.name)["mode"], api.workload(b.name)["direction"]) == ("audit", "ingress"), 5),
      "promote: audit, ingress alone", api.workload(b.name))
+records = json.loads(run(BUILD + "/cli/nanoseg", "--socket", d.sock, "audit-log", "show", "-o", "json").out)
+made = [r for r in records if r["event"] == "promote"]
+t.ok(len(made) == 1 and made[0]["result"] == "ok" and made[0]["reason"] and "uid" not in made[0]["actor"] and
+     made[0]["before"] != made[0]["after"], "it is on record as what nobody but the daemon did", made)
 api.settle()
 t.ok(a.tcp(b.v4, 8002) == "open" and wait(lambda: api.denials(to=B, port=8002, verdict="audit"), 2),
      "drops nothing and reports", api.denials())
