@@ -44,7 +44,8 @@ int nft_table_apply(struct nft_table *t, const struct ruleset *r, bool *ret_owne
 int nft_table_repair(struct nft_table *t, bool *ret_owned, bool *ret_changed);
 /* As on a kernel whose tables have no owner. Before the first apply. */
 void nft_table_forgo_owner(struct nft_table *t);
-/* Has an apply or a repair since this was last asked, or may it have, refused what passed before? */
+/* Has an apply or a repair since this was last asked, or may it have, refused what passed before?
+ */
 bool nft_table_take_narrowed(struct nft_table *t);
 /* Had the last apply nothing to send? */
 bool nft_table_unchanged(const struct nft_table *t);
