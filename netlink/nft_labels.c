@@ -80,38 +80,32 @@ target_of(const char *table, uint16_t group, struct nft_target *ret)
 	return 0;
 }
 
+static struct nftnl_expr *
+limit_build(void)
+{
+	struct nftnl_expr *e = nftnl_expr_alloc("limit");
+
+	if (e == NULL)
+		return NULL;
+	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_RATE, ASKED_PER_HOUR);
+	nftnl_expr_set_u64(e, NFTNL_EXPR_LIMIT_UNIT, 3600);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_BURST, ASKED_BURST);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LIMIT_FLAGS, 0);
+	return e;
+}
+
 static struct nftnl_set *
 set_build(const struct nft_target *t, bool v6)
 {
-	struct nftnl_expr *limit = nftnl_expr_alloc("limit");
-	struct nftnl_set *s = nftnl_set_alloc();
+	struct nftnl_set *s = nft_set_new(t, set_names[v6], 1u + v6,
+	    v6 ? TYPE_SERVER(NFT_TYPE_IPV6) : TYPE_SERVER(NFT_TYPE_IPV4), v6 ? 20 : 8, ASKED_SIZE);
 
-	if (s == NULL || limit == NULL)
-		goto fail;
-	nftnl_expr_set_u64(limit, NFTNL_EXPR_LIMIT_RATE, ASKED_PER_HOUR);
-	nftnl_expr_set_u64(limit, NFTNL_EXPR_LIMIT_UNIT, 3600);
-	nftnl_expr_set_u32(limit, NFTNL_EXPR_LIMIT_BURST, ASKED_BURST);
-	nftnl_expr_set_u32(limit, NFTNL_EXPR_LIMIT_TYPE, NFT_LIMIT_PKTS);
-	nftnl_expr_set_u32(limit, NFTNL_EXPR_LIMIT_FLAGS, 0);
-	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, t->kind->family);
-	nftnl_set_set_u32(s, NFTNL_SET_ID, 1u + v6);
-	nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_EVAL | NFT_SET_TIMEOUT);
-	nftnl_set_set_u64(s, NFTNL_SET_TIMEOUT, ASKED_MS);
-	nftnl_set_set_u32(
-	    s, NFTNL_SET_KEY_TYPE, v6 ? TYPE_SERVER(NFT_TYPE_IPV6) : TYPE_SERVER(NFT_TYPE_IPV4));
-	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, v6 ? 20 : 8);
-	nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, ASKED_SIZE);
-	if (nftnl_set_set_str(s, NFTNL_SET_TABLE, t->name) < 0 ||
-	    nftnl_set_set_str(s, NFTNL_SET_NAME, set_names[v6]) < 0)
-		goto fail;
-	nftnl_set_add_expr(s, limit);
-	return s;
-fail:
-	if (limit != NULL)
-		nftnl_expr_free(limit);
-	if (s != NULL)
-		nftnl_set_free(s);
-	return NULL;
+	if (s != NULL) {
+		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_EVAL | NFT_SET_TIMEOUT);
+		nftnl_set_set_u64(s, NFTNL_SET_TIMEOUT, ASKED_MS);
+	}
+	return nft_set_with(s, limit_build());
 }
 
 static void

@@ -187,36 +187,55 @@ nft_chain_build(const struct nft_target *t, unsigned chain, const struct nft_mod
 }
 
 struct nftnl_set *
-nft_set_build(const struct nft_target *t, unsigned set, uint32_t size)
+nft_set_new(const struct nft_target *t, const char *name, uint32_t id, uint32_t key_type,
+    uint32_t key_len, uint32_t size)
 {
-	const struct nft_set_shape *shape = &shapes[set];
-	const uint8_t fields[3] = { (uint8_t)(shape->key_len - 8), 1, 2 };
 	struct nftnl_set *s = nftnl_set_alloc();
-	struct nftnl_expr *counter = NULL;
-	char name[NFT_SET_NAME_MAX];
-	int err;
 
 	if (s == NULL)
 		return NULL;
 	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, t->kind->family);
-	nftnl_set_set_u32(s, NFTNL_SET_ID, set + 1);
-	err = nftnl_set_set_str(s, NFTNL_SET_TABLE, t->name);
-	err |= nftnl_set_set_str(s, NFTNL_SET_NAME, nft_target_set(t, set, name));
-	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, shape->key_type);
-	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, shape->key_len);
+	nftnl_set_set_u32(s, NFTNL_SET_ID, id);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, key_type);
+	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, key_len);
 	nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, size);
-	if (shape->range) {
-		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_INTERVAL | NFT_SET_CONCAT);
-		err |= nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, fields, sizeof(fields));
-	}
-	if (shape->counters) {
-		counter = nftnl_expr_alloc("counter");
-		if (counter != NULL)
-			nftnl_set_add_expr(s, counter);
-	}
-	if (err < 0 || (shape->counters && counter == NULL)) {
+	if (nftnl_set_set_str(s, NFTNL_SET_TABLE, t->name) < 0 ||
+	    nftnl_set_set_str(s, NFTNL_SET_NAME, name) < 0) {
 		nftnl_set_free(s);
 		return NULL;
 	}
 	return s;
+}
+
+struct nftnl_set *
+nft_set_with(struct nftnl_set *s, struct nftnl_expr *e)
+{
+	if (s != NULL && e != NULL) {
+		nftnl_set_add_expr(s, e);
+		return s;
+	}
+	if (e != NULL)
+		nftnl_expr_free(e);
+	if (s != NULL)
+		nftnl_set_free(s);
+	return NULL;
+}
+
+struct nftnl_set *
+nft_set_build(const struct nft_target *t, unsigned set, uint32_t size)
+{
+	const struct nft_set_shape *shape = &shapes[set];
+	const uint8_t fields[3] = { (uint8_t)(shape->key_len - 8), 1, 2 };
+	char name[NFT_SET_NAME_MAX];
+	struct nftnl_set *s = nft_set_new(
+	    t, nft_target_set(t, set, name), set + 1, shape->key_type, shape->key_len, size);
+
+	if (s != NULL && shape->range) {
+		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_INTERVAL | NFT_SET_CONCAT);
+		if (nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, fields, sizeof(fields)) < 0) {
+			nftnl_set_free(s);
+			return NULL;
+		}
+	}
+	return shape->counters ? nft_set_with(s, nftnl_expr_alloc("counter")) : s;
 }

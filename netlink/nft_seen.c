@@ -104,34 +104,19 @@ batch_built(struct nft_batch *b, const struct nft_target *t, const struct builde
 static struct nftnl_set *
 set_build(const struct nft_target *t, enum nft_seen_set set, unsigned side)
 {
-	const uint32_t ends =
-	    nft_seen_is_v6(set) ? TYPE_ENDS(NFT_TYPE_IPV6) : TYPE_ENDS(NFT_TYPE_IPV4);
-	const uint32_t key_len = nft_seen_is_v6(set) ? 40 : 16;
-	struct nftnl_expr *counter = nftnl_expr_alloc("counter");
-	struct nftnl_set *s = nftnl_set_alloc();
+	const bool v6 = nft_seen_is_v6(set), conn = nft_seen_is_conn(set);
+	const uint32_t ends = v6 ? TYPE_ENDS(NFT_TYPE_IPV6) : TYPE_ENDS(NFT_TYPE_IPV4);
+	const uint32_t ends_len = v6 ? 40 : 16;
 	char name[SEEN_NAME_MAX];
+	struct nftnl_set *s;
 
-	if (s == NULL || counter == NULL)
-		goto fail;
 	seen_set_name(set, side, name);
-	nftnl_set_set_u32(s, NFTNL_SET_FAMILY, t->kind->family);
-	nftnl_set_set_u32(s, NFTNL_SET_ID, 1 + side * NFT_SEEN_SETS + set);
-	nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_EVAL);
-	nftnl_set_set_u32(
-	    s, NFTNL_SET_KEY_TYPE, nft_seen_is_conn(set) ? ends << 6 | NFT_TYPE_SERVICE : ends);
-	nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, nft_seen_is_conn(set) ? key_len + 4 : key_len);
-	nftnl_set_set_u32(s, NFTNL_SET_DESC_SIZE, NFT_SEEN_SIZE);
-	if (nftnl_set_set_str(s, NFTNL_SET_TABLE, t->name) < 0 ||
-	    nftnl_set_set_str(s, NFTNL_SET_NAME, name) < 0)
-		goto fail;
-	nftnl_set_add_expr(s, counter);
-	return s;
-fail:
-	if (counter != NULL)
-		nftnl_expr_free(counter);
+	s = nft_set_new(t, name, 1 + side * NFT_SEEN_SETS + set,
+	    conn ? ends << 6 | NFT_TYPE_SERVICE : ends, conn ? ends_len + 4 : ends_len,
+	    NFT_SEEN_SIZE);
 	if (s != NULL)
-		nftnl_set_free(s);
-	return NULL;
+		nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_EVAL);
+	return nft_set_with(s, nftnl_expr_alloc("counter"));
 }
 
 static void
