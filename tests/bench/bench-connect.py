@@ -22,16 +22,6 @@ def say(name, what):
     print("%-36s %s" % (name, what), flush=True)
 
 
-def connect(lab):
-    """(connections a second, us of CPU for each, of all but the daemon)"""
-    before = os.times()
-    answered, seconds = lab.flows("tcp", 0, 1, False, PORTS, FLOWS)
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    lab.forget_entries()
-    return answered / seconds, used * 1e6 / answered
-
-
 def told(ratios):
     if len(ratios) < ROUNDS_MIN:
         return False
@@ -50,11 +40,11 @@ try:
     for name, lab in labs:
         lab.start()
     for name, lab in labs:
-        connect(lab)
+        lab.connect(PORTS, FLOWS)
     turn = 0
     while time.monotonic() < limit and not told(ratios):
         for name, lab in labs[turn % 3:] + labs[:turn % 3]:
-            rate, cpu = connect(lab)
+            rate, cpu = lab.connect(PORTS, FLOWS)
             rates.setdefault(name, []).append(rate)
             cpus.setdefault(name, []).append(cpu)
         turn += 1

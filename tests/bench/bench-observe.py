@@ -67,16 +67,6 @@ def observe(lab, rate, count, beside):
     return answered / seconds, cpu / 2e3 / answered, their_cpu * 1e6 / max(lines, 1), bool(exact)
 
 
-def connect(lab):
-    """(TCP connections a second, us of CPU for each, of all but the daemon)"""
-    before = os.times()
-    answered, seconds = lab.flows("tcp", 0, 1, False, PORTS, TCP_FLOWS)
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    lab.forget_entries()
-    return answered / seconds, used * 1e6 / answered
-
-
 def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     tcp_rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 0
@@ -110,7 +100,7 @@ def main():
         turns = [("plain", plain), ("events", by_events), ("kernel", by_kernel)]
         for r in range(tcp_rounds):
             for name, lab in turns[r % 3:] + turns[:r % 3]:
-                tcp.setdefault(name, []).append(connect(lab))
+                tcp.setdefault(name, []).append(lab.connect(PORTS, TCP_FLOWS))
         say("load of the machine", read("/proc/loadavg").split()[0] + ", %d rounds" % done)
         for rate, _ in RATES if done else ():
             e, k = got[rate, "events"], got[rate, "kernel"]
