@@ -12,8 +12,7 @@
 #include "daemon/controller.h"
 #include "daemon/enforce.h"
 #include "daemon/image.h"
-#include "daemon/instance.h"
-#include "daemon/labels.h"
+#include "daemon/instance_internal.h"
 #include "daemon/learn.h"
 #include "daemon/log.h"
 #include "daemon/netns_name.h"
@@ -109,8 +108,8 @@ instance_has_addr(const struct instance *i, const struct addr *a)
 	return false;
 }
 
-static void
-set_settling(struct instance *i, bool settling)
+void
+instance_set_settling(struct instance *i, bool settling)
 {
 	if (i->settling == settling)
 		return;
@@ -125,66 +124,6 @@ bool
 instance_settling(const struct controller *c)
 {
 	return !c->scanned || c->n_settling != 0;
-}
-
-static void
-instance_detach(struct instance *i)
-{
-	struct w_cookie body = { .cookie = i->ns.cookie };
-
-	if (i->attach == ATTACH_NONE)
-		return;
-	role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_RELEASE, 0, &body, sizeof(body));
-	i->attach = ATTACH_NONE;
-}
-
-static void
-instance_attach(struct instance *i)
-{
-	struct w_attach body = {
-		.cookie = i->ns.cookie,
-		.host = i->is_host,
-		.rcvbuf = i->ctl->config->event_buffer,
-	};
-
-	if (i->attach != ATTACH_NONE)
-		return;
-	if (role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_ATTACH, 0, &body, sizeof(body)) == 0)
-		i->attach = ATTACH_ASKED;
-}
-
-void
-instance_attach_again(struct instance *i)
-{
-	if (i->attach != ATTACH_FAILED)
-		return;
-	i->attach = ATTACH_NONE;
-	instance_attach(i);
-}
-
-/* It may pass, and without the sockets there are no rules. */
-static void
-attach_failed(struct instance *i, int error)
-{
-	uint64_t wait_s = MIN(1ULL << MIN(i->attach_failures, 6u), 60ULL);
-
-	if (i->attach_error != error)
-		log_warn("instance %s: not observed, trying again: %s", instance_log_id(i),
-		    strerror(-error));
-	i->attach = ATTACH_FAILED;
-	i->attach_error = error;
-	i->attach_failures++;
-	i->attach_retry_ns = now_mono() + wait_s * NSEC_PER_SEC;
-}
-
-/* Of a workload that the daemon has nothing to do with. */
-static void
-instance_let_go(struct instance *i)
-{
-	instance_detach(i);
-	observe_stop(i);
-	i->has_applied = false;
-	i->apply_seq = 0;
 }
 
 static void
@@ -242,7 +181,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	else
 		instance_let_go(i);
 	if (i->attach != ATTACH_ASKED)
-		set_settling(i, false);
+		instance_set_settling(i, false);
 	learn_retry_waiting(c, false);
 	enforce_first(i);
 	enforce_schedule(c);
@@ -319,7 +258,7 @@ instance_empty(struct instance *i)
 	i->unknown = false;
 	i->announced_ns = now_mono();
 	i->renamed_ns = now_real();
-	set_settling(i, true);
+	instance_set_settling(i, true);
 	enforce_schedule(i->ctl);
 }
 
@@ -361,7 +300,7 @@ instance_new(struct controller *c, const struct w_netns *n)
 	i->existing = !c->scanned;
 	i->ns = *n;
 	*cookie_slot(c, n->cookie) = i;
-	set_settling(i, true);
+	instance_set_settling(i, true);
 	i->next = c->instances;
 	c->instances = i;
 	c->n_instances++;
@@ -453,7 +392,7 @@ instance_free(struct instance *i)
 	c->n_user_instances -= (i->ns.flags & NETNS_F_USER) != 0;
 	if (c->host == i)
 		c->host = NULL;
-	set_settling(i, false);
+	instance_set_settling(i, false);
 	container_forget_files(c, i->ns.container_id);
 	free(i->guard_asked);
 	free(i->asked_rules);
@@ -486,72 +425,6 @@ instance_reset(struct controller *c)
 	}
 	nested_clear(c);
 	c->scanned = false;
-}
-
-void
-instance_check_headroom(struct instance *i)
-{
-	uint32_t percent = i->ctl->config->conntrack_alert;
-	bool was_full = i->ct_alert;
-
-	i->ct_alert = i->ct_count.max != 0 &&
-		      (uint64_t)i->ct_count.count * 100 >= (uint64_t)i->ct_count.max * percent;
-	if (i->ct_alert)
-		complete_on_loss(i, LOSS_TABLE);
-	if (i->ct_alert && !was_full)
-		log_error("instance %s: conntrack holds %u of %u entries: raise "
-			  "net.netfilter.nf_conntrack_max",
-		    instance_log_id(i), i->ct_count.count, i->ct_count.max);
-}
-
-void
-instance_on_ct_stats(struct instance *i, const struct w_ct_stats *s)
-{
-	/* Less than before: a processor's counter has wrapped. */
-	uint64_t more = s->dropped - MIN(s->dropped, i->ct_count.dropped);
-
-	i->ct_count = *s;
-	i->ct_forgotten += more;
-	if (more > 0)
-		complete_on_loss(i, LOSS_TABLE);
-	instance_check_headroom(i);
-}
-
-void
-instance_on_attached(struct controller *c, struct msg *m)
-{
-	struct w_attached a;
-	struct instance *i;
-	int r;
-
-	memcpy(&a, m->body, sizeof(a));
-	i = instance_find(c, a.cookie);
-	if (i == NULL || i->attach != ATTACH_ASKED)
-		return;
-	i->attached = a;
-	set_settling(i, false);
-	if (a.error < 0 || m->n_fds != 4) {
-		attach_failed(i, a.error < 0 ? a.error : -EPROTO);
-		return;
-	}
-	i->attach = ATTACH_DONE;
-	foreign_on_holder(i, a.holder);
-	i->attached_ns = now_mono();
-	start_on_attached(i);
-	i->ct_count = (struct w_ct_stats){
-		.cookie = a.cookie, .count = a.ct_count, .max = a.ct_max, .dropped = a.ct_dropped
-	};
-	r = observe_start(i, m);
-	if (r < 0) {
-		observe_stop(i);
-		attach_failed(i, r);
-	} else {
-		i->attach_error = 0;
-		i->attach_failures = 0;
-		labels_ask(i);
-	}
-	enforce_first(i);
-	enforce_schedule(c);
 }
 
 /* A container whose engine does not tell what it is: the short id is all there is. */
@@ -605,7 +478,7 @@ instance_tick(struct controller *c)
 
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
 		if (now_mono() - i->announced_ns >= c->config->identify_timeout_ns)
-			set_settling(i, false);
+			instance_set_settling(i, false);
 		if (has_waited(i))
 			start_count(i);
 		give_up_identity(i);
