@@ -569,15 +569,12 @@ struct edge *
 learn_edge_of(struct controller *c, const struct flow_event *ev)
 {
 	struct instance *seen_in = instance_find(c, ev->netns);
-	struct edge_key key = {
-		.proto = ev->tuple.proto, .port_lo = ev->tuple.dport, .port_hi = ev->tuple.dport
-	};
+	struct edge_key key;
 	struct ends e;
 
 	if (seen_in == NULL || find_ends(c, ev, 0, &e) < 0 || e.src != seen_in)
 		return NULL;
-	key.from = e.from;
-	key.to = e.to;
+	key = key_of(ev, &e);
 	return edge_table_serving(c->edges, &key, &ev->tuple);
 }
 
