@@ -124,8 +124,9 @@ def judge(what, before, lossless, seconds=15):
     table.append((what, len(done), len(got), 1 - len(wrong) / max(len(got), 1), 1 - len(missed) / len(done),
                   ", ".join(sorted(n[-5:].strip("-") for n in new)) or "-", len(hidden)))
     t.ok(not wrong, what + ": nothing is learned that was not done", wrong[:5])
-    if lossless:
-        t.ok(not missed or new, what + ": all that was done is learned, unless a loss is told", missed[:5], losses())
+    if lossless:  # a table that is nearly full forgets nothing yet
+        lost = [n for n in new if set(losses()[n]["sources"]) - {"conntrackTable"}]
+        t.ok(not missed or lost, what + ": all that was done is learned, unless a loss is told", missed[:5], losses())
     t.ok(not hidden, what + ": what is missing is marked, of both ends", hidden[:5], now, losses())
     more = [(k, got[k], n) for k, n in done.items() if got.get(k, 0) > n and k[3] < LOAD]
     t.ok(not more, what + ": no connection is counted twice", more[:5])
