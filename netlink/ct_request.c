@@ -351,40 +351,45 @@ dropped_of(const struct nlmsghdr *nlh)
 	return n;
 }
 
+struct drops {
+	uint32_t seq;
+	uint64_t n;
+	bool done;
+	int error;
+};
+
+static int
+on_drops(void *arg, const struct nlmsghdr *nlh)
+{
+	struct drops *d = arg;
+
+	if (nlh->nlmsg_seq != d->seq || d->done)
+		return 0;
+	d->done = nlh->nlmsg_type == NLMSG_ERROR || nlh->nlmsg_type == NLMSG_DONE;
+	if (d->done)
+		d->error = nl_message_error(nlh);
+	else
+		d->n += dropped_of(nlh);
+	return 0;
+}
+
 int
 ct_dropped(int sock, uint64_t *ret)
 {
 	uint8_t buf[ANSWER_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
-	const uint32_t seq = next_seq();
-	uint64_t dropped = 0;
+	struct drops d = { .seq = next_seq() };
+	uint64_t malformed = 0;
 	int r;
 
 	r = request_send(
-	    sock, request_start(buf, IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP, AF_UNSPEC, seq));
-	while (r == 0) {
-		struct sockaddr_nl from;
-		socklen_t from_len = sizeof(from);
-		ssize_t n = recvfrom(
-		    sock, buf, sizeof(buf), MSG_DONTWAIT, (struct sockaddr *)&from, &from_len);
-		const struct nlmsghdr *nlh = (const struct nlmsghdr *)buf;
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return errno == EAGAIN ? -EIO : -errno;
-		if (from_len < sizeof(from) || from.nl_pid != 0)
-			continue;
-		for (int left = (int)n; mnl_nlmsg_ok(nlh, left); nlh = mnl_nlmsg_next(nlh, &left)) {
-			if (nlh->nlmsg_seq != seq)
-				continue;
-			if (nlh->nlmsg_type == NLMSG_ERROR)
-				return nl_message_error(nlh);
-			if (nlh->nlmsg_type == NLMSG_DONE) {
-				*ret = dropped;
-				return 0;
-			}
-			dropped += dropped_of(nlh);
-		}
+	    sock, request_start(buf, IPCTNL_MSG_CT_GET_STATS_CPU, NLM_F_DUMP, AF_UNSPEC, d.seq));
+	while (r >= 0 && !d.done) {
+		r = nl_drain(sock, buf, sizeof(buf), 1, on_drops, &d, &malformed);
+		if (r == 0)
+			return -EIO;
 	}
-	return r;
+	if (r < 0 || d.error < 0)
+		return r < 0 ? r : d.error;
+	*ret = d.n;
+	return 0;
 }

@@ -23,6 +23,7 @@
 	" chain i { type filter hook input priority 0;" MARK " }\n"  \
 	"}\n"
 #define MAX_SEEN 1024
+#define FULL_MAX 300000
 
 struct seen {
 	struct ct_entry e[MAX_SEEN];
@@ -482,6 +483,48 @@ a_forged_event_is_ignored(void)
 	close(p.b);
 }
 
+/* Nothing makes room in a table of assured entries. */
+static void
+what_finds_no_room_is_counted(void)
+{
+	_cleanup_close_ int req = -1, c = -1;
+	struct sockaddr_storage to;
+	socklen_t len = ns_sockaddr(NS_B4, 7600, &to);
+	struct tuple t = {
+		.src = ns_addr("198.51.100.1"), .dst = ns_addr("198.51.100.2"), .proto = IPPROTO_TCP
+	};
+	uint64_t before = 1, after = 0;
+	uint32_t count = 0, max = 0, n = 0;
+	struct ns_pair p;
+	int r;
+
+	ns_pair_new(&p);
+	ns_nft(p.a, OBSERVE);
+	req = ct_open_requests(p.a, 1 << 20);
+	r = ct_stats(req, &count, &max);
+	if (r == 0 && max > FULL_MAX) {
+		tap_skip(
+		    "what finds no room is counted", "the kernel has no table that is soon full");
+	} else {
+		for (; r == 0 && n <= max; n++) {
+			t.sport = (uint16_t)(1 + n % 60000);
+			t.dport = (uint16_t)(1 + n / 60000);
+			r = ct_insert_tcp(req, &t, 60);
+		}
+		tap_note("%u entries of %u, then %s", n, max, strerror(-r));
+		r = ct_dropped(req, &before);
+		c = ns_udp(p.a, "0.0.0.0", 0);
+		for (unsigned i = 0; i < 3; i++)
+			(void)!sendto(c, "x", 1, 0, (struct sockaddr *)&to, len);
+		r = r == 0 ? ct_dropped(req, &after) : r;
+		tap_ok(r == 0 && n >= max && after >= before + 3,
+		    "what finds no room is counted (%llu, %llu)", (unsigned long long)before,
+		    (unsigned long long)after);
+	}
+	close(p.a);
+	close(p.b);
+}
+
 int
 main(void)
 {
@@ -493,5 +536,6 @@ main(void)
 	nat_shows_in_the_reply();
 	an_inserted_entry_keeps_an_idle_connection_alive();
 	a_forged_event_is_ignored();
+	what_finds_no_room_is_counted();
 	return tap_end();
 }
