@@ -158,6 +158,8 @@ int nft_rules_guard(const struct nft_target *t, const struct nft_modes *m, struc
 struct nftnl_chain *nft_chain_build(
     const struct nft_target *t, unsigned chain, const struct nft_modes *m);
 struct nftnl_set *nft_set_build(const struct nft_target *t, unsigned set, uint32_t size);
+/* Of a table that decides nothing. */
+uint32_t nft_policy_accept(const struct nft_modes *m, unsigned chain);
 /* One without flags, for a table that is none of rules. NULL: no memory. */
 struct nftnl_set *nft_set_new(const struct nft_target *t, const char *name, uint32_t id,
     uint32_t key_type, uint32_t key_len, uint32_t size);

@@ -53,19 +53,13 @@ static const struct nft_hook hooks[LABELS_BASE] = {
 	[LABELS_OUTPUT] = { NF_INET_LOCAL_OUT, 10 },
 };
 
-static uint32_t
-policy_accept(const struct nft_modes *m, unsigned chain)
-{
-	return NF_ACCEPT;
-}
-
 static const struct nft_kind kind_labels = {
 	.family = NFPROTO_INET,
 	.n_chains = LABELS_CHAINS,
 	.n_base = LABELS_BASE,
 	.chains = chains,
 	.hooks = hooks,
-	.policy = policy_accept,
+	.policy = nft_policy_accept,
 };
 
 static int

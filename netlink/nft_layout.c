@@ -186,6 +186,12 @@ nft_chain_build(const struct nft_target *t, unsigned chain, const struct nft_mod
 	return c;
 }
 
+uint32_t
+nft_policy_accept(const struct nft_modes *m, unsigned chain)
+{
+	return NF_ACCEPT;
+}
+
 struct nftnl_set *
 nft_set_new(const struct nft_target *t, const char *name, uint32_t id, uint32_t key_type,
     uint32_t key_len, uint32_t size)

@@ -50,12 +50,6 @@ static const struct nft_hook hooks[SEEN_BASE] = {
 	[SEEN_OUTPUT] = { NF_INET_LOCAL_OUT, INT_MAX - 1 },
 };
 
-static uint32_t
-policy_accept(const struct nft_modes *m, unsigned chain)
-{
-	return NF_ACCEPT;
-}
-
 static const struct nft_kind kind_seen = {
 	.family = NFPROTO_INET,
 	.n_chains = SEEN_CHAINS,
@@ -63,7 +57,7 @@ static const struct nft_kind kind_seen = {
 	.chains = chains,
 	.counters = counters,
 	.hooks = hooks,
-	.policy = policy_accept,
+	.policy = nft_policy_accept,
 };
 
 void
