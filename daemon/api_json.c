@@ -547,12 +547,15 @@ json_t *
 json_edges(struct controller *c, json_edge_wanted_fn wanted, const void *arg)
 {
 	_cleanup_free_ uint64_t *numbers = calloc(edge_table_count(c->edges) + 1, sizeof(*numbers));
-	json_t *list = json_array();
+	json_t *list;
 	size_t pos = 0, n = 0;
 	const struct edge *e;
 
+	if (numbers == NULL)
+		return NULL;
+	list = json_array();
 	/* By number: in the next turn the table may be another one. */
-	while (numbers != NULL && (e = edge_table_next(c->edges, &pos)) != NULL)
+	while ((e = edge_table_next(c->edges, &pos)) != NULL)
 		if (segment_edge_selected(c, e) && (wanted == NULL || wanted(arg, e)))
 			numbers[n++] = edge_id_number(e);
 	for (size_t i = 0; i < n; i++) {
