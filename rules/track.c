@@ -27,6 +27,10 @@
 #define SCTP_INIT_ACK 2
 #define SCTP_ABORT 6
 
+#define UNREACHABLE_V4 3
+#define UNREACHABLE_V6 1
+#define FRAGMENTATION_NEEDED 4 /* the packet was too large; a smaller one gets there */
+
 /* How far from the destination's first words an acknowledgement may be: conntrack's own. */
 #define OPENING_WINDOW 66000u
 
@@ -37,6 +41,7 @@
 #define SEEN_DST 0x08	  /* and from the destination */
 #define SEEN_FIN_SRC 0x10
 #define SEEN_FIN_DST 0x20
+#define SEEN_SYN_DST 0x40 /* a SYN of its own from the destination */
 
 enum { UNANSWERED, ANSWERED, N_LISTS };
 
@@ -410,6 +415,28 @@ tcp_first(struct track *t, struct slot *s, uint8_t flags)
 		s->c.tuple = tuple_reverse(&s->c.tuple);
 }
 
+/*
+ * A SYN is its sender's and the answer to it the other end's, where the direction was a guess (met
+ * in the middle) or both ends have asked and one of them answers now. Of what was seen until then
+ * only the source's acknowledgement still counts, for it is compared with the answer.
+ */
+static void
+settle_direction(struct slot *s, uint8_t flags, bool *forward)
+{
+	bool by_source = !(flags & TCP_ACK), met = s->c.flags & TRACK_F_MIDSTREAM;
+	bool crossed = !by_source && (s->seen & SEEN_SYN_DST) && !(s->seen & SEEN_SYN_ACK);
+
+	if (!(flags & TCP_SYN) || (flags & TCP_RST) || (!met && !crossed))
+		return;
+	s->c.flags &= (uint8_t)~TRACK_F_MIDSTREAM;
+	s->seen &= SEEN_SRC;
+	if (*forward == by_source)
+		return;
+	turn_round(&s->c);
+	s->seen = 0;
+	*forward = by_source;
+}
+
 /* Who has acknowledged a SYN's answer has heard it. */
 static bool
 is_acknowledged(const struct slot *s)
@@ -430,12 +457,20 @@ tcp_step(struct slot *s, const struct frame_info *f, bool forward)
 		s->ended = true;
 		return false;
 	}
+	/* Whoever refused has thought better of it. */
+	if (!forward && (flags & TCP_SYN) && (flags & TCP_ACK) && (s->c.flags & TRACK_F_REFUSED)) {
+		s->c.flags &= (uint8_t)~TRACK_F_REFUSED;
+		s->ended = false;
+		seen &= SEEN_SYN;
+	}
 	if (flags & TCP_FIN)
 		seen |= forward ? SEEN_FIN_SRC : SEEN_FIN_DST;
 	if (!(flags & TCP_SYN))
 		seen |= forward ? SEEN_SRC : SEEN_DST;
 	else if (forward == !(flags & TCP_ACK))
 		seen |= forward ? SEEN_SYN : SEEN_SYN_ACK;
+	else if (!forward)
+		seen |= SEEN_SYN_DST;
 	if (forward && (flags & TCP_ACK))
 		s->acked = f->tcp_ack;
 	if (!forward && (flags & TCP_SYN))
@@ -450,6 +485,13 @@ tcp_step(struct slot *s, const struct frame_info *f, bool forward)
 	 * where all of the handshake is missing, both have to speak after it.
 	 */
 	return is_acknowledged(s) || ((seen & SEEN_DST) && (seen & (SEEN_SYN_ACK | SEEN_SRC)));
+}
+
+/* A SYN and its answer have been seen, this one last. */
+static bool
+completes_opening(const struct slot *s, uint8_t flags)
+{
+	return (flags & TCP_SYN) && (s->seen & SEEN_SYN) && (s->seen & SEEN_SYN_ACK);
 }
 
 static bool
@@ -470,12 +512,13 @@ is_answer(struct slot *s, const struct frame_info *f, const uint8_t *frame, bool
 static void
 refuse_quoted(struct track *t, const struct frame_info *f, const uint8_t *frame)
 {
-	bool unreachable = f->icmp_type == (f->tuple.proto == IPPROTO_ICMP ? 3 : 1),
-	     forward = false;
+	bool v4 = f->tuple.proto == IPPROTO_ICMP, forward = false;
+	uint8_t code = (uint8_t)f->tuple.dport;
 	struct frame_info quoted;
 	uint32_t i;
 
-	if (!unreachable ||
+	if (f->icmp_type != (v4 ? UNREACHABLE_V4 : UNREACHABLE_V6) ||
+	    (v4 && code == FRAGMENTATION_NEEDED) ||
 	    frame_parse(FRAME_RAW, frame + f->payload_off, f->payload_len, &quoted) < 0 ||
 	    !proto_has_port(quoted.tuple.proto))
 		return;
@@ -506,6 +549,8 @@ track_frame(struct track *t, const struct frame_info *f, const uint8_t *frame, u
 	i = find(t, &p, &forward);
 	if (icmp)
 		forward = reply == 0;
+	if (i != NONE && p.proto == IPPROTO_TCP)
+		settle_direction(&t->slots[i], f->tcp_flags, &forward);
 	if (i != NONE && t->slots[i].ended && p.proto == IPPROTO_TCP &&
 	    (f->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 		forget(t, i);
@@ -531,8 +576,8 @@ track_frame(struct track *t, const struct frame_info *f, const uint8_t *frame, u
 	s->c.first_ns = MIN(s->c.first_ns, time_ns);
 	s->c.last_ns = MAX(s->c.last_ns, time_ns);
 	answered = is_answer(s, f, frame, forward);
-	if ((answered || (s->seen & (SEEN_SYN | SEEN_SYN_ACK)) == (SEEN_SYN | SEEN_SYN_ACK)) &&
-	    p.proto == IPPROTO_TCP && !(s->c.flags & (TRACK_F_ANSWERED | TRACK_F_MIDSTREAM)))
+	if (p.proto == IPPROTO_TCP && !(s->c.flags & TRACK_F_MIDSTREAM) &&
+	    ((answered && !(s->c.flags & TRACK_F_ANSWERED)) || completes_opening(s, f->tcp_flags)))
 		note_listener(t, &s->c.tuple);
 	if (answered) {
 		s->c.flags |= TRACK_F_ANSWERED;

@@ -67,6 +67,34 @@ static const struct {
 	    "A:1>B:80,A:1>B:80 answered" },
 	{ "a SYN again in an open connection", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A,A:1>B:80 S",
 	    "A:1>B:80 answered" },
+	{ "refused, then answered after all",
+	    "A:1>B:80 S,A:1>B:80 S,B:80>A:1 RA,B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
+	{ "refused, asked again and answered",
+	    "A:1>B:80 S,B:80>A:1 RA,A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A",
+	    "A:1>B:80 answered,A:1>B:80 refused" },
+	{ "refused, then answered, and not taken up", "A:1>B:80 S,B:80>A:1 RA,B:80>A:1 SA",
+	    "A:1>B:80" },
+	{ "a challenge, a refusal and an answer are not three of one",
+	    "A:1>B:80 S,B:80>A:1 A,A:1>B:80 R,B:80>A:1 SA", "A:1>B:80" },
+	{ "the end of another one on the same ports",
+	    "B:80>A:1 FA,A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
+	{ "which does not answer for this one", "B:80>A:1 FA,A:1>B:80 S,B:80>A:1 SA", "A:1>B:80" },
+	{ "nor the end of both", "B:80>A:1 FA,A:1>B:80 FA,A:1>B:80 S,B:80>A:1 SA",
+	    "A:1>B:80,A:1>B:80 answered" },
+	{ "its answer tells the direction as well", "B:80>A:1 FA,B:80>A:1 SA,A:1>B:80 A",
+	    "A:1>B:80 answered" },
+	{ "the last packet before the first", "A:1>B:80 A,A:1>B:80 S,B:80>A:1 SA",
+	    "A:1>B:80 answered" },
+	{ "guessed before it is begun", "A:1>B:80 AG,A:1>B:80 S,B:80>A:1 SA", "A:1>B:80" },
+	{ "a SYN in the middle tells the direction", "B:80>A:1 .,A:1>B:80 .,A:1>B:80 S",
+	    "A:1>B:80 answered" },
+	{ "and of the others of that listener",
+	    "B:80>C:9 .,C:9>B:80 .,B:80>A:1 .,A:1>B:80 .,A:1>B:80 S,B:80>A:1 SA",
+	    "A:1>B:80 answered,C:9>B:80 answered" },
+	{ "both ask, one answers", "A:1>B:80 S,B:80>A:1 S,A:1>B:80 SA,B:80>A:1 A",
+	    "B:80>A:1 answered" },
+	{ "an answer to nobody's SYN turns nothing round",
+	    "A:1>B:80 S,A:1>B:80 SA,B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
 	{ "met in the middle", "A:1>B:80 .,B:80>A:1 .", "A:1>B:80 answered midstream" },
 	{ "one side of a middle", "A:1>B:80 .,A:1>B:80 .", "A:1>B:80 midstream" },
 	{ "turned round by a listener seen before", "C:9>B:80 S,B:80>C:9 SA,B:80>A:1 .,A:1>B:80 .",
@@ -330,6 +358,43 @@ an_error_refuses_what_it_quotes(void **state)
 	assert_string_equal(got, "A:1>B:53 refused,A:2>B:53");
 }
 
+static void
+what_is_too_large_or_asked_again_is_not_refused(void **state)
+{
+	/* TCP from A (10.0.0.65) port 1 to B (10.0.0.66) port 80 */
+	static const uint8_t quoted[] = { 0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 65, 10,
+		0, 0, 66, 0, 1, 0, 80, 0, 0, 0, 0 };
+	static const struct {
+		uint8_t code;
+		const char *then, *expect;
+	} errors[] = {
+		{ 1, "", "A:1>B:80 refused" },
+		{ 4, "", "A:1>B:80" },
+		{ 1, "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
+		{ 1, "A:1>B:80 S,B:80>A:1 SA", "A:1>B:80" },
+		{ 1, "A:1>B:80 S,A:1>B:80 A", "A:1>B:80 refused" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		_cleanup_(track_freep) struct track *t = NULL;
+		_cleanup_free_ char *then = strdup(errors[i].then);
+		struct frame_info f = icmp('C', 'A', 3, 0);
+		struct heard h = { 0 };
+		char got[512];
+
+		f.tuple.dport |= errors[i].code;
+		f.payload_len = sizeof(quoted);
+		assert_int_equal(track_new(10, 1, started, ended, &h, &t), 0);
+		feed(t, "A:1>B:80 S", 1);
+		assert_int_equal(track_frame(t, &f, quoted, 60, 2), -ENODATA);
+		for (char *w = strtok(then, ","); w != NULL; w = strtok(NULL, ","))
+			feed(t, w, 3);
+		finish(t, &h, got, sizeof(got));
+		assert_string_equal(got, errors[i].expect);
+	}
+}
+
 int
 main(void)
 {
@@ -340,6 +405,7 @@ main(void)
 		cmocka_unit_test(a_table_that_grows_loses_nothing),
 		cmocka_unit_test(an_echo_is_answered_by_its_own_reply),
 		cmocka_unit_test(an_error_refuses_what_it_quotes),
+		cmocka_unit_test(what_is_too_large_or_asked_again_is_not_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
