@@ -14,8 +14,6 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#define MAX_EXTENSIONS 8
-
 static void
 set_payload(const uint8_t *buf, const struct cursor *c, struct frame_info *f)
 {
@@ -137,34 +135,6 @@ parse_transport(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	}
 }
 
-int
-frame_ip4(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	size_t header, total;
-	uint16_t frag;
-
-	if (c.len < 20 || c.p[0] >> 4 != 4)
-		return -EBADMSG;
-	header = (size_t)(c.p[0] & 0x0f) * 4;
-	total = be16(c.p + 2);
-	if (total == 0)
-		total = c.pkt_len; /* a large packet before segmentation offload */
-	if (header < 20 || total < header)
-		return -EBADMSG;
-	frag = be16(c.p + 6);
-	f->tuple.proto = c.p[9];
-	f->tuple.src = addr_from_v4(c.p + 12);
-	f->tuple.dst = addr_from_v4(c.p + 16);
-	limit(&c, total);
-	if (!skip(&c, header))
-		return -EBADMSG;
-	if ((frag & 0x1fff) != 0)
-		return -ENODATA;
-	if (frag & 0x2000)
-		f->flags |= FRAME_F_FIRST_FRAGMENT;
-	return parse_transport(buf, c, f);
-}
-
 /* Steps over one extension header. 0 with *next set, or what ends the walk. */
 static int
 skip_extension(struct cursor *c, uint8_t *next, struct frame_info *f)
@@ -209,6 +179,40 @@ is_extension(uint8_t type)
 }
 
 int
+frame_ip4(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	size_t header, total;
+	uint16_t frag;
+	int r;
+
+	if (c.len < 20 || c.p[0] >> 4 != 4)
+		return -EBADMSG;
+	header = (size_t)(c.p[0] & 0x0f) * 4;
+	total = be16(c.p + 2);
+	if (total == 0)
+		total = c.pkt_len; /* a large packet before segmentation offload */
+	if (header < 20 || total < header)
+		return -EBADMSG;
+	frag = be16(c.p + 6);
+	f->tuple.proto = c.p[9];
+	f->tuple.src = addr_from_v4(c.p + 12);
+	f->tuple.dst = addr_from_v4(c.p + 16);
+	limit(&c, total);
+	if (!skip(&c, header))
+		return -EBADMSG;
+	if ((frag & 0x1fff) != 0)
+		return -ENODATA;
+	if (frag & 0x2000)
+		f->flags |= FRAME_F_FIRST_FRAGMENT;
+	while (f->tuple.proto == IPPROTO_AH) {
+		r = skip_extension(&c, &f->tuple.proto, f);
+		if (r < 0)
+			return r;
+	}
+	return parse_transport(buf, c, f);
+}
+
+int
 frame_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	uint8_t next;
@@ -227,9 +231,7 @@ frame_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	skip(&c, 40);
 	if (total != 0) /* 0: a jumbogram, or a large packet before segmentation offload */
 		limit(&c, total);
-	for (unsigned n = 0; is_extension(next); n++) {
-		if (n == MAX_EXTENSIONS)
-			return -EBADMSG;
+	while (is_extension(next)) { /* each is of 8 bytes or more */
 		r = skip_extension(&c, &next, f);
 		if (r < 0)
 			return r;

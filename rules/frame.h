@@ -43,8 +43,8 @@ bool frame_link_supported(int linktype);
 /*
  * 0: *ret is filled. -ENODATA: well formed, but carries no tuple (ARP, a later fragment, IP
  * protocol without ports or ICMP: proto is then set with ports 0 and 0 is returned). -EBADMSG:
- * malformed or cut short before the ports. Handles up to two VLAN tags, PPPoE sessions, IPv4
- * options, IPv6 extension headers (at most eight).
+ * malformed or cut short before the ports. Handles VLAN tags, MPLS, PPPoE sessions, IPv4
+ * options, authentication headers, IPv6 extension headers.
  */
 int frame_parse(int linktype, const uint8_t *buf, size_t len, struct frame_info *ret);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the two halves of the frame parser share: the cursor, and the way from the link to IP. */
+/* What the files of the frame parser share: the cursor, and the way from the link to IP. */
 #ifndef NANOSEG_RULES_FRAME_INTERNAL_H
 #define NANOSEG_RULES_FRAME_INTERNAL_H
 
@@ -22,6 +22,18 @@ static inline uint32_t
 be32(const uint8_t *p)
 {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint16_t
+le16(const uint8_t *p)
+{
+	return (uint16_t)(p[1] << 8 | p[0]);
+}
+
+static inline uint32_t
+le32(const uint8_t *p)
+{
+	return (uint32_t)le16(p + 2) << 16 | le16(p);
 }
 
 /* Steps over n captured bytes. */
@@ -48,6 +60,27 @@ limit(struct cursor *c, size_t n)
 int frame_ip(const uint8_t *buf, struct cursor c, struct frame_info *f); /* by the version */
 int frame_ip4(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f);
+
+/* frame_ether.c */
+int frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_info *f);
+int frame_ethernet(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_ethernet_tagged(const uint8_t *buf, struct cursor c, size_t n, struct frame_info *f);
+int frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_mpls(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_ppp(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_pppd(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_ppp_serial(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_pppoe(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_sll(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_sll2(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_chdlc(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_relay(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_fddi(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_token_ring(const uint8_t *buf, struct cursor c, struct frame_info *f);
+/* frame_wlan.c */
+int frame_ieee80211(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_radiotap(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_prism(const uint8_t *buf, struct cursor c, struct frame_info *f);
 
 typedef int (*link_parser)(const uint8_t *buf, struct cursor c, struct frame_info *f);
 link_parser frame_link_find(int linktype);

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is between a wire and IP: Ethernet with its tags, IEEE 802.2, PPP, MPLS, and the links that
+ * carry these. See frame.c for the rules; a frame whose link says that it carries something else
+ * than IP is -ENODATA, one that breaks its link's own form is -EBADMSG.
+ */
+#include "rules/frame_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ETHERTYPE_IP4 0x0800
+#define ETHERTYPE_VLAN 0x8100
+#define ETHERTYPE_IP6 0x86dd
+#define ETHERTYPE_MPLS 0x8847
+#define ETHERTYPE_MPLS_UPSTREAM 0x8848
+#define ETHERTYPE_PPPOE 0x8864
+#define ETHERTYPE_QINQ 0x88a8
+#define ETHERTYPE_QINQ_OLD 0x9100
+#define ETHERTYPE_MIN 0x0600 /* below: a length (IEEE 802.3) */
+
+#define PPP_IP4 0x0021
+#define PPP_IP6 0x0057
+#define PPP_MPLS 0x0281
+
+#define LLC_SAP_IP 0x06
+#define NLPID_SNAP 0x80
+#define NLPID_IP4 0xcc
+#define NLPID_IP6 0x8e
+
+#define COOKED_OUTGOING 4
+#define COOKED_LLC 4 /* in place of an Ethernet type, as in linux/if_ether.h */
+
+/* What is under the labels is not said; an IP packet tells by its version (RFC 4928 2.1). */
+int
+frame_mpls(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	bool bottom = false;
+
+	while (!bottom) {
+		if (c.len < 4)
+			return -EBADMSG;
+		bottom = c.p[2] & 1;
+		skip(&c, 4);
+	}
+	if (c.len < 1)
+		return -EBADMSG;
+	return c.p[0] >> 4 == 4 || c.p[0] >> 4 == 6 ? frame_ip(buf, c, f) : -ENODATA;
+}
+
+/* From the PPP protocol field on; the field may be compressed to one byte (RFC 1661). */
+static int
+parse_ppp_protocol(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	uint16_t proto;
+	size_t width;
+
+	if (c.len < 1)
+		return -EBADMSG;
+	width = c.p[0] & 1 ? 1 : 2;
+	if (c.len < width)
+		return -EBADMSG;
+	proto = width == 1 ? c.p[0] : be16(c.p);
+	skip(&c, width);
+	if (proto == PPP_IP4)
+		return frame_ip4(buf, c, f);
+	if (proto == PPP_IP6)
+		return frame_ip6(buf, c, f);
+	return proto == PPP_MPLS ? frame_mpls(buf, c, f) : -ENODATA;
+}
+
+int
+frame_ppp(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	if (c.len >= 2 && c.p[0] == 0xff && c.p[1] == 0x03)
+		skip(&c, 2);
+	return parse_ppp_protocol(buf, c, f);
+}
+
+int
+frame_pppoe(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	size_t len;
+
+	if (c.len < 6 || c.p[0] != 0x11)
+		return -EBADMSG;
+	if (c.p[1] != 0)
+		return -ENODATA;
+	len = be16(c.p + 4);
+	skip(&c, 6);
+	limit(&c, len);
+	return parse_ppp_protocol(buf, c, f);
+}
+
+/* pppd's and BSD's: a byte of direction in place of, or before, what PPP begins with. */
+int
+frame_pppd(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	if (c.len >= 2 && c.p[0] <= 1 && c.p[1] == 0x03)
+		skip(&c, 2);
+	return frame_ppp(buf, c, f);
+}
+
+/* IEEE 802.2: IP is behind the SNAP header of RFC 1042, or rarely has a number of its own. */
+int
+frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	static const uint8_t snap[] = { 0xaa, 0xaa, 0x03, 0, 0, 0 };
+	uint16_t type;
+
+	if (c.len < 3)
+		return -EBADMSG;
+	if (c.p[0] == LLC_SAP_IP && c.p[1] == LLC_SAP_IP && c.p[2] == snap[2]) {
+		skip(&c, 3);
+		return frame_ip4(buf, c, f);
+	}
+	if (c.len < 8 || memcmp(c.p, snap, sizeof(snap)) != 0)
+		return -ENODATA;
+	type = be16(c.p + 6);
+	skip(&c, 8);
+	return frame_ethertype(buf, c, type, f);
+}
+
+int
+frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_info *f)
+{
+	while (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD) {
+		if (c.len < 4)
+			return -EBADMSG;
+		type = be16(c.p + 2);
+		skip(&c, 4);
+	}
+	switch (type) {
+	case ETHERTYPE_IP4:
+		return frame_ip4(buf, c, f);
+	case ETHERTYPE_IP6:
+		return frame_ip6(buf, c, f);
+	case ETHERTYPE_PPPOE:
+		return frame_pppoe(buf, c, f);
+	case ETHERTYPE_MPLS:
+	case ETHERTYPE_MPLS_UPSTREAM:
+		return frame_mpls(buf, c, f);
+	default:
+		break;
+	}
+	if (type >= ETHERTYPE_MIN)
+		return -ENODATA;
+	limit(&c, type);
+	return frame_llc(buf, c, f);
+}
+
+/* Ethernet as it is between a switch and its processor: n bytes stand before the type. */
+int
+frame_ethernet_tagged(const uint8_t *buf, struct cursor c, size_t n, struct frame_info *f)
+{
+	uint16_t type;
+
+	if (c.len < 14 + n)
+		return -EBADMSG;
+	type = be16(c.p + 12 + n);
+	skip(&c, 14 + n);
+	return frame_ethertype(buf, c, type, f);
+}
+
+int
+frame_ethernet(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return frame_ethernet_tagged(buf, c, 0, f);
+}
+
+/* Linux writes numbers of its own where a frame has a length in place of a type. */
+static int
+parse_cooked(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_info *f)
+{
+	if (type == COOKED_LLC)
+		return frame_llc(buf, c, f);
+	return type < ETHERTYPE_MIN ? -ENODATA : frame_ethertype(buf, c, type, f);
+}
+
+int
+frame_sll(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	uint16_t type;
+
+	if (c.len < 16)
+		return -EBADMSG;
+	if (be16(c.p) == COOKED_OUTGOING)
+		f->flags |= FRAME_F_OUTGOING;
+	type = be16(c.p + 14);
+	skip(&c, 16);
+	return parse_cooked(buf, c, type, f);
+}
+
+int
+frame_sll2(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	uint16_t type;
+
+	if (c.len < 20)
+		return -EBADMSG;
+	type = be16(c.p);
+	f->ifindex = be32(c.p + 4);
+	if (c.p[10] == COOKED_OUTGOING)
+		f->flags |= FRAME_F_OUTGOING;
+	skip(&c, 20);
+	return parse_cooked(buf, c, type, f);
+}
+
+int
+frame_chdlc(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	uint16_t type;
+
+	if (c.len < 4)
+		return -EBADMSG;
+	type = be16(c.p + 2);
+	skip(&c, 4);
+	return frame_ethertype(buf, c, type, f);
+}
+
+/* PPP in HDLC-like framing, or Cisco's HDLC: the first byte tells. */
+int
+frame_ppp_serial(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	if (c.len >= 1 && (c.p[0] == 0x0f || c.p[0] == 0x8f))
+		return frame_chdlc(buf, c, f);
+	return frame_ppp(buf, c, f);
+}
+
+/* RFC 2427, or Cisco's own, which has an Ethernet type; with the usual two bytes of address. */
+int
+frame_relay(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	static const uint8_t snap[] = { 0, 0, 0 };
+	uint16_t type;
+	uint8_t nlpid;
+
+	if (c.len < 4)
+		return -EBADMSG;
+	type = be16(c.p + 2);
+	if (type >= ETHERTYPE_MIN) {
+		skip(&c, 4);
+		return frame_ethertype(buf, c, type, f);
+	}
+	if (c.p[2] != 0x03)
+		return -EBADMSG;
+	skip(&c, c.p[3] == 0 ? 4 : 3); /* a byte of padding */
+	if (c.len < 1)
+		return -EBADMSG;
+	nlpid = c.p[0];
+	skip(&c, 1);
+	if (nlpid == NLPID_IP4)
+		return frame_ip4(buf, c, f);
+	if (nlpid == NLPID_IP6)
+		return frame_ip6(buf, c, f);
+	if (nlpid != NLPID_SNAP || c.len < 5 || memcmp(c.p, snap, sizeof(snap)) != 0)
+		return -ENODATA;
+	type = be16(c.p + 3);
+	skip(&c, 5);
+	return frame_ethertype(buf, c, type, f);
+}
+
+int
+frame_fddi(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return skip(&c, 13) ? frame_llc(buf, c, f) : -EBADMSG;
+}
+
+int
+frame_token_ring(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	size_t routing = 0;
+
+	if (c.len < 15)
+		return -EBADMSG;
+	if (c.p[8] & 0x80)
+		routing = c.p[14] & 0x1f;
+	return skip(&c, 14 + routing) ? frame_llc(buf, c, f) : -EBADMSG;
+}
