@@ -66,6 +66,7 @@ is_nested(struct controller *c, const struct w_netns *n)
 static void
 nested_add(struct controller *c, const struct w_netns *n)
 {
+	struct w_cookie open = { .cookie = n->cookie };
 	struct nested *k;
 
 	for (k = c->nested; k != NULL; k = k->next)
@@ -82,6 +83,8 @@ nested_add(struct controller *c, const struct w_netns *n)
 	k->next = c->nested;
 	c->nested = k;
 	c->n_nested++;
+	if (n->closed_ns != 0 && n->opened_ns == 0)
+		role_send(&c->loop, ROLE_WARDEN, MSG_W_RELEASE, 0, &open, sizeof(open));
 }
 
 bool

@@ -96,6 +96,19 @@ roots_own(const struct scan *s, const struct l0_claim *c)
 	return NULL;
 }
 
+bool
+scan_is_containers(const struct scan *s, const struct ns *n)
+{
+	const struct ns *k = n->place != 0 ? s->by_place[bucket(n->place)] : NULL;
+
+	if (!claim_is_known(n) || (n->info.flags & (NETNS_F_USER | NETNS_F_NESTED)) != 0)
+		return false;
+	for (; k != NULL; k = k->next_place)
+		if (k != n && k->place == n->place && k->n_files > 0)
+			return false;
+	return true;
+}
+
 /* Is the process in the namespace? It is asked by one open folder: its number may change hands. */
 static bool
 is_inside(struct ns *n, int task)

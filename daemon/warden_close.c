@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Closing: once the controller enforces anything, a new container's namespace gets a table that
- * lets nothing but loopback and neighbour discovery pass, at the moment its file is found and
- * before anybody hears of it. The first rules for it end that; without any, the time does, so that
- * an absent controller does not keep containers off the network for ever (unless it said so).
+ * lets nothing but loopback and neighbour discovery pass, at the moment its file is found, or
+ * without one a process that says whose it is, and before anybody hears of it. The first rules for
+ * it end that; without any, the time does, so that an absent controller does not keep containers
+ * off the network for ever (unless it said so).
  *
  * Invariant: whoever finds an attachment with a mark finds a table that holds nothing but the
  * closing. So the mark goes before rules are loaded, and after the warden has opened by itself. It
@@ -181,18 +182,37 @@ closed_since(struct warden *w, struct ns *n, uint64_t closed_ns)
 
 /* Closing */
 
+/*
+ * What speaks for a container's namespace and has not been considered: its kinds of files, or
+ * without one whose it is.
+ */
+static uint32_t
+reasons(struct warden *w, const struct ns *n)
+{
+	uint32_t r = n->info.flags & (NETNS_F_ENGINE | NETNS_F_NAMED);
+
+	/* What a start finds is not new, whenever it becomes known whose it is. */
+	if ((n->info.flags & NETNS_F_PROC) &&
+	    (!scan_done_once(w->scan) || scan_is_containers(w->scan, n)))
+		r |= NETNS_F_PROC;
+	return r & ~n->considered;
+}
+
 static bool
-is_new(struct warden *w, const struct ns *n, uint32_t files)
+is_new(struct warden *w, const struct ns *n, uint32_t why)
 {
 	const struct w_posture *p = &w->posture;
-	uint32_t wanted = NETNS_F_ENGINE;
+	uint32_t wanted = NETNS_F_ENGINE | NETNS_F_PROC;
 
 	if (p->close_named || netns_name_is_engines(n->info.basename))
 		wanted |= NETNS_F_NAMED;
-	if (!p->close || !(files & wanted) || !scan_done_once(w->scan) ||
+	if (!p->close || !(why & wanted) || !scan_done_once(w->scan) ||
 	    (n->info.flags & NETNS_F_HOST))
 		return false;
 	if ((n->info.flags & NETNS_F_ENGINE) && netns_name_is_plumbing(n->info.basename))
+		return false;
+	/* It has been running open for as long as closing may last. */
+	if (why == NETNS_F_PROC && mono_ns() - n->info.seen_ns > p->timeout_ms * NSEC_PER_MSEC)
 		return false;
 	/* The table of an earlier life stands. */
 	if (keep_find(w, n->info.cookie) != NULL)
@@ -216,12 +236,12 @@ close_attached(struct warden *w, struct ns *n, uint32_t mark)
 void
 close_consider(struct warden *w, struct ns *n)
 {
-	uint32_t files = n->info.flags & (NETNS_F_ENGINE | NETNS_F_NAMED) & ~n->considered;
+	uint32_t why = reasons(w, n);
 	uint32_t mark;
 	int r;
 
-	n->considered |= files;
-	if (!is_new(w, n, files))
+	n->considered |= why;
+	if (!is_new(w, n, why))
 		return;
 	mark = mark_now(&w->posture);
 	r = n->att == NULL ? netns_close(w, n, &closed_rules, mark) : close_attached(w, n, mark);

@@ -21,7 +21,9 @@
 
 #define RESCAN_S 10
 
-static const uint16_t process_steps_ms[] = { 1, 2, 5, 10, 20, 50, 100 };
+/* Without a process there is none to come after the first of them. */
+static const uint16_t process_steps_ms[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000 };
+#define STEPS_WITHOUT 7
 
 void
 say_full(struct scan *s, const char *what)
@@ -203,7 +205,7 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 	}
 	if (met && claim_is_known(n) && !n->id_doubt)
 		n->due_ns = claim_facts_due(n);
-	else if (n->due_ns != 0 && n->stage < ARRAY_SIZE(process_steps_ms))
+	else if (n->due_ns != 0 && n->stage < (met ? ARRAY_SIZE(process_steps_ms) : STEPS_WITHOUT))
 		n->due_ns = now_ns() + process_steps_ms[n->stage++] * NSEC_PER_MSEC;
 	else
 		n->due_ns = 0;
@@ -213,11 +215,13 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 static void
 walk_processes(struct scan *s)
 {
-	uint64_t start = cpu_ns();
-	bool complete;
+	uint64_t start = cpu_ns(), began = now_ns();
+	size_t known = s->n_ns;
+	bool complete, found;
 
 	s->walk++;
 	complete = l0_each_process(on_process, s) == 0;
+	found = s->n_ns > known;
 	for (unsigned b = 0; b < BUCKETS; b++) {
 		struct ns *next;
 
@@ -228,6 +232,7 @@ walk_processes(struct scan *s)
 		}
 	}
 	s->walk_after_ns = now_ns() + 10 * (cpu_ns() - start);
+	look_on_walk(s, began, found);
 }
 
 /* Timers */
@@ -235,7 +240,7 @@ walk_processes(struct scan *s)
 static uint64_t
 earliest_walk(const struct scan *s)
 {
-	uint64_t when = 0;
+	uint64_t when = s->look.due_ns;
 
 	for (unsigned b = 0; b < BUCKETS; b++)
 		for (const struct ns *n = s->by_cookie[b]; n != NULL; n = n->next_cookie)
@@ -243,9 +248,8 @@ earliest_walk(const struct scan *s)
 	return when == 0 ? 0 : MAX(when, s->walk_after_ns);
 }
 
-/* Does what is due and sets the timer for the next. */
-static void
-work(struct scan *s)
+void
+scan_work(struct scan *s)
 {
 	uint64_t when = 0, walk, now = now_ns(), wait;
 	struct timeval tv;
@@ -269,21 +273,22 @@ work(struct scan *s)
 static void
 on_tick(evutil_socket_t fd, short what, void *arg)
 {
-	work(arg);
+	scan_work(arg);
 }
 
 static void
 on_inotify(evutil_socket_t fd, short what, void *arg)
 {
 	files_on_inotify(arg);
-	work(arg);
+	scan_work(arg);
 }
 
 static void
 on_mount(evutil_socket_t fd, short what, void *arg)
 {
 	files_on_mount(arg);
-	work(arg);
+	look_on_mount(arg);
+	scan_work(arg);
 }
 
 static void
@@ -294,7 +299,7 @@ on_rescan(evutil_socket_t fd, short what, void *arg)
 	for (unsigned i = 0; i < s->n_dirs; i++)
 		dir_refresh(s, i);
 	walk_processes(s);
-	work(s);
+	scan_work(s);
 }
 
 int
@@ -328,7 +333,7 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 		memcpy(n->info.container_id, container_id, sizeof(n->info.container_id));
 	n->dirty = false;
 	s->ops->changed(s->arg, n);
-	work(s);
+	scan_work(s);
 	return 0;
 }
 
@@ -338,9 +343,11 @@ scan_poll(struct scan *s)
 	if (!s->done_once)
 		return;
 	files_on_inotify(s);
-	if (files_mounts_changed(s))
+	if (files_mounts_changed(s)) {
 		files_on_mount(s);
-	work(s);
+		look_on_mount(s);
+	}
+	scan_work(s);
 }
 
 void
@@ -385,7 +392,7 @@ scan_new(struct event_base *base, const struct scan_ops *ops, void *arg, struct 
 {
 	struct l0_dir dirs[L0_DIRS_MAX];
 	struct scan *s;
-	int mounts;
+	int mounts, r;
 
 	s = calloc(1, sizeof(*s));
 	if (s == NULL)
@@ -396,12 +403,17 @@ scan_new(struct event_base *base, const struct scan_ops *ops, void *arg, struct 
 	s->n_dirs = l0_dirs(dirs);
 	for (size_t i = 0; i < s->n_dirs; i++)
 		s->dirs[i] = (struct watched_dir){ dirs[i], -1, -1 };
-	s->mounts = s->mounts_epoll = -1;
+	s->mounts = s->mounts_epoll = s->look.sock = -1;
 	s->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	mounts = files_watch_mounts(s);
 	if (s->inotify < 0 || mounts < 0) {
 		scan_free(s);
 		return mounts < 0 ? mounts : -EMFILE;
+	}
+	r = look_init(s);
+	if (r < 0) {
+		scan_free(s);
+		return r;
 	}
 	s->readable = event_new(base, s->inotify, EV_READ | EV_PERSIST, on_inotify, s);
 	s->mounted = event_new(base, mounts, EV_READ | EV_PERSIST, on_mount, s);
@@ -430,8 +442,9 @@ scan_start(struct scan *s)
 	s->done_once = true;
 	event_add(s->readable, NULL);
 	event_add(s->mounted, NULL);
+	look_start(s);
 	event_add(s->rescan, &tv);
-	work(s);
+	scan_work(s);
 	return 0;
 }
 
@@ -463,6 +476,7 @@ scan_free(struct scan *s)
 	if (s->mounted != NULL)
 		event_free(s->mounted);
 	files_done(s);
+	look_done(s);
 	close_fd(&s->inotify);
 	free(s);
 }

@@ -19,7 +19,7 @@ struct ns {
 	struct w_netns info;	/* what is announced; the key is info.cookie */
 	struct attachment *att; /* NULL unless attached */
 	bool announced;
-	uint32_t considered; /* NETNS_F_* of the files for which closing was considered */
+	uint32_t considered; /* NETNS_F_*: for what closing has been considered */
 	/* warden_begin.c */
 	bool begin_considered, beginning;
 	uint64_t not_before_ns;
@@ -65,6 +65,8 @@ bool scan_done_once(const struct scan *s);
 struct ns *scan_find(struct scan *s, uint64_t cookie);
 /* fn must not end a namespace. */
 void scan_each(struct scan *s, void (*fn)(void *arg, struct ns *n), void *arg);
+/* Is it known to be of a container or machine that root made, and not one made inside of those? */
+bool scan_is_containers(const struct scan *s, const struct ns *n);
 /*
  * Looks at the namespace of one process now. container_id ("" for none) counts only if the
  * process's cgroup names none. -EAGAIN before the first scan.

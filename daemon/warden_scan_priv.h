@@ -28,6 +28,17 @@ struct watched_dir {
 	int parent_wd; /* of the nearest ancestor that exists, while the folder does not */
 };
 
+/* When to look for namespaces without a file; see warden_look.c. */
+struct look {
+	int sock;
+	struct event *numbered;
+	uint64_t due_ns; /* 0: not planned */
+	bool first;	 /* what is planned is the first walk for its reason */
+	unsigned step;
+	uint64_t walked_ns; /* the last first one */
+	uint64_t mount_ns, pause_ns;
+};
+
 struct scan {
 	struct event_base *base;
 	const struct scan_ops *ops;
@@ -51,6 +62,7 @@ struct scan {
 	uint64_t check_due_ns;	 /* look at every file again; 0: not planned */
 	uint64_t check_after_ns; /* not before */
 	bool done_once;
+	struct look look;
 };
 
 static inline uint64_t
@@ -91,6 +103,17 @@ void say_full(struct scan *s, const char *what);
 struct ns *ns_get(struct scan *s, const struct netns_id *id, uint32_t flags);
 /* Look for processes now, and again at growing intervals. */
 void ns_kick(struct ns *n);
+/* Does what is due and sets the timer for the next. */
+void scan_work(struct scan *s);
+
+/* warden_look.c */
+int look_init(struct scan *s);
+void look_start(struct scan *s);
+void look_done(struct scan *s);
+/* The mount table has changed. */
+void look_on_mount(struct scan *s);
+/* A walk is over. found: a namespace that was not known. */
+void look_on_walk(struct scan *s, uint64_t began_ns, bool found);
 
 /* warden_claim.c */
 /* Is it known which container, machine or user's container it is? */

@@ -39,15 +39,27 @@ link_open(void)
 	return r < 0 ? r : steal_fd(&fd);
 }
 
-int
-link_open_events(void)
+static int
+open_group(uint32_t groups)
 {
 	_cleanup_close_ int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	struct sockaddr_nl sa = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	struct sockaddr_nl sa = { .nl_family = AF_NETLINK, .nl_groups = groups };
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
 		return -errno;
 	return steal_fd(&fd);
+}
+
+int
+link_open_events(void)
+{
+	return open_group(RTMGRP_LINK);
+}
+
+int
+link_open_numbers(void)
+{
+	return open_group(1u << (RTNLGRP_NSID - 1));
 }
 
 static void
@@ -89,6 +101,29 @@ link_events_read(int sock, struct link_changes *ret)
 	if (r < 0 && r != -ENOBUFS)
 		return r;
 	return ret->all || ret->n > 0;
+}
+
+/* What a program has asked to be numbered, as we do, has no link by that. */
+static int
+on_number(void *arg, const struct nlmsghdr *nlh)
+{
+	bool *any = arg;
+
+	*any |= nlh->nlmsg_type == RTM_NEWNSID && nlh->nlmsg_pid == 0;
+	return 0;
+}
+
+int
+link_numbers_read(int sock)
+{
+	uint8_t buf[BUF_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	uint64_t malformed = 0;
+	bool any = false;
+	int r = nl_drain(sock, buf, sizeof(buf), MAX_DATAGRAMS, on_number, &any, &malformed);
+
+	if (r < 0 && r != -ENOBUFS)
+		return r;
+	return r == -ENOBUFS || any;
 }
 
 struct answer {

@@ -44,6 +44,13 @@ struct link_changes {
 };
 /* Adds those that are told of on the socket. 1: there were some; 0; or a negative errno. */
 int link_events_read(int sock, struct link_changes *ret);
+/*
+ * A socket that tells that a link between the caller's namespace and another one has made the
+ * kernel number that one: 1 by link_numbers_read() if it did, or if messages are lost; 0; or a
+ * negative errno.
+ */
+int link_open_numbers(void);
+int link_numbers_read(int sock);
 /* One link of the socket's own namespace. 0, -ENODEV, or another negative errno. */
 int link_get(int sock, uint32_t ifindex, struct link_info *ret);
 /*

@@ -160,8 +160,7 @@ w.send("spawn", "warden", rolelib.program("daemon/nanoseg-warden"), "0a0b0c0d", 
 w.wait(3, "W_SCANNED")
 u = Unknown().appear()
 m = w.wait(2, "W_NETNS", name=u.name)
-time.sleep(0.1)
-t.ok(m and m["closed"] == 0 and u.passed() is not None and not u.rules("nanoseg_0a0b0c0d"),
+t.ok(m and m["closed"] == 0 and wait(lambda: u.passed() is not None, 2) and not u.rules("nanoseg_0a0b0c0d"),
      "without a posture nothing is closed", m, u.passed())
 u.end()
 for bad in ((2, 0, 0, 1000), (1, 0, 0, 0), (1, 0, 0, 60001), (1, 0, 7, 1000)):
