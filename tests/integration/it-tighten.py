@@ -224,6 +224,7 @@ def cut_for_good(what, direction, both, more, six):
             s.settimeout(0.3)
         if not (lives(caller, called) and lives(called, caller) and heartbeat(f)):
             return ["%s: it does not live before" % f]
+        wait(lambda: f.last_ok > 0, 3)
         api.apply(json.dumps(dict(p, edges=more)))
         wait(lambda: f.last_ok < time.monotonic() - LOOK_S, 3)
         wrong, spoke = [], time.monotonic()
