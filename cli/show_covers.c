@@ -86,6 +86,19 @@ put_peer(struct text *t, const struct peer *p, const json_t *covers)
 	}
 }
 
+/* Of a workload at either end: a name stands for whoever has it later. */
+static void
+put_instances(struct text *t, const json_t *covers)
+{
+	int64_t seen = show_int(covers, "instancesSeen", -1);
+	char number[SHOW_NUMBER_LEN];
+
+	if (seen < 0)
+		return;
+	put(t, "%sany later instance, %s seen", t->len > 0 ? "; " : "",
+	    seen == 0 ? "none" : show_number(seen, number));
+}
+
 const char *
 show_covers(const json_t *o, char buf[static SHOW_COVERS_LEN])
 {
@@ -99,6 +112,7 @@ show_covers(const json_t *o, char buf[static SHOW_COVERS_LEN])
 		put_ports(&t, covers);
 		if (wide_end(o, name, &p) != NULL)
 			put_peer(&t, &p, covers);
+		put_instances(&t, covers);
 	}
 	if (t.len == 0)
 		put(&t, "-");

@@ -131,6 +131,12 @@ json_prefixes(const struct edge_extent *x)
 	return list;
 }
 
+static bool
+is_workload(const struct peer *p)
+{
+	return p != NULL && p->kind == PEER_WORKLOAD;
+}
+
 /* What it admits beside what was seen, null where it admits nothing else. */
 static json_t *
 json_covers(const struct peer_table *peers, const struct edge *e)
@@ -139,10 +145,11 @@ json_covers(const struct peer_table *peers, const struct edge *e)
 	const struct peer *wide = to != NULL && peer_is_wide(to) ? to : from;
 	const struct edge_extent *x = e->extent;
 	bool range = e->key.port_lo != e->key.port_hi, is_wide = wide != NULL && peer_is_wide(wide);
+	bool replicas = is_workload(from) || is_workload(to);
 	json_int_t size;
 	json_t *o;
 
-	if (!range && !is_wide)
+	if (!range && !is_wide && !replicas)
 		return json_null();
 	o = json_object();
 	json_object_set_new(
@@ -157,6 +164,9 @@ json_covers(const struct peer_table *peers, const struct edge *e)
 	    is_wide && x != NULL ? json_integer((json_int_t)extent_addrs(x)) : json_null());
 	json_object_set_new(
 	    o, "prefixesSeen", is_wide && x != NULL ? json_prefixes(x) : json_null());
+	json_object_set_new(o, "instancesSeen",
+	    replicas ? json_integer((json_int_t)edge_instances_estimate(&e->evidence))
+		     : json_null());
 	return o;
 }
 

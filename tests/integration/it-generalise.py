@@ -93,6 +93,10 @@ t.ok(abs(r["covers"]["portsSeen"] - 600) < 200 and r["flags"] == ["generalised"]
 wide = cli("edges", "-o", "wide")
 t.ok("%s ports, " % format(hi - lo + 1, ",") in wide and "generalised" in wide,
      "edges -o wide says what it covers", wide)
+plain = api.edge(from_=WEB, to=DB, port=5432)
+t.ok(plain["covers"]["instancesSeen"] == plain["instances"] == 2 and plain["flags"] == [] and
+     any(plain["id"] in line and "any later instance, 2 seen" in line for line in wide.splitlines()),
+     "and of an edge between workloads that it covers every later instance", plain, wide)
 
 # A CDN, and a LAN whose machines are nobody's, in both directions.
 keep = [closing(outside.listen(443, "0.0.0.0", backlog=1024))]
