@@ -179,6 +179,7 @@ fill(json_t *facts, const char *id, const json_t *o, const struct source *s, boo
 	    fact(facts, "labels", json_incref(s->labels)) < 0 ||
 	    fact(facts, "imageLabels", json_null()) < 0 ||
 	    fact(facts, "networkMode", json_string(host ? "host" : "default")) < 0 ||
+	    fact(facts, "networks", json_array()) < 0 ||
 	    fact(facts, "created", json_integer(0)) < 0 ||
 	    fact(facts, "state", json_string("running")) < 0 ||
 	    fact(facts, "pid", json_integer(0)) < 0 ||

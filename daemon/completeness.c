@@ -11,6 +11,7 @@
 #include "daemon/api.h"
 #include "daemon/instance.h"
 #include "daemon/kin.h"
+#include "daemon/network_list.h"
 #include "daemon/promote.h"
 #include "daemon/roster.h"
 #include "daemon/start.h"
@@ -60,11 +61,31 @@ began_unseen(const struct instance *i)
 	return s.known && s.lead_ns < 0;
 }
 
+/* What was known stands while nothing else is: an engine may be away. */
+void
+complete_on_networks(struct workload *w)
+{
+	_cleanup_free_ char *all = NULL;
+	const char *pos, *name;
+	size_t n;
+
+	for (const struct instance *i = w != NULL ? w->instances : NULL; i != NULL;
+	     i = i->next_of_workload) {
+		pos = i->container != NULL ? i->container->networks : "";
+		while ((n = network_list_next(&pos, &name)) > 0)
+			if (network_list_add(&all, name, n) < 0)
+				return;
+	}
+	if (all == NULL || strcmp(all, w->networks) == 0)
+		return;
+	workload_set_text(&w->networks, all);
+	w->dirty = true;
+}
+
 void
 complete_on_joined(struct instance *i)
 {
-	if (i->container != NULL)
-		workload_set_text(&i->workload->network, i->container->network);
+	complete_on_networks(i->workload);
 	if (i->existing)
 		mark_found(i->workload, now_real());
 	else
@@ -113,6 +134,11 @@ complete_on_loss(struct instance *i, enum loss_source source)
 		return;
 	mark(i->workload, now_real(), COMPLETE_BROKEN);
 	i->workload->loss_sources |= 1u << source;
+	/* What it did last is missed whenever it ends: that window is broken, and that is all. */
+	if (source != LOSS_END) {
+		i->workload->missed_ns = now_real();
+		i->workload->dirty = true;
+	}
 	i->ctl->completed_ns = 0; /* whoever asks next is told */
 	tell_of_loss(i, source);
 }
@@ -266,13 +292,13 @@ json_t *
 complete_to_json(const struct kin *kin, const struct workload *w)
 {
 	const struct completeness *k = &w->complete;
-	const struct workload *missing[MISSING_MAX];
+	const char *missing[MISSING_MAX];
 	size_t n = kin_missing(kin, w, MISSING_MAX, missing, MISSING_MAX);
 	const char *why = complete_why_not(k);
 	json_t *names = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(names, json_text(missing[i]->name));
+		json_array_append_new(names, json_text(missing[i]));
 	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:s, s:I, s:I, s:I, s:o, s:o}",
 	    "newEdgeChance", json_number(k->chance), "newEdgeChanceHigh",
 	    json_number(k->chance_high), "unseenAtLeast", json_whole(k->at_least), "unseenHigh",

@@ -15,7 +15,10 @@
 #include "daemon/image.h"
 #include "daemon/instance.h"
 #include "daemon/log.h"
+#include "daemon/network_list.h"
+#include "daemon/promote.h"
 #include "daemon/published.h"
+#include "daemon/stopped.h"
 #include "rules/workload.h"
 
 #include <errno.h>
@@ -53,7 +56,7 @@ container_unlink(struct controller *c, struct container **slot)
 		}
 }
 
-static void
+void
 container_free(struct container *k)
 {
 	if (k == NULL)
@@ -62,6 +65,7 @@ container_free(struct container *k)
 	free(k->name);
 	free(k->image);
 	free(k->image_id);
+	free(k->networks);
 	free(k->ports);
 	free(k);
 }
@@ -298,6 +302,29 @@ read_dns(struct container *k, const json_t *list)
 	}
 }
 
+/* Of one that only a mode is known of, that is its network, if it is none of the others. */
+static int
+read_networks(struct container *k, const json_t *list, const char *mode)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < json_array_size(list); i++) {
+		const json_t *name = json_array_get(list, i);
+
+		if (json_is_string(name))
+			r = network_list_add(
+			    &k->networks, json_string_value(name), json_string_length(name));
+	}
+	if (r == 0 && k->networks == NULL && mode != NULL && !k->host_network &&
+	    strchr(mode, ':') == NULL && strcmp(mode, "none") != 0) {
+		mode = strcmp(mode, "default") == 0 ? "bridge" : mode;
+		r = network_list_add(&k->networks, mode, strlen(mode));
+	}
+	if (r == 0 && k->networks == NULL)
+		k->networks = strdup("");
+	return r < 0 || k->networks == NULL ? -ENOMEM : 0;
+}
+
 static int
 container_read(struct container *k, const json_t *o, const struct container *before,
     const struct identity_rules *rules)
@@ -347,11 +374,10 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 				 (k->identity.labels_refused && !f.image_labels_known));
 	k->in_pod = f.runtime == RUNTIME_CRI || (f.pod != NULL && *f.pod != '\0');
 	k->host_network = mode != NULL && strcmp(mode, "host") == 0;
-	if (mode != NULL && !k->host_network && strchr(mode, ':') == NULL &&
-	    strcmp(mode, "none") != 0)
-		snprintf(k->network, sizeof(k->network), "%s", mode);
 	k->existing = started != NULL && strcmp(started, "existing") == 0;
 	read_dns(k, json_object_get(o, "dns"));
+	if (read_networks(k, json_object_get(o, "networks"), mode) < 0)
+		return -ENOMEM;
 	return published_read(k, json_object_get(o, "ports"));
 }
 
@@ -391,24 +417,42 @@ members_changed(struct controller *c, const char *owner)
 	enforce_schedule(c);
 }
 
-void
-instance_on_container(struct controller *c, const char *json, size_t len)
+int
+container_parse(struct controller *c, const char *json, size_t len, struct container **ret)
 {
 	json_error_t err;
 	json_t *o = json_loadb(json, len, JSON_REJECT_DUPLICATES, &err);
 	const char *id = json_string_value(json_object_get(o, "id"));
-	struct container **slot, *k = NULL;
-	bool existing = false;
+	struct container *k = NULL;
+	int r = -EBADMSG;
 
 	if (id == NULL || strlen(id) != 64)
 		goto out;
 	k = calloc(1, sizeof(*k));
+	r = -ENOMEM;
 	if (k == NULL)
 		goto out;
 	memcpy(k->id, id, 65);
+	r = container_read(k, o, *container_slot(c, id), &c->config->identity);
+	if (r == 0)
+		*ret = steal_ptr(k);
+out:
+	container_free(k);
+	json_decref(o);
+	return r;
+}
+
+void
+instance_on_container(struct controller *c, const char *json, size_t len)
+{
+	struct container **slot, *k = NULL;
+	bool existing = false;
+	char id[65];
+
+	if (container_parse(c, json, len, &k) < 0)
+		return;
+	memcpy(id, k->id, sizeof(id));
 	slot = container_slot(c, id);
-	if (container_read(k, o, *slot, &c->config->identity) < 0)
-		goto out;
 	/* An engine knows more, and keeps us informed. */
 	if (k->from_files && *slot != NULL && !(*slot)->from_files)
 		goto out;
@@ -429,11 +473,14 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 	*slot = k;
 	c->n_containers++;
 	c->n_sharing += k->shares[0] != '\0';
+	stopped_forget(c, id);
 	published_add(c, k);
 	sort_out_nested(c, k);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id))
+		if (strcmp(i->ns.container_id, id) == 0 || shares_with(i, id)) {
 			instance_identify(i);
+			complete_on_networks(i->workload);
+		}
 	members_changed(c, k->shares);
 	k = NULL;
 	/* What it may do decides about its host guard. */
@@ -441,7 +488,6 @@ instance_on_container(struct controller *c, const char *json, size_t len)
 	gate_check(c);
 out:
 	container_free(k);
-	json_decref(o);
 }
 
 void

@@ -10,6 +10,7 @@
  *   instance.c     namespaces + container facts -> instances of workloads, their addresses
  *   nested.c       namespaces that containers made inside
  *   hosted.c       containers in the host's own network
+ *   stopped.c      containers that do not run
  *   container.c    what the engines said of containers, and how far they can be held
  *   image.c        whose image may run under a workload's name
  *   image_allow.c  which images may run at all
@@ -180,7 +181,9 @@ struct controller {
 	struct container *containers[1024];
 	struct nested *nested;
 	size_t n_nested;
-	size_t n_hosted;	      /* containers in the host's network */
+	size_t n_hosted;	 /* containers in the host's network */
+	struct stopped *stopped; /* containers that do not run */
+	size_t n_stopped;
 	struct container *publishers; /* those with ports */
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;

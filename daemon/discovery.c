@@ -15,9 +15,13 @@
 static void
 tell_again(struct container *c)
 {
-	c->sent = false;
+	c->sent = c->told_stopped = false;
 	if (c->c.facts == NULL)
 		return;
+	if (c->stopped) {
+		container_want(c, WANT_SEND);
+		return;
+	}
 	if (!c->in_first) {
 		c->in_first = true;
 		c->engine->first_left++;
@@ -85,6 +89,7 @@ on_lookup(struct discovery *d, const struct msg *m)
 			continue;
 		}
 		c->looked_up = true;
+		c->stopped = false;
 		container_want(c, WANT_FACTS);
 		container_work(e);
 	}

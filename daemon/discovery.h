@@ -14,6 +14,7 @@
  *   labels         object   key -> string: the container's, with the image's merged in
  *   imageLabels    object   the image's own, or null: the image could not be asked
  *   networkMode    string   "default", "host", "none", "container:ID", a network's name
+ *   networks       array    names of those it is on, at most 16; empty where that is not known
  *   created        integer  seconds since 1970
  *   state          string   the engine's word: "created", "running", "paused", "exited", ...
  *   pid            integer  first process as the host sees it, 0 while unknown
@@ -33,6 +34,10 @@
  * The same container comes again when something about it changes: first as soon as its labels are
  * known, then with pid and sandbox once its start is over. From files it comes once, with neither,
  * and never goes; an engine's word comes after it and replaces it.
+ *
+ * MSG_D_STOPPED carries the same of one that was created and not started, or has exited: only to
+ * know who may still come. Of each engine the latest 1,024 are told, after all that runs, and
+ * MSG_D_STOPPED_GONE takes one back; MSG_D_CONTAINER of the same id does so as well.
  */
 #ifndef NANOSEG_DAEMON_DISCOVERY_H
 #define NANOSEG_DAEMON_DISCOVERY_H
@@ -46,6 +51,7 @@
 
 #define DISCOVERY_MAX_ENGINES 8
 #define DISCOVERY_MAX_CONTAINERS 8192
+#define DISCOVERY_MAX_STOPPED 1024     /* of an engine; asked for by relay.c */
 #define DISCOVERY_MAX_LIST (32u << 20) /* bytes of a list */
 #define DISCOVERY_BUCKETS 1024
 #define DISCOVERY_IMAGES 128 /* images whose labels are remembered */
@@ -73,7 +79,10 @@ struct container {
 	unsigned want;
 	uint64_t generation; /* of the list that had it last */
 	bool queued, existing, sent, in_first, looked_up, image_failed;
-	bool believed; /* its engine was the first to claim it */
+	bool stopped;	   /* known from the list of those, and not otherwise */
+	bool late;	   /* it is in that queue */
+	bool told_stopped; /* to the controller */
+	bool believed;	   /* its engine was the first to claim it */
 	bool
 	    disputed; /* another one was: nothing of it is told, until its engine says it is gone */
 };
@@ -100,18 +109,18 @@ struct engine {
 	uint32_t index;
 	const char *runtime;
 	struct d_engine state; /* as last sent */
-	struct fetch *events, *list;
-	struct event *retry, *repair;
+	struct fetch *events, *list, *stopped;
+	struct event *retry, *repair, *stopped_due;
 	struct event *later; /* the controller has not read what it was told */
 	unsigned backoff_s, repair_s;
 	bool missing;	 /* its socket; said once */
 	bool fresh;	 /* just connected: what the list has was there before us */
 	bool list_again; /* when the list that is out has come */
 	bool listed, synced;
-	uint64_t generation;
+	uint64_t generation, stopped_generation;
 	size_t n_containers, first_left;
 	unsigned in_flight;
-	TAILQ_HEAD(, container) queue;
+	TAILQ_HEAD(container_queue, container) queue, late; /* late: once the other is empty */
 	struct container *buckets[DISCOVERY_BUCKETS];
 	struct image images[DISCOVERY_IMAGES];
 	unsigned next_image;
@@ -149,6 +158,8 @@ void engine_tell(struct engine *e);
 void engine_relist(struct engine *e);
 /* The same, some seconds later, if the error is one that passes: what is missing is asked again. */
 void engine_repair(struct engine *e, int error);
+/* Soon, and once for all that happens until then: those that do not run are asked for. */
+void engine_look_for_stopped(struct engine *e);
 /* Everything from the list has been sent: say so. */
 void engine_check_synced(struct engine *e);
 

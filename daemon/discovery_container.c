@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Each container is a small machine: a set of wants, at most one question out, and a place in its
- * engine's queue while something is wanted and nothing is out. A bounded number of questions is out
+ * engine's queue while something is wanted and nothing is out: of what does not run in one that
+ * waits for all others. A bounded number of questions is out
  * at a time, so a burst of starts asks each thing once and in turn. Nor is the controller told more
  * than it reads: what its channel had no room for would be lost.
  */
@@ -89,29 +90,43 @@ is_anothers(const struct container *c)
 	return false;
 }
 
+static struct container_queue *
+queue_of(struct container *c)
+{
+	return c->late ? &c->engine->late : &c->engine->queue;
+}
+
+static void
+tell_gone(struct container *c, uint16_t type)
+{
+	struct d_id gone = { .id = "" };
+
+	memcpy(gone.id, c->id, sizeof(gone.id));
+	(void)role_send(&c->engine->d->loop, ROLE_CONTROLLER, type, 0, &gone, sizeof(gone));
+}
+
 static void
 container_remove(struct container *c)
 {
 	struct engine *e = c->engine;
 	struct container **p = bucket_of(e, c->id);
-	struct d_id gone = { .id = "" };
 
 	while (*p != c)
 		p = &(*p)->next;
 	*p = c->next;
 	e->n_containers--;
 	if (c->queued)
-		TAILQ_REMOVE(&e->queue, c, queue);
+		TAILQ_REMOVE(queue_of(c), c, queue);
 	if (c->fetch != NULL || (c->want & WANT_FACTS) != 0)
 		files_engine_answered(e->d, c->id, false);
 	if (c->fetch != NULL) {
 		fetch_cancel(c->fetch);
 		e->in_flight--;
 	}
-	if (c->sent) {
-		memcpy(gone.id, c->id, sizeof(gone.id));
-		(void)role_send(&e->d->loop, ROLE_CONTROLLER, MSG_D_GONE, 0, &gone, sizeof(gone));
-	}
+	if (c->sent)
+		tell_gone(c, MSG_D_GONE);
+	if (c->told_stopped)
+		tell_gone(c, MSG_D_STOPPED_GONE);
 	leave_first(c);
 	docker_container_done(&c->c);
 	json_decref(c->pod);
@@ -163,10 +178,15 @@ void
 container_want(struct container *c, unsigned want)
 {
 	c->want |= want;
+	if (c->queued && c->late && !c->stopped) {
+		TAILQ_REMOVE(queue_of(c), c, queue);
+		c->queued = false;
+	}
 	if (c->want == 0 || c->queued || c->fetch != NULL)
 		return;
 	c->queued = true;
-	TAILQ_INSERT_TAIL(&c->engine->queue, c, queue);
+	c->late = c->stopped;
+	TAILQ_INSERT_TAIL(queue_of(c), c, queue);
 }
 
 static bool
@@ -275,6 +295,19 @@ container_json(struct container *c)
 	return container_text(&t);
 }
 
+/* Nobody is believed for it: what runs under that id is another's word. */
+static void
+send_stopped(struct container *c)
+{
+	_cleanup_free_ char *text = container_json(c);
+
+	c->want &= ~(unsigned)WANT_SEND;
+	if (text == NULL || strlen(text) > MAX_JSON || is_anothers(c))
+		return;
+	c->told_stopped |= role_send(&c->engine->d->loop, ROLE_CONTROLLER, MSG_D_STOPPED, 0, text,
+			       strlen(text)) == 0;
+}
+
 static void
 container_send(struct container *c)
 {
@@ -300,6 +333,7 @@ container_send(struct container *c)
 	if (r < 0 && r != -ENOTCONN)
 		log_warn("container %.12s: the controller was not told: %s", c->id, strerror(-r));
 	c->sent = r == 0;
+	c->told_stopped &= !c->sent;
 	leave_first(c);
 }
 
@@ -499,7 +533,10 @@ container_step(struct container *c)
 		   image_find(c->engine, c->c.image_id) == NULL) {
 		ask(c, RELAY_IMAGE, c->c.image_id, LIMIT_IMAGE_S, &image);
 	} else if (c->want & WANT_SEND) {
-		container_send(c);
+		if (c->stopped)
+			send_stopped(c);
+		else
+			container_send(c);
 		c->image_failed = false;
 		container_want(c, 0);
 	} else if (c->want & WANT_INSPECT) {
@@ -508,18 +545,27 @@ container_step(struct container *c)
 	}
 }
 
+/* Of what does not run one question is out at a time, and none while there are others. */
+static struct container *
+next_in_queue(struct engine *e)
+{
+	struct container *c = TAILQ_FIRST(&e->queue);
+
+	return c != NULL || e->in_flight > 0 ? c : TAILQ_FIRST(&e->late);
+}
+
 void
 container_work(struct engine *e)
 {
 	const struct timeval later = { 0, LATER_MS * 1000 };
 	struct container *c;
 
-	while (e->in_flight < DISCOVERY_IN_FLIGHT && (c = TAILQ_FIRST(&e->queue)) != NULL) {
+	while (e->in_flight < DISCOVERY_IN_FLIGHT && (c = next_in_queue(e)) != NULL) {
 		if (!has_room(e)) {
 			event_add(e->later, &later);
 			return;
 		}
-		TAILQ_REMOVE(&e->queue, c, queue);
+		TAILQ_REMOVE(queue_of(c), c, queue);
 		c->queued = false;
 		container_step(c);
 	}

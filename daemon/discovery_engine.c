@@ -19,6 +19,7 @@
 #define LIMIT_EVENTS_S 10
 #define LIMIT_LIST_S 30
 #define REPAIR_MIN_S 5
+#define STOPPED_S 3 /* after whatever may have changed them */
 #define REPAIR_MAX_S 60
 
 void
@@ -77,7 +78,9 @@ engine_fail(struct engine *e, const char *about, int error)
 
 	fetch_cancel(e->events);
 	fetch_cancel(e->list);
-	e->events = e->list = NULL;
+	fetch_cancel(e->stopped);
+	e->events = e->list = e->stopped = NULL;
+	event_del(e->stopped_due);
 	e->listed = e->list_again = false;
 	if (error == -ENOTCONN) {
 		engine_relay_gone(e);
@@ -137,8 +140,9 @@ list_item(struct engine *e, const char *elem, size_t len, struct list_outcome *o
 		o->error = r;
 		return;
 	}
-	if (!known)
+	if (!known || c->stopped)
 		c->existing = e->fresh;
+	c->stopped = false;
 	c->generation = e->generation;
 	if (!c->in_first && !e->synced) {
 		c->in_first = true;
@@ -152,7 +156,7 @@ list_item(struct engine *e, const char *elem, size_t len, struct list_outcome *o
 static void
 drop_unlisted(struct container *c)
 {
-	if (c->generation == c->engine->generation)
+	if (c->stopped || c->generation == c->engine->generation)
 		return;
 	if (c->looked_up && !c->c.running)
 		container_want(c, WANT_FACTS);
@@ -200,8 +204,85 @@ on_list(void *arg, int error, const char *body, size_t len)
 	}
 	container_work(e);
 	engine_check_synced(e);
+	engine_look_for_stopped(e);
 	if (e->list_again)
 		engine_list(e);
+}
+
+static void
+stopped_item(struct engine *e, const char *elem, size_t len)
+{
+	struct docker_container facts = { .facts = NULL };
+	struct container *c;
+
+	if (docker_parse_container(elem, len, &facts) < 0)
+		return;
+	c = container_find(e, facts.id);
+	if (c == NULL && !facts.running && (c = container_get(e, facts.id)) != NULL)
+		c->stopped = true;
+	/* What is known to run, or asked for before its start, is not to be had from here. */
+	if (c != NULL && c->stopped && !facts.running) {
+		c->generation = e->stopped_generation;
+		if (!json_equal(c->c.facts, facts.facts) || !c->told_stopped)
+			container_update(c, &facts);
+	}
+	docker_container_done(&facts);
+}
+
+static void
+drop_unstopped(struct container *c)
+{
+	if (c->stopped && c->generation != c->engine->stopped_generation)
+		container_drop(c);
+}
+
+static void
+on_stopped(void *arg, int error, const char *body, size_t len)
+{
+	struct engine *e = arg;
+	const char *elem;
+	size_t pos = 0, n, count = 0;
+	int r = error;
+
+	e->stopped = NULL;
+	e->stopped_generation++;
+	if (r == 0)
+		while (count++ < DISCOVERY_MAX_STOPPED &&
+		       (r = docker_list_next(body, len, &pos, &elem, &n)) == 1)
+			stopped_item(e, elem, n);
+	if (r >= 0)
+		container_for_each(e, drop_unstopped);
+	else if (r != -EREMOTEIO)
+		engine_complain(e, "the list of containers that do not run", r);
+	container_work(e);
+}
+
+static void
+on_stopped_due(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct fetch_callbacks cb = { .done = on_stopped };
+	struct engine *e = arg;
+	struct fetch_request q = {
+		.engine = e->index,
+		.request = RELAY_STOPPED,
+		.id = "",
+		.max = DISCOVERY_MAX_LIST,
+		.limit_s = LIMIT_LIST_S,
+	};
+
+	if (e->stopped != NULL)
+		engine_look_for_stopped(e);
+	else if (e->listed)
+		(void)fetch_start(&e->d->pool, &q, &cb, e, &e->stopped);
+}
+
+void
+engine_look_for_stopped(struct engine *e)
+{
+	const struct timeval pause = { STOPPED_S, 0 };
+
+	if (!event_pending(e->stopped_due, EV_TIMEOUT, NULL))
+		event_add(e->stopped_due, &pause);
 }
 
 static void
@@ -290,6 +371,9 @@ on_event_line(void *arg, const char *line, size_t len)
 	}
 	if (ev.kind == DOCKER_EVENT_OTHER)
 		return;
+	engine_look_for_stopped(e);
+	if (ev.kind == DOCKER_EVENT_CREATED)
+		return;
 	c = container_find(e, ev.id);
 	if (ev.kind == DOCKER_EVENT_GONE) {
 		if (c != NULL)
@@ -301,7 +385,7 @@ on_event_line(void *arg, const char *line, size_t len)
 	}
 	/* A container that dies leaves its networks afterwards, and the engine may still list it.
 	 */
-	if (c == NULL && !ev.started)
+	if ((c == NULL || c->stopped) && !ev.started)
 		return;
 	if (c == NULL)
 		c = container_get(e, ev.id);
@@ -309,6 +393,7 @@ on_event_line(void *arg, const char *line, size_t len)
 		engine_complain(e, "a container more than 8192", -ENOSPC);
 		return;
 	}
+	c->stopped = false;
 	container_want(c, WANT_FACTS);
 	container_work(e);
 }
@@ -362,11 +447,13 @@ engine_new(struct discovery *d, const char *name, size_t name_len, struct engine
 	e->runtime = strcmp(e->state.engine, "podman") == 0 ? "podman" : "docker";
 	snprintf(e->state.why, sizeof(e->state.why), "not asked yet");
 	TAILQ_INIT(&e->queue);
+	TAILQ_INIT(&e->late);
 	e->repair_s = REPAIR_MIN_S;
 	e->retry = evtimer_new(d->loop.base, on_retry, e);
 	e->repair = evtimer_new(d->loop.base, on_repair, e);
 	e->later = evtimer_new(d->loop.base, on_later, e);
-	if (e->retry == NULL || e->repair == NULL || e->later == NULL) {
+	e->stopped_due = evtimer_new(d->loop.base, on_stopped_due, e);
+	if (e->retry == NULL || e->repair == NULL || e->later == NULL || e->stopped_due == NULL) {
 		free(e);
 		return -ENOMEM;
 	}

@@ -15,6 +15,7 @@
 #include "daemon/names.h"
 #include "daemon/observe.h"
 #include "daemon/probing.h"
+#include "daemon/stopped.h"
 #include "netlink/nft.h"
 
 #include <string.h>
@@ -230,6 +231,21 @@ on_container_gone(struct controller *c, struct msg *m)
 }
 
 static void
+on_stopped(struct controller *c, struct msg *m)
+{
+	stopped_on_told(c, (const char *)m->body, m->h.body_len);
+}
+
+static void
+on_stopped_gone(struct controller *c, struct msg *m)
+{
+	struct d_id d;
+
+	memcpy(&d, m->body, sizeof(d));
+	stopped_on_gone(c, &d);
+}
+
+static void
 on_engine(struct controller *c, struct msg *m)
 {
 	struct d_engine d;
@@ -288,6 +304,8 @@ static const struct handler handlers[] = {
 	{ MSG_CAP_LABEL, ROLE_CAPTURE, labels_on_label },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },
 	{ MSG_D_GONE, ROLE_DISCOVERY, on_container_gone },
+	{ MSG_D_STOPPED, ROLE_DISCOVERY, on_stopped },
+	{ MSG_D_STOPPED_GONE, ROLE_DISCOVERY, on_stopped_gone },
 	{ MSG_D_ENGINE, ROLE_DISCOVERY, on_engine },
 	{ MSG_D_SYNCED, ROLE_DISCOVERY, on_engine },
 	{ MSG_H_STATE, ROLE_HERALD, on_herald_state },
@@ -321,8 +339,11 @@ dispatch_peer_gone(void *arg, enum role peer)
 void
 dispatch_peer(void *arg, enum role peer, struct chan *ch)
 {
-	if (peer == ROLE_DISCOVERY)
+	/* It tells anew what there is. */
+	if (peer == ROLE_DISCOVERY) {
+		stopped_clear(arg);
 		instance_ask_all(arg);
+	}
 	if (peer == ROLE_HERALD)
 		alert_spool_on_herald(arg);
 }

@@ -222,6 +222,26 @@ fact(json_t *facts, const char *key, json_t *value, int *error)
 		*error = -ENOMEM;
 }
 
+/* Those it is, or would be, on: not the host's, and not none. */
+static json_t *
+networks_of(const json_t *o)
+{
+	const json_t *all = json_object_get(json_object_get(o, "NetworkSettings"), "Networks");
+	json_t *list = json_array(), *value;
+	const char *name;
+
+	json_object_foreach((json_t *)all, name, value)
+	{
+		if (strcmp(name, "host") == 0 || strcmp(name, "none") == 0 ||
+		    strlen(name) > DOCKER_MAX_NETWORK)
+			continue;
+		if (json_array_size(list) == DOCKER_MAX_NETWORKS)
+			break;
+		json_array_append_new(list, json_string(name));
+	}
+	return list;
+}
+
 static int
 container_facts(const json_t *o, struct docker_container *c)
 {
@@ -252,6 +272,7 @@ container_facts(const json_t *o, struct docker_container *c)
 	    docker_text_copy(docker_text_of(json_object_get(o, "HostConfig"), "NetworkMode"),
 		DOCKER_MAX_TEXT, &altered),
 	    &r);
+	fact(c->facts, "networks", networks_of(o), &r);
 	fact(c->facts, "created", json_integer(json_integer_value(created)), &r);
 	fact(c->facts, "state", docker_text_copy(state, 64, &altered), &r);
 	fact(c->facts, "altered", json_boolean(altered || s.altered), &r);
@@ -479,6 +500,7 @@ static const struct {
 	const char *type, *action;
 	enum docker_event_kind kind;
 } actions[] = {
+	{ "container", "create", DOCKER_EVENT_CREATED },
 	{ "container", "start", DOCKER_EVENT_CHANGED },
 	{ "container", "rename", DOCKER_EVENT_CHANGED },
 	{ "container", "die", DOCKER_EVENT_GONE },

@@ -26,9 +26,11 @@
 #define DOCKER_MAX_TEXT 4096		   /* a name, an image reference; cut with a hash */
 #define DOCKER_MAX_IN_PODS 8192		   /* containers of all pods */
 #define DOCKER_MAX_DNS 4
-#define DOCKER_MAX_PORTS 256  /* published ranges of ports of one container */
-#define DOCKER_MAX_KEY 1024   /* a label's key; a longer one is left out */
-#define DOCKER_MAX_VALUE 2048 /* a label's value; cut with a hash */
+#define DOCKER_MAX_NETWORKS 16 /* of one container, that are named */
+#define DOCKER_MAX_NETWORK 128 /* bytes of a name; a longer one is left out */
+#define DOCKER_MAX_PORTS 256   /* published ranges of ports of one container */
+#define DOCKER_MAX_KEY 1024    /* a label's key; a longer one is left out */
+#define DOCKER_MAX_VALUE 2048  /* a label's value; cut with a hash */
 
 /* Lower-case hex digits, exactly 64. */
 bool docker_id_valid(const char *id);
@@ -48,7 +50,7 @@ struct docker_container {
 	char image_id[DOCKER_IMAGE_ID_LEN + 1]; /* "" if the engine gave none that is one */
 	bool running;				/* running or paused */
 	json_t *facts; /* owned: id, name, nameGenerated, image, imageId, labels, networkMode,
-			  created, state, ports, portsLeftOut, altered, labelsLeftOut */
+			  networks, created, state, ports, portsLeftOut, altered, labelsLeftOut */
 };
 
 void docker_container_done(struct docker_container *c);
@@ -96,6 +98,7 @@ void docker_read_inspect(const json_t *o, struct docker_inspect *ret);
 
 enum docker_event_kind {
 	DOCKER_EVENT_OTHER,
+	DOCKER_EVENT_CREATED, /* and not started */
 	DOCKER_EVENT_CHANGED, /* started, renamed, joined or left a network: ask about it */
 	DOCKER_EVENT_GONE,    /* died or destroyed */
 };

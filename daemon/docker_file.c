@@ -88,11 +88,12 @@ docker_file_read_host(struct docker_file *f, const char *buf, size_t len)
 		return r;
 	if (*docker_text_of(host, "NetworkMode") == '\0')
 		return -EBADMSG;
-	o = json_pack("{s:O, s:[O], s:O?, s:O?, s:O?, s:O, s:o, s:O}", "Id",
+	o = json_pack("{s:O, s:[O], s:O?, s:O?, s:O?, s:{s:O?}, s:O, s:o, s:O}", "Id",
 	    json_object_get(f->config, "ID"), "Names", json_object_get(f->config, "Name"), "Image",
 	    json_object_get(config, "Image"), "ImageID", json_object_get(f->config, "Image"),
-	    "Labels", json_object_get(config, "Labels"), "HostConfig", host, "Mounts",
-	    mounts_of(f->config), "Config", config);
+	    "Labels", json_object_get(config, "Labels"), "NetworkSettings", "Networks",
+	    json_object_get(json_object_get(f->config, "NetworkSettings"), "Networks"),
+	    "HostConfig", host, "Mounts", mounts_of(f->config), "Config", config);
 	if (o == NULL)
 		return -ENOMEM;
 	r = docker_read_container(o, &f->c);

@@ -34,7 +34,7 @@ struct container {
 	enum runtime runtime;
 	bool existing; /* it ran before we asked for the first time */
 	bool host_network;
-	char network[128];
+	char *networks;		     /* that it is on, one a line */
 	uint32_t image_judged;	     /* image_allow.c: under which configuration */
 	bool unapproved, image_held; /* it was held for it, once */
 	bool nameless;		     /* from files that do not say enough for a name that lasts */
@@ -182,6 +182,9 @@ void instance_on_attached(struct controller *c, struct msg *m);
 /* From all that is known now, also again. */
 void instance_identify(struct instance *i);
 void instance_on_container(struct controller *c, const char *json, size_t len);
+/* What such a text says, of nobody yet. 0, or what is wrong with it. */
+int container_parse(struct controller *c, const char *json, size_t len, struct container **ret);
+void container_free(struct container *k);
 void instance_on_container_gone(struct controller *c, const struct d_id *id);
 void instance_reset(struct controller *c);   /* the warden is new */
 void instance_tick(struct controller *c);    /* once a second */

@@ -19,11 +19,12 @@ kin_freep(struct kin **k)
 }
 
 /*
- * The other workloads of its project or network that do not run, and have not since it is observed:
- * the first `max` of them to ret, those of the project first. How many there are; beyond `enough`
- * nobody counts.
+ * The other workloads of its project or networks that do not run, and have not since it is
+ * observed, those of containers that were never started among them: the names of the first `max` of
+ * them to ret, those of the project first; borrowed, for as long as k. How many there are; beyond
+ * `enough` nobody counts.
  */
-size_t kin_missing(const struct kin *k, const struct workload *w, size_t enough,
-    const struct workload **ret, size_t max);
+size_t kin_missing(
+    const struct kin *k, const struct workload *w, size_t enough, const char **ret, size_t max);
 
 #endif

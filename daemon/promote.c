@@ -11,9 +11,10 @@
  * notice, inside a window of the week, one workload at a time, and for good only if nothing is
  * refused at first that went through before.
  *
- * Either way: one that has not been seen to talk to anybody is never promoted, edges with a flag
- * are a person's, and after a rollback nothing of the project is promoted until a person has set
- * the mode of what was rolled back.
+ * Either way: one that has not been seen to talk to anybody is never promoted, nor is a direction
+ * in which nothing was seen, for silence is no reason to refuse everything; edges with a flag are a
+ * person's, and after a rollback nothing of the project is promoted until a person has set the mode
+ * of what was rolled back.
  */
 #include "daemon/alert.h"
 #include "daemon/api.h"
@@ -170,13 +171,22 @@ rolled_back_in(const struct controller *c, const struct workload *w)
 	return NULL;
 }
 
-static bool
-was_seen(const struct controller *c, const struct sight *s)
+/* What it is promoted for: of what audit looks on at already, or else is configured. */
+static unsigned
+directions_seen(const struct controller *c, const struct workload *w, const struct sight *s)
 {
-	unsigned direction = c->config->promote_direction;
+	unsigned of = is_halfway(c, w) ? w->direction : c->config->promote_direction;
 
-	return ((direction & WL_INGRESS) != 0 && s->seen_in > 0) ||
-	       ((direction & WL_EGRESS) != 0 && s->seen_out > 0);
+	return of & ((s->seen_in > 0 ? WL_INGRESS : 0u) | (s->seen_out > 0 ? WL_EGRESS : 0u));
+}
+
+/* The one that is not; NULL: both are. */
+static const char *
+left_open(const struct controller *c, unsigned promoted)
+{
+	unsigned left = c->config->promote_direction & ~promoted;
+
+	return left == 0 ? NULL : left == WL_INGRESS ? "ingress" : "egress";
 }
 
 /* What holds, by the clock as well. */
@@ -200,21 +210,35 @@ add_common(
 	if (w->observed_ns < period)
 		add(r, "%s of %s observed", coarse(w->observed_ns, is),
 		    duration_format(period, of));
-	if (!was_seen(c, s))
+	if (directions_seen(c, w, s) == 0)
 		add(r, "it has not been seen to talk to anybody");
 }
 
 static void
 add_missing(const struct kin *kin, const struct workload *w, struct reasons *r)
 {
-	const struct workload *missing[NAMED_MAX];
+	const char *missing[NAMED_MAX];
 	size_t n = kin_missing(kin, w, SIZE_MAX, missing, NAMED_MAX);
 	char name[PEER_STRLEN];
 
-	for (size_t i = 0; i < MIN(n, (size_t)NAMED_MAX); i++)
-		add(r, "%.200s has not run yet", safe_name(missing[i], name));
+	for (size_t i = 0; i < MIN(n, (size_t)NAMED_MAX); i++) {
+		text_escape(missing[i], strlen(missing[i]), name, sizeof(name));
+		add(r, "%.200s has not run yet", name);
+	}
 	if (n > NAMED_MAX)
 		add(r, "nor have %zu others", n - NAMED_MAX);
+}
+
+/* Loss does not only leave a window out: as long as the period has any, it says too little. */
+static void
+add_loss(const struct controller *c, const struct workload *w, struct reasons *r)
+{
+	uint64_t now = now_real(), is = now > w->missed_ns ? now - w->missed_ns : 0;
+	uint64_t of = c->config->observation_period_ns;
+	char a[DURATION_STRLEN], b[DURATION_STRLEN];
+
+	if (w->missed_ns != 0 && is < of)
+		add(r, "%s of %s without loss", coarse(is, a), duration_format(of, b));
 }
 
 static void
@@ -227,6 +251,7 @@ add_evidence(const struct controller *c, const struct kin *kin, const struct wor
 	if (s->flagged > 0)
 		add(r, "%zu flagged edge%s", s->flagged, s->flagged == 1 ? "" : "s");
 	add_missing(kin, w, r);
+	add_loss(c, w, r);
 	if (why != NULL)
 		add(r, "%s", why);
 	else if (w->complete.chance_high * 100 > limit)
@@ -335,7 +360,7 @@ find_reasons(struct controller *c, const struct kin *kin, struct workload *w, co
 }
 
 static int
-act(struct controller *c, struct workload *w)
+act(struct controller *c, struct workload *w, const struct sight *s)
 {
 	bool halfway = is_halfway(c, w);
 	/* By evidence audit comes first, whatever follows. */
@@ -345,12 +370,17 @@ act(struct controller *c, struct workload *w)
 	const char *why = halfway	   ? "quiet in audit"
 			  : by_evidence(c) ? "learning is complete"
 					   : "observation period over";
+	unsigned direction = directions_seen(c, w, s);
+	const char *left = left_open(c, direction);
 	struct diag d = { 0 };
-	char safe[PEER_STRLEN];
+	char safe[PEER_STRLEN], reason[128];
 	size_t approved;
-	int r = segment_promote(c, w, mode, c->config->promote_direction,
-	    halfway ? c->config->promote_confirm_ns : 0, why, &d, &approved);
+	int r;
 
+	snprintf(reason, sizeof(reason), "%s%s%s%s", why, left != NULL ? "; its " : "",
+	    left != NULL ? left : "", left != NULL ? " stays open" : "");
+	r = segment_promote(c, w, mode, (enum wl_direction)direction,
+	    halfway ? c->config->promote_confirm_ns : 0, reason, &d, &approved);
 	if (r < 0) {
 		c->promote_retry_ns = now_mono() + RETRY_NS;
 		log_error("promotion, trying again in a minute: %s",
@@ -358,8 +388,8 @@ act(struct controller *c, struct workload *w)
 		return r;
 	}
 	w->promote_at_ns = 0;
-	log_info("workload %s: %s: %zu edges approved, mode %s", safe_name(w, safe), why, approved,
-	    mode_name(mode));
+	log_info("workload %s: %s: %zu edges approved, mode %s, %s", safe_name(w, safe), reason,
+	    approved, mode_name(mode), direction_name(w->direction));
 	return 0;
 }
 
@@ -390,6 +420,27 @@ confirm_own(struct controller *c)
 		log_error("promotion: %s", d.msg[0] != '\0' ? d.msg : strerror(-r));
 }
 
+/* Of one that is none, or no longer. */
+static void
+say_rest(const struct controller *c, struct workload *w)
+{
+	bool by_itself = w->auto_promoted && w->mode != MODE_OBSERVE && w->mode_by != NULL &&
+			 strcmp(w->mode_by, promotion_actor.name) == 0;
+	const char *left = by_itself ? left_open(c, w->direction) : NULL;
+	char text[128];
+
+	if (w->rolled_back) {
+		set_why(w, "stopped: its promotion was rolled back, a person has to set its mode");
+	} else if (left != NULL) {
+		snprintf(text, sizeof(text),
+		    "promoted for %s alone: its %s stays open until a person sets its mode",
+		    direction_name(w->direction), left);
+		set_why(w, text);
+	} else {
+		set_why(w, NULL);
+	}
+}
+
 static bool
 any_candidate(struct controller *c)
 {
@@ -400,10 +451,7 @@ any_candidate(struct controller *c)
 			any = true;
 			continue;
 		}
-		set_why(w, w->rolled_back
-			       ? "stopped: its promotion was rolled back, a person has to "
-				 "set its mode"
-			       : NULL);
+		say_rest(c, w);
 		w->promote_at_ns = 0;
 	}
 	return any;
@@ -436,8 +484,11 @@ promote_tick(struct controller *c)
 			continue;
 		find_reasons(c, kin, w, &sights[w->peer], &r);
 		set_why(w, r.n > 0 ? r.text : NULL);
-		if (r.n == 0 && act(c, w) < 0)
+		if (r.n > 0)
+			continue;
+		if (act(c, w, &sights[w->peer]) < 0)
 			return;
+		say_rest(c, w);
 	}
 }
 

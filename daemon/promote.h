@@ -38,6 +38,8 @@ json_t *recertify_to_json(const struct controller *c);
 /* completeness.c */
 /* It runs from now on; what it did before it was seen is not known. */
 void complete_on_joined(struct instance *i);
+/* It or one of its containers may be on other networks now. NULL: nobody. */
+void complete_on_networks(struct workload *w);
 void complete_on_left(struct instance *i); /* before it leaves its workload */
 /* Something that it did may not have been seen. NULL: nothing known. */
 void complete_on_loss(struct instance *i, enum loss_source source);

@@ -105,6 +105,9 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_D_ENGINE] = { "D_ENGINE", ONE(d_engine), 0, 0, R(DISCOVERY), R(CONTROLLER) },
 	[MSG_D_SYNCED] = { "D_SYNCED", ONE(d_engine), 0, 0, R(DISCOVERY), R(CONTROLLER) },
 	[MSG_D_LOOKUP] = { "D_LOOKUP", ONE(d_id), 0, 0, R(CONTROLLER), R(DISCOVERY) },
+	[MSG_D_STOPPED] = { "D_STOPPED", 2, MAX_CONTAINER_JSON, 0, 0, 0, R(DISCOVERY),
+	    R(CONTROLLER) },
+	[MSG_D_STOPPED_GONE] = { "D_STOPPED_GONE", ONE(d_id), 0, 0, R(DISCOVERY), R(CONTROLLER) },
 
 	[MSG_R_GET] = { "R_GET", ONE(r_get), 0, 0, R(DISCOVERY), R(RELAY) },
 	[MSG_R_STREAM] = { "R_STREAM", ONE(r_stream), 0, 1, R(RELAY), R(DISCOVERY) },

@@ -106,6 +106,9 @@ enum msg_type {
 	MSG_D_SYNCED,	       /* d_engine: everything that runs has been sent */
 	/* controller -> discovery */
 	MSG_D_LOOKUP, /* d_id: a namespace of this container appeared; ask the engine now */
+	/* discovery -> controller */
+	MSG_D_STOPPED,	    /* JSON as of MSG_D_CONTAINER: it exists and does not run */
+	MSG_D_STOPPED_GONE, /* d_id: it is no such container any more */
 
 	/* discovery -> relay */
 	MSG_R_GET = 128, /* r_get */
@@ -505,6 +508,8 @@ enum relay_request {
 	RELAY_DOCKER_CONFIG, /* config.v2.json of a container in Docker's data; r_get.engine is 0 */
 	RELAY_DOCKER_HOST,   /* its hostconfig.json */
 	RELAY_DOCKER_IMAGE,  /* an image's configuration; r_get.engine is an enum relay_driver */
+	/* GET /containers/json of those created and not started, or exited: the latest */
+	RELAY_STOPPED,
 };
 
 /* Docker keeps its images by storage driver, "image/DRIVER" in its data. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * nanoseg-relay: the only role that can reach an engine's socket, which is as good as root. It
- * writes one of five fixed requests to it, and hands the answer on through a pipe, unread: nobody
+ * writes one of six fixed requests to it, and hands the answer on through a pipe, unread: nobody
  * else ever holds a descriptor that an engine reads from. It reads some files that engines leave in
  * places of root's as well (relay_file.c), and answers with them in the same way.
  *
@@ -35,9 +35,12 @@ static const struct timeval idle_limit = { 10, 0 };
 /* {"type":["container","network"],"event":[...]}, escaped for a URL. */
 #define EVENTS_FILTER                                                    \
 	"%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%2C"       \
-	"%22event%22%3A%5B%22start%22%2C%22die%22%2C%22died%22%2C"       \
+	"%22event%22%3A%5B%22create%22%2C%22start%22%2C%22die%22%2C"     \
+	"%22died%22%2C"                                                  \
 	"%22destroy%22%2C%22remove%22%2C%22rename%22%2C%22connect%22%2C" \
 	"%22disconnect%22%5D%7D"
+/* {"status":["created","exited"]} */
+#define STOPPED_FILTER "%7B%22status%22%3A%5B%22created%22%2C%22exited%22%5D%7D"
 #define END " HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
 
 /* Everything that is ever written to an engine: before, the checked id, after. */
@@ -54,6 +57,8 @@ templates[] = {
 	{ RELAY_CONTAINER, ID_CONTAINER, "GET /containers/", "/json" END },
 	{ RELAY_EVENTS, ID_NONE, "GET /events?filters=" EVENTS_FILTER END, "" },
 	{ RELAY_IMAGE, ID_IMAGE, "GET /images/", "/json" END },
+	{ RELAY_STOPPED, ID_NONE,
+	    "GET /containers/json?all=1&limit=1024&filters=" STOPPED_FILTER END, "" },
 	{ RELAY_PODS, ID_NONE, "GET /v1.0.0/libpod/pods/json" END, "" },
 };
 

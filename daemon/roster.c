@@ -69,7 +69,7 @@ workload_get(struct controller *c, const char *name)
 		free(w);
 		return NULL;
 	}
-	w->project = w->network = no_text;
+	w->project = w->networks = no_text;
 	w->mode = MODE_OBSERVE;
 	w->direction = WL_BOTH;
 	w->mode_since_ns = now_real();
@@ -95,7 +95,7 @@ void
 workload_free(struct workload *w)
 {
 	free_text(w->project);
-	free_text(w->network);
+	free_text(w->networks);
 	labels_free(w->labels, w->n_labels);
 	labels_free(w->selector, w->n_selector);
 	texts_free(w->images, w->n_images);

@@ -47,8 +47,9 @@ struct workload {
 	/* completeness.c */
 	struct complete_log *log; /* NULL: it has not run */
 	struct completeness complete;
-	uint64_t lost_ns;    /* CLOCK_REALTIME, when something may last have been missed */
-	const char *network; /* the engine's name of its network, "": not known */
+	uint64_t lost_ns;     /* CLOCK_REALTIME, when something may last have been missed */
+	uint64_t missed_ns;   /* and when a source last said that something was; 0: never */
+	const char *networks; /* the engine's names of those it is on, one a line; "": not known */
 	/* promote.c: since when it is quiet in audit, CLOCK_REALTIME; when that was first and last
 	 * looked at, CLOCK_MONOTONIC; and how long it had been so when first */
 	struct {

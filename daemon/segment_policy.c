@@ -381,7 +381,8 @@ load_workload(void *arg, const struct stored_workload *s)
 	w->observed_ns = s->observed_ns;
 	w->auto_promoted = s->auto_promoted;
 	w->rolled_back = s->rolled_back;
-	workload_set_text(&w->network, s->network != NULL ? s->network : "");
+	w->missed_ns = s->missed_ns;
+	workload_set_text(&w->networks, s->networks != NULL ? s->networks : "");
 	if (s->log != NULL) {
 		w->log = malloc(sizeof(*w->log));
 		if (w->log == NULL)

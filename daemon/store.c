@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define STORE_VERSION 8
+#define STORE_VERSION 9
 #define STORE_FILE "nanoseg.db"
 #define BUSY_MS 3000 /* a controller that is still ending has the file */
 
@@ -43,7 +43,8 @@ static const char schema[] =
     " name BLOB PRIMARY KEY, project BLOB, mode INTEGER NOT NULL, direction INTEGER NOT NULL,"
     " first_seen INTEGER, last_seen INTEGER, mode_since INTEGER, mode_reason BLOB,"
     " auto_promoted INTEGER, observed INTEGER, labels TEXT, selector TEXT, images TEXT,"
-    " mode_by BLOB, windows BLOB, network BLOB, rolled_back INTEGER)"
+    " mode_by BLOB, windows BLOB, network BLOB, rolled_back INTEGER,"
+    " lost INTEGER)"
     " WITHOUT ROWID;"
     "CREATE TABLE network (name BLOB PRIMARY KEY, prefixes TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE revision ("
@@ -155,8 +156,8 @@ prepare_all(struct store *s)
 				"(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->delete_edge, "DELETE FROM edge WHERE id = ?" },
 		{ &s->delete_workload, "DELETE FROM workload WHERE name = ?" },
-		{ &s->put_workload,
-		    "INSERT OR REPLACE INTO workload VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
+		{ &s->put_workload, "INSERT OR REPLACE INTO workload VALUES "
+				    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" },
 		{ &s->put_revision, "INSERT INTO revision VALUES (?,?,?,?,?,?,?)" },
 		{ &s->put_network, "INSERT INTO network VALUES (?,?)" },
 		{ &s->put_denial,

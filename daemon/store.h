@@ -51,9 +51,10 @@ struct stored_edge {
 	struct seen_as *seen_as;	  /* NULL: none, or taken */
 };
 struct stored_workload {
-	const char *name, *project, *mode_reason, *mode_by, *network;
+	const char *name, *project, *mode_reason, *mode_by, *networks;
 	const struct complete_log *log; /* NULL: none */
 	bool rolled_back;
+	uint64_t missed_ns;
 	enum wl_mode mode;
 	enum wl_direction direction;
 	uint64_t first_seen_ns, last_seen_ns, mode_since_ns;

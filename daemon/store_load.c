@@ -131,7 +131,7 @@ load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
 	_cleanup_free_ char *name = column_dup(st, 0), *project = column_dup(st, 1),
 			    *reason = column_dup(st, 7), *labels = column_dup(st, 10),
 			    *selector = column_dup(st, 11), *images = column_dup(st, 12),
-			    *by = column_dup(st, 13), *network = column_dup(st, 15);
+			    *by = column_dup(st, 13), *networks = column_dup(st, 15);
 	int mode = sqlite3_column_int(st, 2), direction = sqlite3_column_int(st, 3);
 	struct complete_log log;
 	struct stored_workload w = {
@@ -139,8 +139,9 @@ load_workload_row(sqlite3_stmt *st, const struct store_loader *l)
 		.project = project,
 		.mode_reason = reason,
 		.mode_by = by,
-		.network = network,
+		.networks = networks,
 		.rolled_back = sqlite3_column_int(st, 16) != 0,
+		.missed_ns = (uint64_t)sqlite3_column_int64(st, 17),
 		.mode = (enum wl_mode)mode,
 		.direction = (enum wl_direction)direction,
 		.first_seen_ns = (uint64_t)sqlite3_column_int64(st, 4),

@@ -33,6 +33,7 @@ static const char *const steps[] = {
 	[5] = store_history_schema,
 	[6] = "ALTER TABLE edge ADD COLUMN extent BLOB;",
 	[7] = "ALTER TABLE edge ADD COLUMN seen_as BLOB;",
+	[8] = "ALTER TABLE workload ADD COLUMN lost INTEGER;",
 };
 
 static int

@@ -131,8 +131,9 @@ store_put_workload(struct store *s, const struct workload *w)
 		complete_log_encode(w->log, log);
 		sqlite3_bind_blob(st, 15, log, sizeof(log), SQLITE_TRANSIENT);
 	}
-	store_bind_text(st, 16, w->network);
+	store_bind_text(st, 16, w->networks);
 	sqlite3_bind_int(st, 17, w->rolled_back);
+	sqlite3_bind_int64(st, 18, (sqlite3_int64)w->missed_ns);
 	return store_run(st);
 }
 

@@ -39,6 +39,8 @@ check_container(const char *buf, size_t len)
 	if (!docker_id_valid(c.id) || (c.image_id[0] != '\0' && !docker_image_id_valid(c.image_id)))
 		abort();
 	check_labels(json_object_get(c.facts, "labels"));
+	if (json_array_size(json_object_get(c.facts, "networks")) > DOCKER_MAX_NETWORKS)
+		abort();
 	if (json_array_size(json_object_get(c.facts, "ports")) > DOCKER_MAX_PORTS)
 		abort();
 	text = json_dumps(c.facts, JSON_COMPACT);

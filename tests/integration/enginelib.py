@@ -20,6 +20,7 @@ os.environ["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks
 MB = 1 << 20
 HEX = "0123456789abcdef"
 CONTAINERS, CONTAINER, EVENTS, IMAGE, PODS, BUNDLE, NAMES = 1, 2, 3, 4, 5, 6, 7
+STOPPED = 11
 
 
 def cid(n):
@@ -85,6 +86,7 @@ class Engine:
             kind = ("events" if path.startswith("/events") else
                     "image" if path.startswith("/images/") else
                     "list" if path == "/containers/json" else
+                    "stopped" if path.startswith("/containers/json?all=1&limit=") else
                     "one" if path.startswith("/containers/json?") else "inspect")
             with self.lock:
                 self.log.append((kind, data))
@@ -108,6 +110,8 @@ class Engine:
             return
         if kind == "list":
             body = [c for c in self.containers.values() if c["State"] == "running"]
+        elif kind == "stopped":
+            body = [c for c in self.containers.values() if c["State"] in ("created", "exited")]
         elif kind == "one":
             want = path.split("%22")[3]
             body = [c for i, c in self.containers.items() if i == want]
@@ -189,6 +193,9 @@ class Driver:
     def container(self, n, since=0, seconds=5.0, **want):
         return self.wait("D_CONTAINER", lambda m: m["facts"]["id"] == cid(n) and all(
             m["facts"][k] == v for k, v in want.items()), since, seconds)
+
+    def stopped(self, n, since=0, seconds=10.0):
+        return self.wait("D_STOPPED", lambda m: m["facts"]["id"] == cid(n), since, seconds)
 
     def engine(self, reachable, text="", since=0, seconds=5.0):
         return self.wait("D_ENGINE", lambda m: m["reachable"] == reachable and text in m["why"],

@@ -33,7 +33,7 @@ def discovery_good(folder):
     m = d.container(7, pid=4242)
     want = {"engine": "docker", "runtime": "docker", "name": "c7", "nameGenerated": False,
             "image": "img:1", "imageId": image_id(1), "labels": {"l": "7"},
-            "imageLabels": {"from": "image"}, "networkMode": "default", "created": 7,
+            "imageLabels": {"from": "image"}, "networkMode": "default", "networks": [], "created": 7,
             "state": "running", "sandbox": "feed", "started": "existing", "altered": False,
             "labelsLeftOut": 0, "id": cid(7), "pid": 4242, "shares": "", "pod": "", "ports": [],
             "portsLeftOut": 0, "dns": [],
@@ -117,6 +117,80 @@ def discovery_good(folder):
     d.end()
     check("both end in order", [m["status"] for m in d.msgs if m["msg"] == "EXIT"] == [0, 0],
           d.msgs[-2:])
+
+
+def discovery_stopped(folder):
+    e = Engine(folder, "stopped")
+    e.add(1, NetworkSettings={"Networks": {"front": {}, "back": {"IPAddress": "10.0.0.2"}}})
+    e.add(2, State="exited")
+    e.add(3, State="created", NetworkSettings={"Networks": {"back": {}}})
+    d = Driver("discovery", f"docker={e.path}")
+    m = d.container(1)
+    check("a container on two networks is told with both",
+          m and sorted(m["facts"]["networks"]) == ["back", "front"], m)
+    m = d.stopped(3)
+    check("one that was created and one that has exited are told as such, after what runs",
+          m and d.stopped(2) and m["facts"]["networks"] == ["back"] and m["facts"]["pid"] == 0 and
+          m["facts"]["imageLabels"] == {"from": "image"} and d.container(2, seconds=0) is None and
+          d.container(3, seconds=0) is None and
+          [x["msg"] for x in d.msgs].index("D_SYNCED") < [x["msg"] for x in d.msgs].index("D_STOPPED"), m)
+    since = d.mark()
+    e.containers[cid(3)]["State"] = "running"
+    e.send(event("container", "start", 3))
+    m = d.container(3, since, pid=4242)
+    check("what is started then is told as what runs, and is new", m and m["facts"]["started"] == "new", m)
+    since = d.mark()
+    e.containers[cid(3)]["State"] = "exited"
+    e.send(event("container", "die", 3))
+    check("and as one that does not when it has ended",
+          d.wait("D_GONE", lambda m: m["id"] == cid(3), since) and d.stopped(3, since),
+          d.msgs[since:])
+    since = d.mark()
+    e.add(4, State="created")
+    e.send(event("container", "create", 4))
+    check("one that is created meanwhile is told", d.stopped(4, since), d.msgs[since:])
+    since = d.mark()
+    d.say(f"lookup {cid(4)}")
+    check("asked for before its start it is told as what may run", d.container(4, since, state="created"),
+          d.msgs[since:])
+    since = d.mark()
+    del e.containers[cid(2)]
+    e.send(event("container", "destroy", 2))
+    check("one that is removed is taken back",
+          d.wait("D_STOPPED_GONE", lambda m: m["id"] == cid(2), since), d.msgs[since:])
+
+    # Thousands, from an engine that does not keep to the limit.
+    since, before = d.mark(), e.count("image")
+    for n in range(10000, 15000):
+        e.add(n, State="exited")
+    e.send(event("container", "create", 10000))
+    wait = time.monotonic() + 15
+    while time.monotonic() < wait:
+        told = {m["facts"]["id"] for m in d.msgs[since:] if m["msg"] == "D_STOPPED"}
+        if len(told) >= 1020:
+            break
+        time.sleep(0.1)
+    e.add(5)
+    e.send(event("container", "start", 5))
+    check("of 5,000 at most 1,024 are told, and what starts then is told at once",
+          d.container(5, since, seconds=2) and 1000 < len(told) <= 1024 and
+          e.count("image") - before <= 1, len(told))
+    since = d.mark()
+    e.special["stopped"] = b"HTTP/1.0 500 no\r\n\r\n"
+    e.send(event("container", "create", 10001))
+    deadline = time.monotonic() + 10
+    asked = e.count("stopped")
+    while e.count("stopped") == asked and time.monotonic() < deadline:
+        time.sleep(0.05)
+    e.add(6)
+    e.send(event("container", "start", 6))
+    check("an engine that refuses to list them is followed all the same",
+          e.count("stopped") > asked and d.container(6, since) and d.engine(0, since=since, seconds=0) is None,
+          d.msgs[since:])
+    since = d.mark()
+    d.say("controller")
+    check("a new controller is told of them again", d.stopped(10000, since), len(d.msgs) - since)
+    d.end()
 
 
 def discovery_hostile(folder):
@@ -292,5 +366,5 @@ def real_docker(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main((discovery_stalled, ), (discovery_missing, ), (discovery_hostile, ),
+    sys.exit(main((discovery_stopped, ), (discovery_stalled, ), (discovery_missing, ), (discovery_hostile, ),
                   (discovery_good, real_docker)))

@@ -6,7 +6,8 @@ import shutil
 import sys
 import time
 
-from enginelib import (BUNDLE, CONTAINER, CONTAINERS, EVENTS, IMAGE, MB, NAMES, PODS, Driver,
+from enginelib import (BUNDLE, CONTAINER, CONTAINERS, EVENTS, IMAGE, MB, NAMES, PODS, STOPPED,
+                       Driver,
                        Engine, check, cid, image_id, main, status)
 
 
@@ -18,7 +19,7 @@ def relay_refuses(folder):
            (CONTAINER, good + "0"), (CONTAINER, ""), (CONTAINER, image_id(1)),
            (CONTAINER, good[:60] + "%2e%"), (CONTAINER, "a" * 80), (EVENTS, good), (IMAGE, good),
            (IMAGE, "sha256:" + good[1:]), (IMAGE, "sha512:" + good), (IMAGE, ""),
-           (CONTAINERS, "x"), (PODS, good), (BUNDLE, ""), (BUNDLE, image_id(1)),
+           (CONTAINERS, "x"), (PODS, good), (STOPPED, good), (BUNDLE, ""), (BUNDLE, image_id(1)),
            (BUNDLE, "../" + good[3:]), (BUNDLE, good[:-1] + "/"), (NAMES, good), (9, ""), (0, ""),
            (4294967295, "")]
     for request, i in bad:
@@ -34,19 +35,21 @@ def relay_refuses(folder):
     check("and has not even connected for them", not e.log, e.log)
 
     for request, i in [(CONTAINERS, ""), (CONTAINERS, good), (CONTAINER, good), (EVENTS, ""),
-                       (IMAGE, image_id(1))]:
+                       (IMAGE, image_id(1)), (STOPPED, "")]:
         d.say(f"hold 0 {request} {i}")
     end = time.monotonic() + 3
-    while len(e.log) < 5 and time.monotonic() < end:
+    while len(e.log) < 6 and time.monotonic() < end:
         time.sleep(0.02)
     tail = b" HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
     paths = sorted(data[4:-len(tail)].decode() for _, data in e.log
                    if data.startswith(b"GET /") and data.endswith(tail))
     want = sorted(["/containers/json",
                    f"/containers/json?all=1&filters=%7B%22id%22%3A%5B%22{good}%22%5D%7D",
+                   "/containers/json?all=1&limit=1024&filters="
+                   "%7B%22status%22%3A%5B%22created%22%2C%22exited%22%5D%7D",
                    f"/containers/{good}/json", f"/images/{image_id(1)}/json"])
     check("what it writes to an engine is exactly a template",
-          [p for p in paths if not p.startswith("/events?")] == want and len(paths) == 5, paths)
+          [p for p in paths if not p.startswith("/events?")] == want and len(paths) == 6, paths)
 
     s, own = status(d.pids["relay"]), f"/proc/{d.pids['relay']}"
     check("it has uid 0, DAC_READ_SEARCH and nothing else",

@@ -149,8 +149,13 @@ print_msg(struct msg *m)
 	case MSG_D_CONTAINER:
 		printf("{\"msg\":\"D_CONTAINER\",\"facts\":%.*s}\n", (int)m->h.body_len, m->body);
 		break;
+	case MSG_D_STOPPED:
+		printf("{\"msg\":\"D_STOPPED\",\"facts\":%.*s}\n", (int)m->h.body_len, m->body);
+		break;
 	case MSG_D_GONE:
-		printf("{\"msg\":\"D_GONE\",\"id\":\"%.64s\"}\n", (const char *)m->body);
+	case MSG_D_STOPPED_GONE:
+		printf("{\"msg\":\"%s\",\"id\":\"%.64s\"}\n", msg_shape_of(m->h.type)->name,
+		    (const char *)m->body);
 		break;
 	case MSG_D_ENGINE:
 	case MSG_D_SYNCED:

@@ -13,6 +13,7 @@
 #include "daemon/roster.h"
 #include "daemon/segment.h"
 #include "daemon/start.h"
+#include "daemon/stopped.h"
 #include "daemon/store.h"
 #include "daemon/witness.h"
 #include "netlink/rtnl.h"
@@ -179,6 +180,7 @@ ctl_free(struct controller *c)
 			memcpy(id.id, c->containers[i]->id, sizeof(id.id));
 			instance_on_container_gone(c, &id);
 		}
+	stopped_clear(c);
 	while (c->workloads != NULL) {
 		struct workload *w = c->workloads;
 

@@ -65,6 +65,9 @@ the_files_say_what_the_api_would(void **state)
 	    "sha256:d5f0346a0fc76027702946ff6211df06ba4071a3549202a915f4af64a3fb03d0");
 	assert_string_equal(text(&f, "networkMode"), "shop_default");
 	assert_string_equal(
+	    json_string_value(json_array_get(json_object_get(f.c.facts, "networks"), 0)),
+	    "shop_default");
+	assert_string_equal(
 	    json_string_value(json_object_get(labels, "com.docker.compose.service")), "db");
 	assert_int_equal(json_object_size(labels), 5);
 	assert_int_equal(f.driver, RELAY_DRIVER_OVERLAY2);

@@ -111,6 +111,34 @@ facts_are_as_the_engine_says(void **state)
 	docker_container_done(&c);
 }
 
+/* Not the host's, none, nor what is too much. */
+static void
+each_network_is_named_and_their_number_is_bounded(void **state)
+{
+	static const char hostile[] = "[],\"NetworkSettings\":{\"Networks\":[\"a\"]},\"Mounts\":7";
+	char json[8192] = "{\"Id\":\"" ID "\",\"NetworkSettings\":{\"Networks\":{"
+			  "\"front\":{},\"back\":null,\"host\":{},\"none\":{},\"n\\nl\":{}",
+	     other[512];
+	struct docker_container c;
+	json_t *list;
+
+	snprintf(json + strlen(json), 400, ",\"%0*d\":{}", DOCKER_MAX_NETWORK + 1, 0);
+	for (unsigned k = 0; k < 100; k++)
+		snprintf(json + strlen(json), 32, ",\"n%u\":{}", k);
+	strcat(json, "}}}");
+	c = parse(json);
+	list = json_object_get(c.facts, "networks");
+	assert_int_equal(json_array_size(list), DOCKER_MAX_NETWORKS);
+	assert_string_equal(json_string_value(json_array_get(list, 0)), "front");
+	assert_string_equal(json_string_value(json_array_get(list, 1)), "back");
+	assert_string_equal(json_string_value(json_array_get(list, 3)), "n0");
+	docker_container_done(&c);
+	snprintf(other, sizeof(other), "{\"Id\":\"" ID "\",\"Names\":%s}", hostile);
+	c = parse(other);
+	assert_int_equal(json_array_size(json_object_get(c.facts, "networks")), 0);
+	docker_container_done(&c);
+}
+
 /* "proto address port-last>to" for each, in order; then how many were left out. */
 static void
 ports_text(const char *json, char *out, size_t size)
@@ -506,6 +534,9 @@ events_tell_which_container(void **state)
 		bool started;
 	} cases[] = {
 		{ EV("container", "start", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_CHANGED, true },
+		{ EV("container", "create", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_CREATED,
+		    false },
+		{ EV("network", "create", "{\"ID\":\"n\"}"), 0, DOCKER_EVENT_OTHER, false },
 		{ EV("container", "rename", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_CHANGED,
 		    false },
 		{ EV("container", "die", "{\"ID\":\"" ID "\"}"), 0, DOCKER_EVENT_GONE, false },
@@ -591,6 +622,7 @@ main(void)
 		cmocka_unit_test(inspection_tells_pid_and_sandbox),
 		cmocka_unit_test(inspection_grades),
 		cmocka_unit_test(a_mount_that_brings_an_engine_along_is_known),
+		cmocka_unit_test(each_network_is_named_and_their_number_is_bounded),
 		cmocka_unit_test(published_ports_are_ranges),
 		cmocka_unit_test(published_ports_are_bounded),
 		cmocka_unit_test(words_of_a_grade_come_back),

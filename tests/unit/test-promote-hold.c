@@ -44,6 +44,13 @@ much_loss(struct ctl_fixture *f)
 		complete_log_mark(l, h, COMPLETE_RAN | (h + 20 > now ? COMPLETE_BROKEN : 0));
 }
 
+/* Of one window of five hundred: what is claimed stands. */
+static void
+lost_lately(struct ctl_fixture *f)
+{
+	wl(f, "web")->missed_ns = fake_now - 3 * HOUR;
+}
+
 static void
 new_edges(struct ctl_fixture *f)
 {
@@ -84,8 +91,8 @@ missing_in_network(struct ctl_fixture *f)
 	struct workload *w = workload_get(f->c, "backup");
 
 	w->last_seen_ns = fake_now - 300 * DAY;
-	workload_set_text(&w->network, "shop_default");
-	workload_set_text(&wl(f, "web")->network, "shop_default");
+	workload_set_text(&w->networks, "shop_default");
+	workload_set_text(&wl(f, "web")->networks, "shop_default");
 }
 
 static void
@@ -120,6 +127,7 @@ each_safeguard_holds_it_back_and_says_so(void **state)
 		{ one_week, "waiting: it has been observed for less than two weeks" },
 		{ a_gap, "not every hour of the week has been observed without a gap" },
 		{ much_loss, "too much may have been missed lately" },
+		{ lost_lately, "waiting: 3h of 7d without loss" },
 		{ new_edges, "new edges keep coming" },
 		{ one_new_edge, "% of the hours, 5% are allowed" },
 		{ flagged, "waiting: 2 flagged edges" },
@@ -171,7 +179,7 @@ the_sentence_is_bounded(void **state)
 	struct ctl_fixture *f = *state;
 	char name[240];
 
-	workload_set_text(&wl(f, "web")->network, "net");
+	workload_set_text(&wl(f, "web")->networks, "net");
 	memset(name, '\n', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
 	for (unsigned i = 0; i < 5; i++) {
@@ -180,7 +188,7 @@ the_sentence_is_bounded(void **state)
 		name[0] = (char)('a' + i);
 		w = workload_get(f->c, name);
 		assert_non_null(w);
-		workload_set_text(&w->network, "net");
+		workload_set_text(&w->networks, "net");
 		w->rolled_back = i == 0;
 	}
 	workload_set_text(&wl(f, "web")->project, "");
@@ -203,6 +211,27 @@ silence_is_not_promoted_by_the_clock_either(void **state)
 	silent(f);
 	pass(f->c, 2 * DAY);
 	assert_waits(f, "web", MODE_OBSERVE, "it has not been seen to talk to anybody");
+}
+
+static void
+a_loss_is_forgotten_after_the_period_and_not_by_a_restart(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	complete_on_loss(instance_find(f->c, 1), LOSS_END);
+	assert_true(wl(f, "web")->missed_ns == 0);
+	complete_on_loss(instance_find(f->c, 1), LOSS_EVENTS);
+	assert_int_equal(flush_evidence(f->c), 0);
+	ctl_restart(f);
+	assert_true(wl(f, "web")->missed_ns == fake_now);
+	f->c->config->promote = PROMOTE_AUDIT;
+	f->c->config->promote_by = PROMOTE_BY_EVIDENCE;
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	watch_all_along(wl(f, "web"));
+	pass(f->c, 2 * DAY);
+	assert_waits(f, "web", MODE_OBSERVE, "waiting: 2d of 7d without loss");
+	pass(f->c, 6 * DAY);
+	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
 }
 
 static void
@@ -287,6 +316,7 @@ main(void)
 		PROMOTE_TEST(a_quarantine_and_another_image_hold_it_back),
 		PROMOTE_TEST(the_sentence_is_bounded),
 		PROMOTE_TEST(silence_is_not_promoted_by_the_clock_either),
+		PROMOTE_TEST(a_loss_is_forgotten_after_the_period_and_not_by_a_restart),
 		PROMOTE_TEST(the_window_of_the_week_is_kept_to),
 		PROMOTE_TEST(only_its_weekday_counts_and_its_end_is_outside),
 		PROMOTE_TEST(a_notice_says_how_long_it_is_and_a_change_of_a_person_comes_first),

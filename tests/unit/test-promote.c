@@ -42,7 +42,7 @@ it_goes_by_audit_notice_and_confirmation_to_enforce_one_by_one(void **state)
 	assert_waits(f, "api", MODE_AUDIT, "web comes first");
 	reach_enforce(f);
 	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
-	assert_null(wl(f, "web")->promotion);
+	assert_waits(f, "web", MODE_ENFORCE, "promoted for egress alone: its ingress stays open");
 	/* It confirms itself, as nothing was refused; only then is it the other's turn. */
 	pass(c, 11 * 60 * NSEC_PER_SEC);
 	assert_false(c->confirm.pending);
@@ -60,9 +60,46 @@ audit_is_all_that_promote_audit_does(void **state)
 	struct ctl_fixture *f = *state;
 
 	f->c->config->promote = PROMOTE_AUDIT;
+	known_edge(f->c, "api", "web", 81);
 	pass(f->c, 3 * DAY);
 	assert_int_equal(wl(f, "web")->mode, MODE_AUDIT);
+	assert_int_equal(wl(f, "web")->direction, WL_BOTH);
 	assert_null(wl(f, "web")->promotion);
+}
+
+/* Nobody was seen to ask web, and api was not seen to ask anybody. */
+static void
+a_direction_in_which_nothing_was_seen_is_left_open(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct mode_change m = { wl(f, "api"), MODE_AUDIT, WL_BOTH };
+
+	pass(f->c, 10 * NSEC_PER_SEC);
+	assert_int_equal(wl(f, "web")->direction, WL_EGRESS);
+	assert_int_equal(wl(f, "api")->direction, WL_INGRESS);
+	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for");
+	/* What comes to be seen there meanwhile was in no audit. */
+	known_edge(f->c, "api", "web", 81);
+	reach_enforce(f);
+	assert_int_equal(wl(f, "web")->direction, WL_EGRESS);
+	assert_waits(f, "web", MODE_ENFORCE,
+	    "promoted for egress alone: its ingress stays open until a person sets its mode");
+	pass(f->c, 11 * 60 * NSEC_PER_SEC);
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "looked", &root, &f->d), 0);
+	pass(f->c, 10 * NSEC_PER_SEC);
+	assert_null(wl(f, "api")->promotion);
+}
+
+static void
+nor_does_the_clock_close_it(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	f->c->config->promote_by = PROMOTE_BY_CLOCK;
+	pass(f->c, 10 * NSEC_PER_SEC);
+	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
+	assert_int_equal(wl(f, "web")->direction, WL_EGRESS);
+	assert_int_equal(wl(f, "api")->direction, WL_INGRESS);
 }
 
 static void
@@ -304,51 +341,6 @@ every_kind_of_loss_breaks_the_hour_of_whom_it_hit(void **state)
 	assert_int_equal(broken(f, "api"), other);
 }
 
-/* Those of all others that are asked after by their project, their network or both. */
-static void
-kin_is_of_the_project_or_the_network_and_told_once(void **state)
-{
-	static const struct {
-		const char *name, *project, *network;
-		bool recent;
-	} others[] = {
-		{ "shop/never", "", "", false },
-		{ "shop/old", "shop", "", false },
-		{ "shop/both", "shop", "net", false },
-		{ "near", "", "net", false },
-		{ "shop/recent", "shop", "net", true },
-		{ "shopping/never", "", "", false },
-		{ "far", "other", "other", false },
-		{ "alone", "", "", false },
-	};
-	struct ctl_fixture *f = *state;
-	_cleanup_(kin_freep) struct kin *kin = NULL;
-	struct workload *me = workload_get(f->c, "shop/me");
-	const struct workload *got[8];
-
-	workload_set_text(&me->project, "shop");
-	workload_set_text(&me->network, "net");
-	me->log = calloc(1, sizeof(*me->log));
-	complete_log_mark(me->log, (uint32_t)(fake_now / HOUR), COMPLETE_BEGAN);
-	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-		struct workload *w = workload_get(f->c, others[i].name);
-
-		workload_set_text(&w->project, others[i].project);
-		workload_set_text(&w->network, others[i].network);
-		w->last_seen_ns = others[i].recent ? fake_now : (i + 1) * HOUR;
-	}
-	assert_int_equal(kin_new(f->c, &kin), 0);
-	assert_int_equal(kin_missing(kin, me, SIZE_MAX, got, ARRAY_SIZE(got)), 4);
-	for (size_t i = 0; i < 4; i++)
-		assert_string_equal(got[i]->name, others[i].name);
-	assert_int_equal(kin_missing(kin, me, 2, got, 1), 2);
-	assert_int_equal(kin_missing(kin, wl(f, "alone"), SIZE_MAX, got, ARRAY_SIZE(got)), 0);
-	/* What runs is not missing. */
-	wl(f, "shop/old")->n_hosted = 1;
-	assert_int_equal(kin_missing(kin, me, SIZE_MAX, got, ARRAY_SIZE(got)), 3);
-	wl(f, "shop/old")->n_hosted = 0;
-}
-
 static void
 windows_and_runs_reach_status(void **state)
 {
@@ -386,6 +378,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		PROMOTE_TEST(it_goes_by_audit_notice_and_confirmation_to_enforce_one_by_one),
 		PROMOTE_TEST(audit_is_all_that_promote_audit_does),
+		PROMOTE_TEST(a_direction_in_which_nothing_was_seen_is_left_open),
+		PROMOTE_TEST(nor_does_the_clock_close_it),
 		PROMOTE_TEST(off_is_off),
 		PROMOTE_TEST(a_person_who_chose_the_mode_is_not_overruled),
 		PROMOTE_TEST(nor_is_one_who_applied_a_policy),
@@ -397,7 +391,6 @@ main(void)
 		PROMOTE_TEST(a_persons_rollback_stops_it_too),
 		PROMOTE_TEST(it_confirms_only_its_own),
 		PROMOTE_TEST(every_kind_of_loss_breaks_the_hour_of_whom_it_hit),
-		PROMOTE_TEST(kin_is_of_the_project_or_the_network_and_told_once),
 		PROMOTE_TEST(windows_and_runs_reach_status),
 	};
 

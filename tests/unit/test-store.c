@@ -88,7 +88,8 @@ every_field_comes_back(void **state)
 	w->mode_since_ns = 3;
 	w->observed_ns = 4;
 	w->auto_promoted = w->rolled_back = true;
-	workload_set_text(&w->network, "shop_default");
+	w->missed_ns = 5;
+	workload_set_text(&w->networks, "shop_default");
 	w->log = calloc(1, sizeof(*w->log));
 	complete_log_mark(w->log, 480000, COMPLETE_BEGAN);
 	complete_log_mark(w->log, 480100, COMPLETE_BROKEN);
@@ -144,8 +145,8 @@ every_field_comes_back(void **state)
 	assert_string_equal(w->mode_reason, HOSTILE);
 	assert_true(w->first_seen_ns == 1 && w->last_seen_ns == UINT64_MAX);
 	assert_true(w->mode_since_ns == 3 && w->observed_ns == 4 && w->auto_promoted);
-	assert_true(w->rolled_back);
-	assert_string_equal(w->network, "shop_default");
+	assert_true(w->rolled_back && w->missed_ns == 5);
+	assert_string_equal(w->networks, "shop_default");
 	assert_memory_equal(w->log, &log, sizeof(log));
 	assert_string_equal(w->labels[0].value, "pci");
 	assert_string_equal(w->selector[0].key, "compose.project");
@@ -352,13 +353,13 @@ static void
 a_newer_store_is_refused_and_left_alone(void **state)
 {
 	fill(*state);
-	change_sql(*state, "PRAGMA user_version = 9", false);
+	change_sql(*state, "PRAGMA user_version = 10", false);
 	assert_refused(*state, "newer nanoseg");
 	/* The version stands in the log alone. */
-	change_sql(*state, "PRAGMA user_version = 8", false);
-	change_sql(*state, "PRAGMA user_version = 10; CREATE TABLE x (a)", true);
+	change_sql(*state, "PRAGMA user_version = 9", false);
+	change_sql(*state, "PRAGMA user_version = 11; CREATE TABLE x (a)", true);
 	assert_refused(*state, "newer nanoseg");
-	assert_refused(*state, "version 10");
+	assert_refused(*state, "version 11");
 }
 
 /* What version 1 had not. */
@@ -370,6 +371,7 @@ a_newer_store_is_refused_and_left_alone(void **state)
 	"ALTER TABLE workload DROP COLUMN windows; "        \
 	"ALTER TABLE workload DROP COLUMN network; "        \
 	"ALTER TABLE workload DROP COLUMN rolled_back; "    \
+	"ALTER TABLE workload DROP COLUMN lost; "           \
 	"ALTER TABLE edge DROP COLUMN windows; "            \
 	"ALTER TABLE edge DROP COLUMN last_window; "        \
 	"ALTER TABLE edge DROP COLUMN extent; "             \
@@ -439,7 +441,7 @@ another_programs_database_is_refused_and_left_alone(void **state)
 {
 	change_sql(*state, "CREATE TABLE edge (a); INSERT INTO edge VALUES (1)", false);
 	assert_refused(*state, "not a store of nanoseg");
-	change_sql(*state, "PRAGMA user_version = 8", false);
+	change_sql(*state, "PRAGMA user_version = 9", false);
 	assert_refused(*state, "cannot be used");
 	change_sql(*state, "PRAGMA user_version = 1", false);
 	assert_refused(*state, "left in version 1");
