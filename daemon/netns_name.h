@@ -7,7 +7,7 @@
 
 /* A name in an engine's folder that is plumbing, no container: nobody observes or closes it. */
 bool netns_name_is_plumbing(const char *basename);
-/* A name that engines give to files in /run/netns: "netns-" or "cni-" and a UUID. */
+/* A name that engines give to files in /run/netns: a UUID, alone or after "netns-" or "cni-". */
 bool netns_name_is_engines(const char *basename);
 
 #endif

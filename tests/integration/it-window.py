@@ -197,11 +197,13 @@ u.end()
 ns = rolelib.Netns("named")
 m = w.wait(2, "W_NETNS", name=ns.name)
 t.ok(m and m["closed"] == 0, "a namespace in /run/netns is not closed", m)
-engine = "cni-%s" % "0123456789ab-0123-0123-0123-01234567"[:36]
-run("ip", "netns", "add", engine)
-m = w.wait(2, "W_NETNS", name=engine)
-t.ok(m and m["closed"] > 0, "but one that an engine has named is", m)
-run("ip", "netns", "del", engine)
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
+for engine, closes in (("cni-" + UUID, True), (UUID, True), ("vpn-" + UUID, False), (UUID.replace("-", "a"), False)):
+    run("ip", "netns", "add", engine)
+    m = w.wait(2, "W_NETNS", name=engine)
+    t.ok(m and (m["closed"] > 0) == closes, "%s: %s" % (engine, "but one that an engine has named is" if closes
+                                                        else "nor is one of a name like it"), m)
+    run("ip", "netns", "del", engine)
 w.send("posture", 1, 1, 0, 600)
 ns2 = rolelib.Netns("named2")
 m = w.wait(2, "W_NETNS", name=ns2.name)
