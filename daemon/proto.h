@@ -526,8 +526,8 @@ enum relay_driver {
 enum relay_place {
 	RELAY_PLACE_DOCKER,	/* the containerd that dockerd starts */
 	RELAY_PLACE_MOBY,	/* the system's containerd, namespace of Docker */
-	RELAY_PLACE_CRI,	/* ... of its CRI plugin */
-	RELAY_PLACE_CONTAINERD, /* ... of ctr and nerdctl */
+	RELAY_PLACE_CRI,	/* ... of its CRI plugin; k3s's, RKE2's and MicroK8s's containerd */
+	RELAY_PLACE_CONTAINERD, /* ... of ctr and nerdctl: any other namespace */
 	RELAY_PLACE_CRIO,	/* CRI-O */
 	RELAY_PLACE_PODMAN,	/* Podman of root; CRI-O's copies too, so after it */
 	RELAY_PLACES,

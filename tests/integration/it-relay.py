@@ -154,6 +154,50 @@ def relay_files(folder):
             shutil.rmtree(store + i, ignore_errors=True)
 
 
+def make_folders(path, made):
+    """Those that are missing, and in made so that they can go again."""
+    missing = []
+    while not os.path.exists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for p in reversed(missing):
+        os.mkdir(p)
+        made.append(p)
+
+
+def relay_places(folder):
+    """Where other engines, other namespaces of containerd's and other storage drivers have a bundle."""
+    tasks, name = "io.containerd.runtime.v2.task/", "nst%d" % os.getpid()
+    cases = [(2, "/run/k3s/containerd/" + tasks + "k8s.io/%s", "k3s"),
+             (2, "/var/snap/microk8s/common/run/containerd/" + tasks + "k8s.io/%s", "MicroK8s"),
+             (3, "/run/containerd/" + tasks + name + "/%s", "another namespace of containerd's"),
+             (3, "/run/containerd/" + tasks + name + ".a-b_c/%s", "one with every sign that it may have"),
+             (4, "/run/containers/storage/vfs-containers/%s/userdata", "CRI-O with vfs"),
+             (5, "/var/lib/containers/storage/btrfs-containers/%s/userdata", "Podman with btrfs"),
+             (5, "/var/lib/containers/storage/zfs-containers/%s/userdata", "Podman with zfs")]
+    nowhere = [(3, "/run/containerd/" + tasks + "k8s.io/%s", "what is Kubernetes' is not of another namespace"),
+               (3, "/run/containerd/" + tasks + "moby/%s", "nor is Docker's")]
+    nowhere += [(3, "/run/containerd/" + tasks + n + "/%s", "%s is no name of a namespace" % n)
+                for n in (name + "..a", "-" + name, name + "-", name + " a", name + "a" * 77)]
+    d = Driver("relay", f"docker={folder}/none")
+    made = []
+    try:
+        for good, (place, path, what) in [(True, c) for c in cases] + [(False, c) for c in nowhere]:
+            i = "%08x" % os.getpid() + os.urandom(28).hex()
+            make_folders(path % i, made)
+            with open(path % i + "/config.json", "w", encoding="ascii") as f:
+                f.write('{"linux":{}}')
+            made.append(path % i + "/config.json")
+            since = d.mark()
+            d.say(f"get {place} {BUNDLE} {i}")
+            m = d.wait("R_STREAM", since=since)
+            check("a bundle of " + what if good else what, m and m["error"] == (0 if good else -2), m)
+    finally:
+        d.end()
+        for p in reversed(made):
+            (os.rmdir if os.path.isdir(p) else os.unlink)(p)
+
+
 def relay_idle(folder):
     e = Engine(folder, "idle")
     e.special["list"] = lambda conn: (conn.sendall(b"HTTP/1.0 200 OK\r\n\r\n["), time.sleep(30))
@@ -168,4 +212,4 @@ def relay_idle(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main((relay_idle, ), (relay_refuses, relay_files, relay_bounds)))
+    sys.exit(main((relay_idle, ), (relay_refuses, relay_files, relay_places, relay_bounds)))
