@@ -149,9 +149,13 @@ bundle_grade(const json_t *o)
 		grade |= GRADE_HOST_PID;
 	if (has_namespace(o, "user"))
 		grade |= GRADE_USERNS;
-	for (size_t i = 0; i < json_array_size(mounts); i++)
-		if (grade_is_engine_socket(docker_text_of(json_array_get(mounts, i), "source")))
+	for (size_t i = 0; i < json_array_size(mounts); i++) {
+		const json_t *m = json_array_get(mounts, i);
+
+		if (grade_is_engine_socket(
+			docker_text_of(m, "source"), docker_text_of(m, "destination")))
 			grade |= GRADE_ENGINE_SOCKET;
+	}
 	return grade;
 }
 

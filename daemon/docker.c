@@ -389,9 +389,13 @@ inspect_grade(const json_t *o)
 		grade |= GRADE_HOST_NETWORK;
 	if (strcmp(docker_text_of(host, "PidMode"), "host") == 0)
 		grade |= GRADE_HOST_PID;
-	for (size_t i = 0; i < json_array_size(mounts); i++)
-		if (grade_is_engine_socket(docker_text_of(json_array_get(mounts, i), "Source")))
+	for (size_t i = 0; i < json_array_size(mounts); i++) {
+		const json_t *m = json_array_get(mounts, i);
+
+		if (grade_is_engine_socket(
+			docker_text_of(m, "Source"), docker_text_of(m, "Destination")))
 			grade |= GRADE_ENGINE_SOCKET;
+	}
 	return grade;
 }
 

@@ -19,13 +19,17 @@ static const struct {
 	{ "userns", GRADE_USERNS },
 };
 
+/* An engine's, wherever it has been put. */
+static const char *const sockets[] = { "docker.sock", "containerd.sock", "containerd.sock.ttrpc",
+	"podman.sock", "crio.sock", "cri-dockerd.sock", "dockershim.sock" };
+
 /*
- * The sockets, and the folders that hold them, in /run or a user's folder there. /var/run is a link
- * to /run on the hosts we know.
+ * The folders that hold them, in /run or a user's folder there. /var/run is a link to /run on the
+ * hosts we know.
  */
-static const char *const sockets[] = { "docker.sock", "docker", "containerd",
-	"containerd/containerd.sock", "docker/containerd", "docker/containerd/containerd.sock",
-	"podman", "podman/podman.sock", "crio", "crio/crio.sock" };
+static const char *const folders[] = { "docker", "containerd", "docker/containerd", "podman",
+	"crio", "k3s", "k3s/containerd", "k0s" };
+#define MICROK8S "/var/snap/microk8s/common/run"
 
 unsigned
 grade_of_caps(const json_t *names)
@@ -69,11 +73,25 @@ skip_user(const char **path, size_t *len)
 	return true;
 }
 
-bool
-grade_is_engine_socket(const char *source)
+static bool
+is_socket(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	for (size_t i = 0; slash != NULL && i < ARRAY_SIZE(sockets); i++)
+		if (strcmp(slash + 1, sockets[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool
+holds_sockets(const char *source)
 {
 	size_t len = strlen(source);
 
+	if (strncmp(source, MICROK8S, strlen(MICROK8S)) == 0 &&
+	    strspn(source + strlen(MICROK8S), "/") == len - strlen(MICROK8S))
+		return true;
 	if (strncmp(source, "/var/", 5) == 0) {
 		source += 4;
 		len -= 4;
@@ -88,10 +106,16 @@ grade_is_engine_socket(const char *source)
 	len -= 5;
 	if (skip_user(&source, &len) && len == 0)
 		return true;
-	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
-		if (strlen(sockets[i]) == len && memcmp(source, sockets[i], len) == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++)
+		if (strlen(folders[i]) == len && memcmp(source, folders[i], len) == 0)
 			return true;
 	return false;
+}
+
+bool
+grade_is_engine_socket(const char *source, const char *destination)
+{
+	return is_socket(source) || is_socket(destination) || holds_sockets(source);
 }
 
 json_t *

@@ -22,8 +22,11 @@
 
 /* The bits of a list of capability names, with or without "CAP_"; "ALL" is every one. */
 unsigned grade_of_caps(const json_t *names);
-/* Would this path of the host, mounted, bring an engine's socket along? */
-bool grade_is_engine_socket(const char *source);
+/*
+ * Would this path of the host, mounted there, bring an engine's socket along? By their names: a
+ * socket that has another one at both ends is not known.
+ */
+bool grade_is_engine_socket(const char *source, const char *destination);
 
 /* ["netAdmin", ...]; NULL without memory. */
 json_t *grade_to_json(unsigned grade);

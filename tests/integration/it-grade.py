@@ -34,6 +34,8 @@ CASES = [("plain", [], "full", "", None),
          ("pid", ["--pid", "host"], "partial", "host's processes", "hostPid"),
          ("etc", ["-v", "/etc:/x:ro"], "full", "", None)]
 CASES += [("sock%d" % k, ["-v", p + ":/x:ro"], "partial", SOCKET, "engineSocket") for k, p in enumerate(MOUNTS)]
+os.link("/run/docker.sock", "/run/linked")
+CASES.append(("moved", ["-v", "/run/linked:/var/run/docker.sock:ro"], "partial", SOCKET, "engineSocket"))
 
 
 def look(name, what, grade, word, fact, wanted_runtime):

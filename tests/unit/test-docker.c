@@ -444,18 +444,26 @@ a_mount_that_brings_an_engine_along_is_known(void **state)
 		"/var/run/docker.sock", "/run/podman", "/run/podman/podman.sock", "/run/docker/",
 		"/run/containerd/containerd.sock", "/run/crio/crio.sock", "/run/user",
 		"/run/user/1000", "/run/user/1000/", "/run/user/1000/podman",
-		"/var/run/user/0/podman/podman.sock", "/run/user/1000/docker.sock" };
+		"/var/run/user/0/podman/podman.sock", "/run/user/1000/docker.sock",
+		"/tmp/x/docker.sock", "/home/me/podman.sock", "/run/k3s", "/run/k3s/containerd/",
+		"/run/k3s/containerd/containerd.sock", "/run/containerd/containerd.sock.ttrpc",
+		"/run/cri-dockerd.sock", "/var/snap/microk8s/common/run",
+		"/var/snap/microk8s/common/run/", "/var/snap/microk8s/common/run/containerd.sock" };
 	static const char *const no[] = { "", "/var", "/runs", "/ru", "/run/docker.sock2",
-		"/run/dock", "/run/users", "/run/user/1000x", "/run/user/x/docker.sock",
-		"/run/user/1000/bus", "/run/user1000/docker.sock", "/home/run/docker.sock",
-		"run/docker.sock" };
+		"/run/dock", "/run/users", "/run/user/1000x", "/run/user/x/docker",
+		"/run/user/1000/bus", "/run/user1000/docker", "/home/run/docker", "docker.sock",
+		"/srv/docker.sock/data", "/var/snap/microk8s/common/runs" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
-		if (!grade_is_engine_socket(yes[i]))
+		if (!grade_is_engine_socket(yes[i], "/x"))
 			fail_msg("%s brings one", yes[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(no); i++)
-		if (grade_is_engine_socket(no[i]))
+		if (grade_is_engine_socket(no[i], "/x"))
 			fail_msg("%s brings none", no[i]);
+	assert_true(grade_is_engine_socket("/srv/proxy", "/var/run/docker.sock"));
+	assert_true(grade_is_engine_socket("", "/run/containerd/containerd.sock"));
+	assert_false(grade_is_engine_socket("/srv/proxy", "/run/docker"));
+	assert_false(grade_is_engine_socket("", ""));
 }
 
 static void
