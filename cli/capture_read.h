@@ -4,15 +4,24 @@
 #define NANOSEG_CLI_CAPTURE_READ_H
 
 #include "rules/offline.h"
+#include "rules/savefile.h"
 
-#include <stdio.h>
+#include <sys/types.h>
+
+#define CAPTURE_UNREAD_LEN 160
 
 struct capture {
 	const char *path; /* - is standard input */
-	FILE *file;
-	off_t size; /* 0: not known, or nobody looks */
+	int fd;
+	struct savefile *file;
+	uint8_t *buf; /* what has been read and not yet used: from begin to end */
+	size_t room, begin, end;
+	off_t size, position; /* size 0: not known, or nobody looks */
 	uint64_t shown_ns;
+	int unsupported[8]; /* link types that were warned of */
+	size_t n_unsupported;
 	struct offline *o;
+	char unread[CAPTURE_UNREAD_LEN]; /* why it was not read to its end; empty: it was */
 };
 
 /*

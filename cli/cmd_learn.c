@@ -23,7 +23,7 @@ learn(void *arg)
 
 	if (r != CLI_OK)
 		return r;
-	r = learn_show(l->cli, l->capture.o, l->as_policy);
+	r = learn_show(l->cli, &l->capture, l->as_policy);
 	return r == -EIO ? CLI_ERROR : cli_printed(r);
 }
 
@@ -31,9 +31,10 @@ int
 cmd_learn(struct cli *cli, int argc, char **argv)
 {
 	struct learning l = { .cli = cli };
+	bool exact = false;
 	const char *path = NULL, *map = NULL, *form = NULL;
 	const struct arg_option own[] = {
-		{ "pcap", 0, NULL, &path }, { "map", 0, NULL, &map },
+		{ "pcap", 0, NULL, &path }, { "map", 0, NULL, &map }, { "exact", 0, &exact, NULL },
 		{ "output", 'o', NULL, &form }, /* one form more than other commands have */
 	};
 	int code;
@@ -48,5 +49,5 @@ cmd_learn(struct cli *cli, int argc, char **argv)
 		return cli_usage(cli, "--pcap FILE is needed");
 	if (map != NULL && strcmp(map, "-") == 0 && strcmp(path, "-") == 0)
 		return cli_usage(cli, "only one of the files can be standard input");
-	return capture_run(&l.capture, path, map, OFFLINE_EDGES, learn, &l);
+	return capture_run(&l.capture, path, map, exact ? OFFLINE_FLOWS : OFFLINE_EDGES, learn, &l);
 }

@@ -5,11 +5,11 @@
 
 #include "cli/cli.h"
 
-#include "rules/offline.h"
+#include "cli/capture_read.h"
 
 /* Reads a map file into o. CLI_OK, or the exit code after reporting. */
 int learn_map(const char *path, struct offline *o);
 /* What was learned, in the form that was asked for. 0, -ENOMEM, -EIO, -EINVAL. */
-int learn_show(const struct cli *cli, const struct offline *o, bool as_policy);
+int learn_show(const struct cli *cli, const struct capture *c, bool as_policy);
 
 #endif

@@ -85,19 +85,40 @@ tunnels_json(const struct offline *o)
 }
 
 static json_t *
-answer_json(const struct offline *o)
+services_json(const struct offline *o)
 {
+	json_t *ret = json_array();
+	char addr[ADDR_STRLEN];
+	size_t n;
+	const struct service *s = offline_services(o, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *one = json_pack("{s:s, s:I, s:o}", "address", addr_format(&s[i].addr, addr),
+		    "connections", (json_int_t)s[i].connections, "flags", json_flags(s[i].flags));
+
+		json_set_port(one, s[i].proto, s[i].port, s[i].port);
+		json_array_append_new(ret, one);
+	}
+	return ret;
+}
+
+static json_t *
+answer_json(const struct capture *c)
+{
+	const struct offline *o = c->o;
 	struct offline_stats s;
 	json_t *edges = edges_json(o);
 
 	if (edges == NULL)
 		return NULL;
 	offline_stats(o, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I}", "frames",
-	    (json_int_t)s.frames, "malformed", (json_int_t)s.malformed, "other",
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:I, s:b, s:s?}",
+	    "frames", (json_int_t)s.frames, "malformed", (json_int_t)s.malformed, "other",
 	    (json_int_t)s.other, "flows", (json_int_t)s.flows, "attempts", (json_int_t)s.attempts,
 	    "evicted", (json_int_t)s.evicted, "lost", (json_int_t)s.lost, "edges", edges, "tunnels",
-	    tunnels_json(o), "otherTunnelFrames", (json_int_t)s.unlisted);
+	    tunnels_json(o), "otherTunnelFrames", (json_int_t)s.unlisted, "services",
+	    services_json(o), "otherServiceConnections", (json_int_t)s.services_lost, "truncated",
+	    c->unread[0] != '\0', "truncatedWhy", c->unread[0] != '\0' ? c->unread : NULL);
 }
 
 static void
@@ -173,6 +194,8 @@ print_table(const struct cli *cli, const json_t *answer)
 		printf("flags: %s\n", show_flags_legend(letters, legend));
 	print_sums(answer);
 	print_tunnels(answer);
+	if (json_is_true(show_in(answer, "truncated")))
+		printf("%s\n", show_text(answer, "truncatedWhy", ""));
 	return ferror(stdout) ? -EIO : 0;
 }
 
@@ -227,14 +250,14 @@ print_policy(const struct offline *o)
 }
 
 int
-learn_show(const struct cli *cli, const struct offline *o, bool as_policy)
+learn_show(const struct cli *cli, const struct capture *c, bool as_policy)
 {
 	json_t *answer;
 	int r;
 
 	if (as_policy)
-		return print_policy(o);
-	answer = answer_json(o);
+		return print_policy(c->o);
+	answer = answer_json(c);
 	if (answer == NULL)
 		return -ENOMEM;
 	r = out_is_table(&cli->out) ? print_table(cli, answer) : out_document(&cli->out, answer);

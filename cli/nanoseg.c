@@ -187,12 +187,13 @@ const struct cli_command cli_commands[] = {
 	    "  --map FILE         whose addresses are in the capture, as for nanoseg learn\n"
 	    "  --all              as if every workload were enforced; else the modes in the file\n"
 	    "                     count, if it enforces any\n" },
-	{ "learn", cmd_learn, "--pcap FILE [--map FILE]",
+	{ "learn", cmd_learn, "--pcap FILE [--map FILE] [--exact]",
 	    "learn edges from a capture, without a daemon",
 	    "  --pcap FILE        pcap or pcapng; - is standard input\n"
 	    "  --map FILE         whose addresses these are, YAML or JSON:\n"
 	    "                     {workloads: [{name: shop/web, addresses: [10.0.0.5, "
 	    "fd00::/64]}]}\n"
+	    "  --exact            each port and each address by itself, nothing summed up\n"
 	    "  -o policy          the edges as a policy file, all pending\n" },
 	{ "export", cmd_export, "FORMAT [--out FILE]", "evidence for auditors and other programs",
 	    "FORMAT is one of\n"

@@ -160,7 +160,7 @@ _nanoseg()
 		words="--out --manifest --signature --from --compare --project --label --since --verification --controls --data-dir $global"
 		[[ -n $verb || $cur == -* ]] || words="json csv html html-static oscal k8s cilium ocsf syslog graph dot mermaid access access-csv access-syslog"
 		;;
-	learn) words="--pcap --map $global" ;;
+	learn) words="--pcap --map --exact $global" ;;
 	simulate) words="--file --since --pcap --map --all $global" ;;
 	top) words="--rounds $global" ;;
 	completion) words="bash zsh fish $global" ;;

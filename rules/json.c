@@ -72,7 +72,7 @@ json_set_port(json_t *o, uint8_t proto, uint16_t lo, uint16_t hi)
 	}
 }
 
-static json_t *
+json_t *
 json_flags(uint32_t flags)
 {
 	json_t *list = json_array();

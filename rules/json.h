@@ -18,6 +18,8 @@ json_t *json_time(uint64_t ns);
 json_t *json_peer(const struct peer_table *peers, peer_id id);
 /* Sets proto, and port or ports, or type and code. */
 void json_set_port(json_t *o, uint8_t proto, uint16_t lo, uint16_t hi);
+/* The names of EDGE_FLAG_*. */
+json_t *json_flags(uint32_t flags);
 json_t *json_edge(const struct peer_table *peers, const struct edge *e);
 
 #endif

@@ -12,6 +12,7 @@
 #include "rules/policy.h"
 #include "rules/server_name.h"
 #include "rules/track.h"
+#include "rules/tunnel.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -59,30 +60,11 @@ struct offline {
 	size_t n_heard;
 	struct offline_tunnel *tunnels;
 	size_t n_tunnels;
+	struct service_table *services;
 	peer_id internet, multicast;
 	uint64_t seed;
 	enum offline_form form;
 	struct offline_stats stats;
-};
-
-static const struct {
-	uint8_t proto;
-	uint16_t port; /* 0: the protocol has none */
-	const char *kind;
-} tunnel_kinds[] = {
-	{ IPPROTO_IPIP, 0, "ipip" },
-	{ IPPROTO_IPV6, 0, "ipv6-in-ip" },
-	{ IPPROTO_GRE, 0, "gre" },
-	{ IPPROTO_ESP, 0, "esp" },
-	{ 97, 0, "etherip" },
-	{ 115, 0, "l2tpv3" },
-	{ 137, 0, "mpls-in-ip" },
-	{ IPPROTO_UDP, 1701, "l2tp" },
-	{ IPPROTO_UDP, 2152, "gtp-u" },
-	{ IPPROTO_UDP, 3544, "teredo" },
-	{ IPPROTO_UDP, 4500, "ipsec-nat-t" },
-	{ IPPROTO_UDP, 4789, "vxlan" },
-	{ IPPROTO_UDP, 6081, "geneve" },
 };
 
 static uint32_t connection_started(void *arg, const struct tuple *first);
@@ -119,6 +101,8 @@ offline_new(uint64_t hash_seed, enum offline_form form, struct offline **ret)
 	if (r == 0 && form == OFFLINE_EDGES)
 		r = edge_table_generalise(o->edges, o->peers, NULL, NULL);
 	if (r == 0)
+		r = service_table_new(OFFLINE_MAX_SERVICES, hash_seed, &o->services);
+	if (r == 0)
 		r = track_new(OFFLINE_MAX_CONNECTIONS, hash_seed, connection_started,
 		    connection_ended, o, &o->track);
 	if (r < 0)
@@ -134,6 +118,7 @@ offline_free(struct offline *o)
 		return;
 	track_free(o->track);
 	edge_table_free(o->edges);
+	service_table_free(o->services);
 	peer_table_free(o->peers);
 	free(o->map);
 	free(o->told);
@@ -378,12 +363,9 @@ tell_server_names(struct offline *o)
 static void
 note_tunnel(struct offline *o, const struct tuple *t, uint64_t frames)
 {
-	const char *kind = NULL;
+	const char *kind = tunnel_kind(t);
 	struct offline_tunnel *n;
 
-	for (size_t i = 0; i < ARRAY_SIZE(tunnel_kinds) && kind == NULL; i++)
-		if (tunnel_kinds[i].proto == t->proto && tunnel_kinds[i].port == t->dport)
-			kind = tunnel_kinds[i].kind;
 	if (kind == NULL)
 		return;
 	for (size_t i = 0; i < o->n_tunnels; i++) {
@@ -440,6 +422,8 @@ connection_ended(void *arg, const struct track_connection *c)
 		ob.flags |= EDGE_FLAG_MIDSTREAM;
 	if (one_way)
 		ob.flags |= EDGE_FLAG_ONE_WAY;
+	if (proto_has_port(c->tuple.proto))
+		service_note(o->services, &c->tuple.dst, c->tuple.proto, c->tuple.dport, ob.flags);
 	/* Names are of servers only: who came from there could be anyone. */
 	r = resolve(o, &c->tuple.src, PEER_ID_NONE, &ob.key.from);
 	if (r == 0)
@@ -501,6 +485,7 @@ offline_stats(const struct offline *o, struct offline_stats *ret)
 {
 	*ret = o->stats;
 	ret->evicted = track_evicted(o->track);
+	ret->services_lost = service_table_lost(o->services);
 }
 
 const struct edge_table *
@@ -520,4 +505,10 @@ offline_tunnels(const struct offline *o, size_t *ret_n)
 {
 	*ret_n = o->n_tunnels;
 	return o->tunnels;
+}
+
+const struct service *
+offline_services(const struct offline *o, size_t *ret_n)
+{
+	return service_table_list(o->services, ret_n);
 }

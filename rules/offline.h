@@ -11,11 +11,13 @@
 #define NANOSEG_RULES_OFFLINE_H
 
 #include "rules/edge.h"
+#include "rules/service.h"
 
 #define OFFLINE_MAX_CONNECTIONS (1u << 18) /* followed at once; 112 bytes each */
 #define OFFLINE_MAX_NAMES (1u << 15)
 #define OFFLINE_MAX_MAPPED 100000
 #define OFFLINE_MAX_TUNNELS 256
+#define OFFLINE_MAX_SERVICES (1u << 16)
 /* Datagrams without an answer that make an edge (EDGE_FLAG_ONE_WAY): so many, over so long. */
 #define OFFLINE_ONE_WAY_FRAMES 10
 #define OFFLINE_ONE_WAY_NS (60 * NSEC_PER_SEC)
@@ -34,12 +36,13 @@ struct offline_stats {
 	uint64_t evicted;  /* forgotten while perhaps still open: more than could be followed */
 	uint64_t lost;	   /* connections that made no edge: the table was full */
 	uint64_t unlisted; /* frames of tunnels for which the list had no room */
+	uint64_t services_lost; /* flows to services for which there was no room */
 };
 
 /* What is inside is not looked at. */
 struct offline_tunnel {
 	struct addr src, dst;
-	const char *kind; /* "gre" "ipip" "vxlan" ... */
+	const char *kind; /* rules/tunnel.h */
 	uint64_t frames;
 };
 
@@ -66,5 +69,7 @@ void offline_stats(const struct offline *o, struct offline_stats *ret);
 const struct edge_table *offline_edges(const struct offline *o);
 const struct peer_table *offline_peers(const struct offline *o);
 const struct offline_tunnel *offline_tunnels(const struct offline *o, size_t *ret_n);
+/* Of all flows of a protocol with ports; an edge may sum up many of them. */
+const struct service *offline_services(const struct offline *o, size_t *ret_n);
 
 #endif

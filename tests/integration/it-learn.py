@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 BUILD = os.environ.get("top_builddir", ".")
 NANOSEG = os.path.abspath(os.path.join(BUILD, "cli/nanoseg"))
@@ -53,12 +54,19 @@ def block(kind, body):
     return struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
 
 
+SECTION = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+
+
+def interface(link, snaplen=0):
+    return block(1, struct.pack("<HHI", link, 0, snaplen))
+
+
+def enhanced(f, at=0):
+    return block(6, struct.pack("<IIIII", at, 1, 1, len(f), len(f)) + f + b"\0" * (-len(f) % 4))
+
+
 def pcapng(frames, link=101):
-    data = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
-    data += block(1, struct.pack("<HHI", link, 0, 0))
-    for f in frames:
-        data += block(6, struct.pack("<IIIII", 0, 1, 1, len(f), len(f)) + f)
-    return data
+    return SECTION + interface(link) + b"".join(enhanced(f) for f in frames)
 
 
 def learn(*args, stdin=b"", stdout=subprocess.PIPE):
@@ -113,12 +121,100 @@ def test_forms(file):
     check("a full disk is an error", None if code == 1 else (code, err))
 
 
+def test_interfaces(file):
+    talk = handshake("10.0.0.1", 5, "10.0.0.2", 80)
+    eth = [bytes.fromhex("0200000000010200000000020800") + f for f in handshake("10.0.0.1", 6, "10.0.0.2", 81)]
+    data = SECTION + interface(101) + interface(1, 96) + interface(189) + b"".join(enhanced(f) for f in talk) + \
+        b"".join(enhanced(f, 1) for f in eth) + enhanced(b"x" * 80, 2) + \
+        SECTION + interface(1) + b"".join(enhanced(f) for f in eth)
+    code, out, err = learn("--pcap", file("two.pcapng", data), "-o", "json")
+    got = json.loads(out)
+    check("pcapng: interfaces of several links and lengths, and a second section",
+          None if code == 0 and sorted((e["port"], e["connections"]) for e in got["edges"]) == [(80, 1), (81, 1)] and
+          got["frames"] == 10 and got["malformed"] == 0 and got["truncated"] is False and got["truncatedWhy"] is None and
+          err.count("USB") == 1 else (code, out, err))
+    for what, end in (("cut in a block", data[:-30]), ("with a block of no length", data + bytes(8))):
+        code, out, err = learn("--pcap", file("cut.pcapng", end), "-o", "json")
+        got = json.loads(out)
+        check("pcapng %s: what there is, and that it is not all" % what,
+              None if code == 0 and got["truncated"] is True and "cannot be read" in got["truncatedWhy"] and
+              len(got["edges"]) == 2 and got["truncatedWhy"] in err else (code, out, err))
+        code, out, err = learn("--pcap", os.path.join(file.folder, "cut.pcapng"))
+        check("and the table ends with it", None if code == 0 and "cannot be read" in out.splitlines()[-1]
+              else (code, out, err))
+
+
+def test_services(file):
+    """Each service is told exactly, whatever its edge sums up."""
+    talks = [("10.0.0.1", 1024 + k, "10.0.0.2", 40000 + 3 * k) for k in range(200)]
+    talks += [("10.0.0.1", 2000, "198.51.100.7", 443), ("10.0.0.3", 2000, "198.51.100.7", 443)]
+    path = file("services.pcap", pcap([f for t in talks for f in handshake(*t)]))
+    want = {(dst, port) for _, _, dst, port in talks}
+    got = json.loads(learn("--pcap", path, "-o", "json")[1])
+    check("200 ports are few edges", None if len(got["edges"]) < 20 else len(got["edges"]))
+    check("and services of their own, with the internet's addresses",
+          None if len(got["services"]) == len(want) and
+          {(s["address"], s["port"]) for s in got["services"]} == want and
+          sum(s["connections"] for s in got["services"]) == len(talks) and
+          all(s["proto"] == "tcp" and s["flags"] == [] for s in got["services"]) and
+          got["otherServiceConnections"] == 0 else got["services"][:3])
+    code, out, err = learn("--pcap", path, "--exact", "-o", "json")
+    got = json.loads(out)
+    check("--exact: each is an edge", None if code == 0 and
+          {(e["to"].replace("addr:", ""), e["port"]) for e in got["edges"]} == want and len(got["edges"]) == len(want) + 1
+          else (code, err, len(got["edges"]), got["edges"][:3]))
+
+
+def status_of(pid):
+    with open("/proc/%d/status" % pid) as f:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+
+
+def child_of(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return [int(x) for x in f.read().split()]
+
+
+def confinement(pid, want, deadline_s=30):
+    """What /proc says of the reader, as soon as it is as wanted, or in the end."""
+    end, got = time.monotonic() + deadline_s, None
+    while got != want and time.monotonic() < end:
+        time.sleep(0.02)
+        children = child_of(pid)
+        if children:
+            status = status_of(children[0])
+            got = {key: status.get(key) for key in want}
+    return got
+
+
+def test_confined():
+    """While it waits for more of the capture, the reader has nothing left to gain by it."""
+    with open(os.path.join(BUILD, "config.h")) as f:
+        sanitized = re.search(r"^#define WITH_SANITIZERS 1", f.read(), re.M)
+    want = {"NoNewPrivs": "1"}
+    if not sanitized:
+        want["Seccomp"] = "2"
+    if os.geteuid() == 0:
+        want.update({"Uid": "\t".join(["65534"] * 4), "Gid": "\t".join(["65534"] * 4), "Groups": " ",
+                     "CapPrm": "0" * 16, "CapEff": "0" * 16})
+    data = pcap(handshake("10.0.0.1", 5, "10.0.0.2", 80))
+    with subprocess.Popen([NANOSEG, "learn", "--pcap", "-", "-o", "json"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        p.stdin.write(data[:-7])
+        p.stdin.flush()
+        got = confinement(p.pid, want)
+        check("the reader is confined while it reads", None if got == want else (got, want))
+        out, err = p.communicate(data[-7:], timeout=60)
+    check("and ends as it should", None if p.returncode == 0 and len(json.loads(out)["edges"]) == 1
+          else (p.returncode, out, err))
+
+
 def test_input(file):
     talk = handshake("10.0.0.1", 5, "10.0.0.2", 80)
     cut = file("cut.pcap", pcap(talk + talk)[:-5])
     code, out, err = learn("--pcap", cut, "-o", "json")
     check("a file that ends in a frame: what there is, and a warning",
-          None if code == 0 and "frame 5" in err and json.loads(out)["frames"] == 5
+          None if code == 0 and "frame 5" in err and json.loads(out)["frames"] == 5 and json.loads(out)["truncated"]
           else (code, out, err))
     code, out, err = learn("--pcap", file("bad.pcap", pcap([b"\x45", b"", b"\x60" * 9] + talk)),
                            "-o", "json")
@@ -282,9 +378,10 @@ def test_terminal(file):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        for test in (test_forms, test_input, test_bounds, test_generalisation, test_simulate,
+        for test in (test_forms, test_interfaces, test_services, test_input, test_bounds, test_generalisation, test_simulate,
                      test_terminal):
             test(Files(folder))
+    test_confined()
     print("1..%d" % tests)
     return 1 if failed else 0
 

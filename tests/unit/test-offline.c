@@ -347,6 +347,91 @@ what_cannot_be_read_is_counted(void **state)
 }
 
 static void
+tunnels_are_known_by_either_end(void **state)
+{
+	static const struct {
+		unsigned sport, dport;
+		const char *kind;
+	} cases[] = {
+		{ 1000, 4789, "vxlan" },
+		{ 1000, 8472, "vxlan" },
+		{ 1000, 4790, "vxlan-gpe" },
+		{ 1000, 6635, "mpls-in-udp" },
+		{ 1000, 5246, "capwap-control" },
+		{ 1000, 5247, "capwap-data" },
+		{ 3544, 40000, "teredo" }, /* the server speaks first */
+		{ 53, 4789, "vxlan" },
+		{ 4789, 53, NULL }, /* a client that has this port by chance */
+		{ 1000, 4788, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct offline_tunnel *t;
+		struct lab l;
+		size_t n;
+
+		begin(&l);
+		packet(&l, IPPROTO_UDP, "10.0.0.1", cases[i].sport, "10.0.0.2", cases[i].dport, 0,
+		    "x", 1);
+		packet(&l, IPPROTO_TCP, "10.0.0.1", cases[i].sport, "10.0.0.2", cases[i].dport, SYN,
+		    NULL, 0);
+		offline_finish(l.o);
+		t = offline_tunnels(l.o, &n);
+		assert_int_equal(n, cases[i].kind != NULL);
+		if (n > 0)
+			assert_string_equal(t->kind, cases[i].kind);
+		offline_free(l.o);
+	}
+}
+
+static void
+services_are_told_exactly(void **state)
+{
+	const struct service *s;
+	struct offline_stats stats;
+	struct lab l;
+	size_t n;
+
+	(void)state;
+	begin(&l);
+	for (unsigned port = 20000; port < 21000; port++)
+		connect_tcp(&l, "10.0.0.1", 1, "203.0.113.5", port);
+	connect_tcp(&l, "10.0.0.2", 1, "203.0.113.5", 20007);
+	packet(&l, IPPROTO_TCP, "203.0.113.5", 30000, "10.0.0.1", 9, ACK, NULL, 0);
+	packet(&l, IPPROTO_TCP, "10.0.0.1", 9, "203.0.113.5", 30000, ACK, NULL, 0);
+	packet(&l, IPPROTO_TCP, "10.0.0.1", 9, "203.0.113.5", 30001, SYN, NULL, 0);
+	offline_finish(l.o);
+	s = offline_services(l.o, &n);
+	assert_int_equal(n, 1001);
+	for (size_t i = 0; i < n; i++) {
+		bool met = addr_eq(&s[i].addr, &s[0].addr) == false;
+
+		assert_int_equal(s[i].proto, IPPROTO_TCP);
+		assert_int_equal(s[i].flags, met ? EDGE_FLAG_MIDSTREAM : 0);
+		if (!met)
+			assert_int_equal(s[i].connections, s[i].port == 20007 ? 2 : 1);
+	}
+	offline_stats(l.o, &stats);
+	assert_int_equal(stats.services_lost, 0);
+	offline_free(l.o);
+
+	begin(&l);
+	for (unsigned k = 0; k < OFFLINE_MAX_SERVICES + 5; k++) {
+		char server[32];
+
+		snprintf(server, sizeof(server), "10.1.%u.%u", k / 1000, 1 + k / 500 % 2);
+		connect_tcp(&l, "10.0.0.1", 1, server, 1 + k % 500);
+	}
+	offline_finish(l.o);
+	offline_stats(l.o, &stats);
+	assert_non_null(offline_services(l.o, &n));
+	assert_int_equal(n, OFFLINE_MAX_SERVICES);
+	assert_int_equal(stats.services_lost, 5);
+	offline_free(l.o);
+}
+
+static void
 a_map_names_an_address_once(void **state)
 {
 	struct prefix p;
@@ -411,6 +496,8 @@ main(void)
 		cmocka_unit_test(evidence_has_bytes_and_times),
 		cmocka_unit_test(what_cannot_be_read_is_counted),
 		cmocka_unit_test(names_in_packets_are_labels),
+		cmocka_unit_test(tunnels_are_known_by_either_end),
+		cmocka_unit_test(services_are_told_exactly),
 		cmocka_unit_test(a_map_names_an_address_once),
 	};
 
