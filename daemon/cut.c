@@ -6,6 +6,11 @@
  * entries of those they refuse are deleted, by the warden, a batch at a time. What has no entry is
  * new, and refused; TCP out of its middle is not even that. No other entry is touched.
  *
+ * Any packet of UDP is the first of a connection, also one that the cut one's server sends by
+ * itself, in a direction that may not be enforced. So those entries stay and get a mark that the
+ * rules drop by, until they time out; as long as there may be one, all rules that follow are
+ * followed by a dump, and what they allow has its mark taken.
+ *
  * The dump comes after the rules, so no entry of what they refuse can be made behind its back. It
  * is read between other events, and no further while BATCHES_MAX batches are with the warden: a
  * table of any size holds up neither of us.
@@ -30,6 +35,9 @@
 #define BATCHES_MAX 4
 /* No other request that is answered with DONE has such a number. */
 #define SEQ_BIT 0x80000000u
+#define UNCUT_BIT 0x40000000u /* of the answer to that */
+
+enum { CUT, UNCUT, N_BATCHES };
 
 struct cut {
 	struct ruleset *rules;
@@ -39,12 +47,15 @@ struct cut {
 	unsigned batches; /* with the warden */
 	bool reading;	  /* the dump that runs began after the rules were in force */
 	bool again;	  /* it did not, or not all was read or deleted */
+	bool marked;	  /* one with a mark was in the dump, or was made */
 	uint64_t deleted;
-	size_t n;
-	struct {
-		uint64_t cookie;
-		struct tuple tuple[CT_CUT_MAX];
-	} batch;
+	struct batch {
+		size_t n;
+		struct {
+			uint64_t cookie;
+			struct tuple tuple[CT_CUT_MAX];
+		} body;
+	} batch[N_BATCHES];
 };
 
 void
@@ -68,9 +79,10 @@ cut_get(struct instance *i, struct cut **ret)
 		k = calloc(1, sizeof(*k));
 		if (k == NULL)
 			return -ENOMEM;
-		k->seq = ++c->next_seq | SEQ_BIT;
+		k->seq = (++c->next_seq | SEQ_BIT) & ~UNCUT_BIT;
 		k->began_ns = now_mono();
-		k->batch.cookie = i->ns.cookie;
+		for (unsigned b = 0; b < N_BATCHES; b++)
+			k->batch[b].body.cookie = i->ns.cookie;
 		i->cut = k;
 	}
 	*ret = k;
@@ -120,6 +132,7 @@ cut_begin(struct instance *i, const uint8_t *ruleset, size_t len, bool narrowed)
 	struct cut *k;
 	int r;
 
+	narrowed |= i->cut_marked;
 	if (i->cut == NULL && !narrowed)
 		return 0;
 	r = ruleset_decode(ruleset, len, &rules);
@@ -156,9 +169,12 @@ is_broadcast(const struct instance *i, const struct addr *a)
 	return addr_is_multicast(a) || addr_scope(a) == SCOPE_MULTICAST;
 }
 
-/* The chain that the connection's first packet went through; 0: none that lets anything pass. */
+/*
+ * The chains that the connection's first packet may have gone through; 0: none that lets anything
+ * pass. Of a container that has more addresses than are known either will do.
+ */
 static unsigned
-direction_of(const struct instance *i, const struct tuple *t)
+directions_of(const struct instance *i, const struct tuple *t)
 {
 	static const struct addr any4 = { .family = 4 }, any6 = { .family = 6 };
 	bool src = instance_has_addr(i, &t->src), dst = instance_has_addr(i, &t->dst);
@@ -167,16 +183,20 @@ direction_of(const struct instance *i, const struct tuple *t)
 		return 0; /* it stays on loopback */
 	if (src || addr_eq(&t->src, &any4) || addr_eq(&t->src, &any6))
 		return DIR_EGRESS;
-	return dst || is_broadcast(i, &t->dst) ? DIR_INGRESS : 0;
+	return dst || is_broadcast(i, &t->dst) ? DIR_INGRESS : DIR_EGRESS | DIR_INGRESS;
 }
 
 bool
 cut_refuses(const struct instance *i, const struct match *rules, const struct tuple *t)
 {
-	unsigned dir = direction_of(i, t);
+	unsigned dirs = directions_of(i, t);
+	bool refused = dirs != 0;
 
-	return dir != 0 && match_refuses(rules, (enum flow_dir)dir,
-			       dir == DIR_EGRESS ? &t->dst : &t->src, t->proto, t->dport);
+	if (dirs & DIR_EGRESS)
+		refused &= match_refuses(rules, DIR_EGRESS, &t->dst, t->proto, t->dport);
+	if (dirs & DIR_INGRESS)
+		refused &= match_refuses(rules, DIR_INGRESS, &t->src, t->proto, t->dport);
+	return refused;
 }
 
 static bool
@@ -195,30 +215,41 @@ entry_is_refused(struct instance *i, const struct ct_entry *e)
 }
 
 static void
-send_batch(struct instance *i)
+send_batch(struct instance *i, unsigned what)
 {
 	struct cut *k = i->cut;
-	size_t len = sizeof(k->batch.cookie) + k->n * sizeof(k->batch.tuple[0]);
+	struct batch *b = &k->batch[what];
+	size_t len = sizeof(b->body.cookie) + b->n * sizeof(b->body.tuple[0]);
 
-	if (k->n == 0)
+	if (b->n == 0)
 		return;
-	if (role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_CUT, k->seq, &k->batch, len) == 0)
+	if (role_send(&i->ctl->loop, ROLE_WARDEN, what == CUT ? MSG_W_CT_CUT : MSG_W_CT_UNCUT,
+		what == CUT ? k->seq : k->seq | UNCUT_BIT, &b->body, len) == 0)
 		k->batches++;
 	else
 		k->again = true;
-	k->n = 0;
+	b->n = 0;
 }
 
 void
 cut_entry(struct instance *i, const struct ct_entry *e)
 {
 	struct cut *k = i->cut;
+	bool marked = ct_is_cut(e), refused;
+	struct batch *b;
 
-	if (k == NULL || !k->reading || !entry_is_refused(i, e))
+	if (k == NULL || !k->reading)
 		return;
-	k->batch.tuple[k->n++] = e->orig;
-	if (k->n == CT_CUT_MAX)
-		send_batch(i);
+	refused = entry_is_refused(i, e);
+	k->marked |= marked || (refused && e->orig.proto == IPPROTO_UDP);
+	if (refused == marked)
+		return;
+	/* Until the next dump knows better: rules that allow it may come before it has its mark. */
+	i->cut_marked |= k->marked;
+	b = &k->batch[refused ? CUT : UNCUT];
+	b->body.tuple[b->n++] = e->orig;
+	if (b->n == CT_CUT_MAX)
+		send_batch(i, refused ? CUT : UNCUT);
 }
 
 bool
@@ -233,7 +264,7 @@ cut_on_dump_begun(struct instance *i)
 	if (i->cut == NULL)
 		return;
 	i->cut->reading = true;
-	i->cut->again = false;
+	i->cut->again = i->cut->marked = false;
 }
 
 void
@@ -247,12 +278,15 @@ cut_on_dump_ended(struct instance *i, bool complete)
 		cut_go_on(i);
 		return;
 	}
-	send_batch(i);
+	send_batch(i, CUT);
+	send_batch(i, UNCUT);
 	k->reading = false;
-	if (complete)
+	if (complete) {
+		i->cut_marked = k->marked;
 		cut_go_on(i);
-	else
+	} else {
 		k->again = true; /* by cut_tick() */
+	}
 }
 
 void
@@ -261,12 +295,14 @@ cut_on_done(struct controller *c, const struct w_done *d, uint32_t seq)
 	struct instance *i = instance_find(c, d->cookie);
 	struct cut *k = i != NULL ? i->cut : NULL;
 
-	if (k == NULL || k->seq != seq || k->batches == 0)
+	if (k == NULL || k->seq != (seq & ~UNCUT_BIT) || k->batches == 0)
 		return;
 	k->batches--;
-	k->deleted += d->count;
-	i->cut_connections += d->count;
-	c->metrics.cut += d->count;
+	if ((seq & UNCUT_BIT) == 0) {
+		k->deleted += d->count;
+		i->cut_connections += d->count;
+		c->metrics.cut += d->count;
+	}
 	observe_dump_go_on(i);
 	if (d->error < 0) {
 		log_warn("instance %s: connections could not be cut, trying again: %s",
@@ -282,14 +318,4 @@ cut_tick(struct instance *i)
 {
 	if (i->cut != NULL)
 		cut_go_on(i);
-}
-
-void
-cut_held(struct instance *i)
-{
-	struct w_cookie body = { .cookie = i->ns.cookie };
-
-	if (!i->held_cut)
-		i->held_cut = role_send(&i->ctl->loop, ROLE_WARDEN, MSG_W_CT_FLUSH, 0, &body,
-				  sizeof(body)) == 0;
 }

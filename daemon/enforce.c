@@ -201,8 +201,6 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 		start_on_ruled(i);
 	if (in_force)
 		exposure_on_ruled(i);
-	if (held)
-		cut_held(i);
 	/* What changed meanwhile. */
 	enforce_schedule(c);
 }

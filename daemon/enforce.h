@@ -61,8 +61,6 @@ void reconcile_local(struct instance *i);
 void reconcile_on_refused(struct instance *i, const struct instance *other);
 
 /* cut.c */
-/* Its rules let nothing new through: now what was there before them goes. */
-void cut_held(struct instance *i);
 /*
  * These rules, encoded, are in force; narrowed: they may refuse what passed before. Connections
  * that are established and that they refuse are cut from here on.

@@ -142,7 +142,6 @@ struct instance {
 	unsigned apply_failures;
 	uint64_t retry_at_ns;  /* CLOCK_MONOTONIC */
 	bool asked_held;       /* the rules asked for are those of its quarantine */
-	bool held_cut;	       /* and the connections from before it are cut */
 	bool gated;	       /* it passed the start gate, its rules in force */
 	int64_t gate_lead_ns;  /* and they were so long before the answer */
 	uint64_t held_ns;      /* CLOCK_REALTIME: gated or closed since */
@@ -165,6 +164,7 @@ struct instance {
 	bool exposure_judged; /* its first rules are there: exposure.c has seen them */
 
 	struct cut *cut;	  /* cut.c; NULL: there is nothing to cut */
+	bool cut_marked;	  /* there may be entries with its mark */
 	uint64_t cut_connections; /* in all */
 
 	/* hostguard.c */

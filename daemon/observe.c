@@ -164,6 +164,9 @@ on_dumped(void *arg, const struct ct_entry *e)
 		return 0;
 	}
 	cut_entry(i, e);
+	/* Whoever goes on talking on what is cut uses nothing. */
+	if (ct_is_cut(e))
+		return 0;
 	t = observe_tuple_of(e);
 	names_on_use(i, &t);
 	if (!ct_is_answered(e) || !i->dump_learns)

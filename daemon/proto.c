@@ -18,6 +18,9 @@
 /* A body that is exactly one struct, or empty. */
 #define ONE(t) sizeof(struct t), sizeof(struct t), 0
 #define EMPTY 0, 0, 0
+#define TUPLES(max)                                     \
+	sizeof(struct w_cookie) + sizeof(struct tuple), \
+	    sizeof(struct w_cookie) + (max) * sizeof(struct tuple), sizeof(struct tuple)
 
 static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_SUP_CHANNEL] = { "SUP_CHANNEL", ONE(sup_channel), 1, 1, R(SUPERVISOR),
@@ -67,15 +70,13 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_CT_DUMP] = { "W_CT_DUMP", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_CT_GET] = { "W_CT_GET", ONE(w_ct_tuple), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_CT_DELETE] = { "W_CT_DELETE", ONE(w_ct_tuple), 0, 0, R(CONTROLLER), R(WARDEN) },
-	[MSG_W_CT_CUT] = { "W_CT_CUT", sizeof(struct w_cookie) + sizeof(struct tuple),
-	    sizeof(struct w_cookie) + CT_CUT_MAX * sizeof(struct tuple), sizeof(struct tuple), 0, 0,
-	    R(CONTROLLER), R(WARDEN) },
+	[MSG_W_CT_CUT] = { "W_CT_CUT", TUPLES(CT_CUT_MAX), 0, 0, R(CONTROLLER), R(WARDEN) },
+	[MSG_W_CT_UNCUT] = { "W_CT_UNCUT", TUPLES(CT_CUT_MAX), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_CT_INSERT] = { "W_CT_INSERT", ONE(w_ct_tuple), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_GET_CT_STATS] = { "W_GET_CT_STATS", EMPTY, 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_NFT_APPLY] = { "W_NFT_APPLY", sizeof(struct w_cookie) + 1, MSG_MAX_BODY, 0, 0, 0,
 	    R(CONTROLLER), R(WARDEN) },
 	[MSG_W_NFT_READ] = { "W_NFT_READ", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
-	[MSG_W_CT_FLUSH] = { "W_CT_FLUSH", ONE(w_cookie), 0, 0, R(CONTROLLER), R(WARDEN) },
 	[MSG_W_GUARD] = { "W_GUARD", sizeof(struct w_guard),
 	    sizeof(struct w_guard) + GUARD_MAX_ADDRS * sizeof(struct w_guard_addr),
 	    sizeof(struct w_guard_addr), 0, 0, R(CONTROLLER), R(WARDEN) },

@@ -59,7 +59,7 @@ enum msg_type {
 	MSG_W_NETNS_GONE, /* w_cookie */
 	MSG_W_ATTACHED,	  /* w_attached + fds, see there */
 	MSG_W_APPLIED,	  /* w_applied */
-	MSG_W_DONE,	  /* w_done: answer to CT_DUMP, CT_DELETE, CT_CUT, CT_INSERT, RELEASE */
+	MSG_W_DONE, /* w_done: answer to CT_DUMP, CT_DELETE, CT_CUT, CT_UNCUT, CT_INSERT, RELEASE */
 	MSG_W_CT_ENTRY,	  /* w_ct_entry: answer to CT_GET */
 	MSG_W_CT_STATS,	  /* w_ct_stats[] */
 	MSG_W_NFT_STATE,  /* w_nft_state: answer to NFT_READ */
@@ -83,9 +83,9 @@ enum msg_type {
 	MSG_W_NFT_READ,	    /* w_cookie */
 	MSG_W_LOOK,	    /* w_look: this process's namespace and its links, now */
 	MSG_W_POSTURE,	    /* w_posture: after every HELLO, and when it changes */
-	MSG_W_CT_FLUSH,	    /* w_cookie: every entry, so that what lives is cut */
+	MSG_W_CT_UNCUT,	    /* w_cookie, then tuple[]: of what CT_CUT has marked */
 	MSG_W_GUARD,	    /* w_guard, then w_guard_addr[]: takes effect with the next NFT_APPLY */
-	MSG_W_CT_CUT,	    /* w_cookie, then tuple[]: deletes those that are there */
+	MSG_W_CT_CUT,	    /* w_cookie, then tuple[]: those that are there, see cut.c */
 	MSG_W_PROBE,	    /* w_probe, then w_probe_to[]; one at a time, else -EBUSY */
 	MSG_W_AGGREGATE,    /* w_aggregate */
 	MSG_W_LABELS,	    /* w_labels */
@@ -296,7 +296,7 @@ struct w_applied {
 struct w_done {
 	uint64_t cookie;
 	int32_t error;
-	uint32_t count; /* CT_CUT: how many were there */
+	uint32_t count; /* CT_CUT, CT_UNCUT: how many were there */
 };
 
 #define CT_CUT_MAX 512

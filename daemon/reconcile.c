@@ -103,7 +103,7 @@ send_ruleset(
 		return -ENOMEM;
 	memcpy(body, &head, sizeof(head));
 	memcpy(body + sizeof(head), bytes, len);
-	if (enforces(r) && !i->enforced_before && !instance_is_refused(i) && !held)
+	if (enforces(r) && !i->enforced_before && !instance_is_refused(i))
 		ret = insert_established(i, r);
 	if (ret < 0)
 		return ret;
@@ -200,8 +200,6 @@ is_due(struct instance *i, const uint8_t digest[static RULESET_DIGEST_LEN], bool
 	if (has_applied(i, digest)) {
 		i->retry_at_ns = 0;
 		i->applied_revision = i->ctl->revision;
-		if (quarantine_of(i) != NULL)
-			cut_held(i);
 		return false;
 	}
 	/* A fresh table holds the observe rules already. */
@@ -301,7 +299,6 @@ reconcile_workload(struct controller *c, struct workload *w)
 	if (!w->is_compiled)
 		w->is_compiled = compile(c, w, &r) == 0;
 	for (struct instance *i = w->instances; i != NULL; i = i->next_of_workload) {
-		i->held_cut = i->held_cut && quarantine_of(i) != NULL;
 		if (quarantine_of(i) != NULL)
 			reconcile_held(i);
 		else if (instance_is_refused(i))

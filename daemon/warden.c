@@ -171,20 +171,15 @@ verb_ct_delete(struct warden *w, struct ns *n, struct msg *m)
 }
 
 static void
-verb_ct_flush(struct warden *w, struct ns *n, struct msg *m)
-{
-	done(w, m, n == NULL ? -ENOENT : netns_ct_flush(n));
-}
-
-static void
 verb_ct_cut(struct warden *w, struct ns *n, struct msg *m)
 {
 	struct w_done ret = { 0 };
 	size_t skip = sizeof(ret.cookie);
 
 	memcpy(&ret.cookie, m->body, skip);
-	ret.error =
-	    n == NULL ? -ENOENT : netns_ct_cut(n, m->body + skip, m->h.body_len - skip, &ret.count);
+	ret.error = n == NULL ? -ENOENT
+			      : netns_ct_cut(n, m->h.type == MSG_W_CT_CUT, m->body + skip,
+				    m->h.body_len - skip, &ret.count);
 	answer(w, MSG_W_DONE, m->h.seq, &ret, sizeof(ret), NULL, 0);
 }
 
@@ -333,8 +328,8 @@ static const struct verb {
 	{ MSG_W_CT_DUMP, verb_ct_dump },
 	{ MSG_W_CT_GET, verb_ct_get },
 	{ MSG_W_CT_DELETE, verb_ct_delete },
-	{ MSG_W_CT_FLUSH, verb_ct_flush },
 	{ MSG_W_CT_CUT, verb_ct_cut },
+	{ MSG_W_CT_UNCUT, verb_ct_cut },
 	{ MSG_W_CT_INSERT, verb_ct_insert },
 	{ MSG_W_GET_CT_STATS, verb_ct_stats },
 	{ MSG_W_NFT_APPLY, verb_apply },

@@ -117,9 +117,11 @@ int netns_read(struct ns *n, struct w_nft_state *ret);
 int netns_ct_dump(struct ns *n, uint32_t seq);
 int netns_ct_get(struct ns *n, const struct tuple *t, struct w_ct_entry *ret);
 int netns_ct_delete(struct ns *n, const struct tuple *t);
-int netns_ct_flush(struct ns *n);
-/* Deletes the entries of an array of tuples, those that are there. */
-int netns_ct_cut(struct ns *n, const uint8_t *tuples, size_t len, uint32_t *ret_count);
+/*
+ * The entries of an array of tuples, those that are there: cut (deleted; UDP is marked, for the
+ * rules to drop), or the mark taken from them.
+ */
+int netns_ct_cut(struct ns *n, bool cut, const uint8_t *tuples, size_t len, uint32_t *ret_count);
 int netns_ct_insert(struct ns *n, const struct tuple *t, uint32_t timeout_s);
 int netns_ct_stats(struct ns *n, struct w_ct_stats *ret);
 

@@ -546,16 +546,19 @@ netns_ct_delete(struct ns *n, const struct tuple *t)
 	return tuple_sane(t) ? ct_delete(n->att->request, t) : -EINVAL;
 }
 
-int
-netns_ct_flush(struct ns *n)
+static int
+cut_one(struct attachment *a, bool cut, const struct tuple *t)
 {
-	int r = guarded(n);
-
-	return r < 0 ? r : ct_flush(n->att->request);
+	if (!tuple_sane(t))
+		return -EINVAL;
+	if (!cut)
+		return ct_mark(a->request, t, 0);
+	return t->proto == IPPROTO_UDP ? ct_mark(a->request, t, CT_MARK_CUT)
+				       : ct_delete(a->request, t);
 }
 
 int
-netns_ct_cut(struct ns *n, const uint8_t *tuples, size_t len, uint32_t *ret_count)
+netns_ct_cut(struct ns *n, bool cut, const uint8_t *tuples, size_t len, uint32_t *ret_count)
 {
 	struct tuple t;
 	uint32_t count = 0;
@@ -565,7 +568,7 @@ netns_ct_cut(struct ns *n, const uint8_t *tuples, size_t len, uint32_t *ret_coun
 		return r;
 	for (size_t at = 0; at + sizeof(t) <= len; at += sizeof(t)) {
 		memcpy(&t, tuples + at, sizeof(t));
-		r = tuple_sane(&t) ? ct_delete(n->att->request, &t) : -EINVAL;
+		r = cut_one(n->att, cut, &t);
 		if (r < 0 && r != -ENOENT)
 			return r;
 		count += r == 0;

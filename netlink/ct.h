@@ -66,6 +66,13 @@ int ct_parse(const struct nlmsghdr *nlh, struct ct_entry *ret);
  */
 bool ct_is_answered(const struct ct_entry *e);
 
+/*
+ * The mark of UDP that is cut, until its entry ends: nothing opens a connection of UDP, so an entry
+ * that was deleted would be made anew by the next packet of either end. The rules drop by it.
+ */
+#define CT_MARK_CUT 0x6e73c0deu
+bool ct_is_cut(const struct ct_entry *e);
+
 /* Called per entry; a negative value stops and is returned. */
 typedef int (*ct_entry_fn)(void *arg, const struct ct_entry *e);
 
@@ -118,8 +125,8 @@ int ct_request_dump(int sock, uint32_t seq);
  */
 int ct_get(int sock, const struct tuple *orig, struct ct_entry *ret);
 int ct_delete(int sock, const struct tuple *orig);
-/* Every entry of the namespace. */
-int ct_flush(int sock);
+/* Sets the mark of an entry that is there. */
+int ct_mark(int sock, const struct tuple *orig, uint32_t mark);
 /*
  * Inserts an established TCP connection (state ESTABLISHED, SEEN_REPLY|ASSURED, liberal window
  * tracking in both directions, timeout_s). -EEXIST: it is there already.

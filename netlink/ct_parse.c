@@ -379,6 +379,12 @@ ct_is_answered(const struct ct_entry *e)
 	       (e->msg == CT_MSG_NEW && (e->status & CT_ASSURED) != 0);
 }
 
+bool
+ct_is_cut(const struct ct_entry *e)
+{
+	return e->orig.proto == IPPROTO_UDP && e->mark == CT_MARK_CUT;
+}
+
 struct drain {
 	ct_entry_fn fn;
 	void *arg;

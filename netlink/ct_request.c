@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Requests to ctnetlink: sockets, dumps, and the synchronous get, delete, insert and statistics.
+ * Requests to ctnetlink: sockets, dumps, and the synchronous get, delete, mark, insert and
+ * statistics.
  *
  * nfnetlink answers inside sendmsg(), so an answer that is not there at once never comes; nothing
  * here waits. Only an answer with our sequence number, from the kernel, is believed.
@@ -242,12 +243,17 @@ ct_delete(int sock, const struct tuple *orig)
 }
 
 int
-ct_flush(int sock)
+ct_mark(int sock, const struct tuple *orig, uint32_t mark)
 {
 	uint8_t buf[REQUEST_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *nlh;
 
-	return request_acked(
-	    sock, request_start(buf, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, AF_UNSPEC, next_seq()));
+	if (!tuple_usable(orig))
+		return -EINVAL;
+	nlh = request_start(buf, IPCTNL_MSG_CT_NEW, NLM_F_ACK, family_of(orig), next_seq());
+	put_tuple(nlh, CTA_TUPLE_ORIG, orig);
+	mnl_attr_put_u32(nlh, CTA_MARK, htobe32(mark));
+	return request_acked(sock, nlh);
 }
 
 static void

@@ -4,10 +4,12 @@
  * a rule. What a chain holds, in order:
  *
  * observe (input, output): loopback; the event mark, a report of new UDP. Where the other direction
- *   enforces, new TCP without SYN and new SCTP without INIT are dropped. A last accept.
- * audit, enforce (input, output): loopback; the event mark; established; errors about that;
- * invalid, new TCP without SYN and new SCTP without INIT dropped (enforce) or passed (audit); ND
- * and MLD; denied elements go to the refuse chain; approved ones are accepted; the rest falls to
+ *   enforces, UDP that was cut, new TCP without SYN and new SCTP without INIT are dropped. A last
+ *   accept.
+ * audit, enforce (input, output): loopback; the event mark; UDP that was cut, once any direction
+ *   enforces: what its opener sends is refused like a new connection; established; errors about
+ * that; invalid, new TCP without SYN and new SCTP without INIT dropped (enforce) or passed (audit);
+ * ND and MLD; denied elements go to the refuse chain; approved ones are accepted; the rest falls to
  * the refuse chain, and in enforce to a last drop. Conntrack calls every ICMP message invalid that
  * is neither a request it knows nor an error about something it has: an approved type passes all
  * the same, others go without a report. refuse_in, refuse_out: a report, then audit accepts;
@@ -23,6 +25,7 @@
  * reply, TCP the end of its handshake (SCTP a few more), and what stays on loopback gives none.
  * A foreign table can neither accept what is dropped here nor skip these chains.
  */
+#include "netlink/ct.h"
 #include "netlink/nft_expr.h"
 
 #include <errno.h>
@@ -208,6 +211,36 @@ rules_middle(struct builder *b, const struct side *s)
 	}
 }
 
+static void
+match_cut(struct builder *b, const struct side *s)
+{
+	const uint32_t mark = CT_MARK_CUT;
+
+	rule_begin(b, s->chain);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_UDP);
+	expr_ct(b, NFT_CT_MARK, NFT_REG_1);
+	expr_cmp(b, NFT_CMP_EQ, &mark, sizeof(mark));
+}
+
+/*
+ * UDP has no opening packet that could be asked for, so what is cut keeps its entry, marked, and is
+ * dropped by it, in both directions whichever is enforced: without the entry the next packet of its
+ * other end would be a new connection.
+ */
+static void
+rules_cut(struct builder *b, const struct side *s)
+{
+	if (s->mode == MODE_ENFORCE) {
+		match_cut(b, s);
+		expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
+		expr_cmp_u8(b, NFT_CMP_EQ, IP_CT_DIR_ORIGINAL);
+		expr_verdict(b, NFT_GOTO, nft_chain_names[s->refuse]);
+	}
+	match_cut(b, s);
+	expr_count(b, s->egress);
+	expr_verdict(b, NF_DROP, NULL);
+}
+
 /* Hop limit 255 (ND): not from beyond the link. MLD has 1. link_local: from fe80::/10. */
 static void
 rule_icmp6(
@@ -348,6 +381,8 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 	rule_dns(b, s);
 	rules_loopback(b, s);
 	rules_event_mark(b, s->chain);
+	if (s->mode == MODE_ENFORCE || s->other_enforces)
+		rules_cut(b, s);
 	if (s->mode == MODE_OBSERVE) {
 		if (s->other_enforces)
 			rules_middle(b, s);

@@ -166,6 +166,8 @@ probe_frills(struct world *w, struct probe *p)
 	p->limited = world_rnd(w, 16) == 0;
 	p->cut = world_rnd(w, 50) == 0;
 	p->options = world_rnd(w, 8) == 0;
+	p->marked = world_rnd(w, 16) == 0;
+	p->reply = p->marked && world_rnd(w, 2) != 0;
 }
 
 bool
@@ -238,7 +240,7 @@ check_end(
 static bool
 is_plain(const struct probe *p)
 {
-	return p->ct_state == NF_CT_STATE_BIT(IP_CT_NEW) && !p->loopback && !p->cut &&
+	return p->ct_state == NF_CT_STATE_BIT(IP_CT_NEW) && !p->loopback && !p->cut && !p->marked &&
 	       (p->t.proto != IPPROTO_TCP || p->tcp_flags == 2) &&
 	       (p->t.proto != IPPROTO_SCTP || p->sctp_chunk == 1) && p->hops == 64;
 }

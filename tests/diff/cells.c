@@ -189,12 +189,14 @@ frills_equal(
 			 : sctp	 ? ARRAY_SIZE(chunks)
 			 : icmp6 ? ARRAY_SIZE(hops)
 				 : 1;
+	/* The mark is that of UDP alone. */
+	const size_t frills = p->t.proto == IPPROTO_UDP ? 32 : 8;
 	struct sim_packet packet = { 0 };
 	size_t i, j, k;
 
 	for (i = 0; i < ARRAY_SIZE(states); i++) {
 		for (j = 0; j < n; j++) {
-			for (k = 0; k < 8; k++) {
+			for (k = 0; k < frills; k++) {
 				p->ct_state = states[i];
 				p->tcp_flags = flags[tcp ? j : 0];
 				p->sctp_chunk = chunks[sctp ? j : 0];
@@ -202,6 +204,8 @@ frills_equal(
 				p->loopback = k & 1;
 				p->limited = k & 2;
 				p->cut = k & 4;
+				p->marked = k & 8;
+				p->reply = k & 16;
 				probe_bytes(p, dir, &packet);
 				if (!same(a, b, &packet))
 					return false;
@@ -330,8 +334,8 @@ static bool
 expr_is_pure(const struct sim_expr *x)
 {
 	return x->op == SIM_META || x->op == SIM_PAYLOAD || x->op == SIM_CT_STATE ||
-	       x->op == SIM_CT_DIRECTION || x->op == SIM_CT_DPORT || x->op == SIM_BITWISE ||
-	       x->op == SIM_CMP || x->op == SIM_LOOKUP;
+	       x->op == SIM_CT_DIRECTION || x->op == SIM_CT_DPORT || x->op == SIM_CT_MARK ||
+	       x->op == SIM_BITWISE || x->op == SIM_CMP || x->op == SIM_LOOKUP;
 }
 
 bool

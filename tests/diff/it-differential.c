@@ -195,6 +195,7 @@ shoot(enum flow_dir dir)
 	s->probe.sctp_chunk = 1;
 	s->probe.hops = 64;
 	s->probe.loopback = s->probe.cut = s->probe.limited = s->probe.options = false;
+	s->probe.marked = s->probe.reply = false;
 	s->dir = dir;
 	bench_expect(&bench, &s->probe, dir, me, &want, &split);
 	s->expected = want.verdict == SIM_ACCEPT;

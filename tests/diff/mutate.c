@@ -105,6 +105,15 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 			lab_add(lab, &q, dir);
 		}
 	}
+	for (i = 0; i < 16; i++) {
+		q = p;
+		q.ct_state = i & 1 ? STATE_NEW : NF_CT_STATE_BIT(IP_CT_ESTABLISHED);
+		q.marked = true;
+		q.reply = i & 2;
+		q.limited = i & 4;
+		q.loopback = i & 8;
+		lab_add(lab, &q, dir);
+	}
 	p.ct_state = STATE_NEW;
 	for (i = 0; i < 16; i++) {
 		q = p;

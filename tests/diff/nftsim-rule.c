@@ -89,6 +89,10 @@ read_ct(struct source *s, struct sim_expr *x)
 		x->op = SIM_CT_DIRECTION;
 		return read_reg(s, NFTA_CT_DREG, 1, &x->reg);
 	}
+	if (key == NFT_CT_MARK && s->a[NFTA_CT_SREG] == NULL) {
+		x->op = SIM_CT_MARK;
+		return read_reg(s, NFTA_CT_DREG, 4, &x->reg);
+	}
 	if (key == NFT_CT_EVENTMASK && s->a[NFTA_CT_DREG] == NULL) {
 		x->op = SIM_CT_EVENTMASK;
 		return read_reg(s, NFTA_CT_SREG, 4, &x->reg);

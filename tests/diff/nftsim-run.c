@@ -6,6 +6,7 @@
 #include "tests/diff/nftsim.h"
 
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,12 @@ run_expr(const struct sim_table *t, const struct sim_expr *x, const struct sim_p
 	case SIM_CT_DPORT:
 		r->w[x->reg] = 0;
 		memcpy(&r->w[x->reg], &p->ct_dport, sizeof(p->ct_dport));
+		return STEP_NEXT;
+	case SIM_CT_MARK:
+		/* What is invalid or not tracked belongs to no connection. */
+		if (p->ct_state & (NF_CT_STATE_INVALID_BIT | NF_CT_STATE_UNTRACKED_BIT))
+			return STEP_BREAK;
+		r->w[x->reg] = p->ct_mark;
 		return STEP_NEXT;
 	case SIM_CT_EVENTMASK:
 		ret->event_mask = r->w[x->reg];

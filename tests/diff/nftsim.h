@@ -30,7 +30,8 @@ enum sim_op {
 	SIM_CT_EVENTMASK,
 	SIM_CT_DIRECTION,
 	SIM_CT_DPORT, /* of the original direction */
-	SIM_BITWISE,  /* data: mask, then xor */
+	SIM_CT_MARK,
+	SIM_BITWISE, /* data: mask, then xor */
 	SIM_CMP,
 	SIM_LOOKUP,
 	SIM_IMMEDIATE,
@@ -108,6 +109,7 @@ struct sim_packet {
 	uint32_t iif, oif; /* interface index; 0: none */
 	uint32_t ct_state; /* NF_CT_STATE_BIT() */
 	uint16_t ct_dport; /* that was dialled, network order */
+	uint32_t ct_mark;  /* of its connection, if it has one */
 	bool ct_reply;	   /* it goes the other way */
 	bool limited;	   /* rate limits are used up */
 	uint8_t nfproto;   /* NFPROTO_IPV4, NFPROTO_IPV6 */

@@ -17,6 +17,7 @@
 #define EVENT_REPLY (1u << 3)
 #define EVENT_ASSURED (1u << 4)
 #define EVENT_PROTOINFO (1u << 5)
+#define CUT_MARK 0x6e73c0deu
 #define SYN 0x02
 #define INIT 1
 
@@ -34,6 +35,7 @@ probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret)
 	ret->ct_state = p->ct_state;
 	ret->ct_dport = p->dns ? htons(53) : 0;
 	ret->ct_reply = p->reply;
+	ret->ct_mark = p->marked ? CUT_MARK : 0;
 	ret->limited = p->limited;
 	ret->nfproto = v6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
 	ret->l4proto = t->proto;
@@ -151,6 +153,12 @@ is_middle(const struct probe *p)
 	return p->t.proto == IPPROTO_SCTP && !p->cut && p->sctp_chunk != INIT;
 }
 
+static bool
+has_connection(const struct probe *p)
+{
+	return p->ct_state != NF_CT_STATE_INVALID_BIT && p->ct_state != NF_CT_STATE_UNTRACKED_BIT;
+}
+
 /* Which of conntrack's events tells that a connection stands. */
 static uint32_t
 event_of(const struct probe *p)
@@ -176,6 +184,14 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 		expect_log(p, dir == DIR_INGRESS ? 'r' : 'q', dir == DIR_INGRESS ? 'i' : 'o', ret);
 	if (p->loopback)
 		return;
+	if (p->marked && p->t.proto == IPPROTO_UDP && has_connection(p) &&
+	    (enforces || other_enforces(w, own, dir))) {
+		if (enforces && !p->reply)
+			expect_refusal(w, p, dir, true, ret);
+		else
+			expect_drop(dir, ret);
+		return;
+	}
 	if (!enforces && !audits) {
 		/* A cut connection comes back neither way. */
 		if (middle && p->ct_state == STATE_NEW && other_enforces(w, own, dir)) {

@@ -21,6 +21,7 @@ struct probe {
 	bool options; /* something between the headers */
 	bool dns;     /* of a connection to a name server's port */
 	bool reply;   /* from whom was called */
+	bool marked;  /* of a connection that was cut */
 };
 
 void probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret);

@@ -129,15 +129,37 @@ t.ok(r.returncode == 0 and wait(lambda: a.tcp(b.v4, 8000) == "open", 3) and
      not api.workload(b.name)["quarantine"], "released it talks again", r.err)
 t.ok(cli("release", b.name, "--reason", "x").returncode == 2, "and cannot be released twice")
 
-# To look into it.
+def learned():
+    """Connections of c to b."""
+    return sum(x["connections"] for x in api.edges()
+               if x["from"] == "workload:" + c.name and x["to"] == "workload:" + b.name)
+
+
+# To look into it: who is let in, by a connection that he has or a new one, whatever dies of ours.
+look, look6, other, out = c.connect(b.v4, 8000), c.connect(b.v6, 8000), a.connect(b.v4, 8000), b.connect(c.v4, 8200)
+look_udp = c.socket(socket.AF_INET, socket.SOCK_DGRAM)
+look_udp.connect((b.v4, 8020))
+kept = (look, look6, look_udp)
+t.ok(all(echo(s) for s in kept + (other, out)) and wait(lambda: learned() == 3, 5), "connections live again", learned())
 r = cli("quarantine", b.name, "--reason", "forensics", "--allow-from", "%s,%s/32" % (c.name, lab.gw4))
 api.settle()
 t.ok(r.returncode == 0 and wait(lambda: c.tcp(b.v4, 8000) == "open", 3) and
      c.udp(b.v4, 8020) == "answer" and lab.host.tcp(b.v4, 8000) == "open",
      "who is let in gets in", r.err)
 t.ok(b.tcp(c.v4, 8200, 0.3) == "timeout" and blocked(), "it gets out to nobody, and nobody else in")
-t.ok(not [x for x in api.edges() if x["from"] == "workload:" + c.name and x["to"] == "workload:" + b.name],
-     "and that is not learned", api.edges())
+t.ok(wait(lambda: not echo(other, 0.2) and not echo(out, 0.2), 3) and all(echo(s) for s in kept),
+     "what he had open lives on, and nothing else")
+d.kill("controller")
+wait(d.ready, 5)
+api.settle()
+again = wait(lambda: api.workload(b.name)["instances"][0]["quarantined"], 5) and blocked()
+t.ok(again and all(echo(s) for s in kept for _ in range(3)), "so it does when the controller is another")
+d.kill_all()
+d.start(expect=[a.name, b.name, c.name])
+again = wait(lambda: api.workload(b.name)["instances"][0]["quarantined"], 5) and blocked(2)
+t.ok(again and all(echo(s) for s in kept for _ in range(3)) and not echo(other, 0.2) and not echo(out, 0.2),
+     "and after a restart of all")
+t.ok(learned() == 3, "and that is not learned", api.edges())
 bad = [cli(*x).returncode for x in (
     ("quarantine", "nobody", "--reason", "x"), ("quarantine", "0123456789ab", "--reason", "x"),
     ("quarantine", c.name, "--reason", "x", "--allow-from", "internet"),

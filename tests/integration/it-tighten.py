@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A change of policy cuts the live flows that it denies, soon, and no other: random policies against flows
-of TCP, UDP and SCTP over IPv4 and IPv6, judged by the words of the policy. CHANGES says how many."""
+of TCP, UDP and SCTP over IPv4 and IPv6, judged by the words of the policy. CHANGES says how many, P99_MS how soon
+99 in 100 are to be cut, LIMIT_S how long all changes may take."""
 import ipaddress
 import json
 import os
@@ -17,6 +18,8 @@ from nslab import Lab, Tap, wait
 from tightenlib import Flow, Pump, heartbeat, serve
 
 CHANGES = int(os.environ.get("CHANGES", "50"))
+P99_MS = int(os.environ.get("P99_MS", "3000"))  # what is promised is 100, on a machine that is not busy
+LIMIT_S = int(os.environ.get("LIMIT_S", "120"))
 SEED = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 SERVED = {"tcp": (7001, 7002), "udp": (7011, 7012), "sctp": (7021, 7022)}
 BACK = {"tcp": (7101,), "udp": (7111,), "sctp": (7121,)}
@@ -67,13 +70,6 @@ def refused_by(policy, f):
     return [ns for ns, way in ((f.src, "egress"), (f.dst, "ingress")) if end_of(policy, ns, way)]
 
 
-def may_revive(policy, f):
-    """UDP has no opening packet: where only one direction is enforced, an answer in flight opens the other."""
-    others = {"egress": "ingress", "ingress": "egress"}
-    return f.proto == "udp" and all(
-        not end_of(policy, ns, others["egress" if ns is f.src else "ingress"]) for ns in refused_by(policy, f))
-
-
 def random_policy():
     def workload(ns):
         mode = rnd.choice(("enforce", "enforce", "enforce", "audit", "observe"))
@@ -104,11 +100,10 @@ def judge(policy, before, after):
         if f.s is None:
             continue
         if refused_by(policy, f):
-            if f.last_ok > after + 0.1 and not may_revive(policy, f):
+            if f.last_ok > after + 0.1:
                 wait(lambda: f.last_ok < time.monotonic() - LOOK_S, 3)
             if f.last_ok > time.monotonic() - LOOK_S / 2:
-                if not may_revive(policy, f):
-                    wrong.append("%s lives, though refused" % f)
+                wrong.append("%s lives, though refused" % f)
             else:
                 late.append(max(0.0, (f.last_ok - after) * 1000))
             f.close()
@@ -137,7 +132,7 @@ def open_allowed(policy):
 observe = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy", "edges": [],
            "workloads": [{"name": n.name, "mode": "observe"} for n in (a, b, c)]}
 t.ok(not open_allowed(observe), "%d flows while everything is observed" % len(flows))
-all_late, all_wrong, n_cut, n_kept, revived = [], [], 0, 0, 0
+all_late, all_wrong, n_cut, n_kept = [], [], 0, 0
 began = time.monotonic()
 for k in range(CHANGES):
     policy = random_policy()
@@ -158,6 +153,9 @@ for k in range(CHANGES):
         all_wrong.append("change %d: %s in %s" % (k, wrong, json.dumps(policy)))
         if len(all_wrong) > 3:
             break
+    if time.monotonic() - began > LIMIT_S:
+        all_wrong.append("%d changes took more than %d s" % (k + 1, LIMIT_S))
+        break
 all_late.sort()
 t.ok(not all_wrong, "%d random changes: what each denies is cut, and nothing else is lost" % CHANGES, *all_wrong)
 t.ok(n_cut > 2 * CHANGES and n_kept > 2 * CHANGES, "and there was enough of both", n_cut, n_kept)
@@ -165,7 +163,8 @@ if all_late:
     t.note("%d flows cut, %d kept, %.1f s; last answered message after the API's answer, ms: median %.1f, p99 %.1f, max %.1f" %
            (n_cut, n_kept, time.monotonic() - began, all_late[len(all_late) // 2],
             all_late[min(len(all_late) - 1, len(all_late) * 99 // 100)], all_late[-1]))
-t.ok(all_late and all_late[len(all_late) * 9 // 10] < 1000, "nine in ten within a second, however busy the machine")
+t.ok(all_late and all_late[min(len(all_late) - 1, len(all_late) * 99 // 100)] < P99_MS,
+     "99 in 100 of them soon, and none is excused", all_late[-10:])
 
 # An approval that runs out: at its time, not at the next round of some timer.
 base = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy", "workloads": [{"name": b.name, "mode": "enforce"}],
@@ -217,7 +216,7 @@ def cut_for_good(what, direction, both, more, six):
          "edges": [{"from": a.name, "to": b.name, "proto": proto, "port": port, "state": "approved"}
                    for proto, port in (("sctp", 7021), ("tcp", CALL))]}
     api.apply(json.dumps(p))
-    if not wait(f.open, 3):
+    if not wait(f.open, 3) or not wait(lambda: f.last_ok > 0, 3):
         return ["%s: it cannot be opened" % f]
     with a.connect(b.v6 if six else b.v4, CALL) as caller, listening.accept()[0] as called:
         for s in (caller, called):
@@ -226,7 +225,8 @@ def cut_for_good(what, direction, both, more, six):
             return ["%s: it does not live before" % f]
         wait(lambda: f.last_ok > 0, 3)
         api.apply(json.dumps(dict(p, edges=more)))
-        wait(lambda: f.last_ok < time.monotonic() - LOOK_S, 3)
+        done = time.monotonic()
+        wait(lambda: max(f.last_ok, done) < time.monotonic() - LOOK_S, 3)
         wrong, spoke = [], time.monotonic()
         for _ in range(2):
             heartbeat(f)
@@ -244,7 +244,78 @@ for what, args in (("ingress alone", ("ingress", False, [])), ("the server may o
                    ("both enforced, and the server may open anything", ("both", True, anything))):
     wrong = cut_for_good(what, *args, False) + cut_for_good(what, *args, True)
     t.ok(not wrong, "a server that speaks after the cut revives nothing: %s" % what, *wrong)
+
+
+# UDP, which nothing opens: a server that never stops speaking, and one that answers at once. What is cut stays so in
+# both directions, also where one alone is enforced; is refused like a new connection; and lives on when it is allowed.
+PUSH = 7302
+
+
+def talk(mine, theirs, who):
+    """Whether the client's words arrive at a server that does not wait for them, and the server's at the client."""
+    got = [False, False]
+    end = time.monotonic() + LOOK_S
+    while time.monotonic() < end:
+        for s, to in ((mine, None), (theirs, who)):
+            try:
+                s.sendto(b"push", to) if to else s.send(b"word")
+            except OSError:
+                pass  # it was refused
+        time.sleep(0.01)
+        for k, s in enumerate((theirs, mine)):
+            try:
+                while s.recv(16):
+                    got[k] = True
+            except OSError:
+                pass
+    return tuple(got)
+
+
+def udp_for_good(direction, both, more, six):
+    """Complaints."""
+    edge = {"from": a.name, "to": b.name, "proto": "udp", "port": PUSH, "state": "approved"}
+    p = {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy",
+         "workloads": [{"name": n.name, "mode": "enforce", "direction": direction} for n in both], "edges": [edge]}
+    other = dict(edge, port=7011)
+    api.apply(json.dumps(dict(p, edges=[edge, other])))
+    f = next(f for f in flows if str(f).endswith("a>b udp/7011 v6" if six else "a>b udp/7011"))
+    family = socket.AF_INET6 if six else socket.AF_INET
+    with b.socket(family, socket.SOCK_DGRAM) as theirs, a.socket(family, socket.SOCK_DGRAM) as mine:
+        theirs.bind((b.v6 if six else b.v4, PUSH))
+        mine.connect((b.v6 if six else b.v4, PUSH))
+        for s in (theirs, mine):
+            s.setblocking(False)
+        who = mine.getsockname()
+        if not wait(lambda: talk(mine, theirs, who) == (True, True), 3) or not f.open() or not wait(lambda: f.last_ok > 0, 3):
+            return ["it does not live before"]
+        n = len(api.get("/v1/denials"))
+        api.apply(json.dumps(dict(p, edges=[other] + more)))
+        wrong = []
+        if not wait(lambda: talk(mine, theirs, who) == (False, False), 3) or talk(mine, theirs, who) != (False, False):
+            wrong.append("it goes on")
+        if not wait(lambda: len(api.get("/v1/denials")) > n or any(
+                x["port"] == PUSH for x in api.get("/v1/denials")), 3):
+            wrong.append("it is no denial")
+        if f.unanswered(0, time.monotonic() - 1):
+            wrong.append("another lost something")
+        api.apply(json.dumps(dict(p, edges=[edge, other])))
+        if not wait(lambda: talk(mine, theirs, who) == (True, True), 5):
+            wrong.append("it is dead though allowed again")
+        f.close()
+    return wrong
+
+
+back = [{"from": b.name, "to": a.name, "proto": "udp", "port": "1-65535", "state": "approved"}]
+for what, args in (("ingress alone", ("ingress", (b,), [])), ("egress alone", ("egress", (a,), [])),
+                   ("the server may open anything", ("both", (b,), back)),
+                   ("both enforced, and the server may open anything", ("both", (a, b), back))):
+    wrong = udp_for_good(*args, False) + udp_for_good(*args, True)
+    t.ok(not wrong, "UDP whose server never stops is cut until it is allowed again: %s" % what, *wrong)
 api.apply(json.dumps(base))
+
+def cut_total():
+    return int(re.search(rb"nanoseg_cut_connections_total (\d+)", api.raw("GET", "/metrics")[1]).group(1))
+
 
 # An address that changes its owner: the next one inherits no connection, with the same port either.
 sender = c.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -263,17 +334,17 @@ def answered(s):
 
 t.ok(answered(sender), "one that is allowed, by its workload's name")
 sender.close()
-k, name = int(c.v4.rsplit(".", 1)[1]), c.name
+k, name, before = int(c.v4.rsplit(".", 1)[1]), c.name, cut_total()
 lab.spaces.remove(c)
 c.delete()
-gone = wait(lambda: not (api.workload(name) or {"instances": []})["instances"], 5)
+gone = wait(lambda: not (api.workload(name) or {"instances": []})["instances"] and cut_total() > before, 10)
 n = lab.ns("next", k=k)
 heir = n.socket(socket.AF_INET, socket.SOCK_DGRAM)
 heir.bind((n.v4, 5555))
 heir.connect((b.v4, 7011))
 heir.settimeout(0.5)
 t.ok(gone and n.v4 == c.v4 and not answered(heir) and not answered(heir),
-     "the next owner of its address, with its port, gets no answer")
+     "the next owner of its address, with its port, gets no answer", gone, cut_total(), before)
 heir.close()
 
 # A table of any size: the change is as soon in force, and the daemon answers meanwhile.
@@ -292,11 +363,7 @@ for sport in range(20000, 21000):
                 pass
 
 
-def count():
-    return int(b.exec("sysctl", "-n", "net.netfilter.nf_conntrack_count").out)
-
-
-full = count()
+full, before = int(b.exec("sysctl", "-n", "net.netfilter.nf_conntrack_count").out), cut_total()
 began = time.monotonic()
 api.call("POST", "/v1/policy/apply", json.dumps(base))
 slowest, left = 0.0, full
@@ -304,7 +371,7 @@ while time.monotonic() < began + 30 and left > full - ENTRIES * 9 // 10:
     asked = time.monotonic()
     api.get("/v1/status")
     slowest = max(slowest, time.monotonic() - asked)
-    left = count()
+    left = full - (cut_total() - before)
 took = time.monotonic() - began
 t.note("%d entries, %d cut in %.0f ms; the slowest answer meanwhile took %.0f ms" % (full, full - left, took * 1000, slowest * 1000))
 t.ok(full >= ENTRIES and left <= full - ENTRIES * 9 // 10, "a table of %d entries is cut" % ENTRIES, full, left)
