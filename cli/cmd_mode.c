@@ -79,6 +79,18 @@ warn_hosted(const char *mode, const json_t *answer)
 		    show_number(n, text), n == 1 ? "s" : "");
 }
 
+static void
+warn_nested(const char *mode, const json_t *answer)
+{
+	int64_t n = show_int(answer, "nested", 0);
+	char text[SHOW_NUMBER_LEN];
+
+	if (n > 0 && strcmp(mode, "enforce") == 0)
+		cli_warn("%s of them ha%s network namespaces inside: what these send through it is "
+			 "refused, whatever is approved",
+		    show_number(n, text), n == 1 ? "s" : "ve");
+}
+
 static int
 print_done(const struct cli *cli, const char *mode, const json_t *answer)
 {
@@ -143,6 +155,7 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 	code = cli_printed(print_done(cli, mode, answer));
 	warn_pending(mode, answer);
 	warn_hosted(mode, answer);
+	warn_nested(mode, answer);
 	if (strcmp(mode, "enforce") == 0 && show_int(answer, "changed", 0) > 0 &&
 	    !gate_is_installed())
 		cli_warn("no start gate is installed: a container that starts can send before its "

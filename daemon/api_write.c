@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What changes something. A change is durable before it is answered, or it did not happen. */
 #include "daemon/api.h"
+#include "daemon/instance.h"
 #include "daemon/promote.h"
 #include "daemon/roster.h"
 #include "daemon/segment.h"
@@ -275,6 +276,28 @@ count_hosted(const struct mode_change *changes, size_t n)
 	return hosted;
 }
 
+static bool
+has_nested(const struct workload *w)
+{
+	bool many;
+
+	for (const struct instance *i = w->instances; i != NULL; i = i->next_of_workload)
+		if (nested_count(i, &many) > 0)
+			return true;
+	return false;
+}
+
+/* Of these workloads, those that have made namespaces inside. */
+static json_int_t
+count_nested(const struct mode_change *changes, size_t n)
+{
+	json_int_t nested = 0;
+
+	for (size_t i = 0; i < n; i++)
+		nested += has_nested(changes[i].workload);
+	return nested;
+}
+
 /* How long a change waits to be confirmed. False after filling r. */
 static bool
 check_confirm(json_int_t seconds, struct api_reply *r)
@@ -331,9 +354,9 @@ post_mode(const struct api_request *q, struct api_reply *r)
 	if (ret < 0)
 		api_fail_change(r, ret, &d);
 	else
-		r->json = json_pack("{s:I, s:I, s:I, s:I, s:o}", "changed", (json_int_t)n,
+		r->json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "changed", (json_int_t)n,
 		    "revision", (json_int_t)q->c->revision, "hostNetwork", count_hosted(changes, n),
-		    "pendingEdges",
+		    "nested", count_nested(changes, n), "pendingEdges",
 		    m == MODE_OBSERVE ? (json_int_t)0 : count_pending(q->c, changes, n), "confirm",
 		    json_confirm(q->c));
 out:

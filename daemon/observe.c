@@ -39,18 +39,24 @@
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
 
 /*
- * What the rules of this namespace see: its own NAT is done with before a packet meets them, so
- * who dials a virtual address that is translated right here talks to the address behind it.
+ * What others see of it: a namespace's own NAT is its own affair. Who dials a virtual address that
+ * is translated right here talks to the address behind it, and what a namespace sends on under its
+ * own address, for those that have been made inside, is the namespace's.
  */
 struct tuple
 observe_tuple_of(const struct ct_entry *e)
 {
 	struct tuple t = e->orig;
+	bool ports = !proto_is_icmp(t.proto);
 
-	if ((e->status & CT_DST_NAT) == 0 || proto_is_icmp(t.proto))
-		return t;
-	t.dst = e->reply.src;
-	t.dport = e->reply.sport;
+	if ((e->status & CT_SRC_NAT) != 0) {
+		t.src = e->reply.dst;
+		t.sport = ports ? e->reply.dport : t.sport;
+	}
+	if ((e->status & CT_DST_NAT) != 0 && ports) {
+		t.dst = e->reply.src;
+		t.dport = e->reply.sport;
+	}
 	return t;
 }
 

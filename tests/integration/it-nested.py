@@ -99,7 +99,8 @@ wait(lambda: not instances(priv)[0]["addresses"] or priv.v4 not in instances(pri
 t.ok(wait(lambda: nests.tcp(plain.v4, 80, 2) == "open", 5), "with its device in there it is outside its rules")
 e = wait(lambda: [x for x in api.edges(to="workload:" + plain.name) if x["port"] == 80], 5)
 t.ok(e and e[0]["from"] == "addr:" + priv.v4, "the other end says which address it was, and names no workload", e)
-api.mode("enforce", plain.name)
+r = api.mode("enforce", plain.name)
+t.ok(r["nested"] == 1, "whoever enforces a container with namespaces inside is told", r)
 t.ok(nests.tcp(plain.v4, 80, 0.6) != "open", "and its rules, enforced, stop it")
 api.mode("observe", plain.name)
 

@@ -5,11 +5,12 @@ of the address, not at its sender. And what the owner does itself is credited as
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nslab import Lab, Tap, wait
+from nslab import Lab, Place, Tap, run, wait
 from rawframe import Sender, echo, syn, udp
 
 t = Tap()
@@ -18,7 +19,7 @@ owner, server, evil = lab.ns("owner"), lab.ns("server"), lab.ns("evil")
 d = lab.daemon(expect=[owner.name, server.name, evil.name])
 api = d.api
 OWNER, SERVER, EVIL = ("workload:" + n.name for n in (owner, server, evil))
-UDP, TCP, ICMP, GENUINE, REFLECT = 7001, 7002, 8, 7005, 7006
+UDP, TCP, ICMP, GENUINE, REFLECT, NESTED = 7001, 7002, 8, 7005, 7006, 7007
 FLOOD = 2000
 
 
@@ -72,6 +73,28 @@ for what, want in (("UDP", dict(proto="udp", port=UDP)), ("TCP", dict(proto="tcp
                    ("ICMP", dict(proto="icmp", type=ICMP))):
     e = wait(lambda: api.edge(from_=OWNER, to=SERVER, **want), 10)
     t.ok(e and e["connections"] == 1 and e["flags"] == [], what + " of its own is an edge with one", e)
+
+# What it sends on for a namespace that has been made inside goes out under its address.
+inner = subprocess.Popen(["nsenter", "--net=/run/netns/" + owner.name, "unshare", "--net", "sleep", "60"],
+                         stdin=subprocess.DEVNULL)
+lab.later(lambda: (inner.kill(), inner.wait()))
+outside = {os.stat(p).st_ino for p in ("/run/netns/" + owner.name, "/proc/self/ns/net")}
+wait(lambda: os.stat("/proc/%d/ns/net" % inner.pid).st_ino not in outside)
+owner.exec("sysctl", "-qw", "net.ipv4.ip_forward=1")
+owner.ip("link", "add", "in0", "type", "veth", "peer", "name", "eth0", "netns", str(inner.pid))
+owner.ip("addr", "add", "172.31.77.1/24", "dev", "in0")
+owner.ip("link", "set", "in0", "up")
+for cmd in (["addr", "add", "172.31.77.2/24", "dev", "eth0"], ["link", "set", "eth0", "up"],
+            ["route", "add", "default", "via", "172.31.77.1"]):
+    run("nsenter", "-t", str(inner.pid), "-n", "ip", *cmd)
+owner.exec("nft", "add table ip inner; add chain ip inner post { type nat hook postrouting priority 100; }; "
+           "add rule ip inner post ip saddr 172.31.77.0/24 masquerade")
+nested, before = Place("/proc/%d/ns/net" % inner.pid), spoofed()
+server.serve(NESTED)
+t.ok(wait(lambda: nested.tcp(server.v4, NESTED) == "open", 5), "a nested namespace connects by its owner's address")
+e = wait(lambda: api.edge(from_=OWNER, to=SERVER, port=NESTED), 10)
+t.ok(e and e["flags"] == [] and spoofed() == before, "and is credited to it by both ends, spoofed by nobody", e, spoofed())
+nested.close()
 wrong = [e for e in api.edges() if e["from"] != OWNER and e.get("port") != GENUINE]
 t.ok(not wrong, "no other is", wrong)
 t.done()

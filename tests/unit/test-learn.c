@@ -4,6 +4,7 @@
 #include "daemon/flows.h"
 #include "daemon/instance.h"
 #include "daemon/learn.h"
+#include "daemon/observe.h"
 #include "daemon/resolve.h"
 #include "daemon/roster.h"
 #include "netlink/ct.h"
@@ -451,6 +452,45 @@ nat_is_known_in_both_directions(void **state)
 }
 
 static void
+what_a_namespace_translates_itself_is_its_own(void **state)
+{
+	/* {client, dialled}, as the namespace has them, {client, server} as others see it. */
+	static const struct {
+		uint8_t proto;
+		uint32_t status;
+		const char *src, *dst, *want_src, *want_dst;
+	} cases[] = {
+		{ IPPROTO_TCP, 0, "10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2" },
+		{ IPPROTO_TCP, CT_DST_NAT, "10.0.0.1", "10.96.0.1", "10.0.0.1", "10.0.0.2" },
+		{ IPPROTO_TCP, CT_SRC_NAT, "172.18.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.2" },
+		{ IPPROTO_UDP, CT_SRC_NAT, "fd00:18::2", "fd00::2", "fd00::1", "fd00::2" },
+		{ IPPROTO_TCP, CT_SRC_NAT | CT_DST_NAT, "172.18.0.2", "10.96.0.1", "10.0.0.1",
+		    "10.0.0.2" },
+		{ IPPROTO_ICMP, CT_SRC_NAT, "172.18.0.2", "10.0.0.2", "10.0.0.1", "10.0.0.2" },
+	};
+
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		struct tuple in =
+		    ctl_event(0, FLOW_ANSWERED, cases[k].src, cases[k].dst, 8080).tuple;
+		struct tuple out =
+		    ctl_event(0, FLOW_ANSWERED, cases[k].want_src, cases[k].want_dst, 80).tuple;
+		struct ct_entry e = { .orig = in, .status = cases[k].status };
+		struct tuple got;
+
+		out.sport = 61000;
+		e.orig.proto = out.proto = cases[k].proto;
+		e.reply = tuple_reverse(&out);
+		got = observe_tuple_of(&e);
+		if (!addr_eq(&got.src, &out.src) || !addr_eq(&got.dst, &out.dst))
+			fail_msg("case %zu: its addresses", k);
+		if (got.dport != ((cases[k].status & CT_DST_NAT) != 0 ? 80 : 8080) ||
+		    (got.sport == 61000) !=
+			((cases[k].status & CT_SRC_NAT) != 0 && cases[k].proto != IPPROTO_ICMP))
+			fail_msg("case %zu: its ports", k);
+	}
+}
+
+static void
 a_published_port_names_who_is_behind_it_and_is_listed_once(void **state)
 {
 	struct controller *c = *state;
@@ -560,6 +600,7 @@ main(void)
 		LEARN_TEST(scans_leave_room_for_names),
 		LEARN_TEST(the_internet_does_not_cover_a_workload_with_a_public_address),
 		LEARN_TEST(nat_is_known_in_both_directions),
+		LEARN_TEST(what_a_namespace_translates_itself_is_its_own),
 		LEARN_TEST(a_published_port_names_who_is_behind_it_and_is_listed_once),
 		LEARN_TEST(an_audited_connection_is_one_line_in_any_order),
 		LEARN_TEST(the_ring_keeps_the_newest),
