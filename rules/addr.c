@@ -248,7 +248,9 @@ addrs_contain(const struct addr *list, size_t n, const struct addr *a)
 bool
 addr_is_multicast(const struct addr *a)
 {
-	return find_prefix(multicast_prefixes, ARRAY_SIZE(multicast_prefixes), a) != NULL;
+	/* Asked of every frame: all of them are above what most addresses begin with. */
+	return a->bytes[0] >= 0xe0 &&
+	       find_prefix(multicast_prefixes, ARRAY_SIZE(multicast_prefixes), a) != NULL;
 }
 
 bool

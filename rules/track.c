@@ -67,6 +67,7 @@ struct track {
 	uint32_t n, room, max, free;
 	uint32_t *buckets, n_buckets; /* a power of two */
 	uint32_t oldest[N_LISTS], newest[N_LISTS];
+	uint32_t last; /* of the frame before this one: frames come in trains */
 	struct endpoint *endpoints;
 	uint32_t n_endpoints;
 	uint64_t seed, evicted;
@@ -94,7 +95,7 @@ track_new(size_t max_connections, uint64_t hash_seed, track_start_fn start, trac
 	t->start = start;
 	t->end = end;
 	t->arg = arg;
-	t->free = NONE;
+	t->free = t->last = NONE;
 	for (unsigned l = 0; l < N_LISTS; l++)
 		t->oldest[l] = t->newest[l] = NONE;
 	*ret = steal_ptr(t);
@@ -193,6 +194,16 @@ list_append(struct track *t, uint32_t i, uint8_t list)
 	else
 		t->oldest[list] = i;
 	t->newest[list] = i;
+}
+
+/* It is the newest of that list now. */
+static void
+list_renew(struct track *t, uint32_t i, uint8_t list)
+{
+	if (t->slots[i].list == list && t->newest[list] == i)
+		return;
+	list_remove(t, i);
+	list_append(t, i, list);
 }
 
 /* The place of this end, or the free one where it would stand. */
@@ -296,6 +307,8 @@ forget(struct track *t, uint32_t i)
 	*p = t->slots[i].next;
 	t->slots[i].next = t->free;
 	t->free = i;
+	if (t->last == i)
+		t->last = NONE;
 }
 
 /* A slot that is in no list and no bucket, or NONE without memory. */
@@ -375,6 +388,8 @@ find(struct track *t, const struct tuple *p, bool *ret_forward)
 {
 	uint32_t i;
 
+	if (t->last != NONE && same_connection(&t->slots[t->last].c.tuple, p, ret_forward))
+		return t->last;
 	if (t->n_buckets == 0)
 		return NONE;
 	for (i = t->buckets[bucket_of(t, p)]; i != NONE; i = t->slots[i].next)
@@ -583,8 +598,8 @@ track_frame(struct track *t, const struct frame_info *f, const uint8_t *frame, u
 		s->c.flags |= TRACK_F_ANSWERED;
 		s->c.flags &= (uint8_t)~TRACK_F_REFUSED;
 	}
-	list_remove(t, i);
-	list_append(t, i, s->c.flags & TRACK_F_ANSWERED && !s->ended ? ANSWERED : UNANSWERED);
+	list_renew(t, i, s->c.flags & TRACK_F_ANSWERED && !s->ended ? ANSWERED : UNANSWERED);
+	t->last = i;
 	return 0;
 }
 
