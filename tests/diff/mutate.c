@@ -28,6 +28,7 @@ enum kind {
 	POLICY_TURNED,
 	JUMP_MISLED,
 	MATCH_TURNED,
+	MATCH_DROPPED,
 	ELEM_DROPPED,
 	ELEM_WIDENED,
 	ELEM_NARROWED,
@@ -42,6 +43,7 @@ const char *const mutation_names[MUTATION_KINDS] = {
 	[POLICY_TURNED] = "a chain's policy turned",
 	[JUMP_MISLED] = "a jump to the other chain",
 	[MATCH_TURNED] = "a match turned",
+	[MATCH_DROPPED] = "a rule widened",
 	[ELEM_DROPPED] = "an element dropped",
 	[ELEM_WIDENED] = "an element widened",
 	[ELEM_NARROWED] = "an element narrowed",
@@ -289,6 +291,23 @@ mutate_expr(struct lab *lab, unsigned c, unsigned r, struct sim_expr *x)
 	*x = was;
 }
 
+/* The rule without one of its conditions. */
+static void
+mutate_widen(struct lab *lab, unsigned c, unsigned r, unsigned at)
+{
+	const struct sim_rule *was = &lab->table->chains[c].rules[r];
+	struct sim_rule *rule = &lab->mutant.chains[c].rules[r];
+
+	if (was->exprs[at].op != SIM_CMP && was->exprs[at].op != SIM_LOOKUP)
+		return;
+	rule->n--;
+	memmove(&rule->exprs[at], &rule->exprs[at + 1], (rule->n - at) * sizeof(rule->exprs[0]));
+	lab_judge(lab, MATCH_DROPPED,
+	    rule_is_dead(lab->table, was) && rule_is_dead(lab->table, rule), -1, NULL,
+	    lab->table->chains[c].name, r);
+	*rule = *was;
+}
+
 static void
 mutate_jump(struct lab *lab, unsigned c, unsigned r, struct sim_expr *x)
 {
@@ -317,6 +336,7 @@ mutate_rule(struct lab *lab, unsigned c, unsigned r)
 		struct sim_expr *x = &rule->exprs[i];
 
 		mutate_expr(lab, c, r, x);
+		mutate_widen(lab, c, r, i);
 		if (x->op == SIM_VERDICT && ((int)x->arg == NFT_JUMP || (int)x->arg == NFT_GOTO))
 			mutate_jump(lab, c, r, x);
 	}

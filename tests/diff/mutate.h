@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MUTATION_KINDS 11
+#define MUTATION_KINDS 12
 extern const char *const mutation_names[MUTATION_KINDS];
 
 struct kills {
