@@ -38,7 +38,8 @@ draw(const struct cli *cli, const json_t *list, FILE *f, void *arg)
 {
 	static const struct table_col cols[] = { { "HELD", COL_CUT, 12, 0 }, { "SINCE", 0, 0, 0 },
 		{ "BY", 0, 0, 0 }, { "REFUSED", COL_RIGHT, 0, 0 },
-		{ "ALLOW FROM", COL_EMPTY, 0, 0 }, { "REASON", COL_CUT, 12, 0 } };
+		{ "ALLOW FROM", COL_EMPTY, 0, 0 }, { "RELEASED", COL_EMPTY, 0, 0 },
+		{ "REASON", COL_CUT, 12, 0 } };
 	uint64_t now = (uint64_t)time(NULL) * NSEC_PER_SEC;
 	_cleanup_(table_freep) struct table *t = NULL;
 	int r = table_new(cols, ARRAY_SIZE(cols), &t);
@@ -66,6 +67,11 @@ draw(const struct cli *cli, const json_t *list, FILE *f, void *arg)
 		table_cell(t, show_text(o, "by", "?"), COLOUR_NONE);
 		table_cellf(t, COLOUR_NONE, "%" PRId64, refused);
 		table_cell(t, peers, COLOUR_NONE);
+		if (json_is_object(show_in(o, "released")))
+			table_cell(
+			    t, show_age(show_in(o, "released"), "at", now, age), COLOUR_NONE);
+		else
+			table_cell(t, NULL, COLOUR_NONE);
 		table_cell(t, show_text(o, "reason", NULL), COLOUR_NONE);
 	}
 	return r == 0 ? out_table(&cli->out, t, f) : r;
@@ -107,9 +113,11 @@ int
 cmd_quarantine(struct cli *cli, int argc, char **argv)
 {
 	const char *reason = NULL, *allow = NULL, *target = NULL;
+	bool released = false;
 	const struct arg_option own[] = {
 		{ "reason", 'r', NULL, &reason },
 		{ "allow-from", 0, NULL, &allow },
+		{ "released", 0, &released, NULL },
 	};
 	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
 	json_t *list;
@@ -117,7 +125,12 @@ cmd_quarantine(struct cli *cli, int argc, char **argv)
 	if (n < 0)
 		return code;
 	if (n == 0 && reason == NULL && allow == NULL)
-		return cli_show(cli, "/v1/quarantine", false, draw, NULL);
+		return cli_show(cli,
+		    released || out_is_table(&cli->out) ? "/v1/quarantine?released=1"
+							: "/v1/quarantine",
+		    false, draw, NULL);
+	if (released)
+		return cli_usage(cli, "--released: only where those that are held are listed");
 	code = check(cli, n, argv, reason, &target);
 	if (code != CLI_OK)
 		return code;

@@ -148,11 +148,15 @@ const struct cli_command cli_commands[] = {
 	    "What can change while it runs changes, what needs a restart is named; of a file with "
 	    "a\n"
 	    "mistake nothing is taken, and its line and column are printed (exit code 2).\n" },
-	{ "quarantine", cmd_quarantine, "[WORKLOAD|CONTAINER --reason TEXT [--allow-from PEERS]]",
+	{ "quarantine", cmd_quarantine,
+	    "[--released | WORKLOAD|CONTAINER --reason TEXT [--allow-from PEERS]]",
 	    "hold a workload or a container: nothing passes",
 	    "Its connections are cut, every replica to come is held as well. Without arguments: "
 	    "who\n"
-	    "is held. CONTAINER is 12 digits of its id or more.\n"
+	    "is held, and in a table who was released in the last 30 days. CONTAINER is 12 "
+	    "digits\n"
+	    "of its id or more.\n"
+	    "  --released         list those released in every form of output\n"
 	    "  --reason TEXT      why; needed\n"
 	    "  --allow-from PEERS  who may still ask it, to look into it: "
 	    "db,10.0.0.5,192.0.2.0/24\n" },

@@ -141,7 +141,7 @@ _nanoseg()
 		;;
 	confirm | rollback) words="--reason $global" ;;
 	quarantine | release)
-		words="--reason --allow-from $global"
+		words="--reason --allow-from --released $global"
 		[[ $cur == -* ]] || words=$(_nanoseg_workloads)
 		;;
 	verify) words="--plan --max $global" ;;

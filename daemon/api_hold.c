@@ -77,7 +77,7 @@ post_rollback(const struct api_request *q, struct api_reply *r)
 static void
 get_quarantine(const struct api_request *q, struct api_reply *r)
 {
-	r->json = json_quarantines(q->c);
+	r->json = json_quarantines(q->c, api_arg(q, "released") != NULL);
 }
 
 /* target and reason; NULL after filling r. */

@@ -149,6 +149,7 @@ struct controller {
 	struct confirm confirm;
 	struct reload reload;
 	struct quarantine *quarantines;
+	struct quarantine *released; /* from quarantine, the newest first */
 	struct api *api;
 	struct gate *gate;
 	struct probing *probing;

@@ -4,7 +4,9 @@
  * its policy says, nothing passes but loopback, neighbour discovery, and what the peers of
  * allowFrom ask of it; connections that live are cut, and nothing about it is learned. No part of a
  * revision: a rollback does not release. Kept in STATE/quarantine.json, so it outlives deaths and
- * reboots; one of a container is forgotten when the container has not been there for 30 days.
+ * reboots. A person alone ends it: no clock does, as the machine may be off for long, and its clock
+ * may lie. Those that were released are kept with their timelines, the newest ones, and shown for
+ * 30 days.
  */
 #ifndef NANOSEG_DAEMON_QUARANTINE_H
 #define NANOSEG_DAEMON_QUARANTINE_H
@@ -15,6 +17,7 @@
 #include <stdbool.h>
 
 #define QUARANTINE_MAX 1000
+#define QUARANTINE_MAX_RELEASED 200
 #define QUARANTINE_MAX_ALLOW 16
 #define QUARANTINE_HOURS 720 /* 30 days of its timeline */
 
@@ -41,6 +44,8 @@ struct quarantine {
 	struct quarantine_hour *hours;
 	size_t n_hours;
 	bool dirty;
+	uint64_t released_ns; /* 0: it is held */
+	char released_by[64], *release_reason;
 };
 
 void quarantine_free(struct quarantine *q);
@@ -70,7 +75,8 @@ void quarantine_on_refused(const struct instance *i, uint64_t time_ns, uint64_t 
 /* What is left of the policy for it: an edge from each of allowFrom. 0 or -ENOMEM. */
 int quarantine_policy(const struct quarantine *q, const char *workload, struct policy **ret);
 
-json_t *json_quarantine(const struct quarantine *q);  /* null for NULL */
-json_t *json_quarantines(const struct controller *c); /* all, with their timelines */
+json_t *json_quarantine(const struct quarantine *q); /* null for NULL */
+/* All, with their timelines; those released after them, the newest first. */
+json_t *json_quarantines(const struct controller *c, bool with_released);
 
 #endif

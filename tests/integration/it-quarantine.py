@@ -68,7 +68,7 @@ answered = time.monotonic()
 cut = wait(lambda: not echo(live, 0.05), 3, step=0.001)
 t.note("answered after %.1f ms, the live connection was cut by %.0f ms" % (
     (answered - began) * 1e3, (time.monotonic() - began) * 1e3))
-t.ok(cut and not echo(live6, 0.2) and not echo(back, 0.2) and not echo(udp, 0.2),
+t.ok(cut and wait(lambda: not any([echo(x, 0.2) for x in (live6, back, udp)]), 3),
      "live connections are cut, in both directions, IPv4 and IPv6, TCP and UDP")
 t.ok(echo(other), "and no other")
 t.ok(blocked(), "nothing passes, approved or not, observed or not")
@@ -128,6 +128,11 @@ r = cli("release", b.name, "--reason", "false alarm")
 t.ok(r.returncode == 0 and wait(lambda: a.tcp(b.v4, 8000) == "open", 3) and
      not api.workload(b.name)["quarantine"], "released it talks again", r.err)
 t.ok(cli("release", b.name, "--reason", "x").returncode == 2, "and cannot be released twice")
+r = cli("quarantine")
+kept = json.loads(cli("quarantine", "--released", "-o", "json").out)
+t.ok(not api.get("/v1/quarantine") and "RELEASED" in r.out and "looks odd" in r.out and
+     kept[0]["released"]["reason"] == "false alarm" and sum(h["refused"] for h in kept[0]["denials"]) > 0,
+     "its timeline is still there", r.out, kept)
 
 def learned():
     """Connections of c to b."""

@@ -9,6 +9,7 @@
 #include "daemon/history.h"
 #include "daemon/instance.h"
 #include "daemon/learn.h"
+#include "daemon/quarantine.h"
 #include "daemon/resolve.h"
 #include "daemon/roster.h"
 #include "daemon/segment.h"
@@ -170,6 +171,17 @@ ctl_new(const char *dir)
 }
 
 static _unused_ void
+ctl_free_quarantines(struct quarantine **list)
+{
+	while (*list != NULL) {
+		struct quarantine *q = *list;
+
+		*list = q->next;
+		quarantine_free(q);
+	}
+}
+
+static _unused_ void
 ctl_free(struct controller *c)
 {
 	instance_reset(c);
@@ -187,6 +199,8 @@ ctl_free(struct controller *c)
 		c->workloads = w->next;
 		workload_free(w);
 	}
+	ctl_free_quarantines(&c->quarantines);
+	ctl_free_quarantines(&c->released);
 	for (size_t i = 0; i < c->n_networks; i++) {
 		free(c->networks[i].name);
 		free(c->networks[i].prefixes);
@@ -293,9 +307,9 @@ ctl_event(uint64_t netns, uint8_t kind, const char *src, const char *dst, uint16
 
 /* The edge between two peers as peer_parse() reads them, or NULL. */
 static _unused_ struct edge *
-ctl_edge(struct controller *c, const char *from, const char *to, uint16_t port)
+ctl_range(struct controller *c, const char *from, const char *to, uint16_t lo, uint16_t hi)
 {
-	struct edge_key key = { .proto = IPPROTO_TCP, .port_lo = port, .port_hi = port };
+	struct edge_key key = { .proto = IPPROTO_TCP, .port_lo = lo, .port_hi = hi };
 	char name[PEER_STRLEN];
 	struct peer p;
 
@@ -307,9 +321,15 @@ ctl_edge(struct controller *c, const char *from, const char *to, uint16_t port)
 }
 
 static _unused_ struct edge *
-ctl_add_edge(struct controller *c, const char *from, const char *to, uint16_t port)
+ctl_edge(struct controller *c, const char *from, const char *to, uint16_t port)
 {
-	struct edge_key key = { .proto = IPPROTO_TCP, .port_lo = port, .port_hi = port };
+	return ctl_range(c, from, to, port, port);
+}
+
+static _unused_ struct edge *
+ctl_add_range(struct controller *c, const char *from, const char *to, uint16_t lo, uint16_t hi)
+{
+	struct edge_key key = { .proto = IPPROTO_TCP, .port_lo = lo, .port_hi = hi };
 	char name[PEER_STRLEN];
 	struct edge *e;
 	struct peer p;
@@ -320,6 +340,12 @@ ctl_add_edge(struct controller *c, const char *from, const char *to, uint16_t po
 	assert_int_equal(peer_intern(c->peers, &p, &key.to), 0);
 	assert_int_equal(edge_table_add(c->edges, &key, &e), 0);
 	return e;
+}
+
+static _unused_ struct edge *
+ctl_add_edge(struct controller *c, const char *from, const char *to, uint16_t port)
+{
+	return ctl_add_range(c, from, to, port, port);
 }
 
 #endif

@@ -121,11 +121,6 @@ it_is_as_it_was_after_a_start(void **state)
 	quarantine_tick(c);
 	/* Dies here: nothing is written any more. */
 	c->state_dir = "/nonexistent";
-	while (c->quarantines != NULL) {
-		q = c->quarantines;
-		c->quarantines = q->next;
-		quarantine_free(q);
-	}
 	ctl_free(c);
 
 	c = ctl_new(dir);
@@ -145,6 +140,99 @@ it_is_as_it_was_after_a_start(void **state)
 	assert_ptr_equal(quarantine_of(ctl_instance(c, 8, "a", "10.0.0.2")), q);
 	assert_null(quarantine_of(ctl_instance(c, 9, "b", "10.0.0.3")));
 	ctl_free_held(c);
+	drop_file(dir);
+	ctl_rmdir(dir);
+}
+
+/* A container is held that is not there any more; the machine is off, or its clock lies. */
+static void
+no_clock_releases(void **state)
+{
+	static const uint64_t years[] = { 1, 50, 0 };
+	char buf[64], id[65];
+	const char *dir = ctl_tmpdir(buf);
+	struct controller *c = ctl_new(dir);
+	struct diag d = { 0 };
+	struct instance *i;
+
+	memset(id, 'a', 64);
+	id[64] = '\0';
+	i = ctl_instance(c, 7, "a", "10.0.0.1");
+	memcpy(i->ns.container_id, id, sizeof(id));
+	if (quarantine_add(c, id, "odd", NULL, 0, &somebody, &d) < 0)
+		fail_msg("%s", d.msg);
+	for (size_t k = 0; k < ARRAY_SIZE(years); k++) {
+		/* A start that has not found it yet. */
+		ctl_free(c);
+		fake_now = T0 + years[k] * 365 * 24 * HOUR_NS;
+		fake_mono += 40 * 24 * HOUR_NS;
+		c = ctl_new(dir);
+		assert_int_equal(quarantine_load(c, &d), 0);
+		for (unsigned n = 0; n < 3; n++) {
+			quarantine_tick(c);
+			ctl_wait(61 * NSEC_PER_SEC);
+		}
+		assert_non_null(quarantine_of_container(c, id));
+	}
+	assert_int_equal(quarantine_release(c, id, "done", &somebody, &d), 0);
+	assert_null(quarantine_of_container(c, id));
+	ctl_free(c);
+	drop_file(dir);
+	ctl_rmdir(dir);
+}
+
+static void
+who_was_released_keeps_his_timeline(void **state)
+{
+	char buf[64];
+	const char *dir = ctl_tmpdir(buf);
+	struct instance *i;
+	struct controller *c = held(dir, &i);
+	struct diag d = { 0 };
+	json_t *list, *o;
+
+	quarantine_on_refused(i, fake_now, 5);
+	assert_int_equal(quarantine_release(c, "a", "false alarm", &somebody, &d), 0);
+	ctl_free(c);
+	c = ctl_new(dir);
+	assert_int_equal(quarantine_load(c, &d), 0);
+	assert_null(c->quarantines);
+	assert_null(quarantine_of(ctl_instance(c, 8, "a", "10.0.0.2")));
+	list = json_quarantines(c, false);
+	assert_int_equal(json_array_size(list), 0);
+	json_decref(list);
+	list = json_quarantines(c, true);
+	assert_int_equal(json_array_size(list), 1);
+	o = json_array_get(list, 0);
+	assert_string_equal(json_string_value(json_object_get(o, "workload")), "a");
+	assert_int_equal(json_integer_value(json_object_get(
+			     json_array_get(json_object_get(o, "denials"), 0), "refused")),
+	    5);
+	o = json_object_get(o, "released");
+	assert_string_equal(json_string_value(json_object_get(o, "reason")), "false alarm");
+	assert_string_equal(json_string_value(json_object_get(o, "by")), "uid:0");
+	json_decref(list);
+	/* For thirty days, and it is not gone when the clock is right again. */
+	ctl_wait(30 * 24 * HOUR_NS);
+	list = json_quarantines(c, true);
+	assert_int_equal(json_array_size(list), 0);
+	json_decref(list);
+	assert_non_null(c->released);
+	fake_now = T0;
+	/* At most so many. */
+	for (unsigned n = 0; n < QUARANTINE_MAX_RELEASED + 10; n++) {
+		assert_int_equal(quarantine_add(c, "a", "odd", NULL, 0, &somebody, &d), 0);
+		assert_int_equal(quarantine_release(c, "a", "done", &somebody, &d), 0);
+	}
+	list = json_quarantines(c, true);
+	assert_int_equal(json_array_size(list), QUARANTINE_MAX_RELEASED);
+	json_decref(list);
+	ctl_free_quarantines(&c->released);
+	assert_int_equal(quarantine_load(c, &d), 0);
+	list = json_quarantines(c, true);
+	assert_int_equal(json_array_size(list), QUARANTINE_MAX_RELEASED);
+	json_decref(list);
+	ctl_free(c);
 	drop_file(dir);
 	ctl_rmdir(dir);
 }
@@ -181,6 +269,8 @@ main(void)
 		cmocka_unit_test(the_timeline_is_of_thirty_days),
 		cmocka_unit_test(a_replica_that_comes_is_held_from_its_start),
 		cmocka_unit_test(it_is_as_it_was_after_a_start),
+		cmocka_unit_test(no_clock_releases),
+		cmocka_unit_test(who_was_released_keeps_his_timeline),
 		cmocka_unit_test(a_timeline_out_of_order_is_no_file_of_ours),
 	};
 
