@@ -190,8 +190,12 @@ is_due(struct instance *i, const uint8_t digest[static RULESET_DIGEST_LEN], bool
 {
 	if (i->attach != ATTACH_DONE || instance_is_quarantined(i) || is_left_alone(i))
 		return false;
-	/* What the rules that stand are for is not known: neither loosened nor replaced. */
-	if (i->ctl->held && (i->attached.adopted || i->ns.closed_ns != 0))
+	/*
+	 * What the rules that stand are for is not known: neither loosened nor replaced, but by a
+	 * quarantine's, which then stand in their turn.
+	 */
+	if (i->ctl->held && (i->attached.adopted || i->ns.closed_ns != 0) &&
+	    quarantine_of(i) == NULL)
 		return false;
 	if (i->apply_seq != 0)
 		return false; /* an answer is due: reconciliation follows it */

@@ -66,6 +66,12 @@ t.ok(holds() and os.path.exists(d.state + "/enforced"), "also after another star
 new = lab.ns("d")
 d.watched(nslab.PREFIX + "-d")
 t.ok(new.tcp(b.v4, 8000) != "open", "what comes new is not let in")
+api.post("/v1/quarantine", {"target": B, "reason": "odd"})
+t.ok(wait(lambda: a.tcp(b.v4, 8000, 0.3) != "open", 5), "a quarantine is in force all the same")
+api.post("/v1/release", {"target": B, "reason": "looked into"})
+api.settle(1)
+t.ok(a.tcp(b.v4, 8000, 0.3) != "open" and a.tcp(b.v4, 8001, 0.3) != "open",
+     "its end opens nothing as long as nobody knows what there was")
 status, r = api.apply(open(d.state + "/policy.json").read())
 t.ok(status == 200 and wait(lambda: not api.get("/v1/status").get("held"), 3), "the policy beside it is applied", r)
 api.settle()
