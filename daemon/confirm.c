@@ -214,21 +214,38 @@ confirm_accept(struct controller *c, uint64_t revision, const char *reason, cons
 	return 0;
 }
 
-void
-confirm_on_refused(
-    struct controller *c, const struct edge_key *key, uint64_t count, bool was_steady)
+/* Of what was seen under an edge of its own or a wider one, and nobody has meant to refuse. */
+static bool
+went_through(
+    struct controller *c, const struct edge_key *key, const struct tuple *t, uint64_t before_ns)
 {
-	const struct edge *e = edge_table_find(c->edges, key);
+	const struct edge *edges[] = { edge_table_find(c->edges, key),
+		edge_table_serving(c->edges, key, t), edge_table_withdrawn(c->edges, key, t) };
+	bool seen = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(edges); i++) {
+		if (edges[i] == NULL)
+			continue;
+		if (edges[i]->state == EDGE_DENIED)
+			return false;
+		seen |= edges[i]->evidence.first_seen_ns != 0 &&
+			edges[i]->evidence.first_seen_ns < before_ns;
+	}
+	return seen;
+}
+
+void
+confirm_on_refused(struct controller *c, const struct edge_key *key, const struct tuple *t,
+    uint64_t count, bool was_steady)
+{
 	uint32_t limit = c->config->rollback_denials;
 	struct confirm *f = &c->confirm;
 	uint64_t now;
 
-	/* Only what went through before, and what nobody has meant to refuse. */
-	if (limit == 0 || e == NULL || e->state == EDGE_DENIED || e->evidence.first_seen_ns == 0)
+	if (limit == 0 || (f->pending && was_steady) ||
+	    !went_through(c, key, t, f->pending ? f->made_ns : UINT64_MAX))
 		return;
 	if (f->pending) {
-		if (was_steady || e->evidence.first_seen_ns >= f->made_ns)
-			return;
 		f->refused += count;
 		f->spiked |= f->refused >= limit;
 		return;

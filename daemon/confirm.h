@@ -11,6 +11,8 @@
  *
  * Within the window, and only then, refused connections that went through before take the change
  * back at once, when there are many (rollbackDenials). Later ones raise an alarm and open nothing.
+ * What went through before is told from edges: a range, prefix or name that was used stands for all
+ * that it admitted, also after a person took it back.
  */
 #ifndef NANOSEG_DAEMON_CONFIRM_H
 #define NANOSEG_DAEMON_CONFIRM_H
@@ -50,8 +52,8 @@ int confirm_arm(
 void confirm_disarm(struct controller *c);
 void confirm_tick(struct controller *c); /* once a second */
 /* A connection was refused; was_steady: and that already before the change. */
-void confirm_on_refused(
-    struct controller *c, const struct edge_key *key, uint64_t count, bool was_steady);
+void confirm_on_refused(struct controller *c, const struct edge_key *key, const struct tuple *t,
+    uint64_t count, bool was_steady);
 
 /* revision: the one meant, 0: whichever it is. -ENOENT, -ESTALE. */
 int confirm_accept(struct controller *c, uint64_t revision, const char *reason,

@@ -431,7 +431,7 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 		quarantine_on_refused(
 		    quarantine_of(e->src) != NULL ? e->src : e->dst, ev->time_ns, ev->count);
 	else if (ev->kind == FLOW_DENIED)
-		confirm_on_refused(c, &key, ev->count, d->steady);
+		confirm_on_refused(c, &key, &ev->tuple, ev->count, d->steady);
 	if (ev->kind == FLOW_AUDITED)
 		record_audited(c, ev, e, edge != NULL ? edge_id_number(edge) : 0, PEER_ID_NONE);
 	else

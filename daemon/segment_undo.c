@@ -166,11 +166,11 @@ restore_edge(struct controller *c, struct edge_undo *s)
 		edge_table_remove(c->edges, s->edge);
 		return;
 	}
+	s->edge->flags = s->flags;
 	/* Without texts to copy this allocates nothing: the place among the decided was there. */
 	edge_decide(c->edges, s->edge, s->state, NULL);
 	s->edge->decision = s->decision;
 	s->decision = (struct edge_decision){ 0 };
-	s->edge->flags = s->flags;
 	s->edge->dirty = s->dirty || s->edge->evidence.last_seen_ns != s->last_seen_ns;
 }
 

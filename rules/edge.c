@@ -5,7 +5,7 @@
  * `edges` has a hole where an edge was removed; holes close only when an edge is added. `keys` is
  * what an observation looks up; `numbers` (open addressing, at most half full, removed edges stay
  * in it until it is made anew) finds an edge by its id. `decided` is what a search for a covering
- * edge has to read, packed.
+ * edge has to read, packed: what is decided, and what was until a person took that back.
  */
 #include "rules/edge_fold.h"
 #include "rules/edge_keys.h"
@@ -230,10 +230,18 @@ covers_better(const struct edge_node *a, const struct edge_node *b)
 	return a->pos < b->pos;
 }
 
-/* The decided edge that covers the observation, or NULL. */
+/* Is it one that a search for what is decided looks for, or for what was? */
+static bool
+is_candidate(const struct edge *e, bool withdrawn)
+{
+	return withdrawn ? e->state == EDGE_PENDING && e->evidence.first_seen_ns != 0
+			 : e->state != EDGE_PENDING;
+}
+
+/* The decided edge, or the best of the withdrawn ones, that covers the observation, or NULL. */
 static struct edge_node *
 find_covering(const struct edge_table *t, const struct edge_key *key, const struct tuple *tuple,
-    bool *ret_by_address)
+    bool withdrawn, bool *ret_by_address)
 {
 	struct edge_node *best = NULL;
 
@@ -242,7 +250,7 @@ find_covering(const struct edge_table *t, const struct edge_key *key, const stru
 		const struct decided *d = &t->decided[i];
 
 		if (d->proto != key->proto || key->port_lo < d->port_lo ||
-		    key->port_lo > d->port_hi)
+		    key->port_lo > d->port_hi || !is_candidate(&d->node->edge, withdrawn))
 			continue;
 		*ret_by_address |= depends_on_address(t, &d->node->edge, key);
 		if (best != NULL && !covers_better(d->node, best))
@@ -275,7 +283,7 @@ find_serving(
 
 	*ret_by_address = false;
 	if (e == NULL || e->state == EDGE_PENDING)
-		node = find_covering(t, key, tuple, ret_by_address);
+		node = find_covering(t, key, tuple, false, ret_by_address);
 	if (node != NULL)
 		return &node->edge;
 	return e == NULL && t->fold != NULL ? edge_fold_serving(t->fold, key) : e;
@@ -356,6 +364,17 @@ edge_table_serving(struct edge_table *t, const struct edge_key *key, const struc
 	return find_by_search(t, &k, tuple, false, &node) == 0 ? &node->edge : NULL;
 }
 
+const struct edge *
+edge_table_withdrawn(
+    const struct edge_table *t, const struct edge_key *key, const struct tuple *tuple)
+{
+	struct edge_node *node;
+	bool by_address;
+
+	node = find_covering(t, key, tuple, true, &by_address);
+	return node != NULL ? &node->edge : NULL;
+}
+
 int
 edge_table_add(struct edge_table *t, const struct edge_key *key, struct edge **ret)
 {
@@ -431,6 +450,12 @@ edge_id_number(const struct edge *e)
 	return ((const struct edge_node *)e)->number;
 }
 
+static bool
+is_searched(const struct edge *e)
+{
+	return e->state != EDGE_PENDING || (e->flags & EDGE_FLAG_WITHDRAWN) != 0;
+}
+
 static int
 decided_reserve(struct edge_table *t)
 {
@@ -448,6 +473,7 @@ decided_reserve(struct edge_table *t)
 	return 0;
 }
 
+/* Room for one more was made. */
 static void
 decided_set(struct edge_table *t, struct edge_node *node, bool is_decided)
 {
@@ -484,7 +510,7 @@ edge_decide(
 	e->decision = copy;
 	e->dirty = true;
 	copy = old;
-	decided_set(t, (struct edge_node *)e, state != EDGE_PENDING);
+	decided_set(t, (struct edge_node *)e, is_searched(e));
 	edge_table_drop_aliases(t);
 	if (t->fold != NULL) {
 		edge_fold_forget(t->fold, e);
@@ -548,6 +574,7 @@ edge_table_generalise(struct edge_table *t, struct peer_table *peers, edge_folde
 void
 edge_table_restored(struct edge_table *t, struct edge *e)
 {
+	decided_set(t, (struct edge_node *)e, is_searched(e));
 	if (t->fold != NULL)
 		edge_fold_take(t->fold, e);
 }

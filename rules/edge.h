@@ -141,7 +141,7 @@ typedef void (*edge_folded_fn)(void *arg, const struct edge *gone, const struct 
 /* Switches it on, before the first edge. peers is the table's, fn may be NULL. 0 or -ENOMEM. */
 int edge_table_generalise(
     struct edge_table *t, struct peer_table *peers, edge_folded_fn fn, void *arg);
-/* Takes up an edge that was learned before a restart, with its state, flags and evidence set. */
+/* Takes up an edge that was learned before a restart, decided, and with flags and evidence set. */
 void edge_table_restored(struct edge_table *t, struct edge *e);
 /* Gives the edge an extent if it lacks one. -ENOMEM. */
 int edge_extent_make(struct edge *e);
@@ -174,6 +174,12 @@ int edge_table_observe(struct edge_table *t, const struct edge_observation *o, s
 struct edge *edge_table_serving(
     struct edge_table *t, const struct edge_key *key, const struct tuple *tuple);
 /*
+ * The edge that was seen, and would have been credited with an observation of key and tuple, until
+ * a person took its decision back (EDGE_FLAG_WITHDRAWN); NULL: none. It searches every time.
+ */
+const struct edge *edge_table_withdrawn(
+    const struct edge_table *t, const struct edge_key *key, const struct tuple *tuple);
+/*
  * The edge of exactly this key, created pending if need be (decisions, policy files, the store). 0,
  * -EINVAL (unknown peers, port_lo > port_hi), -ENOSPC, -EEXIST, -ENOMEM.
  */
@@ -196,7 +202,8 @@ struct edge *edge_table_next(const struct edge_table *t, size_t *pos);
 
 /*
  * Sets state and decision (strings are copied, NULL clears) and drops the aliases. -ENOMEM, -EINVAL
- * (no such state) and -E2BIG (a string beyond EDGE_REASON_MAX) leave the edge as it was.
+ * (no such state) and -E2BIG (a string beyond EDGE_REASON_MAX) leave the edge as it was. What takes
+ * a decision back sets EDGE_FLAG_WITHDRAWN first.
  */
 int edge_decide(
     struct edge_table *t, struct edge *e, enum edge_state state, const struct edge_decision *d);

@@ -61,6 +61,8 @@ api.settle()
 t.ok(c.tcp(b.v4, 8002) == "open", "and everything passes again")
 t.ok(events()[-1][:2] == ("rollback", "commit-confirm") and "not confirmed" in events()[-1][2],
      "the audit log says why", events()[-1])
+t.ok(api.told("rollback", "not confirmed in time: rolled back to revision 1"), "and people are told",
+     api.get("/v1/alerts"))
 
 # Confirmed.
 api.post("/v1/mode", {"workloads": [b.name], "mode": "enforce", "confirmSeconds": 5})
@@ -118,6 +120,26 @@ t.note("%.1f s after the first refusal" % (time.monotonic() - began))
 api.settle()
 t.ok(a.tcp(b.v4, 8001) == "open", "and goes through again")
 
+# The same by way of a range, which a policy then lacks.
+e2 = {"from": a.name, "to": b.name, "proto": "tcp", "port": "8100-8109", "state": "approved"}
+for port in (8100, 8104):
+    b.serve(port)
+without = api.get("/v1/policy", decided=1)
+without["workloads"] = [{"name": b.name, "mode": "enforce"}]
+api.apply(dict(without, edges=without["edges"] + [e2]))
+a.tcp(b.v4, 8100)
+wait(lambda: (api.edge(ports="8100-8109") or {}).get("connections"), 5)
+revision = status()["revision"]
+api.apply(without, confirmSeconds=600)
+api.settle()
+for _ in range(8):
+    a.tcp(b.v4, 8104, timeout=0.3)
+back = wait(lambda: status()["revision"] == revision + 2, 5)
+api.settle()
+t.ok(back and status()["confirm"] is None and a.tcp(b.v4, 8104) == "open" and "went through before" in events()[-1][2],
+     "so does what went through by a range", events()[-1], status())
+api.mode("observe", b.name)
+
 # The attack: a container that was never seen to do this floods.
 api.post("/v1/mode", {"workloads": [b.name], "mode": "enforce", "confirmSeconds": 600})
 api.settle()
@@ -135,6 +157,8 @@ for _ in range(30):
     a.tcp(b.v4, 8001, timeout=0.05)
 t.ok(d.says("refused in 5 minutes that went through before; nothing is opened") and
      mode() == "enforce", "behind the window a flood raises an alarm and opens nothing")
+t.ok(api.told("denialBurst", "went through before; nothing is opened"), "which people are told of",
+     api.get("/v1/alerts"))
 
 # Rollback to any revision.
 api.deny(e["id"])

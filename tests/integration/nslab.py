@@ -295,6 +295,11 @@ class Api:
         return [d for d in self.get("/v1/denials", attempts=1)
                 if d["verdict"] == "attempt" and match(d, want)]
 
+    def told(self, kind, text, seconds=30):
+        """The alerts of that kind with that text, once there is one. Only so many are told in a minute."""
+        return wait(lambda: [x for x in self.get("/v1/alerts")["alerts"]
+                             if x["kind"] == kind and text in x["text"]], seconds, 0.1)
+
     def approve(self, *ids, reason="tested"):
         return self.post("/v1/edges/approve", {"ids": list(ids), "reason": reason})
 

@@ -93,13 +93,19 @@ again(struct fixture *f)
 }
 
 static void
-refuse(struct fixture *f, uint16_t port, uint64_t count)
+refuse_at(struct fixture *f, const char *address, uint16_t port, uint64_t count)
 {
-	struct flow_event ev = ctl_event(1, FLOW_DENIED, "10.0.0.1", "10.0.0.2", port);
+	struct flow_event ev = ctl_event(1, FLOW_DENIED, "10.0.0.1", address, port);
 
 	ev.count = (uint32_t)count;
 	learn_flow(f->c, &ev);
 	confirm_tick(f->c);
+}
+
+static void
+refuse(struct fixture *f, uint16_t port, uint64_t count)
+{
+	refuse_at(f, "10.0.0.2", port, count);
 }
 
 static void
@@ -267,6 +273,96 @@ refusals_of_what_went_through_before_go_back_at_once(void **state)
 	expect(f, 4, MODE_AUDIT, false);
 }
 
+/* Seen by way of a wide edge, which a policy then lacks. */
+static void
+refusals_of_what_was_seen_under_a_wide_edge_go_back_too(void **state)
+{
+	static const struct {
+		const char *to;
+		uint16_t lo, hi;
+		const char *seen_at, *refused_at;
+		uint16_t seen, refused, never;
+	} cases[] = {
+		{ "workload:api", 5000, 6000, "10.0.0.2", "10.0.0.2", 5001, 5002, 6001 },
+		{ "cidr:10.9.0.0/16", 443, 443, "10.9.0.1", "10.9.7.7", 443, 443, 444 },
+		{ "internet", 443, 443, "9.9.9.9", "8.8.8.8", 443, 443, 444 },
+	};
+	struct fixture *f = *state;
+	uint32_t limit = f->c->config->rollback_denials;
+	const struct edge_decision given = { .reason = (char *)"because" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(policy_freep) struct policy *p = NULL;
+		struct edge *wide =
+		    ctl_add_range(f->c, "web", cases[i].to, cases[i].lo, cases[i].hi);
+		const char *ids[] = { wide->id };
+		struct flow_event ev;
+		size_t changed;
+
+		assert_int_equal(
+		    segment_decide(f->c, ids, 1, EDGE_APPROVED, &given, &root, &f->d, &changed), 0);
+		ev = ctl_event(1, FLOW_ANSWERED, "10.0.0.1", cases[i].seen_at, cases[i].seen);
+		learn_flow(f->c, &ev);
+		assert_int_equal(edge_connections(wide), 1);
+		ctl_wait(MINUTE);
+		/* The policy without it. */
+		assert_int_equal(confirm_get_revision(f->c, 2, &p, &f->d), 0);
+		assert_int_equal(
+		    segment_apply_policy(f->c, p, 0, 5 * MINUTE, "r", &root, &f->d), 0);
+		assert_int_equal(wide->state, EDGE_PENDING);
+		refuse_at(f, cases[i].refused_at, cases[i].never, 1000000);
+		assert_int_equal(f->c->confirm.refused, 0);
+		refuse_at(f, cases[i].refused_at, cases[i].refused, limit - 1);
+		assert_true(f->c->confirm.pending);
+		assert_int_equal(f->c->confirm.refused, limit - 1);
+		/* Also after a death, but the count begins anew. */
+		assert_int_equal(again(f), 0);
+		ctl_instance(f->c, 1, "web", "10.0.0.1");
+		ctl_instance(f->c, 2, "api", "10.0.0.2");
+		refuse_at(f, cases[i].refused_at, cases[i].refused, limit);
+		assert_false(f->c->confirm.pending);
+		assert_int_equal(
+		    ctl_range(f->c, "web", cases[i].to, cases[i].lo, cases[i].hi)->state,
+		    EDGE_APPROVED);
+	}
+}
+
+/* Seen under what was summed up, and nobody decided. */
+static void
+refusals_of_what_was_summed_up_go_back_too(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint16_t port = 40000; port < 40100; port += 2) {
+		struct flow_event ev = ctl_event(1, FLOW_ANSWERED, "10.0.0.1", "10.0.0.2", port);
+
+		learn_flow(f->c, &ev);
+	}
+	assert_null(ctl_edge(f->c, "web", "api", 40010));
+	ctl_wait(MINUTE);
+	assert_int_equal(set_mode(f, MODE_ENFORCE, 5 * MINUTE), 0);
+	refuse(f, 40010, f->c->config->rollback_denials);
+	expect(f, 4, MODE_AUDIT, false);
+}
+
+static void
+a_wide_denial_is_meant(void **state)
+{
+	const struct edge_decision given = { .reason = (char *)"because" };
+	struct fixture *f = *state;
+	struct edge *wide = ctl_add_range(f->c, "web", "workload:api", 79, 81);
+	const char *ids[] = { wide->id };
+	size_t changed;
+
+	assert_int_equal(
+	    segment_decide(f->c, ids, 1, EDGE_DENIED, &given, &root, &f->d, &changed), 0);
+	ctl_edge(f->c, "web", "api", 80)->state = EDGE_PENDING;
+	edge_table_drop_aliases(f->c->edges);
+	assert_int_equal(set_mode(f, MODE_ENFORCE, 5 * MINUTE), 0);
+	refuse(f, 80, 1000000);
+	assert_int_equal(f->c->confirm.refused, 0);
+}
+
 static void
 a_flood_of_what_was_never_seen_goes_nowhere(void **state)
 {
@@ -347,6 +443,9 @@ main(void)
 		TEST(a_file_of_a_change_that_was_not_stored_means_nothing),
 		TEST(a_file_that_cannot_be_read_is_not_passed_over),
 		TEST(refusals_of_what_went_through_before_go_back_at_once),
+		TEST(refusals_of_what_was_seen_under_a_wide_edge_go_back_too),
+		TEST(refusals_of_what_was_summed_up_go_back_too),
+		TEST(a_wide_denial_is_meant),
 		TEST(a_flood_of_what_was_never_seen_goes_nowhere),
 		TEST(a_flood_behind_the_window_opens_nothing),
 		TEST(what_a_person_denied_or_was_refused_before_does_not_count),
