@@ -149,6 +149,7 @@ t.ok(d.says(r"its rules were changed from outside, \d+ times, last by nft \(proc
 status, shown = d.api.raw("GET", "/metrics")
 m = re.search(rb"nanoseg_ruleset_drift_total (\d+)", shown)
 t.ok(m and int(m.group(1)) >= drift(d) > 0, "it is in the metrics", m)
+t.ok(d.api.told("drift", "changed from outside"), "people are told", d.api.get("/v1/alerts"))
 log = "".join(open(os.path.join(d.state, "audit", f)).read() for f in sorted(os.listdir(d.state + "/audit")) if f.endswith(".jsonl"))
 t.ok('"drift"' in log and '"repaired"' in log, "and in the audit log")
 

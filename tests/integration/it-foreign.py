@@ -78,6 +78,7 @@ def told(d, how, link, log):
     t.ok(d.says(r"its table is owned by somebody else \(netlink port %d\)" % link.port()) and records(d)[-1] == "held",
          "%s: it is logged and recorded" % how, d.text()[-2000:], records(d))
     t.ok(log in d.api.raw("GET", "/metrics")[1], "%s: and counted" % how)
+    t.ok(d.api.told("foreignOwner", ""), "%s: and people are told" % how, d.api.get("/v1/alerts"))
 
 
 # Keeper and warden die at once; he is there before the next warden.

@@ -107,6 +107,8 @@ t.ok(r.out.count("probes of the self-test passed") == 2, "status says so", r.out
 text = api.get("/metrics")
 t.ok(re.search(r'^nanoseg_self_test_probes_total\{result="passed"\} [1-9]', text, re.M), "the metrics too")
 events = json.loads(run(BUILD + "/cli/nanoseg", "--socket", d.sock, "audit-log", "show", "-o", "json").out)
+t.ok(all([x for x in api.told("selfTest", "has passed: " + way) if x["severity"] == "critical"]
+         for way in ("egress", "ingress")), "people are told", api.get("/v1/alerts"))
 found = [e for e in events if e["event"] == "self-test"]
 t.ok({e["subject"]["workload"] for e in found} == {b.name, c.name} and all(e["result"] == "failed" for e in found),
      "and the record", found)
