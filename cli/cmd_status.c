@@ -234,24 +234,27 @@ add_complete(struct table *t, const json_t *w)
 	const json_t *k = show_in(w, "completeness");
 	const json_t *high = show_in(k, "newEdgeChanceHigh");
 	const char *kind = show_text(k, "windowKind", NULL), *why = show_text(k, "why", NULL);
-	char text[512];
+	int64_t unseen = show_int(k, "unseenAtLeast", 0);
+	char text[512], estimate[64] = "";
 
 	if (kind == NULL)
 		return;
+	if (unseen > 0)
+		snprintf(estimate, sizeof(estimate), "; at least about %" PRId64 " unseen", unseen);
 	if (json_is_number(high))
 		snprintf(text, sizeof(text),
 		    "%" PRId64 " %.4ss seen, %" PRId64
 		    " more with gaps: a new edge in at most %.1f%% "
-		    "of those to come, at most %" PRId64 " in a time as long",
+		    "of those to come, at most %" PRId64 " in a time as long%s",
 		    show_int(k, "windows", 0), kind, show_int(k, "incompleteWindows", 0),
-		    json_number_value(high) * 100, show_int(k, "unseenHigh", 0));
+		    json_number_value(high) * 100, show_int(k, "unseenHigh", 0), estimate);
 	else
 		snprintf(text, sizeof(text),
 		    "%" PRId64 " %.4ss seen, %" PRId64
 		    " more with gaps: how much is missing cannot be "
-		    "bounded: %.200s",
+		    "bounded: %.200s%s",
 		    show_int(k, "windows", 0), kind, show_int(k, "incompleteWindows", 0),
-		    why != NULL ? why : "not known");
+		    why != NULL ? why : "not known", estimate);
 	add_reason(t, w, text);
 }
 
@@ -264,13 +267,9 @@ add_why(struct table *t, const json_t *workloads)
 
 	json_array_foreach(workloads, i, w)
 	{
-		const json_t *promotion = show_in(w, "promotion");
-
 		add_reason(t, w, show_text(w, "why", NULL));
-		add_reason(t, w, show_text(promotion, "why", NULL));
-		/* Who waits for it says so already. */
-		if (show_text(promotion, "why", NULL) == NULL)
-			add_complete(t, w);
+		add_reason(t, w, show_text(show_in(w, "promotion"), "why", NULL));
+		add_complete(t, w);
 	}
 }
 

@@ -25,6 +25,9 @@
 #define MIN_WEEKS 2u   /* one to get to know the workload, one to tell from */
 #define MAX_GROUPS 3u  /* in the latest half */
 #define FASTER 2.0     /* the chance may grow so much unnoticed */
+#define ONE_WEEK                                                                         \
+	2.5 /* and so much more, if new edges come in the one week there is to tell from \
+	     */
 #define GROUP_MIN 3.0
 #define APART 6u /* windows without a new edge end a group */
 #define PREDICT_MAX (1u << 20)
@@ -286,7 +289,8 @@ hours_covered(const struct complete_log *l, uint32_t begin, uint32_t now)
 
 /*
  * Chao2 bounds the mean, and half of the cases are below their mean: so of its log-normal interval
- * (Chao 1987) the lower end.
+ * (Chao 1987) the lower end. An estimate all the same: edges by timetable, each seen once in the
+ * period, look like many that were not seen, and it is above the truth then.
  */
 static double
 at_least(double once, double twice, double windows, double seen)
@@ -326,12 +330,13 @@ count_edges(const struct complete_edge *edges, size_t n_edges, uint32_t begin, u
 	ret->at_least = at_least(once, twice, n, (double)n_edges);
 }
 
-/* The bounds that these windows give, for so many to come. */
+/* The bounds that these windows give, for so many to come. faster: how much it may grow. */
 static void
-bound(const struct tally *t, double size, double to_come, struct completeness *ret)
+bound(const struct tally *t, double size, double to_come, double faster, struct completeness *ret)
 {
-	double chance = fmin(FASTER * complete_binomial_high(t->with_news, t->complete), 1);
-	double unseen = ceil(size * complete_predict_high(t->groups, to_come / t->complete));
+	double chance = fmin(faster * complete_binomial_high(t->with_news, t->complete), 1);
+	double unseen =
+	    ceil(faster / FASTER * size * complete_predict_high(t->groups, to_come / t->complete));
 
 	ret->chance_high = fmax(ret->chance_high, chance);
 	ret->unseen_high = fmax(ret->unseen_high, unseen);
@@ -347,6 +352,8 @@ claim(const struct units *u, uint32_t begin, uint32_t now, struct completeness *
 	/* Of hours also those in which nobody was there to see; the one under way is none. */
 	unsigned all_late = ret->in_runs ? late.complete + late.broken - 1 : half * WEEK_HOURS;
 	double size, to_come = ret->in_runs ? u->n : now - begin;
+	/* Twice as many from week to week are not told from as many by a single week. */
+	double faster = half == 1 && late.groups > 0 ? FASTER * ONE_WEEK : FASTER;
 
 	ret->new_lately = late.news;
 	if (ret->weeks < MIN_WEEKS || late.complete < MIN_UNITS) {
@@ -371,8 +378,8 @@ claim(const struct units *u, uint32_t begin, uint32_t now, struct completeness *
 	ret->why = COMPLETE_CLAIMED;
 	ret->chance_high = ret->chance;
 	ret->unseen_high = 0;
-	bound(&late, size, to_come, ret);
-	bound(&all, size, to_come, ret);
+	bound(&late, size, to_come, faster, ret);
+	bound(&all, size, to_come, faster, ret);
 }
 
 void

@@ -65,8 +65,8 @@ struct completeness {
 	unsigned windows, incomplete_windows; /* the latter are not among the former */
 	unsigned hours_covered;		      /* of the week's 168, by complete windows */
 	unsigned new_lately;		      /* edges, in the latest half of the weeks */
-	double chance;	       /* of a new edge in a window: Good-Turing; NAN: none */
-	double at_least;       /* unseen edges, by Chao2; NAN: no window yet */
+	double chance;	 /* of a new edge in a window: Good-Turing; NAN: none */
+	double at_least; /* unseen edges, by Chao2; an estimate, no bound; NAN: no window yet */
 	enum complete_why why; /* the bounds below are NAN unless COMPLETE_CLAIMED */
 	double chance_high;    /* mean over the coming week: in 95% of cases not above */
 	double unseen_high;    /* new edges in a period to come as long as the one before */

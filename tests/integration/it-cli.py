@@ -128,7 +128,8 @@ STATUS = {
         workload("starts", instances=[{"id": "i%d" % n, "start": {"kind": kind, "leadMs": lead}}
                                       for n, (kind, lead) in enumerate(STARTS)]),
         workload("loud", loss={"events": 4, "packets": 5},
-                 completeness={"newEdgeChanceHigh": 0.034}),
+                 completeness={"newEdgeChanceHigh": 0.034, "windowKind": "hour", "windows": 336,
+                               "incompleteWindows": 1, "unseenHigh": 21, "unseenAtLeast": 4}),
     ],
 }
 
@@ -341,7 +342,11 @@ def test_shown():
     r = run("status")
     expect("status: revisions behind, losses, an upper bound", r, 0,
            ["11 of 12", "<4%", "lost: reports 7", "enforce/ingress", "partial"])
-    expect("status --why: the reason", run("status", "--why"), 0, "it has CAP_NET_ADMIN\\x1b[2J")
+    r = run("status", "--why")
+    expect("status --why: the reason", r, 0, "it has CAP_NET_ADMIN\\x1b[2J")
+    expect("status --why: the bounds, and what is only estimated", r, 0,
+           ["336 hours seen, 1 more with gaps: a new edge in at most 3.4% of those to come, at most 21 in a "
+            "time as long; at least about 4 unseen"])
     expect("flows: time, verdict", run("flows"), 0, ["10:00:01  allow", "10:00:02  deny"])
     expect("denials: counts", run("denials"), 0, ["d-%016x" % 1, "1,000"])
     expect("explain: the verdict and why", run("explain", "web", "db:5432"), 0,
