@@ -140,8 +140,10 @@ add_images(struct table *t, const json_t *instances)
 	table_cell(t, list, other ? COLOUR_RED : COLOUR_NONE);
 }
 
-/* How one instance was started: "gated 21ms", "closed 85ms", "late 12ms"; without its time if that
- * is not known. */
+/*
+ * How one instance was started: "gated 21 ms before start", "closed 85 ms before start", "late by
+ * 12 ms", "existing before us"; without its time if that is not known.
+ */
 static int
 format_start(const json_t *start, char *ret, size_t size)
 {
@@ -149,9 +151,13 @@ format_start(const json_t *start, char *ret, size_t size)
 	const json_t *lead = show_in(start, "leadMs");
 	int64_t ms = json_integer_value(lead);
 
+	if (strcmp(kind, "existing") == 0)
+		return snprintf(ret, size, "existing before us");
 	if (!json_is_integer(lead))
 		return snprintf(ret, size, "%.20s", kind);
-	return snprintf(ret, size, "%.20s %" PRId64 "ms", kind, ms < 0 ? -ms : ms);
+	if (strcmp(kind, "late") == 0)
+		return snprintf(ret, size, "late by %" PRId64 " ms", ms < 0 ? -ms : ms);
+	return snprintf(ret, size, "%.20s %" PRId64 " ms before start", kind, ms);
 }
 
 static void

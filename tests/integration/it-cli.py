@@ -323,7 +323,8 @@ def test_shown():
         r = run(*args, env={"COLUMNS": "1"})
         expect("%s: a terminal of one column" % name, r, 0)
     expect("status -o wide: how each instance was started, and by how much", run("status", "-o", "wide"), 0,
-           "gated 21ms, closed 85ms, late 13ms, existing, late, closed 0ms")
+           "gated 21 ms before start, closed 85 ms before start, late by 13 ms, existing before us, late, "
+           "closed 0 ms before start")
     r = run("edges")
     expect("edges: names are escaped, and whole where nothing limits the width", r, 0,
            ["evil\\x1b[31m\\x1b]0;owned\\x07", "two\\x0alines\\x0dand\\x09tabs",
