@@ -101,7 +101,7 @@ histogram(FILE *f, const char *name, const char *label, const struct histogram *
 /* One walk over the instances. */
 struct sums {
 	uint64_t full, partial, no, behind, quarantined;
-	uint64_t ct_entries, lost_events, lost_packets, ct_forgotten;
+	uint64_t ct_entries, lost_events, ct_forgotten;
 	double ct_ratio;
 };
 
@@ -114,7 +114,6 @@ add_instance(struct sums *s, const struct instance *i)
 	if (i->ct_count.max != 0)
 		s->ct_ratio = MAX(s->ct_ratio, (double)i->ct_count.count / (double)i->ct_count.max);
 	s->lost_events += i->ct_stats.lost;
-	s->lost_packets += i->lost_packets;
 	s->ct_forgotten += i->ct_forgotten;
 	if (i->is_host)
 		return;
@@ -181,11 +180,10 @@ static void
 write_events(FILE *f, struct controller *c, const struct sums *s)
 {
 	const struct metrics *m = &c->metrics;
-	uint64_t events = s->lost_events, packets = s->lost_packets, forgotten = s->ct_forgotten;
+	uint64_t events = s->lost_events, forgotten = s->ct_forgotten;
 
 	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
 		events += w->lost_events;
-		packets += w->lost_packets;
 		forgotten += w->ct_forgotten;
 	}
 	family(f, "flow_events", "counter", "Connections seen, by verdict.");
@@ -197,7 +195,6 @@ write_events(FILE *f, struct controller *c, const struct sums *s)
 	family(f, "lost", "counter", "What was not seen or not kept, by where it was lost.");
 	labelled(f, "lost_total", "source", "conntrack", events);
 	labelled(f, "lost_total", "source", "conntrack_table", forgotten);
-	labelled(f, "lost_total", "source", "report_queue", packets);
 	labelled(f, "lost_total", "source", "reports", c->capture.nflog_lost);
 	labelled(f, "lost_total", "source", "capture_ring", c->capture.ring_dropped);
 	labelled(f, "lost_total", "source", "capture_unsent", c->capture.unsent);
@@ -212,7 +209,8 @@ write_events(FILE *f, struct controller *c, const struct sums *s)
 static void
 write_completeness(FILE *f, struct controller *c)
 {
-	uint64_t complete = 0, incomplete = 0, bounded = 0, unbounded = 0;
+	uint64_t complete = 0, incomplete = 0, bounded = 0, unbounded = 0,
+		 lossy[LOSS_SOURCES] = { 0 };
 
 	if (complete_update(c, COMPLETE_FRESH_NS) < 0)
 		return;
@@ -223,6 +221,8 @@ write_completeness(FILE *f, struct controller *c)
 		incomplete += w->complete.incomplete_windows;
 		bounded += w->complete.why == COMPLETE_CLAIMED;
 		unbounded += w->complete.why != COMPLETE_CLAIMED;
+		for (unsigned k = 0; k < LOSS_SOURCES; k++)
+			lossy[k] += w->loss_sources >> k & 1;
 	}
 	family(f, "windows", "gauge",
 	    "Hours of workloads, or runs of short-lived ones, by whether something may have been "
@@ -233,6 +233,11 @@ write_completeness(FILE *f, struct controller *c)
 	    "Workloads, by whether the edges to come can be bounded.");
 	labelled(f, "workloads_completeness", "bound", "claimed", bounded);
 	labelled(f, "workloads_completeness", "bound", "none", unbounded);
+	family(f, "workloads_lossy", "gauge",
+	    "Workloads of which something was missed since nanosegd began, by where it was lost.");
+	for (unsigned k = 0; k < LOSS_SOURCES; k++)
+		labelled(f, "workloads_lossy", "source", complete_loss_name((enum loss_source)k),
+		    lossy[k]);
 }
 
 static void

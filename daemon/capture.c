@@ -8,6 +8,7 @@
  * take is dropped here and counted, never queued without bound.
  */
 #include "config.h"
+#include "daemon/capture_sources.h"
 #include "daemon/log.h"
 #include "daemon/recent.h"
 #include "daemon/role.h"
@@ -31,32 +32,18 @@
 #define STATS_S 1
 #define FRAMES_PER_WAKE 256
 #define READS_PER_WAKE 32
-#define MAX_QUEUED 32u /* messages waiting for the controller: 12,800 events */
-#define MAX_NFLOG 16384u
-#define LOOPBACK_IFINDEX 1 /* in every namespace */
-#define BUCKETS 1024u
+#define MAX_QUEUED 32u	      /* messages waiting for the controller: 12,800 events */
+#define LOOPBACK_IFINDEX 1    /* in every namespace */
 #define LABELS_PER_SECOND 20u /* of a namespace: root inside can log to our group */
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
-
-struct report_source {
-	struct report_source *next;
-	struct capturer *owner;
-	uint64_t cookie;
-	int fd;
-	struct event *readable;
-	struct nflog_stats stats;
-	uint64_t labels_second;
-	unsigned n_labels; /* in that second */
-};
 
 struct capturer {
 	struct role_args args;
 	struct role_loop loop;
 	struct capture *pcap;
 	struct event *pcap_readable, *flush, *stats_timer;
-	struct report_source *sources[BUCKETS];
-	size_t n_sources;
+	struct report_sources sources;
 	struct recent recent;
 	struct dns_watch *dns;
 	uint64_t dns_inside; /* answers from beyond that came in by the loopback */
@@ -90,11 +77,27 @@ stats_touch(struct capturer *c)
 	evtimer_add(c->stats_timer, &tv);
 }
 
+static int
+tell_lost(void *arg, const struct cap_lost *list, size_t n)
+{
+	struct capturer *c = arg;
+
+	return role_send(&c->loop, ROLE_CONTROLLER, MSG_CAP_LOST, 0, list, n * sizeof(list[0]));
+}
+
+static void
+losses_send(struct capturer *c)
+{
+	if (!sources_tell_lost(&c->sources, tell_lost, c))
+		stats_touch(c);
+}
+
 static void
 stats_send(struct capturer *c)
 {
 	struct capture_stats s;
 
+	losses_send(c);
 	if (c->pcap != NULL && capture_stats(c->pcap, &s) == 0)
 		c->stats.ring_dropped = s.dropped;
 	if (memcmp(&c->stats, &c->sent, sizeof(c->stats)) == 0)
@@ -131,6 +134,8 @@ batch_flush(struct capturer *c)
 		    to, MSG_CAP_EVENTS, 0, c->batch, c->n_batch * sizeof(c->batch[0]), NULL, 0);
 	if (r < 0) {
 		c->stats.unsent += c->n_batch;
+		for (size_t k = 0; k < c->n_batch; k++)
+			sources_note_lost(&c->sources, c->batch[k].netns, 1, 0);
 		stats_touch(c);
 	}
 	c->n_batch = 0;
@@ -246,6 +251,7 @@ on_answer(void *arg, const struct dns_answer *a)
 		r = chan_send(to, MSG_CAP_ANSWER, 0, &body,
 		    sizeof(body.head) + n * sizeof(body.addrs[0]), NULL, 0);
 	c->stats.unsent += r < 0;
+	sources_note_lost(&c->sources, a->netns, 0, r < 0);
 }
 
 /*
@@ -351,83 +357,18 @@ on_nflog(evutil_socket_t fd, short what, void *arg)
 	struct report_source *s = arg;
 	struct capturer *c = s->owner;
 	struct nflog_stats before = s->stats;
+	uint64_t lost;
 
 	c->now_ns = clock_ns(CLOCK_MONOTONIC);
 	nflog_recv(s->fd, c->buf, sizeof(c->buf), READS_PER_WAKE, on_report, s, &s->stats);
 	c->stats.malformed += s->stats.malformed - before.malformed;
 	/* A gap shows with the next report; the overrun itself stands for the case of none. */
-	c->stats.nflog_lost += s->stats.lost - before.lost + s->stats.overruns - before.overruns;
+	lost = s->stats.lost - before.lost + s->stats.overruns - before.overruns;
+	c->stats.nflog_lost += lost;
 	stats_touch(c);
-}
-
-static struct report_source **
-source_slot(struct capturer *c, uint64_t cookie)
-{
-	struct report_source **p = &c->sources[hash_mix64(cookie) % BUCKETS];
-
-	while (*p != NULL && (*p)->cookie != cookie)
-		p = &(*p)->next;
-	return p;
-}
-
-static void
-source_free(struct report_source *s)
-{
-	if (s == NULL)
-		return;
-	if (s->readable != NULL)
-		event_free(s->readable);
-	close_fd(&s->fd);
-	free(s);
-}
-
-static void
-source_drop(struct capturer *c, uint64_t cookie)
-{
-	struct report_source **p = source_slot(c, cookie), *s = *p;
-
-	if (s == NULL)
-		return;
-	*p = s->next;
-	c->n_sources--;
-	source_free(s);
-}
-
-static int
-source_add(struct capturer *c, uint64_t cookie, int *fd)
-{
-	struct report_source *s, **p;
-
-	source_drop(c, cookie);
-	if (c->n_sources >= MAX_NFLOG)
-		return -ENOSPC;
-	s = calloc(1, sizeof(*s));
-	if (s == NULL)
-		return -ENOMEM;
-	s->owner = c;
-	s->cookie = cookie;
-	s->fd = steal_fd(fd);
-	s->readable = event_new(c->loop.base, s->fd, EV_READ | EV_PERSIST, on_nflog, s);
-	if (s->readable == NULL || event_add(s->readable, NULL) < 0) {
-		source_free(s);
-		return -ENOMEM;
-	}
-	p = source_slot(c, cookie);
-	*p = s;
-	c->n_sources++;
-	return 0;
-}
-
-static bool
-is_nflog_socket(int fd)
-{
-	int value = 0;
-	socklen_t len = sizeof(value);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &len) < 0 || value != NETLINK_NETFILTER)
-		return false;
-	len = sizeof(value);
-	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &len) == 0 && value == AF_NETLINK;
+	/* At once: its namespace may be about to end. */
+	sources_note_lost(&c->sources, s->cookie, lost, 0);
+	losses_send(c);
 }
 
 /* Peers */
@@ -436,11 +377,10 @@ static void
 take_nflog(struct capturer *c, struct msg *m)
 {
 	struct cap_nflog body;
-	int r = -EINVAL;
+	int r;
 
 	memcpy(&body, m->body, sizeof(body));
-	if (is_nflog_socket(m->fds[0]))
-		r = source_add(c, body.cookie, &m->fds[0]);
+	r = sources_add(&c->sources, c->loop.base, body.cookie, &m->fds[0], on_nflog, c);
 	if (r < 0)
 		log_warn(
 		    "netns %" PRIu64 ": its reports are not read: %s", body.cookie, strerror(-r));
@@ -458,19 +398,12 @@ on_msg(void *arg, enum role peer, struct msg *m)
 		return;
 	case MSG_CAP_DROP:
 		memcpy(&body, m->body, sizeof(body));
-		source_drop(c, body.cookie);
+		losses_send(c);
+		sources_drop(&c->sources, body.cookie);
 		return;
 	default:
 		log_warn("message type %u from %s: ignored", m->h.type, role_name(peer));
 	}
-}
-
-static void
-drop_all_sources(struct capturer *c)
-{
-	for (unsigned b = 0; b < BUCKETS; b++)
-		while (c->sources[b] != NULL)
-			source_drop(c, c->sources[b]->cookie);
 }
 
 static void
@@ -479,8 +412,10 @@ on_peer(void *arg, enum role peer, struct chan *chan)
 	struct capturer *c = arg;
 
 	/* A new warden hands over everything that still exists; what it does not is gone. */
-	if (peer == ROLE_WARDEN)
-		drop_all_sources(c);
+	if (peer == ROLE_WARDEN) {
+		losses_send(c);
+		sources_drop_all(&c->sources);
+	}
 	if (peer != ROLE_CONTROLLER)
 		return;
 	memset(&c->sent, 0xff, sizeof(c->sent));
@@ -533,7 +468,7 @@ raise_fd_limit(void)
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
 		return;
-	l.rlim_cur = l.rlim_max = MAX(l.rlim_max, MAX_NFLOG + 256);
+	l.rlim_cur = l.rlim_max = MAX(l.rlim_max, SOURCES_MAX + 256);
 	if (setrlimit(RLIMIT_NOFILE, &l) == 0)
 		return;
 	getrlimit(RLIMIT_NOFILE, &l);
@@ -564,7 +499,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	r = role_loop_run(&c.loop);
-	drop_all_sources(&c);
+	sources_drop_all(&c.sources);
 	if (c.pcap_readable != NULL)
 		event_free(c.pcap_readable);
 	capture_free(c.pcap);

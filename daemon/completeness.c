@@ -3,14 +3,16 @@
  * How much of what each workload does is known (rules/complete.h): the hours in which it ran, those
  * in which something may have been missed, and from both and its edges what may still come.
  *
- * An hour is broken for a workload that lost events, could not be attached to, began before it was
- * watched, had a connection table under pressure or an edge that found no place, and where it is
- * not known what happened: when this daemon, or its warden, found it running.
+ * An hour is broken for a workload that lost events or reports, could not be attached to or have
+ * its connection table read, began before it was watched, had that table under pressure or an edge
+ * that found no place, and where it is not known what happened: when this daemon, or its warden,
+ * found it running.
  */
 #include "daemon/alert.h"
 #include "daemon/api.h"
 #include "daemon/instance.h"
 #include "daemon/kin.h"
+#include "daemon/msg.h"
 #include "daemon/network_list.h"
 #include "daemon/promote.h"
 #include "daemon/roster.h"
@@ -50,6 +52,13 @@ mark_found(struct workload *w, uint64_t now)
 
 	mark(w, now, known ? COMPLETE_BROKEN : COMPLETE_RAN);
 	w->lost_ns = now;
+}
+
+static void
+mark_loss(struct workload *w, uint64_t real_ns, enum loss_source source)
+{
+	mark(w, real_ns, COMPLETE_BROKEN);
+	w->loss_sources |= 1u << source;
 }
 
 /* Its program did something before it was watched, or may have. */
@@ -95,13 +104,15 @@ complete_on_joined(struct instance *i)
 void
 complete_on_left(struct instance *i)
 {
-	if (began_unseen(i) || i->attach == ATTACH_FAILED)
-		mark(i->workload, now_real(), COMPLETE_BROKEN);
+	if (began_unseen(i))
+		mark_loss(i->workload, now_real(), LOSS_START);
+	if (i->attach == ATTACH_FAILED)
+		mark_loss(i->workload, now_real(), LOSS_ATTACH);
 }
 
 static const struct {
 	const char *name;
-	const char *text; /* of its alert; NULL: it is no surprise */
+	const char *text; /* of its alert; NULL: it is no surprise, or has one of its own */
 } losses[LOSS_SOURCES] = {
 	[LOSS_EVENTS] = { "events",
 	    "the kernel dropped connection events: the table is read again" },
@@ -113,6 +124,14 @@ static const struct {
 	    "connections whose ends were not identified in time are lost" },
 	[LOSS_EDGES] = { "edgeTable", "its edges find no room (maxEdges)" },
 	[LOSS_END] = { "end", NULL },
+	[LOSS_REPORTS] = { "reports",
+	    "reports of its rules are lost: refusals, attempts or questions to name servers" },
+	[LOSS_NAMES] = { "names", "answers of its name servers are lost" },
+	[LOSS_DUMP] = { "dump",
+	    "its connection table cannot be read: what began before it was watched, or was dropped "
+	    "since, is not known" },
+	[LOSS_START] = { "lateStart", NULL },
+	[LOSS_ATTACH] = { "notAttached", NULL },
 };
 
 /* Once a second at most: a flood does this for every connection. */
@@ -132,8 +151,7 @@ complete_on_loss(struct instance *i, enum loss_source source)
 {
 	if (i == NULL || i->workload == NULL)
 		return;
-	mark(i->workload, now_real(), COMPLETE_BROKEN);
-	i->workload->loss_sources |= 1u << source;
+	mark_loss(i->workload, now_real(), source);
 	/* What it did last is missed whenever it ends: that window is broken, and that is all. */
 	if (source != LOSS_END) {
 		i->workload->missed_ns = now_real();
@@ -141,6 +159,38 @@ complete_on_loss(struct instance *i, enum loss_source source)
 	}
 	i->ctl->completed_ns = 0; /* whoever asks next is told */
 	tell_of_loss(i, source);
+}
+
+static void
+reports_lost(struct instance *i, const struct cap_lost *l)
+{
+	/* The capture role parses hostile packets: a number of its is no more than a number. */
+	i->lost_packets += MIN(l->reports, (uint64_t)UINT32_MAX);
+	i->lost_packets += MIN(l->answers, (uint64_t)UINT32_MAX);
+	if (l->reports > 0)
+		complete_on_loss(i, LOSS_REPORTS);
+	if (l->answers > 0)
+		complete_on_loss(i, LOSS_NAMES);
+}
+
+void
+complete_on_reports_lost(struct controller *c, struct msg *m)
+{
+	struct instance *i;
+	struct cap_lost l;
+
+	for (size_t at = 0; at + sizeof(l) <= m->h.body_len; at += sizeof(l)) {
+		memcpy(&l, m->body + at, sizeof(l));
+		i = instance_find(c, l.cookie);
+		if (i != NULL)
+			reports_lost(i, &l);
+	}
+}
+
+const char *
+complete_loss_name(enum loss_source source)
+{
+	return losses[source].name;
 }
 
 json_t *
@@ -168,17 +218,19 @@ complete_tick(struct controller *c)
 
 	for (struct instance *i = c->instances; i != NULL; i = i->next) {
 		uint64_t age = now_mono() - i->announced_ns;
-		unsigned what = COMPLETE_RAN;
 
 		if (i->workload == NULL || !workload_selected(c, i->workload->name))
 			continue;
 		if (!i->begin_judged && i->start_counted) {
 			i->begin_judged = true;
 			if (began_unseen(i))
-				mark(i->workload, now - MIN(age, now), COMPLETE_BROKEN);
+				mark_loss(i->workload, now - MIN(age, now), LOSS_START);
 		}
-		what |= is_blind(i) ? COMPLETE_BROKEN : 0;
-		mark(i->workload, now, what);
+		mark(i->workload, now, COMPLETE_RAN);
+		if (is_blind(i))
+			mark_loss(i->workload, now, LOSS_ATTACH);
+		if (i->dump_failures > 0)
+			mark_loss(i->workload, now, LOSS_DUMP);
 	}
 }
 

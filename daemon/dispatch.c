@@ -15,6 +15,7 @@
 #include "daemon/names.h"
 #include "daemon/observe.h"
 #include "daemon/probing.h"
+#include "daemon/promote.h"
 #include "daemon/stopped.h"
 #include "netlink/nft.h"
 
@@ -300,6 +301,7 @@ static const struct handler handlers[] = {
 	{ MSG_W_AGGREGATED, ROLE_WARDEN, aggregate_on_answer },
 	{ MSG_CAP_EVENTS, ROLE_CAPTURE, on_capture_events },
 	{ MSG_CAP_STATS, ROLE_CAPTURE, on_capture_stats },
+	{ MSG_CAP_LOST, ROLE_CAPTURE, complete_on_reports_lost },
 	{ MSG_CAP_ANSWER, ROLE_CAPTURE, names_on_answer },
 	{ MSG_CAP_LABEL, ROLE_CAPTURE, labels_on_label },
 	{ MSG_D_CONTAINER, ROLE_DISCOVERY, on_container },

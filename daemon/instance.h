@@ -57,6 +57,11 @@ enum loss_source {
 	LOSS_UNIDENTIFIED, /* whose they are was not known in time */
 	LOSS_EDGES,	   /* there was no room for another edge */
 	LOSS_END,	   /* what it did last, if the kernel counted it */
+	LOSS_REPORTS,	   /* of its rules: refusals, attempts, what it asked name servers */
+	LOSS_NAMES,	   /* name servers' answers, between two roles */
+	LOSS_DUMP,	   /* its connection table could not be read */
+	LOSS_START,	   /* it began before it was watched */
+	LOSS_ATTACH,	   /* it is not watched */
 	LOSS_SOURCES,
 };
 
@@ -96,9 +101,11 @@ struct instance {
 	struct w_attached attached;
 	int dump_fd, diag_fd;
 	bool dump_running, dump_wanted;
-	bool dump_learns;   /* the one that runs is for learning, and not only for cut.c */
-	bool dump_unread;   /* a part of a dump has come, nothing of it is used yet */
-	uint64_t dumped_ns; /* CLOCK_MONOTONIC: the last dump after an overrun */
+	bool dump_learns;	/* the one that runs is for learning, and not only for cut.c */
+	bool dump_unread;	/* a part of a dump has come, nothing of it is used yet */
+	uint64_t dumped_ns;	/* CLOCK_MONOTONIC: the last dump after an overrun */
+	unsigned dump_failures; /* in a row, of those for learning */
+	uint64_t dump_retry_ns; /* CLOCK_MONOTONIC: not before, if there are any */
 	uint64_t dump_began_ns, dumped_whole_ns; /* CLOCK_MONOTONIC: of the last that was complete,
 						    when it began */
 	uint64_t named_ns; /* CLOCK_REALTIME: waits for a name's address since; 0: does not */
@@ -109,7 +116,7 @@ struct instance {
 	struct ct_recv_stats ct_stats;
 	uint64_t overrun_logged_ns; /* CLOCK_MONOTONIC */
 	uint64_t lost_ns;	    /* CLOCK_MONOTONIC: connections of it were lost, 0: never */
-	uint64_t lost_packets;	    /* of reports of this namespace */
+	uint64_t lost_packets;	    /* reports of this namespace, and answers to its questions */
 	struct w_ct_stats ct_count;
 	uint64_t ct_forgotten; /* dropped from its table while it was observed */
 	uint64_t loss_told_ns[LOSS_SOURCES];

@@ -9,7 +9,8 @@
  *
  * An overrun is a loss, counted by the kernel, and answered with a dump, which finds the
  * connections that still live; at most one in five seconds, as whoever can make an overrun can make
- * many.
+ * many. A dump that failed is asked for again, at longer and longer intervals, and until one has
+ * come through nobody claims to know what it would have shown (completeness.c).
  */
 #include "daemon/aggregate.h"
 #include "daemon/alert.h"
@@ -36,6 +37,7 @@
 #define DUMP_EVERY_NS (5 * NSEC_PER_SEC) /* after overruns; a dump competes with the events */
 #define DUMP_MAX_MESSAGES 8		 /* of some 150 entries, then the events have their turn */
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
+#define DUMP_RETRY_MAX_S 60u
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
 
 /*
@@ -121,7 +123,8 @@ dump_again(struct instance *i)
 	uint64_t now = now_mono();
 
 	if (!i->dump_wanted || i->dump_running ||
-	    (i->dumped_ns != 0 && now - i->dumped_ns < DUMP_EVERY_NS))
+	    (i->dumped_ns != 0 && now - i->dumped_ns < DUMP_EVERY_NS) ||
+	    (i->dump_failures > 0 && now < i->dump_retry_ns))
 		return;
 	i->dumped_ns = now;
 	observe_dump(i);
@@ -253,12 +256,31 @@ ct_readable(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-dump_ended(struct instance *i, bool complete)
+dump_failed(struct instance *i, int error)
 {
+	uint64_t wait_s = MIN(1ULL << MIN(i->dump_failures, 6u), (uint64_t)DUMP_RETRY_MAX_S);
+
+	if (i->dump_failures++ == 0)
+		log_warn("instance %s: its connection table could not be read, trying again: %s",
+		    instance_log_id(i), strerror(-error));
+	i->dump_wanted = true;
+	i->dump_retry_ns = now_mono() + wait_s * NSEC_PER_SEC;
+	complete_on_loss(i, LOSS_DUMP);
+}
+
+static void
+dump_ended(struct instance *i, int error)
+{
+	if (!i->dump_running)
+		return;
 	i->dump_running = false;
-	if (complete)
+	if (error == 0)
 		i->dumped_whole_ns = i->dump_began_ns;
-	cut_on_dump_ended(i, complete);
+	if (i->dump_learns && error == 0)
+		i->dump_failures = 0;
+	if (i->dump_learns && error < 0)
+		dump_failed(i, error);
+	cut_on_dump_ended(i, error == 0);
 }
 
 static void
@@ -276,7 +298,7 @@ dump_readable(evutil_socket_t fd, short what, void *arg)
 		    i->dump_fd, buf, sizeof(buf), 1, on_dumped, i, &i->ct_stats, &done, &error);
 	}
 	if (done || r < 0)
-		dump_ended(i, done && error == 0);
+		dump_ended(i, r < 0 ? r : error);
 	else if (cut_is_busy(i))
 		event_del(i->ev_dump);
 	api_wake(i->ctl->api);
@@ -420,7 +442,7 @@ observe_on_dump_asked(struct controller *c, const struct w_done *d)
 	struct instance *i = instance_find(c, d->cookie);
 
 	if (i != NULL && d->error < 0)
-		dump_ended(i, false);
+		dump_ended(i, d->error);
 }
 
 static struct event *
@@ -494,5 +516,6 @@ observe_stop(struct instance *i)
 	close_fd(&i->diag_fd);
 	observe_forget_listeners(i);
 	i->dump_running = i->dump_wanted = false;
+	i->dump_failures = 0;
 	i->armed = false;
 }

@@ -43,6 +43,8 @@ void complete_on_networks(struct workload *w);
 void complete_on_left(struct instance *i); /* before it leaves its workload */
 /* Something that it did may not have been seen. NULL: nothing known. */
 void complete_on_loss(struct instance *i, enum loss_source source);
+void complete_on_reports_lost(struct controller *c, struct msg *m); /* MSG_CAP_LOST */
+const char *complete_loss_name(enum loss_source source);
 /* Of what, in its life and under this daemon: names. */
 json_t *complete_losses(const struct workload *w);
 void complete_tick(struct controller *c); /* once a second */

@@ -98,6 +98,9 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	    sizeof(struct cap_answer) + DNS_MAX_ADDRS * sizeof(struct addr), sizeof(struct addr), 0,
 	    0, R(CAPTURE), R(CONTROLLER) },
 	[MSG_CAP_LABEL] = { "CAP_LABEL", ONE(cap_label), 0, 0, R(CAPTURE), R(CONTROLLER) },
+	[MSG_CAP_LOST] = { "CAP_LOST", sizeof(struct cap_lost),
+	    CAP_LOST_MAX * sizeof(struct cap_lost), sizeof(struct cap_lost), 0, 0, R(CAPTURE),
+	    R(CONTROLLER) },
 	[MSG_CAP_STATS] = { "CAP_STATS", ONE(cap_stats), 0, 0, R(CAPTURE), R(CONTROLLER) },
 
 	[MSG_D_CONTAINER] = { "D_CONTAINER", 2, MAX_CONTAINER_JSON, 0, 0, 0, R(DISCOVERY),

@@ -98,6 +98,7 @@ enum msg_type {
 	MSG_CAP_STATS,	/* cap_stats */
 	MSG_CAP_LABEL,	/* cap_label */
 	MSG_CAP_ANSWER, /* cap_answer, then addr[]: a name server's, to a question of its own */
+	MSG_CAP_LOST,	/* cap_lost[] */
 
 	/* discovery -> controller */
 	MSG_D_CONTAINER = 112, /* JSON, see daemon/discovery.h */
@@ -473,6 +474,13 @@ struct cap_answer {
 	uint32_t ttl_s;
 	uint32_t translated; /* the question went on to another port than 53 */
 	char name[256];	     /* that was asked for, see dns.h */
+};
+
+#define CAP_LOST_MAX 256u /* in one message */
+struct cap_lost {	  /* of one namespace's reports, since this was last told */
+	uint64_t cookie;
+	uint64_t reports; /* by the kernel, or on the way to the controller */
+	uint64_t answers; /* of name servers, on the way to the controller */
 };
 
 /* What a client called its server; a claim, see rules/server_name.h. */

@@ -231,7 +231,9 @@ count_gap(struct nflog_stats *s, const struct nlmsghdr *nlh)
 		if (nl_attr_type(a) != NFULA_SEQ || nl_attr_len(a) != sizeof(seq))
 			continue;
 		seq = be32toh(mnl_attr_get_u32(a));
-		s->lost += (uint32_t)(seq - s->next_seq);
+		if (s->begun)
+			s->lost += (uint32_t)(seq - s->next_seq);
+		s->begun = true;
 		s->next_seq = seq + 1;
 		return;
 	}

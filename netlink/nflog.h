@@ -6,6 +6,7 @@
 #include "rules/frame.h"
 
 #include <linux/netlink.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,7 +55,9 @@ struct nflog_stats {
 	uint64_t reports, foreign, malformed;
 	uint64_t overruns; /* ENOBUFS */
 	uint64_t lost;	   /* by gaps in the sequence: exact, also after an overrun */
-	uint32_t next_seq; /* of the socket; start with zeros */
+	/* Start with zeros: whoever takes a socket over cannot know what was read of it before. */
+	uint32_t next_seq;
+	bool begun;
 };
 
 typedef int (*nflog_fn)(void *arg, const struct nflog_report *r);
