@@ -59,8 +59,6 @@ int bundle_judge(json_t *b);
 /* bundle_compare.c: sets comparison: what differs from an earlier bundle. */
 int bundle_compare(json_t *b, const json_t *earlier);
 
-/* Events and packets that are known to be missing of a workload. */
-int64_t bundle_lost_by(const json_t *workload);
 /* The last moment that the bundle speaks of, in ns. */
 uint64_t bundle_until(const json_t *b);
 /* The time under key, or 0. */

@@ -5,6 +5,7 @@
  */
 #include "cli/bundle.h"
 
+#include "cli/loss.h"
 #include "cli/show.h"
 #include "rules/addr.h"
 #include "rules/json.h"
@@ -32,13 +33,6 @@ static void
 count(json_t *o, const char *key, int64_t more)
 {
 	json_object_set_new(o, key, json_integer(add(show_int(o, key, 0), more)));
-}
-
-int64_t
-bundle_lost_by(const json_t *w)
-{
-	return add(
-	    show_int(show_in(w, "loss"), "events", 0), show_int(show_in(w, "loss"), "packets", 0));
 }
 
 static void
@@ -134,12 +128,25 @@ judge_images(json_t *list, const json_t *w)
 }
 
 static void
+judge_loss(json_t *list, const json_t *w)
+{
+	char n[LOSS_COUNT_LEN], sources[LOSS_SOURCES_LEN], windows[LOSS_WINDOWS_LEN], text[600];
+	const char *name = show_text(w, "name", "?");
+
+	loss_sources_text(w, sources);
+	snprintf(text, sizeof(text), "%s lost%s%s", loss_count_text(w, n),
+	    sources[0] != '\0' ? ": " : "", sources);
+	if (loss_is_known(w))
+		add_exception(list, "loss", name, NULL, text);
+	if (loss_windows(w) > 0)
+		add_exception(list, "incomplete", name, NULL, loss_windows_text(w, windows));
+}
+
+static void
 judge_workload(json_t *list, const json_t *w)
 {
 	const char *name = show_text(w, "name", "?"), *mode = show_text(w, "mode", "?");
 	const char *grade = show_text(w, "enforceable", "?");
-	int64_t lost = bundle_lost_by(w);
-	char text[64];
 
 	if (strcmp(mode, "enforce") != 0)
 		add_exception(list, "not-enforced", name, NULL, mode);
@@ -151,10 +158,7 @@ judge_workload(json_t *list, const json_t *w)
 	if (json_is_object(json_object_get(w, "quarantine")))
 		add_exception(list, "quarantine", name, NULL, "held");
 	judge_images(list, w);
-	if (lost > 0) {
-		snprintf(text, sizeof(text), "%" PRId64 " events or packets lost", lost);
-		add_exception(list, "loss", name, NULL, text);
-	}
+	judge_loss(list, w);
 }
 
 static bool
@@ -259,7 +263,10 @@ sum_workload(json_t *s, const json_t *w, int64_t revision)
 	if (strcmp(show_text(w, "enforceable", ""), "full") == 0)
 		count(o, "fullyEnforceable", 1);
 	count(s, "drift", show_int(w, "drift", 0));
-	count(s, "lost", bundle_lost_by(w));
+	count(s, "lost", loss_count(w));
+	count(s, "incompleteWindows", loss_windows(w));
+	if (loss_is_known(w) || loss_windows(w) > 0)
+		count(o, "withLoss", 1);
 	for (size_t i = 0; i < json_array_size(list); i++)
 		sum_instance(s, w, json_array_get(list, i), revision);
 }
@@ -267,24 +274,39 @@ sum_workload(json_t *s, const json_t *w, int64_t revision)
 static json_t *
 new_summary(void)
 {
-	return json_pack("{s:{s:i, s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i, s:i}, s:{}, s:{s:i, "
-			 "s:i, s:i, s:i, s:i, s:i}, s:i, s:i, s:i, s:i}",
+	return json_pack("{s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i, s:i}, s:{}, "
+			 "s:{s:i, s:i, s:i, s:i, s:i, s:i}, s:i, s:i, s:i, s:i, s:i}",
 	    "workloads", "all", 0, "observe", 0, "audit", 0, "enforce", 0, "fullyEnforceable", 0,
-	    "instances", "all", 0, "withImage", 0, "enforced", 0, "loaded", 0, "current", 0,
-	    "starts", "edges", "approved", 0, "pending", 0, "denied", 0, "approvedByNobody", 0,
-	    "approvedFromOutside", 0, "approvedToOutside", 0, "drift", 0, "lost", 0, "denials", 0,
-	    "exposureWindows", 0);
+	    "withLoss", 0, "instances", "all", 0, "withImage", 0, "enforced", 0, "loaded", 0,
+	    "current", 0, "starts", "edges", "approved", 0, "pending", 0, "denied", 0,
+	    "approvedByNobody", 0, "approvedFromOutside", 0, "approvedToOutside", 0, "drift", 0,
+	    "lost", 0, "incompleteWindows", 0, "denials", 0, "exposureWindows", 0);
+}
+
+/* What the host has lost; the reports that workloads have lost are among it. */
+static void
+sum_losses(json_t *s, const json_t *b)
+{
+	json_t *losses = json_object_get(b, "losses"), *o;
+	int64_t reports = 0,
+		host = add(show_int(losses, "reports", 0), show_int(losses, "captureUnsent", 0));
+	const char *key;
+	size_t i;
+
+	json_object_foreach(losses, key, o) count(s, "lost", json_integer_value(o));
+	json_array_foreach(json_object_get(b, "workloads"), i, o) reports =
+	    add(reports, loss_reports(o));
+	count(s, "lost", -MAX(MIN(reports, host), (int64_t)0));
 }
 
 int
 bundle_judge(json_t *b)
 {
-	json_t *exceptions = json_array(), *s = new_summary(), *o, *losses;
+	json_t *exceptions = json_array(), *s = new_summary(), *o;
 	json_t *review = json_pack("{s:i, s:[], s:[], s:[], s:[]}", "staleAfterDays",
 	    BUNDLE_STALE_DAYS, "overdue", "soon", "stale", "undecided");
 	int64_t revision = show_int(b, "revision", 0);
 	uint64_t now = bundle_until(b);
-	const char *key;
 	size_t i;
 
 	json_array_foreach(json_object_get(b, "workloads"), i, o)
@@ -301,8 +323,7 @@ bundle_judge(json_t *b)
 	}
 	json_array_foreach(json_object_get(b, "denials"), i, o)
 	    count(s, "denials", show_int(o, "count", 0));
-	json_object_foreach(json_object_get(b, "losses"), key, losses)
-	    count(s, "lost", json_integer_value(losses));
+	sum_losses(s, b);
 	count(s, "exposureWindows", (int64_t)json_array_size(json_object_get(b, "exposure")));
 	return json_object_set_new(b, "summary", s) < 0 ||
 		       json_object_set_new(b, "exceptions", exceptions) < 0 ||

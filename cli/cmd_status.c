@@ -2,6 +2,7 @@
 /* nanoseg status: a line a workload, and what the daemon says of itself. */
 #include "cli/cli.h"
 #include "cli/confirm.h"
+#include "cli/loss.h"
 #include "cli/show.h"
 
 #include "rules/timefmt.h"
@@ -18,6 +19,7 @@ static const struct table_col cols[] = {
 	{ "DENY", COL_RIGHT, 0, 0 },
 	{ "NEW", COL_RIGHT, 0, 0 },
 	{ "LOST", COL_RIGHT, 0, 0 },
+	{ "GAPS", COL_RIGHT | COL_EMPTY, 0, 0 },
 	{ "RULES", COL_CUT, 5, 0 },
 	{ "ENFORCE", COL_CUT, 7, 0 },
 	{ "IMAGE", COL_EMPTY, 0, 0 },
@@ -66,14 +68,18 @@ add_new_chance(struct table *t, const json_t *w)
 		table_cell(t, "-", COLOUR_NONE);
 }
 
+/* What is missing of it, and in how many hours or runs something may be. */
 static void
 add_loss(struct table *t, const json_t *w)
 {
-	int64_t events = show_int(show_in(w, "loss"), "events", 0);
-	int64_t packets = show_int(show_in(w, "loss"), "packets", 0);
-	uint64_t lost = (uint64_t)MAX(events, 0) + (uint64_t)MAX(packets, 0);
+	int64_t gaps = loss_windows(w);
+	char lost[LOSS_COUNT_LEN];
 
-	table_cellf(t, lost > 0 ? COLOUR_RED : COLOUR_NONE, "%" PRIu64, lost);
+	table_cell(t, loss_count_text(w, lost), loss_is_known(w) ? COLOUR_RED : COLOUR_NONE);
+	if (gaps > 0)
+		table_cellf(t, COLOUR_YELLOW, "%" PRId64, gaps);
+	else
+		table_cell(t, NULL, COLOUR_NONE);
 }
 
 /* In the host's network, where there is nothing to have rules in. */
@@ -264,6 +270,18 @@ add_complete(struct table *t, const json_t *w)
 	add_reason(t, w, text);
 }
 
+static void
+add_lost(struct table *t, const json_t *w)
+{
+	char sources[LOSS_SOURCES_LEN], lost[LOSS_COUNT_LEN], text[512];
+
+	if (loss_sources_text(w, sources)[0] == '\0')
+		return;
+	snprintf(text, sizeof(text), "%s lost since nanosegd began: %s", loss_count_text(w, lost),
+	    sources);
+	add_reason(t, w, text);
+}
+
 /* What keeps it from being held, from being promoted, and from being known in full. */
 static void
 add_why(struct table *t, const json_t *workloads)
@@ -276,6 +294,7 @@ add_why(struct table *t, const json_t *workloads)
 		add_reason(t, w, show_text(w, "why", NULL));
 		add_reason(t, w, show_text(show_in(w, "promotion"), "why", NULL));
 		add_complete(t, w);
+		add_lost(t, w);
 	}
 }
 

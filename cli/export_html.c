@@ -111,6 +111,7 @@ print_summary(FILE *f, const json_t *b)
 	term_number(f, "Denied", show_int(edges, "denied", 0));
 	term_number(f, "Refused attempts", show_int(s, "denials", 0));
 	term_number(f, "Observations lost", show_int(s, "lost", 0));
+	term_number(f, "Incomplete windows", show_int(s, "incompleteWindows", 0));
 	fputs("</dl>\n<p>This report is evidence. It does not say that anything complies with "
 	      "anything: that is for a person to judge.</p>\n",
 	    f);
@@ -148,6 +149,7 @@ print_workloads(FILE *f, const json_t *b)
 		{ "Instances", "instances", HTML_COUNT, NULL },
 		{ "Changes of rules", "drift", HTML_NUMBER, NULL },
 		{ "Lost", "", HTML_LOST, NULL },
+		{ "Incomplete windows", "", HTML_GAPS, NULL },
 		{ "Why", "why", HTML_TEXT, NULL },
 	};
 

@@ -8,6 +8,7 @@
 #include "cli/export.h"
 
 #include "cli/bundle.h"
+#include "cli/loss.h"
 #include "cli/show.h"
 
 #include <ctype.h>
@@ -145,11 +146,14 @@ inventory(const json_t *b)
 	for (size_t i = 0; i < json_array_size(workloads); i++) {
 		const json_t *w = json_array_get(workloads, i);
 		json_t *props = json_array();
+		char lost[LOSS_COUNT_LEN];
 
 		add_prop(props, "mode", show_text(w, "mode", "-"));
 		add_prop(props, "direction", show_text(w, "direction", "-"));
 		add_prop(props, "enforceable", show_text(w, "enforceable", "-"));
 		add_number(props, "instances", (int64_t)json_array_size(show_in(w, "instances")));
+		add_prop(props, "lost", loss_count_text(w, lost));
+		add_number(props, "incomplete-windows", loss_windows(w));
 		json_array_append_new(
 		    list, json_pack("{s:o, s:o, s:o}", "uuid",
 			      uuid(b, "workload", show_text(w, "name", "?")), "description",

@@ -272,10 +272,13 @@ judge_review(const json_t *b, char detail[static DETAIL_LEN])
 static enum state
 judge_loss(const json_t *b, char detail[static DETAIL_LEN])
 {
-	int64_t n = sum(b, NULL, "lost");
+	int64_t n = sum(b, NULL, "lost"), hit = sum(b, "workloads", "withLoss");
 
-	snprintf(detail, DETAIL_LEN, "%" PRId64 " observations are known to be missing", n);
-	return n == 0 ? SHOWN : PARTLY;
+	snprintf(detail, DETAIL_LEN,
+	    "%" PRId64 " observations are known to be missing; of %" PRId64
+	    " workloads something may have been missed, in %" PRId64 " windows",
+	    n, hit, sum(b, NULL, "incompleteWindows"));
+	return n == 0 && hit == 0 ? SHOWN : PARTLY;
 }
 
 static enum state

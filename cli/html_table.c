@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cli/html_table.h"
 
-#include "cli/bundle.h"
 #include "cli/html.h"
+#include "cli/loss.h"
 #include "cli/show.h"
 
 #include <inttypes.h>
@@ -58,7 +58,7 @@ static void
 put_cell(FILE *f, const struct html_column *c, const json_t *o)
 {
 	const char *text = show_text(o, c->key, c->fallback != NULL ? c->fallback : "");
-	char port[SHOW_PORT_LEN], names[SHOW_SEEN_AS_LEN];
+	char port[SHOW_PORT_LEN], names[SHOW_SEEN_AS_LEN], lost[LOSS_COUNT_LEN];
 
 	switch (c->kind) {
 	case HTML_TEXT:
@@ -83,7 +83,10 @@ put_cell(FILE *f, const struct html_column *c, const json_t *o)
 		html_cell(f, show_seen_as(o, names));
 		break;
 	case HTML_LOST:
-		fprintf(f, "<td class=\"n\">%" PRId64 "</td>", bundle_lost_by(o));
+		fprintf(f, "<td class=\"n\">%s</td>", loss_count_text(o, lost));
+		break;
+	case HTML_GAPS:
+		fprintf(f, "<td class=\"n\">%" PRId64 "</td>", loss_windows(o));
 		break;
 	}
 }

@@ -17,6 +17,7 @@ struct html_column {
 		HTML_PORT,
 		HTML_STATE,
 		HTML_LOST,
+		HTML_GAPS,
 		HTML_SEEN_AS,
 	} kind;
 	const char *fallback; /* of a text that is not there; NULL: nothing */

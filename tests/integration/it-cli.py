@@ -130,6 +130,9 @@ STATUS = {
         workload("loud", loss={"events": 4, "packets": 5},
                  completeness={"newEdgeChanceHigh": 0.034, "windowKind": "hour", "windows": 336,
                                "incompleteWindows": 1, "unseenHigh": 21, "unseenAtLeast": 4}),
+        workload("forgetful", loss={"events": 0, "packets": 0, "forgotten": 5000, "sources": ["conntrackTable", ESC]}),
+        workload("gaps", loss={"events": 0, "packets": 0, "sources": ["lateStart"]},
+                 completeness={"incompleteWindows": 3, "windows": 40, "windowKind": "hour"}),
     ],
 }
 
@@ -343,11 +346,17 @@ def test_shown():
     r = run("status")
     expect("status: revisions behind, losses, an upper bound", r, 0,
            ["11 of 12", "<4%", "lost: reports 7", "enforce/ingress", "partial"])
+    cells = {x.split()[0]: x.split()[7:9] for x in r.out.splitlines() if x.startswith(("loud", "forgetful", "gaps"))}
+    check("status: all that was lost, and in how many windows", None if cells == {
+        "loud": ["9", "1"], "forgetful": ["5000", "12"], "gaps": ["some", "3"]} else r.out)
     r = run("status", "--why")
     expect("status --why: the reason", r, 0, "it has CAP_NET_ADMIN\\x1b[2J")
     expect("status --why: the bounds, and what is only estimated", r, 0,
            ["336 hours seen, 1 more with gaps: a new edge in at most 3.4% of those to come, at most 21 in a "
             "time as long; at least about 4 unseen"])
+    expect("status --why: where it was lost", r, 0,
+           ["5000 lost since nanosegd began: conntrackTable, evil", "some lost since nanosegd began: lateStart",
+            "40 hours seen, 3 more with gaps"])
     expect("flows: time, verdict", run("flows"), 0, ["10:00:01  allow", "10:00:02  deny"])
     expect("denials: counts", run("denials"), 0, ["d-%016x" % 1, "1,000"])
     expect("explain: the verdict and why", run("explain", "web", "db:5432"), 0,

@@ -78,9 +78,11 @@ def small():
     loads = [workload("shop/web", 2, labels={"scope": "pci"}),
              workload("shop/api", labels={"scope": "pci", "tier": "app"}),
              workload("shop/db", direction="ingress", drift=1),
-             workload("batch", mode="audit", instances=1), workload("old", mode="observe", instances=0),
+             workload("batch", mode="audit", instances=1, loss={"events": 0, "packets": 0, "sources": ["lateStart"]},
+                      completeness={"newEdgeChance": None, "windows": 38, "incompleteWindows": 2, "windowKind": "hour"}),
+             workload("old", mode="observe", instances=0),
              workload("net/raw", enforceable="partial", why="it has CAP_NET_ADMIN",
-                      loss={"events": 3, "packets": 0})]
+                      loss={"events": 3, "packets": 0, "forgotten": 5000, "sources": ["events", "conntrackTable"]})]
     loads += [workload(n) for n in HOSTILE]
     loads[1]["instances"][0]["imageApproved"] = False
     loads[2]["instances"][0]["imageApproved"] = True

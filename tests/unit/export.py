@@ -93,7 +93,7 @@ def test_json():
     again = export("json", put("again.json", outputs["json"].decode()))
     ok(again.stdout == outputs["json"], "json: a bundle read again is itself", again.stderr)
     kinds = {e["kind"] for e in b["exceptions"]}
-    want = {"one-direction", "not-enforced", "not-fully-enforceable", "loss", "broad-source",
+    want = {"one-direction", "not-enforced", "not-fully-enforceable", "loss", "incomplete", "broad-source",
             "broad-destination", "many-ports", "no-person", "from-host", "time-limited", "unapproved-image"}
     ok(kinds == want, "json: each kind of exception is found", kinds ^ want)
     r = b["review"]
@@ -569,12 +569,42 @@ def test_files():
 
 def test_gaps_are_said():
     w = [bundlelib.workload("w%02d" % i) for i in range(60)]
-    w[0]["loss"] = {"events": 3, "packets": 4}
+    w[0]["loss"] = {"events": 3, "packets": 4, "forgotten": 5000}
     edges = [bundlelib.edge(i, "workload:w%02d" % (i // 60), "workload:w%02d" % (i % 60)) for i in range(60 * 60)]
     page = export("html-static", put("many.json", bundlelib.bundle(w, edges))).stdout.decode()
     ok("Not everything fits" in page, "html: lines that the picture has no room for are said")
     row = re.search("<td>w00</td><td>enforce</td>.*", page).group(0)
-    ok('<td class="n">7</td>' in row, "html: lost packets count as lost", row)
+    ok('<td class="n">5007</td>' in row, "html: lost packets, and what conntrack forgot, count as lost", row)
+
+
+def test_every_loss_counts():
+    hour = {"newEdgeChance": 0.1, "windows": 9, "windowKind": "hour"}
+    whole = {"loss": {"events": 0, "packets": 0, "forgotten": 0, "sources": []},
+             "completeness": dict(hour, incompleteWindows=0)}
+    for name, part, kinds, lost, cells in (
+            ("nothing", {}, set(), 0, "0 0"),
+            ("events", {"loss": {"events": 2, "sources": ["events"]}}, {"loss"}, 2, "2 0"),
+            ("packets", {"loss": {"packets": 3, "sources": ["reports"]}}, {"loss"}, 3, "3 0"),
+            ("what conntrack forgot", {"loss": {"forgotten": 5000}}, {"loss"}, 5000, "5000 0"),
+            ("of a source without a number", {"loss": {"events": 0, "sources": ["unidentified"]}}, {"loss"}, 0, "some 0"),
+            ("an attach that came late", {"completeness": dict(hour, incompleteWindows=1)}, {"incomplete"}, 0, "0 1")):
+        b = bundlelib.bundle([bundlelib.workload("w", **dict(whole, **part))], [], losses={"reports": 0, "unidentified": 0})
+        path = put("loss.json", b)
+        o = json.loads(export("json", path).stdout)
+        got = {e["kind"]: e["detail"] for e in o["exceptions"]}
+        fact = o["facts"]["no-loss"]
+        ok(set(got) == kinds and o["summary"]["lost"] == lost and
+           fact["state"] == ("partly" if kinds else "shown"), "loss of %s is an exception, and no fact" % name, got, fact)
+        page = export("html-static", path).stdout.decode()
+        row = re.search("<td>w</td><td>enforce</td>.*", page).group(0)
+        ok(re.findall('<td class="n">([^<]*)</td>', row)[-2:] == cells.split(), "html: so it is there", row)
+        props = json.loads(export("oscal", path).stdout)["assessment-results"]["results"][0]["local-definitions"]
+        props = {p["name"]: p["value"] for p in props["inventory-items"][0]["props"]}
+        ok([props["lost"], props["incomplete-windows"]] == cells.split(), "oscal: and there", props)
+    ok("1 of 10 hours may lack something" in got["incomplete"], "it says of how many hours", got)
+    w = bundlelib.workload("w", loss={"events": 0, "packets": 6})
+    o = json.loads(export("json", put("both.json", bundlelib.bundle([w], [], losses={"reports": 4, "captureUnsent": 1}))).stdout)
+    ok(o["summary"]["lost"] == 6, "reports of workloads and of the host are counted once", o["summary"])
 
 
 def test_large():
