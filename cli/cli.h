@@ -9,6 +9,8 @@
 
 #include <jansson.h>
 
+#define DEFAULT_SOCKET RUNSTATEDIR "/nanoseg/nanosegd.sock"
+
 /* The contract's exit codes. */
 enum {
 	CLI_OK = 0,

@@ -10,6 +10,7 @@
 #define DEFAULT_CONFIG "/etc/docker/daemon.json"
 #define DEFAULT_HOOKS_DIR "/usr/share/containers/oci/hooks.d"
 #define DEFAULT_BASE_SPEC "/etc/containerd/nanoseg-base.json"
+#define DEFAULT_MARKER LOCALSTATEDIR "/lib/nanoseg/enforced"
 
 static const struct engine {
 	const char *name;
@@ -23,10 +24,16 @@ static const struct engine {
 };
 
 bool
-gate_is_installed(void)
+gate_is_wired(const char *engine)
 {
-	return gate_docker_is_wired(DEFAULT_CONFIG) || access(DEFAULT_BASE_SPEC, F_OK) == 0 ||
-	       access(DEFAULT_HOOKS_DIR "/nanoseg-gate.json", F_OK) == 0;
+	if (engine == NULL)
+		return gate_is_wired("docker") || gate_is_wired("podman") ||
+		       gate_containerd_is_wired(DEFAULT_BASE_SPEC);
+	if (strcmp(engine, "docker") == 0)
+		return gate_docker_is_wired(DEFAULT_CONFIG);
+	if (strcmp(engine, "podman") == 0)
+		return access(DEFAULT_HOOKS_DIR "/nanoseg-gate.json", F_OK) == 0;
+	return true; /* none that a gate is made for */
 }
 
 static bool
@@ -48,7 +55,7 @@ check_paths(const struct cli *cli, const struct gate_opts *o)
 		{ "data-root", o->data_root },
 		{ "hooks-dir", o->hooks_dir },
 		{ "base-spec", o->base_spec },
-		{ "marker", o->marker },
+		{ "marker", o->marker != NULL ? o->marker : "/" },
 		{ "socket", o->socket },
 	};
 
@@ -69,16 +76,78 @@ check_paths(const struct cli *cli, const struct gate_opts *o)
 }
 
 static int
-install(const struct cli *cli, const struct gate_opts *o)
+install(const struct gate_opts *o)
 {
-	if (o->engine == NULL)
-		return cli_usage(cli, "install: name the engine with --engine docker, podman or "
-				      "containerd");
+	unsigned n = 0;
+	int code = CLI_OK;
+
 	for (size_t i = 0; i < ARRAY_SIZE(engines); i++) {
-		if (chosen(o, &engines[i]))
-			return engines[i].install(o);
+		struct gate_status st = { 0 };
+		int r;
+
+		if (!chosen(o, &engines[i]))
+			continue;
+		if (o->engine == NULL)
+			engines[i].status(o, &st);
+		if (o->engine == NULL && !st.there)
+			continue;
+		n++;
+		r = engines[i].install(o);
+		code = code == CLI_OK ? r : code;
 	}
+	if (n > 0)
+		return code;
+	cli_error("no engine is found on this machine: name it with --engine docker, podman or "
+		  "containerd");
 	return CLI_ERROR;
+}
+
+/* Where the daemon keeps its marker, or NULL: it does not say. */
+static char *
+daemons_marker(const struct cli *cli)
+{
+	json_t *status = NULL;
+	const char *path;
+	char *marker = NULL;
+
+	if (access(cli->socket, F_OK) == 0 && client_get(cli, "/v1/status", &status) == CLI_OK &&
+	    (path = json_string_value(json_object_get(status, "gateMarker"))) != NULL)
+		marker = strdup(path);
+	json_decref(status);
+	return marker;
+}
+
+/* A gate that looks for another file than the daemon writes lets everything start without it. */
+static int
+find_marker(const struct cli *cli, struct gate_opts *o, const char *of_daemon)
+{
+	if (o->marker != NULL)
+		return CLI_OK;
+	if (of_daemon == NULL && strcmp(cli->socket, DEFAULT_SOCKET) != 0) {
+		cli_error("nobody answers at %s: start that daemon first, or name its "
+			  "STATE-DIR/enforced with --marker",
+		    cli->socket);
+		return CLI_ERROR;
+	}
+	o->marker = of_daemon != NULL ? of_daemon : DEFAULT_MARKER;
+	return CLI_OK;
+}
+
+static void
+check_marker(struct gate_status *st, const char *of_daemon)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	if (!st->installed || st->broken || of_daemon == NULL ||
+	    gate_file_read(st->file, &text, &len) < 0 || strstr(text, of_daemon) != NULL)
+		return;
+	st->broken = true;
+	snprintf(st->detail, sizeof(st->detail),
+	    "%s does not name %s, where the daemon writes whether anything is enforced: run "
+	    "nanoseg "
+	    "gate install",
+	    st->file, of_daemon);
 }
 
 static int
@@ -114,7 +183,7 @@ loaded_word(const struct gate_status *st)
 }
 
 static int
-print_status(const struct cli *cli, const struct gate_opts *o, bool *ret_bad)
+print_status(const struct cli *cli, const struct gate_opts *o, const char *of_daemon, bool *ret_bad)
 {
 	static const struct table_col cols[] = { { "ENGINE", 0, 0, 0 }, { "INSTALLED", 0, 0, 0 },
 		{ "LOADED", 0, 0, 0 }, { "DETAIL", COL_CUT, 20, 0 } };
@@ -129,6 +198,7 @@ print_status(const struct cli *cli, const struct gate_opts *o, bool *ret_bad)
 		if (!chosen(o, &engines[i]))
 			continue;
 		engines[i].status(o, &st);
+		check_marker(&st, of_daemon);
 		*ret_bad |= st.broken || (st.installed && st.loaded == 0);
 		json_array_append_new(
 		    list, json_pack("{s:s, s:b, s:b, s:o, s:b, s:s}", "engine", engines[i].name,
@@ -178,8 +248,7 @@ cmd_gate(struct cli *cli, int argc, char **argv)
 		.data_root = "/var/lib/docker",
 		.engine_socket = "/run/docker.sock",
 		.hooks_dir = DEFAULT_HOOKS_DIR,
-		.base_spec = DEFAULT_BASE_SPEC,
-		.marker = LOCALSTATEDIR "/lib/nanoseg/enforced" };
+		.base_spec = DEFAULT_BASE_SPEC };
 	const struct arg_option own[] = {
 		{ "engine", 0, NULL, &o.engine },
 		{ "dir", 0, NULL, &o.dir },
@@ -196,6 +265,7 @@ cmd_gate(struct cli *cli, int argc, char **argv)
 		{ "force", 0, &o.force, NULL },
 	};
 	int code, n = cli_options(cli, own, ARRAY_SIZE(own), argc, argv, &code);
+	_cleanup_free_ char *of_daemon = NULL;
 	bool bad;
 
 	if (n < 0)
@@ -212,12 +282,16 @@ cmd_gate(struct cli *cli, int argc, char **argv)
 	code = check_paths(cli, &o);
 	if (code != CLI_OK)
 		return code;
-	if (strcmp(argv[0], "install") == 0)
-		return record(cli, "install", &o, install(cli, &o));
+	if (strcmp(argv[0], "remove") != 0)
+		of_daemon = daemons_marker(cli);
+	if (strcmp(argv[0], "install") == 0) {
+		code = find_marker(cli, &o, of_daemon);
+		return code == CLI_OK ? record(cli, "install", &o, install(&o)) : code;
+	}
 	if (strcmp(argv[0], "remove") == 0)
 		return record(cli, "remove", &o, remove_all(&o));
 	if (strcmp(argv[0], "status") != 0)
 		return cli_usage(cli, "expected install, remove or status, not '%s'", argv[0]);
-	code = cli_printed(print_status(cli, &o, &bad));
+	code = cli_printed(print_status(cli, &o, of_daemon, &bad));
 	return code == CLI_OK && bad ? CLI_DIFFERENCES : code;
 }

@@ -91,6 +91,34 @@ warn_nested(const char *mode, const json_t *answer)
 		    show_number(n, text), n == 1 ? "s" : "ve");
 }
 
+/* Each engine that answers the daemon has a gate of its own. */
+static void
+warn_ungated(const struct cli *cli, const json_t *answer)
+{
+	static const char *const what = "a container that starts can send before its rules are "
+					"loaded; see nanoseg gate --help";
+	const json_t *engine;
+	size_t i, reachable = 0;
+
+	if (cli->is_remote) {
+		cli_warn(
+		    "whether a start gate is installed is told over there: nanoseg gate status");
+		return;
+	}
+	json_array_foreach(json_object_get(answer, "engines"), i, engine)
+	{
+		const char *name = show_text(engine, "name", "");
+
+		if (!json_is_true(json_object_get(engine, "reachable")))
+			continue;
+		reachable++;
+		if (!gate_is_wired(name))
+			cli_warn("no start gate is installed for %s: %s", name, what);
+	}
+	if (reachable == 0 && !gate_is_wired(NULL))
+		cli_warn("no start gate is installed: %s", what);
+}
+
 static int
 print_done(const struct cli *cli, const char *mode, const json_t *answer)
 {
@@ -156,10 +184,8 @@ cmd_mode(struct cli *cli, int argc, char **argv)
 	warn_pending(mode, answer);
 	warn_hosted(mode, answer);
 	warn_nested(mode, answer);
-	if (strcmp(mode, "enforce") == 0 && show_int(answer, "changed", 0) > 0 &&
-	    !gate_is_installed())
-		cli_warn("no start gate is installed: a container that starts can send before its "
-			 "rules are loaded; see nanoseg gate --help");
+	if (strcmp(mode, "enforce") == 0 && show_int(answer, "changed", 0) > 0)
+		warn_ungated(cli, answer);
 	json_decref(answer);
 	return code;
 }

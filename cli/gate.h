@@ -27,7 +27,8 @@ struct gate_opts {
 	const char *runtime;	   /* docker: the real runtime */
 	const char *hooks_dir;	   /* podman, CRI-O */
 	const char *base_spec;	   /* containerd */
-	const char *marker, *timeout;
+	const char *marker;	   /* NULL: where the daemon keeps it */
+	const char *timeout;
 	const char *socket; /* the daemon's */
 	bool fail_open, force;
 };
@@ -38,6 +39,7 @@ struct gate_status {
 	bool installed;		 /* its files name the gate */
 	int loaded;		 /* 1, 0, or -1: cannot be told */
 	bool broken;		 /* installed, and something is missing */
+	char file[4096];	 /* what names the marker */
 	char detail[8192 + 256]; /* two paths */
 };
 
@@ -53,9 +55,13 @@ void gate_podman_status(const struct gate_opts *o, struct gate_status *ret);
 int gate_containerd_install(const struct gate_opts *o);
 int gate_containerd_remove(const struct gate_opts *o);
 void gate_containerd_status(const struct gate_opts *o, struct gate_status *ret);
+bool gate_containerd_is_wired(const char *base_spec);
 
-/* cmd_gate.c: whether some engine of this machine is wired, by the files in their usual places. */
-bool gate_is_installed(void);
+/*
+ * cmd_gate.c: whether this engine of this machine, or with NULL any, is wired, by the files in
+ * their usual places.
+ */
+bool gate_is_wired(const char *engine);
 /* gate_docker.c */
 bool gate_docker_is_wired(const char *config);
 

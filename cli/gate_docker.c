@@ -19,6 +19,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ENGINE_TIMEOUT_S 5L
 #define MAX_INFO (4u << 20)
@@ -40,7 +41,16 @@ read_config(const char *path, char **ret_text, size_t *ret_len, json_t **ret)
 	json_error_t err;
 	int r = gate_file_read(path, ret_text, ret_len);
 
+	struct stat st;
+
 	*ret = NULL;
+	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+		cli_error(
+		    "%s: is a symbolic link, and a link is not written through: name the file "
+		    "itself with --config",
+		    path);
+		return CLI_USAGE;
+	}
 	if (r == -ENOENT)
 		return CLI_OK;
 	if (r < 0)
@@ -249,10 +259,6 @@ install_config(const struct gate_opts *o, json_t *config, const char *text, size
 	bool resumed;
 	int code;
 
-	if (runtimes != NULL && !json_is_object(runtimes)) {
-		cli_error("%s: runtimes: expected an object; not changed", o->config);
-		return CLI_USAGE;
-	}
 	snprintf(wrapper, sizeof(wrapper), "%s/%s", o->dir, GATE_WRAPPER);
 	snprintf(backup, sizeof(backup), "%s%s", o->config, GATE_BACKUP);
 	/* An entry that a removal had to leave: what was before it is still the backup. */
@@ -272,7 +278,7 @@ gate_docker_install(const struct gate_opts *o)
 {
 	_cleanup_free_ char *text = NULL;
 	char runtime[PATH_MAX];
-	json_t *config = NULL;
+	json_t *config = NULL, *runtimes;
 	size_t len = 0;
 	bool there;
 	int code;
@@ -281,6 +287,12 @@ gate_docker_install(const struct gate_opts *o)
 	if (code != CLI_OK)
 		return code;
 	there = is_ours(config);
+	runtimes = json_object_get(config, "runtimes");
+	if (runtimes != NULL && !json_is_object(runtimes)) {
+		json_decref(config);
+		cli_error("%s: runtimes: expected an object; not changed", o->config);
+		return CLI_USAGE;
+	}
 	if (config == NULL)
 		config = json_object();
 	if (!there)
@@ -518,6 +530,7 @@ gate_docker_status(const struct gate_opts *o, struct gate_status *ret)
 	json_t *info;
 
 	ret->there = gate_find_program("dockerd", program, sizeof(program));
+	snprintf(ret->file, sizeof(ret->file), "%s/gate.conf", o->dir);
 	ret->installed = gate_docker_is_wired(o->config);
 	info = engine_info(o->engine_socket);
 	name = json_string_value(json_object_get(info, "DefaultRuntime"));

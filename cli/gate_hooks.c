@@ -79,6 +79,7 @@ gate_podman_status(const struct gate_opts *o, struct gate_status *ret)
 	char path[PATH_MAX], program[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", o->hooks_dir, HOOK_FILE);
+	snprintf(ret->file, sizeof(ret->file), "%s", path);
 	ret->there = gate_find_program("podman", program, sizeof(program)) ||
 		     gate_find_program("crio", program, sizeof(program));
 	ret->installed = access(path, F_OK) == 0;
@@ -176,6 +177,63 @@ config_names(const char *path)
 	return gate_file_read(CONTAINERD_CONFIG, &text, &len) == 0 && strstr(text, path) != NULL;
 }
 
+bool
+gate_containerd_is_wired(const char *base_spec)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len;
+
+	return gate_file_read(base_spec, &text, &len) == 0 && strstr(text, GATE_HOOK) != NULL &&
+	       config_names(base_spec);
+}
+
+/* Takes our hook out of the specification, and the lists that it leaves empty. */
+static void
+strip_hook(json_t *spec)
+{
+	json_t *hooks = json_object_get(spec, "hooks"), *list;
+	const char *stage, *path, *name;
+	void *tmp;
+
+	json_object_foreach_safe(hooks, tmp, stage, list)
+	{
+		for (size_t i = json_array_size(list); i-- > 0;) {
+			path = json_string_value(json_object_get(json_array_get(list, i), "path"));
+			name = path != NULL ? strrchr(path, '/') : NULL;
+			if (name != NULL && strcmp(name + 1, GATE_HOOK) == 0)
+				json_array_remove(list, i);
+		}
+		if (json_is_array(list) && json_array_size(list) == 0)
+			json_object_del(hooks, stage);
+	}
+	if (hooks != NULL && json_object_size(hooks) == 0)
+		json_object_del(spec, "hooks");
+}
+
+/* Without the file that its configuration names, containerd would start nothing. */
+static int
+disarm_spec(const struct gate_opts *o)
+{
+	_cleanup_free_ char *text = NULL;
+	json_t *spec = NULL;
+	size_t len;
+	int code, r = gate_file_read(o->base_spec, &text, &len);
+
+	if (r == 0)
+		spec = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (!json_is_object(spec)) {
+		json_decref(spec);
+		return failed(o->base_spec, r < 0 ? r : -EINVAL);
+	}
+	strip_hook(spec);
+	code = write_json(o->base_spec, spec);
+	if (code == CLI_OK)
+		printf("containerd: %s stays, without the gate, for %s names it; take it out there "
+		       "and restart containerd, then the file can go\n",
+		    o->base_spec, CONTAINERD_CONFIG);
+	return code;
+}
+
 int
 gate_containerd_remove(const struct gate_opts *o)
 {
@@ -185,12 +243,8 @@ gate_containerd_remove(const struct gate_opts *o)
 		printf("containerd: there is no %s\n", o->base_spec);
 		return CLI_OK;
 	}
-	if (config_names(o->base_spec) && !o->force) {
-		cli_error("%s still names %s: take it out and restart containerd first, or its "
-			  "containers do not start",
-		    CONTAINERD_CONFIG, o->base_spec);
-		return CLI_ERROR;
-	}
+	if (config_names(o->base_spec) && !o->force)
+		return disarm_spec(o);
 	r = gate_file_remove(o->base_spec);
 	if (r < 0)
 		return failed(o->base_spec, r);
@@ -205,7 +259,8 @@ gate_containerd_status(const struct gate_opts *o, struct gate_status *ret)
 	bool written = access(o->base_spec, F_OK) == 0;
 
 	ret->there = gate_find_program("containerd", program, sizeof(program));
-	ret->installed = written && config_names(o->base_spec);
+	snprintf(ret->file, sizeof(ret->file), "%s", o->base_spec);
+	ret->installed = gate_containerd_is_wired(o->base_spec);
 	ret->loaded = ret->installed ? -1 : 0;
 	ret->broken =
 	    (ret->installed && !gate_programs_there(o)) || (!written && config_names(o->base_spec));

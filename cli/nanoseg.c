@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEFAULT_SOCKET RUNSTATEDIR "/nanoseg/nanosegd.sock"
 #define DEFAULT_TIMEOUT 60
 
 const struct cli_command cli_commands[] = {
@@ -123,7 +122,8 @@ const struct cli_command cli_commands[] = {
 	{ "doctor", cmd_doctor, "", "check the kernel, the engine and the daemon", "" },
 	{ "gate", cmd_gate, "install|remove|status [--engine ENGINE]",
 	    "hold containers back until their rules are loaded",
-	    "  --engine ENGINE    docker, podman (CRI-O as well) or containerd\n"
+	    "  --engine ENGINE    docker, podman (CRI-O as well) or containerd; without, all "
+	    "found\n"
 	    "  --wait TIME        how long a start may wait for the daemon (10s)\n"
 	    "  --fail-open        start containers all the same when the daemon does not answer\n"
 	    "  --runtime PATH     docker: the runtime behind the gate (what it was so far)\n"

@@ -130,6 +130,7 @@ json_t *json_host(void);
 /* The one to show where there is room for one: the first that answers. NULL: none is known. */
 const struct engine_state *engine_main(const struct controller *c);
 json_t *json_graph(struct controller *c);
+json_t *json_engines(const struct controller *c);
 json_t *json_doctor(struct controller *c);
 /* api_metrics.c: OpenMetrics, malloc'ed; NULL without memory. */
 #define METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"

@@ -9,6 +9,7 @@
 #include "daemon/grade.h"
 #include "daemon/hostguard.h"
 #include "daemon/image.h"
+#include "daemon/gate.h"
 #include "daemon/instance.h"
 #include "daemon/kin.h"
 #include "daemon/names.h"
@@ -449,7 +450,7 @@ json_engine(const struct engine_state *e)
 	    json_time(e->since_ns));
 }
 
-static json_t *
+json_t *
 json_engines(const struct controller *c)
 {
 	json_t *list = json_array();
@@ -514,6 +515,7 @@ json_status(struct controller *c)
 	    json_integer((json_int_t)(c->config->observation_period_ns / NSEC_PER_SEC)));
 	json_object_set_new(o, "engine", json_engine(engine_main(c)));
 	json_object_set_new(o, "engines", json_engines(c));
+	json_object_set_new(o, "gateMarker", gate_marker_to_json(c));
 	json_object_set_new(o, "exposure", json_exposures(c));
 	json_object_set_new(o, "selfTest", selftest_to_json(c, &c->metrics.selftest));
 	json_object_set_new(o, "names",

@@ -354,11 +354,11 @@ post_mode(const struct api_request *q, struct api_reply *r)
 	if (ret < 0)
 		api_fail_change(r, ret, &d);
 	else
-		r->json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "changed", (json_int_t)n,
+		r->json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "changed", (json_int_t)n,
 		    "revision", (json_int_t)q->c->revision, "hostNetwork", count_hosted(changes, n),
 		    "nested", count_nested(changes, n), "pendingEdges",
 		    m == MODE_OBSERVE ? (json_int_t)0 : count_pending(q->c, changes, n), "confirm",
-		    json_confirm(q->c));
+		    json_confirm(q->c), "engines", json_engines(q->c));
 out:
 	json_decref(o);
 }

@@ -76,6 +76,14 @@ struct gate {
 	bool mark_failed;
 };
 
+json_t *
+gate_marker_to_json(const struct controller *c)
+{
+	_cleanup_free_ char *folder = realpath(c->state_dir, NULL);
+
+	return folder != NULL ? json_sprintf("%s/" MARKER, folder) : json_null();
+}
+
 bool
 gate_is_held(const struct controller *c)
 {
@@ -527,9 +535,23 @@ gate_new(struct controller *c)
 	return 0;
 }
 
+/* By somebody's hand: what we know of the file is not so. */
+static bool
+marker_is_gone(const struct controller *c)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/" MARKER, c->state_dir);
+	return c->gate->mark > GATE_MARK_NONE && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 void
 gate_tick(struct controller *c)
 {
+	if (marker_is_gone(c)) {
+		log_warn("%s/" MARKER " was removed: it is written again", c->state_dir);
+		c->gate->mark = GATE_MARK_UNKNOWN;
+	}
 	gate_mark(c, gate_enforces(c) ? GATE_MARK_QUARANTINE : GATE_MARK_NONE);
 	gate_check(c);
 }

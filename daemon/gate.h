@@ -3,6 +3,7 @@
 #ifndef NANOSEG_DAEMON_GATE_H
 #define NANOSEG_DAEMON_GATE_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -15,6 +16,8 @@ int gate_new(struct controller *c); /* after segment_load() */
 void gate_check(struct controller *c);
 void gate_tick(struct controller *c); /* once a second */
 void gate_on_looked(struct controller *c, const struct w_looked *l, uint32_t seq);
+/* Its path, whole; null: there is no such folder. */
+json_t *gate_marker_to_json(const struct controller *c);
 /* There is a marker of an earlier life, but nothing that says what it stood for. */
 bool gate_is_held(const struct controller *c);
 /* Some workload that this daemon governs is enforced, or was and nobody knows which. */

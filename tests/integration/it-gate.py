@@ -289,11 +289,11 @@ def test_wrapper(folder):
     check("wrapper: a broken gate.conf, nothing enforced: starts", "" if p.returncode == 0 and got else p)
 
 
-def gate(folder, verb, *args):
-    return run(NANOSEG, "--socket", folder + "/run/n.sock", "gate", verb, "--dir", folder + "/lib", "--programs", BIN,
+def gate(folder, verb, *args, marker=True, wrap=()):
+    return run(*wrap, NANOSEG, "--socket", folder + "/run/n.sock", "gate", verb, "--dir", folder + "/lib", "--programs", BIN,
                "--config", folder + "/daemon.json", "--data-root", folder + "/data", "--engine-socket",
                folder + "/docker.sock", "--hooks-dir", folder + "/hooks.d", "--base-spec", folder + "/base.json",
-               "--marker", folder + "/state/enforced", *args)
+               *(("--marker", folder + "/state/enforced") if marker else ()), *args)
 
 
 def test_installer(folder):
@@ -340,7 +340,18 @@ def test_installer(folder):
         r = gate(folder, "install", "--engine", "docker")
         check("install: %s is refused and not touched" % name,
               "" if r.returncode in (1, 2) and r.stderr and open(config).read() == text else r)
+    os.rename(config, folder + "/real.json")
+    with open(folder + "/real.json", "w") as f:
+        f.write("{}")
+    os.symlink(folder + "/real.json", config)
+    r = gate(folder, "install", "--engine", "docker")
+    check("install: a link is refused, with a word on what to do, and nothing is left behind",
+          "" if r.returncode == 2 and "--config" in r.stderr and not os.path.exists(folder + "/lib") and
+          not os.path.exists(config + ".nanoseg-backup") and open(config).read() == "{}" else r)
     os.unlink(config)
+    r = gate(folder, "install", "--engine", "podman", marker=False)
+    check("install: without a daemon that says where its marker is, and without --marker: refused",
+          "" if r.returncode == 1 and "--marker" in r.stderr and not os.path.exists(folder + "/hooks.d") else r)
     data = folder + "/data/containers/" + ID
     os.makedirs(data)
     with open(data + "/hostconfig.json", "w") as f:
@@ -376,8 +387,28 @@ def test_installer(folder):
               "base_runtime_spec" in i.stdout else i)
         r = gate(folder, "remove", "--engine", "containerd")
         check("remove: containerd's", "" if r.returncode == 0 and not os.path.exists(folder + "/base.json") else r)
+        os.mkdir(folder + "/etc")
+        with open(folder + "/etc/config.toml", "w") as f:
+            f.write('base_runtime_spec = "%s/base.json"\n' % folder)
+        named = ("unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/containerd && exec "$@"', folder + "/etc")
+        gate(folder, "install", "--engine", "containerd")
+        r = gate(folder, "remove", "--engine", "containerd", wrap=named)
+        made = json.load(open(folder + "/base.json"))
+        check("remove: what containerd's configuration names stays, without the gate",
+              "" if r.returncode == 0 and "config.toml" in r.stdout and "hooks" not in made and made["process"] and
+              not os.path.exists(folder + "/lib") else (r, made.get("hooks")))
+        s = gate(folder, "status", "--engine", "containerd", wrap=named)
+        check("status: and counts for none", "" if s.returncode == 0 and "yes" not in s.stdout else s)
+        os.unlink(folder + "/base.json")
     else:
         skip("install: containerd's base specification", "no ctr")
+    i = gate(folder, "install")
+    s = gate(folder, "status", "-o", "json")
+    there = [e for e in json.loads(s.stdout) if e["present"] and e["engine"] != "containerd"]
+    check("install: without an engine, all that are there", "" if there and all(e["installed"] for e in there) else (i, s))
+    r = gate(folder, "remove")
+    check("remove: all of them", "" if r.returncode == 0 and not os.path.exists(folder + "/lib") and
+          not os.path.exists(config) and not os.path.exists(folder + "/hooks.d/nanoseg-gate.json") else r)
 
 
 # --- an engine of its own --------------------------------------------------------------------------
@@ -568,9 +599,19 @@ def test_live(live):
     check("live: no daemon, nothing enforced: containers start", "" if r.stdout == "tcp yes\n" else r)
 
     d = live.daemon()
+    mark = os.path.realpath(f) + "/state/enforced"
+    i = gate(f, "install", "--engine", "podman", marker=False)
+    hook = open(f + "/hooks.d/nanoseg-gate.json").read()
+    check("live: the daemon says where its marker is", "" if i.returncode == 0 and '"%s"' % mark in hook else (i, hook))
+    gate(f, "install", "--engine", "podman", "--marker", "/nowhere/enforced")
+    s = gate(f, "status", "--engine", "podman")
+    check("live: a gate that looks at another marker is a problem", "" if s.returncode == 3 and mark in s.stdout else s)
+    gate(f, "remove", "--engine", "podman")
     check("live: no marker before anything is enforced", "" if not os.path.exists(f + "/state/enforced") else "there")
     live.apply("enforce")
-    check("live: a marker once something is", "" if os.path.exists(f + "/state/enforced") else "missing")
+    check("live: a marker once something is", "" if os.path.exists(mark) else "missing")
+    os.unlink(mark)
+    check("live: a marker that was removed comes back", "" if wait_for(lambda: os.path.exists(mark), 5) else "missing")
     before, took, bad = live.counter.read(), [], []
     for _ in range(STARTS):
         began = time.monotonic()
