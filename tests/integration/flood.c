@@ -8,8 +8,8 @@
  * is denied, as is everything from C to B, and A to C. Allowed are new TCP connections and new UDP
  * flows (each from a port of its own, each to be answered with its own number), one TCP stream and
  * one UDP flow for the whole time. An allowed one is lost if it is refused, broken or not answered
- * within SECONDS. Denied are datagrams and connections to B's 8000 (from C), B's 8001 and C's 9000;
- * one that its receiver gets has leaked.
+ * within SECONDS. Denied are datagrams and connections to B's 8000 (from C), B's 8001 and C's 9000,
+ * and the first packet of an SCTP association to each; one that its receiver gets has leaked.
  *
  * Each line on standard input is answered with the account so far, as JSON. At the end of the input
  * nothing new is begun, what is on its way is waited for, and the last account is printed.
@@ -50,6 +50,7 @@ enum kind {
 	STREAM_TCP,
 	STREAM_UDP,
 	DENIED_TCP,
+	SCTP_SINK, /* a raw socket that sees all SCTP that comes in */
 };
 
 struct sock {
@@ -63,8 +64,8 @@ struct sock {
 };
 
 static struct {
-	uint64_t calls, datagrams, echoes, answers; /* allowed, done */
-	uint64_t denied_datagrams, denied_connects; /* sent */
+	uint64_t calls, datagrams, echoes, answers;		 /* allowed, done */
+	uint64_t denied_datagrams, denied_connects, denied_sctp; /* sent */
 	uint64_t leaked, lost, retransmitted;
 } count;
 
@@ -113,7 +114,7 @@ tell(uint64_t *counter, const char *what, const struct sock *s, int error,
     const struct sockaddr_storage *from)
 {
 	static const char *const names[] = { "listener", "served", "server", "new TCP", "new UDP",
-		"TCP stream", "UDP flow", "denied TCP" };
+		"TCP stream", "UDP flow", "denied TCP", "SCTP" };
 
 	if (++*counter > 20)
 		return;
@@ -144,13 +145,13 @@ address(const char *text, uint16_t port, socklen_t *ret_len)
 }
 
 static int
-open_in(int ns, int family, int type)
+open_in(int ns, int family, int type, int proto)
 {
 	int fd;
 
 	if (setns(ns, CLONE_NEWNET) < 0)
 		die("setns");
-	fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, proto);
 	if (fd < 0)
 		die("socket");
 	return fd;
@@ -218,7 +219,7 @@ serve(int ns, const char *addr, uint16_t port, bool denied)
 
 	ss = address(addr, port, &len);
 	for (unsigned i = 0; i < 2; i++) {
-		fd = open_in(ns, ss.ss_family, types[i]);
+		fd = open_in(ns, ss.ss_family, types[i], 0);
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 		if (bind(fd, (struct sockaddr *)&ss, len) < 0 || (i == 0 && listen(fd, 4096) < 0))
@@ -280,6 +281,57 @@ on_udp_server(struct sock *s)
 	}
 }
 
+/* SCTP: no policy of the test allows any. */
+
+static void
+on_sctp(struct sock *s)
+{
+	struct sockaddr_storage who;
+	socklen_t len = sizeof(who);
+	char buf[256];
+
+	while (recvfrom(s->fd, buf, sizeof(buf), 0, (struct sockaddr *)&who, &len) > 0) {
+		tell(&count.leaked, "leaked", s, 0, &who);
+		len = sizeof(who);
+	}
+}
+
+static uint32_t
+crc32c(const uint8_t *p, size_t len)
+{
+	uint32_t crc = UINT32_MAX;
+
+	while (len-- > 0) {
+		crc ^= *p++;
+		for (unsigned bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+	}
+	return ~crc;
+}
+
+/* An INIT, as conntrack takes it for the begin of an association. */
+static void
+send_sctp(int fd, const char *addr, uint16_t port)
+{
+	static uint16_t sport = 20000;
+	uint8_t p[32] = { [12] = 1, [15] = 20, [19] = 7, [21] = 1, [25] = 1, [27] = 1 };
+	struct sockaddr_storage ss;
+	uint32_t sum;
+	socklen_t len;
+
+	sport = (uint16_t)(sport < 60000 ? sport + 1 : 20000);
+	p[0] = (uint8_t)(sport >> 8);
+	p[1] = (uint8_t)sport;
+	p[2] = (uint8_t)(port >> 8);
+	p[3] = (uint8_t)port;
+	sum = crc32c(p, sizeof(p));
+	for (unsigned i = 0; i < 4; i++)
+		p[8 + i] = (uint8_t)(sum >> (8 * i));
+	ss = address(addr, 0, &len);
+	sendto(fd, p, sizeof(p), 0, (struct sockaddr *)&ss, len);
+	count.denied_sctp++;
+}
+
 /* Clients */
 
 static struct sock *
@@ -292,7 +344,7 @@ call(enum kind kind, int ns, const char *addr, uint16_t port)
 	int fd, r;
 
 	ss = address(addr, port, &len);
-	fd = open_in(ns, ss.ss_family, tcp ? SOCK_STREAM : SOCK_DGRAM);
+	fd = open_in(ns, ss.ss_family, tcp ? SOCK_STREAM : SOCK_DGRAM, 0);
 	r = connect(fd, (struct sockaddr *)&ss, len);
 	s = sock_new(kind, fd, tcp ? EPOLLOUT : EPOLLIN);
 	s->number = next_number++;
@@ -394,6 +446,9 @@ on_event(struct sock *s)
 	case UDP_SERVER:
 		on_udp_server(s);
 		return;
+	case SCTP_SINK:
+		on_sctp(s);
+		return;
 	default:
 		if (s->connected)
 			on_answer(s);
@@ -407,7 +462,7 @@ static struct denied {
 	int ns;
 	const char *addr;
 	uint16_t port;
-	int udp;
+	int udp, sctp;
 } denied[16];
 static unsigned n_denied;
 
@@ -418,7 +473,8 @@ deny(int ns, const char *addr, uint16_t port)
 	struct sockaddr_storage ss = address(addr, port, &len);
 
 	denied[n_denied++] =
-	    (struct denied){ ns, addr, port, open_in(ns, ss.ss_family, SOCK_DGRAM) };
+	    (struct denied){ ns, addr, port, open_in(ns, ss.ss_family, SOCK_DGRAM, 0),
+		    open_in(ns, ss.ss_family, SOCK_RAW, IPPROTO_SCTP) };
 }
 
 /* Overdue ones are lost; the longest connections are asked for their next answer. */
@@ -458,6 +514,7 @@ on_tick(const char *b4, const char *b6)
 		sendto(denied[i].udp, "Daaaaaa", 7, 0, (struct sockaddr *)&ss, len);
 		count.denied_datagrams++;
 	}
+	send_sctp(d->sctp, d->addr, d->port);
 	call(DENIED_TCP, d->ns, d->addr, d->port);
 	count.denied_connects++;
 }
@@ -467,10 +524,11 @@ report(void)
 {
 	printf("{\"calls\":%" PRIu64 ",\"datagrams\":%" PRIu64 ",\"echoes\":%" PRIu64
 	       ",\"answers\":%" PRIu64 ",\"deniedDatagrams\":%" PRIu64
-	       ",\"deniedConnects\":%" PRIu64 ",\"leaked\":%" PRIu64 ",\"lost\":%" PRIu64
-	       ",\"retransmitted\":%" PRIu64 "}\n",
+	       ",\"deniedConnects\":%" PRIu64 ",\"deniedSctp\":%" PRIu64 ",\"leaked\":%" PRIu64
+	       ",\"lost\":%" PRIu64 ",\"retransmitted\":%" PRIu64 "}\n",
 	    count.calls, count.datagrams, count.echoes, count.answers, count.denied_datagrams,
-	    count.denied_connects, count.leaked, count.lost, count.retransmitted);
+	    count.denied_connects, count.denied_sctp, count.leaked, count.lost,
+	    count.retransmitted);
 	fflush(stdout);
 }
 
@@ -525,6 +583,10 @@ main(int argc, char **argv)
 		serve(ns_b, b, PORT_ALLOWED, false);
 		serve(ns_b, b, PORT_DENIED, true);
 		serve(ns_c, c, PORT_EGRESS, true);
+		sock_new(SCTP_SINK, open_in(ns_b, six ? AF_INET6 : AF_INET, SOCK_RAW, IPPROTO_SCTP),
+		    EPOLLIN);
+		sock_new(SCTP_SINK, open_in(ns_c, six ? AF_INET6 : AF_INET, SOCK_RAW, IPPROTO_SCTP),
+		    EPOLLIN);
 		deny(ns_a, b, PORT_DENIED);
 		deny(ns_c, b, PORT_DENIED);
 		deny(ns_c, b, PORT_ALLOWED);

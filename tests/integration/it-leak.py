@@ -18,13 +18,13 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 from nftlink import Link, add_table, delete_table
-from nslab import BUILD, Lab, Tap, table_text, wait
+from nslab import BUILD, Lab, Tap, roles_of, table_text, wait
 
 CHANGES = int(os.environ.get("NANOSEG_CHANGES", "100"))
 FOREIGN_CHANGES = int(os.environ.get("NANOSEG_FOREIGN_CHANGES", "40"))
 KILLS = int(os.environ.get("NANOSEG_KILLS", "2"))
 TICK_US = os.environ.get("NANOSEG_TICK_US", "2000")
-ROLES = ["supervisor", "keeper", "warden", "controller", "capture", "relay", "discovery"]
+ROLES = ["supervisor", "keeper", "warden", "controller", "capture", "relay", "discovery", "herald", "probe"]
 seed = int(os.environ.get("NANOSEG_SEED", "0")) or int(time.time())
 dice = random.Random(seed)
 
@@ -32,7 +32,8 @@ t = Tap()
 t.note("seed %d" % seed)
 lab = Lab()
 a, b, c = lab.ns("a"), lab.ns("b"), lab.ns("c")
-d = lab.daemon(expect=[a.name, b.name, c.name])
+# The herald runs where alerts have a way out.
+d = lab.daemon('alerts: {syslog: {address: "udp:127.0.0.1:9514"}}\n', expect=[a.name, b.name, c.name])
 api = d.api
 net4, net6 = a.v4.rsplit(".", 1)[0] + ".0/24", a.v6.rsplit("::", 1)[0] + "::/64"
 
@@ -149,12 +150,12 @@ def change():
 def verdict(flood, what):
     r = flood.end()
     t.note("%s: %s" % (what, json.dumps(r)))
-    t.ok(r["deniedDatagrams"] > 300 and r["calls"] > 30 and r["datagrams"] > 5 and r["echoes"] > 50 and
+    t.ok(r["deniedDatagrams"] > 300 and r["deniedSctp"] > 30 and r["calls"] > 30 and r["datagrams"] > 5 and r["echoes"] > 50 and
          r["answers"] > 50, "%s: the flood flowed" % what, r)
     lost = [history.near(x) for x in flood.said if " lost:" in x]
     leaked = [history.near(x) for x in flood.said if " leaked:" in x]
     t.ok(r["leaked"] == 0, "%s: none of %d denied packets and connections passed" % (
-        what, r["deniedDatagrams"] + r["deniedConnects"]), r["leaked"], *leaked)
+        what, r["deniedDatagrams"] + r["deniedConnects"] + r["deniedSctp"]), r["leaked"], *leaked)
     t.ok(r["lost"] == 0, "%s: none of %d allowed ones was lost" % (
         what, r["calls"] + r["datagrams"] + r["echoes"] + r["answers"]), r["lost"], *lost)
 
@@ -214,16 +215,26 @@ t.ok(settled and min(committed) > 100 and sum(api.workload(x.name)["drift"] for 
 verdict(flood, "others commit")
 
 
+def pid_of(role):
+    """The probe is the warden's."""
+    return roles_of(d.roles().get("warden", -1)).get(role) if role == "probe" else d.all_pids().get(role)
+
+
 def kill(role):
+    """Whether there was one."""
+    pid = pid_of(role)
+    if not pid:
+        return False
+    history.add("kill " + role)
     if role == "supervisor":
-        history.add("kill supervisor")
         d.kill("supervisor")
         d.start(wait_for=False)
-        return
-    pid = d.all_pids().get(role)
-    if pid:
-        history.add("kill " + role)
+        return True
+    try:
         os.kill(pid, 9)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 stop = threading.Event()
@@ -241,13 +252,18 @@ def change_on():
 
 
 def kill_all_roles():
-    killed = dict.fromkeys(ROLES, 0)
-    while min(killed.values()) < KILLS:
-        for role in dice.sample(ROLES, len(ROLES)):
-            wait(lambda: d.all_pids().get(role), 20)
+    killed, missed = dict.fromkeys(ROLES, 0), 0
+    while min(killed.values()) < KILLS and missed < 10 + KILLS:
+        order = dice.sample(ROLES, len(ROLES))
+        # A new probe comes with a new warden.
+        first, second = sorted((order.index("probe"), order.index("warden")))
+        order[first], order[second] = "probe", "warden"
+        for role in order:
+            wait(lambda: pid_of(role), 20)
             time.sleep(dice.random() * 0.3)
-            kill(role)
-            killed[role] += 1
+            hit = kill(role)
+            killed[role] += hit
+            missed += not hit
     return killed
 
 
@@ -259,6 +275,7 @@ killed = kill_all_roles()
 stop.set()
 changer.join()
 t.note("killed %s in %.1f s, %d changes meanwhile" % (killed, time.monotonic() - began, changed[0]))
+t.ok(min(killed.values()) >= KILLS, "each role was killed", killed)
 verdict(flood, "kills")
 t.ok(wait(lambda: d.ready() and not api.behind(), 30), "everything is back", d.text()[-2000:])
 api.apply(document("exact"))
