@@ -352,13 +352,18 @@ passed_lines(const json_t *workloads, FILE *f)
 		json_array_foreach(show_in(w, "instances"), k, instance)
 		{
 			_cleanup_free_ char *id = text_safe(show_text(instance, "id", "?"));
-			int64_t n = show_int(show_in(instance, "selfTest"), "passed", 0);
+			const json_t *tests = show_in(instance, "selfTest");
+			_cleanup_free_ char *why = text_safe(show_text(tests, "untested", ""));
+			int64_t n = show_int(tests, "passed", 0);
 
 			if (n > 0 && name != NULL && id != NULL)
 				fprintf(f,
 				    "%s: instance %s: %" PRId64 " probes of the self-test passed "
 				    "that its rules have to refuse\n",
 				    name, id, n);
+			if (why != NULL && why[0] != '\0' && name != NULL && id != NULL)
+				fprintf(f, "%s: instance %s: the self-test tells nothing: %s\n",
+				    name, id, why);
 		}
 	}
 }

@@ -254,7 +254,7 @@ json_instance(const struct instance *i)
 	json_object_set_new(
 	    o, "tableHeldBy", i->table_holder != 0 ? json_integer(i->table_holder) : json_null());
 	json_object_set_new(o, "aggregation", aggregate_to_json(i));
-	json_object_set_new(o, "selfTest", selftest_to_json(i->ctl, &i->selftest));
+	json_object_set_new(o, "selfTest", selftest_of(i));
 	return o;
 }
 

@@ -25,6 +25,7 @@
 #define TIMEOUT_MS 250
 #define TRIES 24
 #define SAY_NS (60 * NSEC_PER_SEC)
+#define FRUITLESS 20 /* turns after which it is said */
 
 struct selftest {
 	struct event *timer;
@@ -201,8 +202,10 @@ count(struct selftest_counts *k, enum probe_verdict v)
 	k->denied += v == PROBE_DENIED;
 	k->passed += v == PROBE_PASSED;
 	k->unclear += v == PROBE_UNCLEAR;
-	if (v != PROBE_UNCLEAR)
+	if (v != PROBE_UNCLEAR) {
 		k->at_ns = now_real();
+		k->fruitless = 0;
+	}
 }
 
 static enum probe_verdict
@@ -279,6 +282,8 @@ step(struct controller *c)
 	inv = inventory_build(c, false);
 	for (unsigned k = 0; inv != NULL && k < TRIES && !found; k++)
 		found = draw_case(c, i, inv, &from, &want);
+	i->selftest.fruitless += i->selftest.fruitless < FRUITLESS;
+	i->selftest.drawn = found;
 	if (!found) {
 		again_soon(c);
 		return;
@@ -303,4 +308,24 @@ selftest_to_json(const struct controller *c, const struct selftest_counts *k)
 		return json_null();
 	return json_pack("{s:I, s:I, s:I, s:o}", "denied", (json_int_t)k->denied, "passed",
 	    (json_int_t)k->passed, "unclear", (json_int_t)k->unclear, "at", json_time(k->at_ns));
+}
+
+json_t *
+selftest_of(const struct instance *i)
+{
+	const struct selftest_counts *k = &i->selftest;
+	json_t *o = selftest_to_json(i->ctl, k);
+	const char *why = NULL;
+
+	if (json_is_null(o))
+		return o;
+	if (quarantine_of(i) != NULL)
+		why = "it is in quarantine, and is sent no probes";
+	else if (!enforces(i, WL_INGRESS) && !enforces(i, WL_EGRESS))
+		why = NULL;
+	else if (k->fruitless >= FRUITLESS)
+		why = k->drawn ? "of its probes none was clear lately"
+			       : "there is nobody here whose probe its rules have to refuse";
+	json_object_set_new(o, "untested", json_text(why));
+	return o;
 }
