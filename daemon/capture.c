@@ -222,6 +222,7 @@ report_kind(const struct nflog_report *r)
 	case NFLOG_WHAT_AUDITED:
 		return FLOW_AUDITED;
 	case NFLOG_WHAT_NEW:
+	case NFLOG_WHAT_UNREACHABLE:
 		return FLOW_ATTEMPT;
 	default:
 		return -ENOTSUP;
@@ -337,14 +338,19 @@ on_report(void *arg, const struct nflog_report *r)
 		c->stats.malformed++;
 		return 0;
 	}
+	if (r->what == NFLOG_WHAT_UNREACHABLE && !frame_refuses(&f, r->payload, &f))
+		return 0;
 	t = tuple_of(&f);
-	if (kind == FLOW_ATTEMPT && recent_seen(&c->recent, s->cookie, &t, c->now_ns))
+	if (r->what != NFLOG_WHAT_UNREACHABLE && kind == FLOW_ATTEMPT &&
+	    recent_seen(&c->recent, s->cookie, &t, c->now_ns))
 		return 0;
 	ev = batch_next(c);
 	ev->netns = s->cookie;
 	ev->time_ns = r->time_ns != 0 ? r->time_ns : clock_ns(CLOCK_REALTIME);
 	ev->tuple = t;
 	ev->kind = (uint8_t)kind;
+	if (r->what == NFLOG_WHAT_UNREACHABLE)
+		ev->flags = FLOW_F_REFUSED;
 	/* What a namespace forwards came in from elsewhere. */
 	if (kind != FLOW_ATTEMPT)
 		ev->dir = r->where == 'o' ? DIR_EGRESS : DIR_INGRESS;

@@ -26,6 +26,7 @@
 #include "daemon/roster.h"
 #include "daemon/segment.h"
 #include "daemon/store.h"
+#include "daemon/one_way.h"
 #include "daemon/witness.h"
 
 #include <errno.h>
@@ -157,6 +158,7 @@ make_tables(struct controller *c)
 	    (r = addr_map_new(c->seed, &c->addr_map)) < 0 ||
 	    (r = nat_cache_new(c->seed, &c->nat)) < 0 ||
 	    (r = witness_new(c->seed, &c->witness)) < 0 ||
+	    (r = one_way_new(c->seed, &c->one_way)) < 0 ||
 	    (r = denial_table_new(DENIALS_MAX, c->seed, &c->denials)) < 0 ||
 	    (r = attempt_table_new(ATTEMPTS_MAX, c->seed, &c->attempts)) < 0 ||
 	    (r = flow_ring_new(FLOW_RING_SIZE, &c->flows)) < 0 ||

@@ -24,6 +24,7 @@
  *   published.c    which workloads are behind the host's ports
  *   learn.c        flow events -> edges, recent flows
  *   denial.c       refused and unanswered connections, kept apart from the edges
+ *   one_way.c      but for datagrams of long standing
  *   confirm.c      changes that are taken back unless confirmed; rollback
  *   quarantine*.c  who is held, whatever the policy says
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
@@ -91,6 +92,7 @@ struct addr_map;
 struct nested;
 struct nat_cache;
 struct witness;
+struct one_way;
 struct denial_table;
 struct attempt_table;
 struct flow_ring;
@@ -163,6 +165,7 @@ struct controller {
 	struct addr_map *addr_map;
 	struct nat_cache *nat;
 	struct witness *witness;
+	struct one_way *one_way;
 	struct aggregate *aggregates;
 	struct denial_table *denials;
 	struct attempt_table *attempts;

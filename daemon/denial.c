@@ -5,11 +5,12 @@
  * the table is full the one not seen for longest makes room, and that is counted.
  *
  * An attempt is a first packet without an answer: it waits a few seconds for the answer that
- * conntrack reports, and only then becomes a record.
+ * conntrack reports, and only then becomes a record. One of datagrams goes to one_way.c first.
  */
 #include "daemon/controller.h"
 #include "daemon/denial.h"
 #include "daemon/instance.h"
+#include "daemon/one_way.h"
 #include "daemon/resolve.h"
 #include "daemon/store.h"
 
@@ -259,6 +260,7 @@ denial_evicted(const struct denial_table *t)
 
 struct attempt {
 	struct flow_event ev;
+	uint64_t other; /* another namespace that has reported it, 0: none */
 	bool used;
 };
 
@@ -326,6 +328,8 @@ attempt_add(struct controller *c, const struct flow_event *ev)
 			/* The other end's namespace reports the same packets. */
 			if (a->ev.netns == ev->netns)
 				a->ev.count += ev->count;
+			else
+				a->other = ev->netns;
 			return;
 		}
 	}
@@ -334,6 +338,7 @@ attempt_add(struct controller *c, const struct flow_event *ev)
 		return;
 	}
 	free_slot->ev = *ev;
+	free_slot->other = 0;
 	free_slot->used = true;
 	t->n++;
 }
@@ -360,8 +365,9 @@ attempt_answered(struct controller *c, const struct tuple *tuple, uint64_t time_
 }
 
 static void
-attempt_unanswered(struct controller *c, const struct flow_event *ev)
+attempt_unanswered(struct controller *c, const struct attempt *a)
 {
+	const struct flow_event *ev = &a->ev;
 	const unsigned flags = RESOLVE_FINAL | RESOLVE_REFUSED;
 	struct edge_key key = { .proto = ev->tuple.proto };
 	struct instance *src, *dst;
@@ -385,6 +391,8 @@ attempt_unanswered(struct controller *c, const struct flow_event *ev)
 	edge = edge_table_find(c->edges, &key);
 	if (edge != NULL && edge->evidence.last_seen_ns + NSEC_PER_SEC >= ev->time_ns)
 		return;
+	if (one_way_seen(c, ev, a->other, src, dst))
+		return;
 	denial_record(c, ev, &key);
 }
 
@@ -404,7 +412,7 @@ attempt_tick(struct controller *c)
 			continue;
 		a->used = false;
 		t->n--;
-		attempt_unanswered(c, &a->ev);
+		attempt_unanswered(c, a);
 	}
 }
 

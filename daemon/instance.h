@@ -125,6 +125,7 @@ struct instance {
 	struct diag_listener *listeners; /* observe_sockets.c */
 	size_t n_listeners;
 	uint64_t events;	     /* of its connections, in all */
+	unsigned one_way_edges;	     /* that are its doing */
 	struct aggregate *aggregate; /* aggregate.c; NULL: not attached */
 
 	/* enforce.c */

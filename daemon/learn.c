@@ -30,6 +30,7 @@
 #include "daemon/log.h"
 #include "daemon/names.h"
 #include "daemon/observe.h"
+#include "daemon/one_way.h"
 #include "daemon/probing.h"
 #include "daemon/promote.h"
 #include "daemon/published.h"
@@ -134,52 +135,6 @@ find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, str
 	name_server(c, &ev->tuple, &e);
 	*ret = e;
 	return 0;
-}
-
-/* A name's peer is as good as the address that it stands for. */
-static bool
-covers_name(struct controller *c, const struct peer *decided, const struct edge_key *observed,
-    const struct tuple *t)
-{
-	const struct peer *from = peer_get(c->peers, observed->from);
-	const struct peer *to = peer_get(c->peers, observed->to);
-
-	if (decided->kind == PEER_INTERNET)
-		return to->kind == PEER_FQDN;
-	if (decided->kind != PEER_FQDN)
-		return false;
-	return (to->kind == PEER_FQDN && name_covers(decided->name, to->name)) ||
-	       (from->kind == PEER_WORKLOAD && to->kind != PEER_WORKLOAD && to->kind != PEER_HOST &&
-		   names_match(workload_find(c, from->name), decided->name, &t->dst));
-}
-
-bool
-learn_covers(
-    void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t)
-{
-	struct controller *c = arg;
-	const struct peer *from = peer_get(c->peers, decided->key.from);
-	const struct peer *to = peer_get(c->peers, decided->key.to);
-	struct inventory none = { 0 };
-	bool named;
-
-	if (decided->key.proto != observed->proto || observed->port_lo < decided->key.port_lo ||
-	    observed->port_hi > decided->key.port_hi)
-		return false;
-	named = covers_name(c, to, observed, t);
-	/* An address of a workload or of the host is not the internet, whatever it looks like. */
-	if ((from->kind == PEER_INTERNET && decided->key.from != observed->from) ||
-	    (to->kind == PEER_INTERNET && decided->key.to != observed->to && !named))
-		return false;
-	if (decided->key.from != observed->from &&
-	    (from->kind == PEER_WORKLOAD || from->kind == PEER_HOST ||
-		!peer_contains(c->policy, &none, from, &t->src)))
-		return false;
-	if (decided->key.to != observed->to && !named &&
-	    (to->kind == PEER_WORKLOAD || to->kind == PEER_HOST ||
-		!peer_contains(c->policy, &none, to, &t->dst)))
-		return false;
-	return true;
 }
 
 static void
@@ -350,6 +305,8 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 		o.flags |= EDGE_FLAG_IMAGE_CHANGED;
 	if ((ev->flags & FLOW_F_MIDSTREAM) != 0 && (ev->flags & FLOW_F_ORIENTED) == 0)
 		o.flags |= EDGE_FLAG_MIDSTREAM;
+	if ((ev->flags & FLOW_F_ONE_WAY) != 0)
+		o.flags |= EDGE_FLAG_ONE_WAY;
 	if (again) {
 		edge = edge_table_serving(c->edges, &o.key, &o.tuple);
 		if (edge != NULL && already_counted(edge, o.end))
@@ -377,6 +334,8 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	behind = workload_behind(c, ev, e);
 	if (behind != PEER_ID_NONE)
 		edge->behind = behind;
+	if ((ev->flags & FLOW_F_ONE_WAY) != 0)
+		return;
 	if (is_audited(ev, e, edge))
 		record_audited(c, ev, e, edge_id_number(edge), behind);
 	else
@@ -533,6 +492,10 @@ learn_flow(struct controller *c, const struct flow_event *ev)
 
 	if (probing_is_own(c, ev))
 		return;
+	if ((ev->flags & FLOW_F_REFUSED) != 0) {
+		one_way_refused(c, ev);
+		return;
+	}
 	r = try_learn(c, ev, 0);
 	c->metrics.flow_events[ev->kind] += ev->count;
 	if (r == -EAGAIN && c->n_waiting < CTL_MAX_WAITING) {
@@ -543,6 +506,32 @@ learn_flow(struct controller *c, const struct flow_event *ev)
 		r = try_learn(c, ev, RESOLVE_FINAL);
 	if (r < 0)
 		lose(c, ev);
+}
+
+bool
+learn_one_way(struct controller *c, const struct flow_event *ev)
+{
+	struct instance *seen_in = instance_find(c, ev->netns);
+	const struct edge *edge;
+	struct edge_key key;
+	struct ends e;
+
+	if (seen_in == NULL || find_ends(c, ev, RESOLVE_FINAL, &e) < 0 ||
+	    (e.src != seen_in && e.dst != seen_in) || quarantine_of(e.src) != NULL ||
+	    quarantine_of(e.dst) != NULL)
+		return false;
+	key = key_of(ev, &e);
+	edge = edge_table_serving(c->edges, &key, &ev->tuple);
+	/* One that is answered at times is known already, and for better reasons. */
+	if (edge != NULL && edge_connections(edge) > 0 && (edge->flags & EDGE_FLAG_ONE_WAY) == 0)
+		return false;
+	if (edge == NULL && seen_in->one_way_edges >= ONE_WAY_EDGES_MAX) {
+		complete_on_loss(seen_in, LOSS_EDGES);
+		return false;
+	}
+	seen_in->one_way_edges += edge == NULL;
+	learn_answered(c, ev, &e);
+	return true;
 }
 
 void

@@ -8,6 +8,8 @@
 struct controller;
 
 void learn_flow(struct controller *c, const struct flow_event *ev);
+/* Of datagrams without an answer, as an answered event; see one_way.h. True: an edge has them. */
+bool learn_one_way(struct controller *c, const struct flow_event *ev);
 /* What the host knows the connection as on its other side, or NULL. Valid until the next event. */
 const struct tuple *learn_find_nat(struct controller *c, const struct tuple *t);
 /* Of answered connections: counted if their edge is known. The event's kind and count are ignored.
@@ -17,6 +19,7 @@ void learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t byt
  */
 struct edge *learn_edge_of(struct controller *c, const struct flow_event *ev);
 void learn_retry_waiting(struct controller *c, bool give_up_old);
+/* learn_covers.c: for edge_table_new(), arg is the controller. */
 bool learn_covers(
     void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);
 

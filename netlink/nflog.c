@@ -132,7 +132,7 @@ nflog_open(int nsfd, int rcvbuf, uint16_t *ret_group)
 static bool
 prefix_is_ours(const char *p, size_t len)
 {
-	return len >= 2 && memchr("danqrs", p[0], 6) != NULL && memchr("iof", p[1], 3) != NULL;
+	return len >= 2 && memchr("danqrsu", p[0], 7) != NULL && memchr("iof", p[1], 3) != NULL;
 }
 
 static bool

@@ -16,7 +16,8 @@
  */
 #define NFLOG_WHAT_DENIED 'd'
 #define NFLOG_WHAT_AUDITED 'a'
-#define NFLOG_WHAT_NEW 'n' /* a first packet (observe mode, rate-limited) */
+#define NFLOG_WHAT_NEW 'n'	   /* a first packet (observe mode, rate-limited) */
+#define NFLOG_WHAT_UNREACHABLE 'u' /* an error of ICMP about a packet of a known connection */
 /* To a name server, and what one answers: by the port that was dialled. */
 #define NFLOG_WHAT_DNS_QUERY 'q'
 #define NFLOG_WHAT_DNS_ANSWER 'r'

@@ -3,19 +3,20 @@
  * The rules of the table, as libnftnl objects, a function of the modes alone: elements never change
  * a rule. What a chain holds, in order:
  *
- * observe (input, output): loopback; the event mark, a report of new UDP. Where the other direction
- *   enforces, UDP that was cut, new TCP without SYN and new SCTP without INIT are dropped. A last
- *   accept.
+ * observe (input, output): loopback; the event mark, a report of new UDP and of what was
+ * unreachable. Where the other direction enforces, UDP that was cut, new TCP without SYN and new
+ * SCTP without INIT are dropped. A last accept.
+ *
  * audit, enforce (input, output): loopback; the event mark; UDP that was cut, once any direction
- *   enforces: what its opener sends is refused like a new connection; established; errors about
- * that; invalid, new TCP without SYN and new SCTP without INIT dropped (enforce) or passed (audit);
- * ND and MLD; denied elements go to the refuse chain; approved ones are accepted; the rest falls to
- * the refuse chain, and in enforce to a last drop. Conntrack calls every ICMP message invalid that
- * is neither a request it knows nor an error about something it has: an approved type passes all
- * the same, others go without a report. refuse_in, refuse_out: a report, then audit accepts;
- * enforce counts, rejects towards local workloads and drops towards everyone else. forward: the
- * event mark; once a direction enforces, all is reported and dropped: what a nested namespace sends
- * has no identity of its own here. Audit reports it.
+ * enforces: what its opener sends is refused like a new connection; established; errors about that,
+ * reported where something was unreachable; invalid, new TCP without SYN and new SCTP without INIT
+ * dropped (enforce) or passed (audit); ND and MLD; denied elements go to the refuse chain; approved
+ * ones are accepted; the rest falls to the refuse chain, and in enforce to a last drop. Conntrack
+ * calls every ICMP message invalid that is neither a request it knows nor an error about something
+ * it has: an approved type passes all the same, others go without a report. refuse_in, refuse_out:
+ * a report, then audit accepts; enforce counts, rejects towards local workloads and drops towards
+ * everyone else. forward: the event mark; once a direction enforces, all is reported and dropped:
+ * what a nested namespace sends has no identity of its own here. Audit reports it.
  *
  * Before all of that, input and output report what is said with name servers, known by the port
  * that was dialled: an engine's resolver is behind a NAT of the namespace, on loopback. On output
@@ -45,6 +46,8 @@ enum {
 	TCP_RST = 0x04,
 	TCP_FIN_SYN_RST_ACK = 0x17,
 	SCTP_INIT = 1,
+	ICMP4_UNREACHABLE = 3,
+	ICMP6_UNREACHABLE = 1,
 	ICMP6_MLD_QUERY = 130,
 	ICMP6_MLD_REPORT = 131,
 	ICMP6_MLD_DONE = 132,
@@ -98,6 +101,21 @@ rule_new_udp(struct builder *b, const struct side *s)
 	expr_log(b, 'n', s->where);
 }
 
+/* That a datagram was refused nobody else tells: conntrack goes on to wait for its answer. */
+static void
+rules_unreachable(struct builder *b, const struct side *s)
+{
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		rule_begin(b, s->chain);
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+		match_ct_state(b, NF_CT_STATE_BIT(IP_CT_RELATED));
+		expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
+		expr_cmp_u8(b, NFT_CMP_EQ, v6 ? ICMP6_UNREACHABLE : ICMP4_UNREACHABLE);
+		expr_limit(b, NEW_UDP_PER_SECOND);
+		expr_log(b, 'u', s->where);
+	}
+}
+
 /* A namespace's own name server is asked on input and answers on output: that is not reported. */
 static void
 rule_dns(struct builder *b, const struct side *s)
@@ -138,6 +156,7 @@ rules_established(struct builder *b, const struct side *s)
 	rule_begin(b, s->chain);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
 	expr_verdict(b, NF_ACCEPT, NULL);
+	rules_unreachable(b, s);
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		rule_begin(b, s->chain);
 		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, errors[i]);
@@ -387,6 +406,7 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 		if (s->other_enforces)
 			rules_middle(b, s);
 		rule_new_udp(b, s);
+		rules_unreachable(b, s);
 		rule_pass(b, s->chain);
 		return;
 	}

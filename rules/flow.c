@@ -10,7 +10,9 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#define FLOW_F_ALL (FLOW_F_MIDSTREAM | FLOW_F_ORIENTED | FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET)
+#define FLOW_F_ALL                                                                    \
+	(FLOW_F_MIDSTREAM | FLOW_F_ORIENTED | FLOW_F_FROM_DUMP | FLOW_F_FROM_SOCKET | \
+	    FLOW_F_REFUSED)
 
 _Static_assert(sizeof(struct tuple) == 48, "crosses role boundaries: no hidden padding");
 _Static_assert(sizeof(struct flow_event) == 80, "crosses role boundaries: no hidden padding");
@@ -134,6 +136,8 @@ flow_event_validate(const struct flow_event *ev)
 	if (!all_zero(t->zero, sizeof(t->zero)) || ev->zero != 0)
 		return -EBADMSG;
 	if ((ev->flags & ~FLOW_F_ALL) != 0 || ev->count == 0)
+		return -EBADMSG;
+	if ((ev->flags & FLOW_F_REFUSED) != 0 && ev->kind != FLOW_ATTEMPT)
 		return -EBADMSG;
 	if (ev->tcp_state != 0 && t->proto != IPPROTO_TCP)
 		return -EBADMSG;

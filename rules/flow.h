@@ -38,6 +38,8 @@ enum flow_dir {
 #define FLOW_F_ORIENTED 0x02	/* direction settled by a listening socket */
 #define FLOW_F_FROM_DUMP 0x04	/* from a table dump, not from an event */
 #define FLOW_F_FROM_SOCKET 0x08 /* from the socket table: established before we came */
+#define FLOW_F_REFUSED 0x10	/* of an attempt: an error of ICMP came back for it */
+#define FLOW_F_ONE_WAY 0x20	/* not answered, but of long standing: never in a message */
 
 struct flow_event {
 	uint64_t netns;	  /* cookie of the namespace it was seen in; 0: on the host's interfaces */

@@ -14,6 +14,10 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#define UNREACHABLE_V4 3
+#define UNREACHABLE_V6 1
+#define FRAGMENTATION_NEEDED 4 /* the packet was too large; a smaller one gets there */
+
 static void
 set_payload(const uint8_t *buf, const struct cursor *c, struct frame_info *f)
 {
@@ -266,4 +270,20 @@ frame_parse(int linktype, const uint8_t *buf, size_t len, struct frame_info *ret
 		return r;
 	*ret = f;
 	return 0;
+}
+
+bool
+frame_refuses(const struct frame_info *f, const uint8_t *frame, struct frame_info *ret)
+{
+	const bool v4 = f->tuple.proto == IPPROTO_ICMP;
+	struct frame_info quoted;
+
+	if (!proto_is_icmp(f->tuple.proto) ||
+	    f->icmp_type != (v4 ? UNREACHABLE_V4 : UNREACHABLE_V6) ||
+	    (v4 && (uint8_t)f->tuple.dport == FRAGMENTATION_NEEDED) ||
+	    frame_parse(FRAME_RAW, frame + f->payload_off, f->payload_len, &quoted) < 0 ||
+	    !proto_has_port(quoted.tuple.proto))
+		return false;
+	*ret = quoted;
+	return true;
 }

@@ -48,4 +48,10 @@ bool frame_link_supported(int linktype);
  */
 int frame_parse(int linktype, const uint8_t *buf, size_t len, struct frame_info *ret);
 
+/*
+ * The packet that an ICMP message says could not be delivered: whoever it came from was refused. f:
+ * as frame_parse() has that message, of frame. False: it is none, or quotes nothing with ports.
+ */
+bool frame_refuses(const struct frame_info *f, const uint8_t *frame, struct frame_info *ret);
+
 #endif

@@ -27,10 +27,6 @@
 #define SCTP_INIT_ACK 2
 #define SCTP_ABORT 6
 
-#define UNREACHABLE_V4 3
-#define UNREACHABLE_V6 1
-#define FRAGMENTATION_NEEDED 4 /* the packet was too large; a smaller one gets there */
-
 /* How far from the destination's first words an acknowledgement may be: conntrack's own. */
 #define OPENING_WINDOW 66000u
 
@@ -523,19 +519,15 @@ is_answer(struct slot *s, const struct frame_info *f, const uint8_t *frame, bool
 	return frame[f->payload_off] != SCTP_ABORT && frame[f->payload_off] != SCTP_INIT_ACK;
 }
 
-/* The packet that an error of ICMP quotes: whoever it came from has been refused. */
+/* Of whoever an error of ICMP has come back to. */
 static void
 refuse_quoted(struct track *t, const struct frame_info *f, const uint8_t *frame)
 {
-	bool v4 = f->tuple.proto == IPPROTO_ICMP, forward = false;
-	uint8_t code = (uint8_t)f->tuple.dport;
+	bool forward = false;
 	struct frame_info quoted;
 	uint32_t i;
 
-	if (f->icmp_type != (v4 ? UNREACHABLE_V4 : UNREACHABLE_V6) ||
-	    (v4 && code == FRAGMENTATION_NEEDED) ||
-	    frame_parse(FRAME_RAW, frame + f->payload_off, f->payload_len, &quoted) < 0 ||
-	    !proto_has_port(quoted.tuple.proto))
+	if (!frame_refuses(f, frame, &quoted))
 		return;
 	i = find(t, &quoted.tuple, &forward);
 	if (i != NONE && forward && !(t->slots[i].c.flags & TRACK_F_ANSWERED))

@@ -133,6 +133,12 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 		p.sctp_chunk = chunks[i];
 		lab_add(lab, &p, dir);
 	}
+	for (i = 0; proto_is_icmp(p.t.proto) && i < 4; i++) {
+		q = p;
+		q.t.dport = (uint16_t)((i & 1 ? 1 : 3) << 8);
+		q.ct_state = i & 2 ? STATE_NEW : NF_CT_STATE_BIT(IP_CT_RELATED);
+		lab_add(lab, &q, dir);
+	}
 	for (i = 0; p.t.proto == IPPROTO_ICMPV6 && i < ARRAY_SIZE(types); i++) {
 		for (j = 0; j < ARRAY_SIZE(hops); j++) {
 			p.t.dport = (uint16_t)(types[i] << 8);

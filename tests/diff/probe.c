@@ -145,6 +145,16 @@ is_error(const struct probe *p, enum flow_dir dir)
 						!p->cut && (p->tcp_flags & 0x04) != 0);
 }
 
+/* Whoever it comes to has been refused. */
+static void
+expect_unreachable(const struct probe *p, enum flow_dir dir, struct sim_result *ret)
+{
+	const uint8_t type = p->t.proto == IPPROTO_ICMP ? 3 : 1;
+
+	if (p->ct_state == STATE_RELATED && proto_is_icmp(p->t.proto) && p->t.dport >> 8 == type)
+		expect_log(p, 'u', dir == DIR_INGRESS ? 'i' : 'o', ret);
+}
+
 static bool
 is_middle(const struct probe *p)
 {
@@ -200,8 +210,10 @@ probe_expect(const struct world *w, const struct inventory_entry *own, const str
 		}
 		if (p->t.proto == IPPROTO_UDP && p->ct_state == STATE_NEW)
 			expect_log(p, 'n', dir == DIR_INGRESS ? 'i' : 'o', ret);
+		expect_unreachable(p, dir, ret);
 		return;
 	}
+	expect_unreachable(p, dir, ret);
 	if (p->ct_state == STATE_ESTABLISHED || is_error(p, dir))
 		return;
 	if (enforces && invalid && !proto_is_icmp(p->t.proto)) {

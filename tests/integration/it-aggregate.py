@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Connections counted by the kernel: the same edges and numbers as by events, whatever dies meanwhile."""
+import json
 import os
 import signal
 import socket
@@ -39,6 +40,47 @@ bare.start(expect=[bare_a.name, bare_b.name])
 FLOWS, RATE, PORTS, FORGED = 30000, 3000, 16, 20000
 busy_a, busy_b = lab.ns("f"), lab.ns("g")
 auto = daemon_of(busy_a, busy_b, expect=[busy_a.name, busy_b.name])
+
+# Datagrams that nobody answers, as of syslog: of long standing by the end of all that follows, counted or told. Some
+# senders have one socket, others one for each.
+LOG, METRICS, CLOSED, SCANNED = 514, 8125, 8126, range(1, 0x10000)
+told_a, told_b = lab.ns("h"), lab.ns("i")
+told = daemon_of(told_a, told_b, config="aggregation: off\n", expect=[told_a.name, told_b.name])
+silent = []
+
+
+def send_on(one, other):
+    with one.socket(socket.AF_INET, socket.SOCK_DGRAM) as kept, one.socket(socket.AF_INET, socket.SOCK_DGRAM) as refused:
+        refused.connect((other.v4, CLOSED))
+        while True:
+            try:
+                kept.sendto(b"<14>said", (other.v4, LOG))
+                with one.socket(socket.AF_INET6, socket.SOCK_DGRAM) as s:
+                    s.sendto(b"hits:1|c", (other.v6, METRICS))
+                refused.send(b"x")
+            except OSError:
+                pass
+            time.sleep(0.9)
+
+
+def scan(one, other):
+    nobody = other.v4.rsplit(".", 1)[0] + ".253"
+    with one.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setblocking(False)
+        for addr in (other.v4, nobody):
+            for port in SCANNED:
+                try:
+                    s.sendto(b"x", (addr, port))
+                except OSError:
+                    pass
+
+
+for one, other in ((bare_a, bare_b), (told_a, told_b)):
+    for port in (LOG, METRICS):
+        s = other.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        s.bind(("::", port))
+        silent.append(s)
+    threading.Thread(target=send_on, args=(one, other), daemon=True).start()
 
 
 def state(ns, of=api):
@@ -268,6 +310,27 @@ if on or answered * 1000 >= took * 2200:
     t.ok(on, "a busy namespace has its connections counted", state(busy_a, auto.api), auto.text()[-1500:])
 else:
     t.skip("a busy namespace has its connections counted", "this machine is too slow for it now")
+for what, of in (("counted", bare.api), ("told", told.api)):
+    t.ok(wait(lambda: of.attempts(port=LOG) and of.attempts(port=METRICS), LONG),
+         "where connections are %s, datagrams that nobody answers are attempts at first" % what, of.attempts())
+for one, other in ((bare_b, bare_a), (told_b, told_a)):
+    scan(one, other)
 t.ok(wait(lambda: flowed() == answered, LONG), "each of %d, over the change, is one of an edge" % answered, flowed(),
      lost(busy_a, auto.api))
+
+
+def one_way(of):
+    return {e["port"]: e["flags"] for e in of.edges(proto="udp")}
+
+
+for what, of, one, other in (("counted", bare.api, bare_a, bare_b), ("told", told.api, told_a, told_b)):
+    want = {LOG: ["one-way"], METRICS: ["one-way"]}
+    t.ok(wait(lambda: one_way(of) == want, 120), "where connections are %s, those of long standing are flagged edges, and "
+         "what is refused is none" % what, one_way(of), of.attempts(proto="udp")[:5])
+    p = subprocess.run([BUILD + "/cli/nanoseg", "--socket", of.path, "simulate", "--all", "-o", "json"],
+                       stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    broken = {e["port"] for e in json.loads(p.stdout)["broken"] if e["from"] == "workload:" + one.name}
+    t.ok({LOG, METRICS} <= broken, "and simulate names them", p.stdout[-2000:], p.stderr)
+    t.ok(len(of.attempts(from_="workload:" + other.name, proto="udp")) > 20 and one_way(of) == want,
+         "a scan of all ports, closed and silent, has made none", one_way(of))
 t.done()

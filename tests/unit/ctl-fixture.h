@@ -9,6 +9,7 @@
 #include "daemon/history.h"
 #include "daemon/instance.h"
 #include "daemon/learn.h"
+#include "daemon/one_way.h"
 #include "daemon/quarantine.h"
 #include "daemon/resolve.h"
 #include "daemon/roster.h"
@@ -155,6 +156,7 @@ ctl_new(const char *dir)
 	assert_int_equal(addr_map_new(c->seed, &c->addr_map), 0);
 	assert_int_equal(nat_cache_new(c->seed, &c->nat), 0);
 	assert_int_equal(witness_new(c->seed, &c->witness), 0);
+	assert_int_equal(one_way_new(c->seed, &c->one_way), 0);
 	assert_int_equal(denial_table_new(64, c->seed, &c->denials), 0);
 	assert_int_equal(attempt_table_new(64, c->seed, &c->attempts), 0);
 	assert_int_equal(flow_ring_new(16, &c->flows), 0);
@@ -216,6 +218,7 @@ ctl_free(struct controller *c)
 	addr_map_free(c->addr_map);
 	nat_cache_free(c->nat);
 	witness_free(c->witness);
+	one_way_free(c->one_way);
 	denial_table_free(c->denials);
 	attempt_table_free(c->attempts);
 	flow_ring_free(c->flows);

@@ -157,7 +157,8 @@ each_broken_field_is_refused(void **state)
 	REFUSED(ev.dir = 3);
 	REFUSED(ev.kind = FLOW_DENIED);
 	REFUSED(ev.kind = FLOW_AUDITED; ev.dir = 3);
-	REFUSED(ev.flags = 0x10);
+	REFUSED(ev.flags = FLOW_F_REFUSED);
+	REFUSED(ev.flags = FLOW_F_ONE_WAY);
 	REFUSED(ev.flags = 0x80);
 	REFUSED(ev.count = 0);
 	REFUSED(ev.zero = 1);
