@@ -129,9 +129,9 @@ next_frame(struct capture *c, struct savefile_frame *ret)
 		return r;
 	if (r == 0 && c->begin == c->end && savefile_may_end(c->file))
 		return 0;
-	why = r == -EBADMSG ? savefile_fault(c->file)
-	      : r < 0	    ? strerror(-r)
-			    : "the file ends in the middle of it";
+	why = savefile_fault(c->file);
+	if (why == NULL)
+		why = r < 0 ? strerror(-r) : "the file ends in the middle of it";
 	snprintf(c->unread, sizeof(c->unread), "%s", why);
 	return 0;
 }
