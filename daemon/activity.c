@@ -4,7 +4,7 @@
  * the time between two is taken from the clock that does not jump.
  *
  * A scan is many places at once that were never asked before and gave no answer: denials and
- * attempts that came to be in the last minute, each of them another place. What is tried again and
+ * attempts that came to be in the last period, each of them another place. What is tried again and
  * again is one place.
  */
 #include "daemon/activity.h"
@@ -15,24 +15,24 @@
 #include "daemon/controller.h"
 #include "daemon/log.h"
 #include "rules/json.h"
+#include "rules/timefmt.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define MINUTE_S 60.0
-#define USUAL_S (4 * 3600.0)
+#define USUAL_PERIODS 240 /* four hours of minutes */
 #define NEW_PEERS_NS (86400 * NSEC_PER_SEC)
 #define LOG_EVERY_NS (600 * NSEC_PER_SEC) /* of a workload and kind */
 #define LOG_MAX 10			  /* at a look, of all together */
 
 /* What is unusual. */
-#define NOISY_AFTER_NS (600 * NSEC_PER_SEC)
+#define NOISY_AFTER 3	 /* periods: what it begins with is not held against it */
 #define NOISY_RATE 50.0	 /* a second */
 #define NOISY_TIMES 10.0 /* of what is usual */
-#define BURST_RATE 2.0	 /* refused a second, for a minute */
-#define SCAN_PLACES 30u	 /* in a minute */
+#define BURST_RATE 2.0	 /* refused a second, over a period */
+#define SCAN_PLACES 30u	 /* in a period */
 
 /* What happened since the last look, by peer. */
 struct sum {
@@ -96,13 +96,15 @@ look_at_edges(struct controller *c, struct sum *sums)
 static void
 look_at_denials(struct controller *c, struct sum *sums)
 {
-	uint64_t now = now_real(), since = now - MIN(now, 60 * NSEC_PER_SEC);
+	uint64_t now = now_real(), period = c->config->activity_period_ns;
 	struct denial *d;
 	size_t pos = 0;
 
 	while ((d = denial_next_mutable(c->denials, &pos)) != NULL) {
 		uint64_t more = d->count - MIN(d->count, d->sampled);
-		bool recent = d->first_ns >= since && d->first_ns <= now;
+		/* It is told as one when it has waited for so long. */
+		uint64_t wait = d->kind == FLOW_ATTEMPT ? ATTEMPT_WAIT_NS : 0;
+		bool recent = d->first_ns + period + wait >= now && d->first_ns <= now;
 
 		d->sampled = d->count;
 		if (d->kind != FLOW_ATTEMPT) {
@@ -165,9 +167,10 @@ edge_words(const struct controller *c, const struct edge *e, char buf[static 256
 static void
 judge(struct controller *c, struct workload *w, const struct sum *s, double total)
 {
+	uint64_t period = c->config->activity_period_ns;
 	const struct activity *a = w->activity;
 	double rate = a->out + a->in;
-	char words[256];
+	char words[256], in[DURATION_STRLEN];
 
 	if (has_learned(c, w) && s->new_peers > 0)
 		report(w, c, ANOMALY_NEW_PEER, "a new peer after its learning ended%s: %s",
@@ -180,10 +183,9 @@ judge(struct controller *c, struct workload *w, const struct sum *s, double tota
 		    a->refused);
 	if (s->places >= SCAN_PLACES)
 		report(w, c, ANOMALY_SCAN,
-		    "%u places were tried in a minute that were never asked before and gave no "
-		    "answer",
-		    s->places);
-	if (now_mono() - a->begun_ns >= NOISY_AFTER_NS && rate >= NOISY_RATE &&
+		    "%u places were tried in %s that were never asked before and gave no answer",
+		    s->places, duration_format(period, in));
+	if (now_mono() - a->begun_ns >= NOISY_AFTER * period && rate >= NOISY_RATE &&
 	    rate >= a->usual * NOISY_TIMES && rate * 2 >= total)
 		report(w, c, ANOMALY_NOISY,
 		    "%.0f connections a second, usually %.1f: %.0f%% of all that there are", rate,
@@ -198,18 +200,18 @@ blend(double *mean, double rate, double dt, double over)
 }
 
 static void
-update(struct activity *a, const struct sum *s, double dt)
+update(struct activity *a, const struct sum *s, double dt, double period_s)
 {
-	blend(&a->out, (double)s->out / dt, dt, MINUTE_S);
-	blend(&a->in, (double)s->in / dt, dt, MINUTE_S);
-	blend(&a->refused, (double)s->refused / dt, dt, MINUTE_S);
+	blend(&a->out, (double)s->out / dt, dt, period_s);
+	blend(&a->in, (double)s->in / dt, dt, period_s);
+	blend(&a->refused, (double)s->refused / dt, dt, period_s);
 }
 
 static void
 look(struct controller *c, double dt)
 {
 	_cleanup_free_ struct sum *sums = calloc(peer_table_count(c->peers) + 2, sizeof(*sums));
-	double total = 0;
+	double total = 0, period_s = (double)c->config->activity_period_ns / NSEC_PER_SEC;
 
 	if (sums == NULL)
 		return;
@@ -220,7 +222,7 @@ look(struct controller *c, double dt)
 			w->activity->begun_ns = now_mono();
 		if (w->activity == NULL)
 			continue;
-		update(w->activity, &sums[w->peer], dt);
+		update(w->activity, &sums[w->peer], dt, period_s);
 		total += w->activity->out;
 	}
 	c->activity_logs = LOG_MAX;
@@ -233,7 +235,8 @@ look(struct controller *c, double dt)
 			judge(c, w, &sums[w->peer], total);
 		/* Slower than what it is held against, and after it. */
 		blend(&a->usual, a->out + a->in, dt,
-		    MIN(USUAL_S, MAX(MINUTE_S, (double)(now_mono() - a->begun_ns) / NSEC_PER_SEC)));
+		    MIN(USUAL_PERIODS * period_s,
+			MAX(period_s, (double)(now_mono() - a->begun_ns) / NSEC_PER_SEC)));
 	}
 }
 
@@ -246,7 +249,8 @@ activity_tick(struct controller *c)
 		c->activity_ns = now;
 		return;
 	}
-	if (now - c->activity_ns < ACTIVITY_EVERY_S * NSEC_PER_SEC)
+	if (now - c->activity_ns <
+	    MIN(ACTIVITY_EVERY_S * NSEC_PER_SEC, c->config->activity_period_ns))
 		return;
 	look(c, (double)(now - c->activity_ns) / NSEC_PER_SEC);
 	c->activity_ns = now;

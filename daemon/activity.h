@@ -30,14 +30,14 @@ enum anomaly {
 /* Of a workload. Rates are per second. */
 struct activity {
 	uint64_t begun_ns;		 /* CLOCK_MONOTONIC, of the first look */
-	double out, in, refused;	 /* over some minute */
-	double usual;			 /* out and in, over some hours */
+	double out, in, refused;	 /* over about an activityPeriod */
+	double usual;			 /* out and in, over many of them */
 	uint64_t said_ns[ANOMALY_KINDS]; /* CLOCK_MONOTONIC, when it was logged last */
 	uint64_t seen_ns[ANOMALY_KINDS]; /* CLOCK_REALTIME; 0: never */
 	uint64_t times[ANOMALY_KINDS];
 };
 
-#define ACTIVITY_EVERY_S 5
+#define ACTIVITY_EVERY_S 5		  /* or in a period, if that is shorter */
 void activity_tick(struct controller *c); /* once a second */
 /* {workloads: [{name, mode, in, out, refused, newPeers, anomalies}], ...} */
 json_t *activity_to_json(struct controller *c);

@@ -304,6 +304,8 @@ static const struct setting settings[] = {
 	{ "closeNamed", set_bool, AT(close_named), .fallback = "false" },
 	{ "hostGuard", set_choice, AT(host_guard), NAMES(guard_names), .fallback = "auto" },
 	{ "selfTest", set_duration, AT(self_test_ns), 0, 86400 * SEC, .fallback = "0s" },
+	{ "activityPeriod", set_duration, AT(activity_period_ns), SEC, 3600 * SEC,
+	    .fallback = "1m" },
 	{ "rollbackDenials", set_number, AT(rollback_denials), 0, 1000000, .fallback = "20" },
 	{ "reviewerGroups", set_groups, AT(reviewer_groups), .fallback = "[]" },
 	{ "adminGroups", set_groups, AT(admin_groups), .fallback = "[]" },

@@ -72,6 +72,7 @@ struct config {
 	char **reviewer_groups, **admin_groups; /* names; who they are is resolved when asked */
 	size_t n_reviewer_groups, n_admin_groups;
 	struct identity_rules identity;
+	uint64_t activity_period_ns; /* over which rates are looked at */
 	uint64_t idle_expiry_ns;     /* 0: never */
 	uint64_t recertify_after_ns; /* 0: never */
 	uint64_t fqdn_min_ttl_ns;    /* an address holds for a name at least so long */

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ATTEMPT_WAIT_NS (5 * NSEC_PER_SEC)
 #define STEADY_NS (600 * NSEC_PER_SEC)
 
 struct denial_table {

@@ -9,6 +9,8 @@ struct attempt_table;
 struct controller;
 struct denial_table;
 
+#define ATTEMPT_WAIT_NS (5 * NSEC_PER_SEC) /* for an answer: then it is one */
+
 struct denial {
 	char id[EDGE_ID_STRLEN]; /* "d-" and hex digits */
 	uint8_t kind;		 /* FLOW_DENIED, FLOW_AUDITED or FLOW_ATTEMPT */

@@ -195,6 +195,31 @@ noise_is_what_is_not_usual_and_most_of_all(void **state)
 	assert_true(raised(f->c, ALERT_NOISY) > 0);
 }
 
+/* What begins as it means to go on is its own measure; after three periods anybody has one. */
+static void
+noise_is_told_after_three_periods_and_not_of_what_is_busy_from_its_begin(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (int i = 0; i < 600; i++) {
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, 1000);
+		look(f->c);
+	}
+	assert_int_equal(times(f->c, "web", ANOMALY_NOISY), 0);
+	ctl_instance(f->c, 3, "quiet", "10.0.0.3");
+	f->c->config->activity_period_ns = 2 * NSEC_PER_SEC;
+	for (unsigned n = 0; n < 20; n++) {
+		struct flow_event ev = ctl_event(3, FLOW_ANSWERED, "10.0.0.3", "10.0.0.1", 80);
+
+		ev.count = n < 5 ? 1 : 1000;
+		learn_flow(f->c, &ev);
+		ctl_wait(2 * NSEC_PER_SEC);
+		activity_tick(f->c);
+		assert_true(n >= 5 || times(f->c, "quiet", ANOMALY_NOISY) == 0);
+	}
+	assert_true(times(f->c, "quiet", ANOMALY_NOISY) > 0);
+}
+
 /* What status shows of it, by kind: how often. -1: nothing. */
 static json_int_t
 told(struct controller *c, const char *name, const char *kind)
@@ -363,6 +388,7 @@ main(void)
 		TEST(unanswered_attempts_are_a_scan_too),
 		TEST(what_is_usual_or_beside_more_or_just_begun_is_no_noise),
 		TEST(noise_is_what_is_not_usual_and_most_of_all),
+		TEST(noise_is_told_after_three_periods_and_not_of_what_is_busy_from_its_begin),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -39,6 +39,7 @@ assert_defaults(const struct config *c)
 	assert_true(c->identify_timeout_ns == 2 * NSEC_PER_SEC);
 	assert_false(c->close_named);
 	assert_true(c->self_test_ns == 0);
+	assert_true(c->activity_period_ns == 60 * NSEC_PER_SEC);
 	assert_int_equal(c->n_reviewer_groups, 0);
 	assert_int_equal(c->n_admin_groups, 0);
 	assert_int_equal(c->identity.n, 0);
@@ -288,10 +289,11 @@ the_example_is_valid_complete_and_the_defaults(void **state)
 	static const char *const keys[] = { "observationPeriod", "promote", "promoteDirection",
 		"promoteBy", "promoteNewEdgeChance", "quietAudit", "promoteNotice", "promoteWindow",
 		"promoteConfirm", "onUnknown", "identifyTimeout", "closeNamed", "hostGuard",
-		"selfTest", "rollbackDenials", "reviewerGroups", "adminGroups", "identity",
-		"idleExpiry", "recertifyAfter", "fqdnMinTtl", "resolvers", "serverNames",
-		"separateDuties", "maxEdges", "eventBuffer", "aggregation", "conntrackAlert",
-		"images", "alerts", "metrics", "logLevel", "historyDays", "historyEntries" };
+		"selfTest", "activityPeriod", "rollbackDenials", "reviewerGroups", "adminGroups",
+		"identity", "idleExpiry", "recertifyAfter", "fqdnMinTtl", "resolvers",
+		"serverNames", "separateDuties", "maxEdges", "eventBuffer", "aggregation",
+		"conntrackAlert", "images", "alerts", "metrics", "logLevel", "historyDays",
+		"historyEntries" };
 	const char *top = getenv("top_srcdir");
 	_cleanup_(doc_freep) struct doc *doc = NULL;
 	struct config *c = NULL;
