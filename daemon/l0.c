@@ -38,6 +38,7 @@ static const char *const runtimes[] = { "runc:[", "crun", "youki" };
 
 /* Podman's own folder: plain digits below it are a pod. */
 #define PODMAN_PARENT "libpod_parent"
+#define BUILDKIT "buildkit"
 
 static bool
 is_hex_id(const char *s, size_t len)
@@ -106,7 +107,8 @@ machine_name(const char *s, size_t len, char ret[static L0_NAME_LEN + 1])
 
 /*
  * "machine.slice/machine-NAME.scope" and "machine.slice/systemd-nspawn@NAME.service" are
- * systemd's, "lxc.payload.NAME" and "lxc/NAME" LXC's.
+ * systemd's, "lxc.payload.NAME" and "lxc/NAME" LXC's. "buildkit/ID" is a step of a build: each has
+ * an id of its own, so all are called by what makes them.
  */
 static bool
 component_machine(const char *parent, size_t parent_len, const char *s, size_t len,
@@ -121,6 +123,11 @@ component_machine(const char *parent, size_t parent_len, const char *s, size_t l
 		{ "lxc", "", "" },
 	};
 
+	if (parent_len == strlen(BUILDKIT) && memcmp(parent, BUILDKIT, parent_len) == 0 &&
+	    len > 0) {
+		memcpy(ret, BUILDKIT, sizeof(BUILDKIT));
+		return true;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
 		size_t head = strlen(forms[i].head), tail = strlen(forms[i].tail);
 

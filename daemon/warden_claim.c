@@ -15,6 +15,7 @@
  * Who may make namespaces may make many. The first SCAN_MAX_PER_PLACE of one cgroup are looked at.
  */
 #include "daemon/log.h"
+#include "daemon/netns_name.h"
 #include "daemon/warden_scan_priv.h"
 
 #include <errno.h>
@@ -125,11 +126,16 @@ is_inside(struct ns *n, int task)
 	return true;
 }
 
+/* What an engine calls a file says nothing of who is in it. */
 static void
 set_name(struct ns *n, const char *name, uint32_t flags)
 {
-	if (n->info.basename[0] != '\0')
+	bool engines =
+	    (n->info.flags & NETNS_F_ENGINE) != 0 || netns_name_is_engines(n->info.basename);
+
+	if (n->info.basename[0] != '\0' && !engines)
 		return;
+	memset(n->info.basename, 0, sizeof(n->info.basename));
 	memcpy(n->info.basename, name, strlen(name));
 	n->info.flags |= flags;
 }

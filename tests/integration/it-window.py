@@ -323,6 +323,26 @@ t.ok(code != 0 and not seen, "and nothing else does", out, seen)
 for n in ("server", "sleeper"):
     run("docker", "rm", "-f", n, check=False)
 
+# A step of a build has a file of a random name, and a cgroup that tells whose it is.
+os.mkdir(lab.dir + "/empty")
+docker.make_image("builder", files=[BUILD + "/tests/integration/first"])
+with open(lab.dir + "/Dockerfile", "w", encoding="ascii") as f:
+    f.write('FROM builder\nRUN ["/first", "connect", "%s", "%d", "50"]\nRUN ["/first", "send", "%s", "%d", "4"]\n' %
+            (HOST, OPEN_PORT, HOST, OPEN_PORT))
+BUILDER = "/usr/bin/docker" if os.path.exists("/usr/bin/docker") else "docker"
+p = subprocess.Popen([BUILDER, "build", "--no-cache", "--progress=plain", "-f", lab.dir + "/Dockerfile", lab.dir + "/empty"],
+                     env=dict(os.environ, DOCKER_BUILDKIT="1"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                     stderr=subprocess.STDOUT, text=True)
+x = wait(lambda: [i for i in (api.workload("buildkit") or {}).get("instances", []) if i["attached"]], 15)
+out = p.communicate(timeout=60)[0]
+if "buildx component" in out:
+    t.skip("a step of a build", "this docker cannot build")
+else:
+    took = [float(line.split(" open ")[1].split()[0]) for line in out.splitlines() if " open " in line]
+    t.ok(x and p.returncode == 0, "a step of a build is of the workload buildkit", api.workloads(), out[-2000:])
+    t.ok(took and took[0] < 1500, "and not closed for as long as what nobody names", took, out[-2000:])
+    figures("a build step's first instruction to an open connection", took)
+
 
 # Who is not identified.
 def unknown(name, opens, during=None, until=0.35):

@@ -82,6 +82,8 @@ finds_the_machine_of_a_cgroup(void **state)
 		{ "0::/lxc.payload.web/system.slice\n", "web" },
 		{ "4:cpu:/lxc/web\n", "web" },
 		{ "0::/lxc.monitor.web\n", NULL },
+		{ "4:cpu:/docker/buildkit/g4ly9g73cj0trdjygnv0vpizt\n", "buildkit" },
+		{ "0::/docker/buildkit\n", NULL },
 		{ "0::/lxc.payload.\n", NULL },
 		{ "0::/machine.slice/machine-a\\x2fb.scope\n", NULL },
 		{ "0::/machine.slice/machine-a\\x00.scope\n", NULL },
