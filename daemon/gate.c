@@ -542,7 +542,8 @@ marker_is_gone(const struct controller *c)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/" MARKER, c->state_dir);
-	return c->gate->mark > GATE_MARK_NONE && access(path, F_OK) < 0 && errno == ENOENT;
+	return c->gate != NULL && c->gate->mark > GATE_MARK_NONE && access(path, F_OK) < 0 &&
+	       errno == ENOENT;
 }
 
 void
