@@ -30,6 +30,7 @@
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      when what is to be in the kernel is looked at, and what the warden says of it
  *   reconcile.c    what each instance is to have, sent if it has not
+ *   tables.c       what each table was read back with, kept over deaths
  *   applied.c      what the kernel was read back with, on record
  *   cut.c          live connections that rules allow no more
  *   gate.c         the start gate: who may start, the marker
@@ -102,6 +103,7 @@ struct instance;
 struct container;
 struct workload;
 struct inventory;
+struct tables;
 struct alerts;
 struct alert_spool;
 struct quarantine;
@@ -242,6 +244,7 @@ struct controller {
 	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_first, *ev_expire;
 	bool drain_armed;
 	uint64_t reconcile_after_ns, first_after_ns; /* CLOCK_MONOTONIC */
+	struct tables *tables;	     /* NULL: they are not known to the next start */
 	struct inventory *inventory; /* that the workloads are compiled under; NULL: none yet */
 	bool compile_all;	     /* they are to be compiled anew whatever it says */
 	uint64_t local_generation;   /* of the addresses of all workloads, as of that inventory */

@@ -162,49 +162,6 @@ apply_failed(struct instance *i, int error)
 	}
 }
 
-void
-enforce_on_applied(struct controller *c, const struct w_applied *a)
-{
-	struct instance *i = instance_find(c, a->cookie);
-	bool in_force, held;
-
-	if (i == NULL || i->apply_seq == 0)
-		return;
-	i->apply_seq = 0;
-	i->apply_error = a->error;
-	i->match = a->match != 0;
-	if (a->error < 0 || !i->match) {
-		apply_failed(i, a->error);
-		return;
-	}
-	c->metrics.applies++;
-	c->metrics.refreshes += i->asked_refresh;
-	histogram_add(&c->metrics.apply, a->usec * 1000ull);
-	i->apply_failures = 0;
-	i->retry_at_ns = 0;
-	cut_live(i, a);
-	i->has_applied = true;
-	i->applied_ns = now_real();
-	i->apply_usec = a->usec;
-	i->applied_revision = i->asked_revision;
-	i->attached.owned = a->owned;
-	i->applied_local = i->asked_local;
-	memcpy(i->applied, i->asked, sizeof(i->applied));
-	memcpy(i->loaded, a->ruleset, sizeof(i->loaded));
-	memcpy(i->kernel, a->kernel, sizeof(i->kernel));
-	applied_on_read_back(i);
-	names_on_applied(i);
-	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
-	i->enforced_before |= in_force;
-	held = i->asked_held && quarantine_of(i) != NULL;
-	if (in_force || held)
-		start_on_ruled(i);
-	if (in_force)
-		exposure_on_ruled(i);
-	/* What changed meanwhile. */
-	enforce_schedule(c);
-}
-
 /* Counted each time; said and recorded not all the time, as whoever is root inside can do it. */
 static void
 drifted(struct instance *i, const struct w_drift *d)
@@ -238,6 +195,53 @@ drifted(struct instance *i, const struct w_drift *d)
 	    json_text(i->workload != NULL ? i->workload->name : NULL), "times", (json_int_t)times,
 	    "pid", (json_int_t)d->pid, "program", json_text(d->program), "guard", d->guard != 0);
 	audit_note(c->audit, &r);
+}
+
+void
+enforce_on_applied(struct controller *c, const struct w_applied *a)
+{
+	struct instance *i = instance_find(c, a->cookie);
+	bool in_force, held;
+
+	if (i == NULL || i->apply_seq == 0)
+		return;
+	i->apply_seq = 0;
+	i->apply_error = a->error;
+	i->match = a->match != 0;
+	if (a->error < 0 || !i->match) {
+		apply_failed(i, a->error);
+		return;
+	}
+	c->metrics.applies++;
+	c->metrics.refreshes += i->asked_refresh;
+	histogram_add(&c->metrics.apply, a->usec * 1000ull);
+	i->apply_failures = 0;
+	i->retry_at_ns = 0;
+	cut_live(i, a);
+	i->has_applied = true;
+	i->applied_ns = now_real();
+	i->apply_usec = a->usec;
+	i->applied_revision = i->asked_revision;
+	i->attached.owned = a->owned;
+	i->applied_local = i->asked_local;
+	memcpy(i->applied, i->asked, sizeof(i->applied));
+	memcpy(i->loaded, a->ruleset, sizeof(i->loaded));
+	memcpy(i->kernel, a->kernel, sizeof(i->kernel));
+	tables_note(c, i->ns.cookie, i->kernel);
+	applied_on_read_back(i);
+	names_on_applied(i);
+	in_force = i->workload != NULL && i->workload->mode == MODE_ENFORCE;
+	i->enforced_before |= in_force;
+	held = i->asked_held && quarantine_of(i) != NULL;
+	if (in_force || held)
+		start_on_ruled(i);
+	if (i->tampered_ns != 0)
+		drifted(i, &(const struct w_drift){ .cookie = a->cookie });
+	if (in_force)
+		exposure_on_ruled(i);
+	i->tampered_ns = 0;
+	/* What changed meanwhile. */
+	enforce_schedule(c);
 }
 
 void

@@ -43,6 +43,18 @@ void applied_on_failure(struct instance *i, const char *why);
 void applied_on_gone(struct instance *i, const char *why);
 void applied_flush(struct controller *c); /* once a second, and at the end */
 
+/* tables.c */
+int tables_open(struct controller *c);
+/* Its table is about to be changed. */
+void tables_strike(struct controller *c, uint64_t cookie);
+/* It was read back, by the kernel's digest. */
+void tables_note(
+    struct controller *c, uint64_t cookie, const uint8_t kernel[static RULESET_DIGEST_LEN]);
+/* When it was read back last, if it was another than this one; else 0. A digest of zeros: unread.
+ */
+uint64_t tables_changed(
+    const struct controller *c, uint64_t cookie, const uint8_t kernel[static RULESET_DIGEST_LEN]);
+
 /* foreign.c */
 /* The netlink port of whoever else owns its table now, 0: nobody. */
 void foreign_on_holder(struct instance *i, uint32_t port);

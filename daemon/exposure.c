@@ -6,7 +6,8 @@
  * kept in the store, and listed in status.
  *
  * The window is never shorter than it was: its begin is that of the first known process, rounded
- * down, or else the last time that the workload was looked after.
+ * down, or else the last time that the workload was looked after. A table that was found changed by
+ * others (tables.c) counts as none since it was read back last.
  */
 #include "daemon/alert.h"
 #include "daemon/controller.h"
@@ -75,11 +76,13 @@ exposure_on_ruled(struct instance *i)
 		return;
 	i->exposure_judged = true;
 	/* A mode that was set later exposes nobody; closed is not exposed. */
-	if (!i->existing || i->gated || i->attached.adopted || i->is_host ||
+	if (!i->existing || i->gated || i->is_host ||
+	    (i->attached.adopted && i->tampered_ns == 0) ||
 	    i->workload->mode_since_ns >= announced ||
 	    (i->ns.closed_ns != 0 && i->ns.opened_ns == 0))
 		return;
 	from = MAX(i->workload->away_ns, i->workload->mode_since_ns);
+	from = MAX(from, i->tampered_ns);
 	if (i->ns.born_ns != 0)
 		from = MAX(from, real_of(i->ns.born_ns));
 	if (i->ns.opened_ns != 0)

@@ -405,6 +405,7 @@ instance_on_netns_gone(struct controller *c, uint64_t cookie)
 	struct instance *i = instance_find(c, cookie);
 
 	nested_forget(c, cookie);
+	tables_strike(c, cookie);
 	if (i != NULL) {
 		instance_detach(i);
 		instance_free(i);

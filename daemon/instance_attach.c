@@ -124,6 +124,14 @@ instance_on_attached(struct controller *c, struct msg *m)
 	i->attach = ATTACH_DONE;
 	foreign_on_holder(i, a.holder);
 	i->attached_ns = now_mono();
+	if (a.adopted == 0)
+		tables_strike(c, a.cookie);
+	else
+		i->tampered_ns = tables_changed(c, a.cookie, a.kernel);
+	if (i->tampered_ns != 0)
+		log_error("instance %s: its table was changed while nobody of ours was there: "
+			  "loading its rules",
+		    instance_log_id(i));
 	start_on_attached(i);
 	i->ct_count = (struct w_ct_stats){
 		.cookie = a.cookie, .count = a.ct_count, .max = a.ct_max, .dropped = a.ct_dropped

@@ -234,10 +234,11 @@ struct w_attached {
 	uint32_t owned;	  /* the table is owned */
 	uint32_t adopted; /* a kept table with rules was there: apply must follow */
 	uint32_t ct_count, ct_max;
-	uint32_t rcvbuf;     /* in force */
-	uint32_t holder;     /* as in w_foreign */
-	uint32_t aggregates; /* it has a table of AGG_PREPARE */
-	uint64_t ct_dropped; /* as in w_ct_stats */
+	uint32_t rcvbuf;		    /* in force */
+	uint32_t holder;		    /* as in w_foreign */
+	uint32_t aggregates;		    /* it has a table of AGG_PREPARE */
+	uint64_t ct_dropped;		    /* as in w_ct_stats */
+	uint8_t kernel[RULESET_DIGEST_LEN]; /* of an orphan's table, as it was found; or zeros */
 };
 
 /* Connections counted by the kernel, see warden_seen.c and netlink/nft_seen.h. */

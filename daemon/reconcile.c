@@ -109,6 +109,7 @@ send_ruleset(
 		return ret;
 	if (++c->next_seq == 0)
 		c->next_seq = 1;
+	tables_strike(c, i->ns.cookie);
 	ret = role_send(
 	    &c->loop, ROLE_WARDEN, MSG_W_NFT_APPLY, c->next_seq, body, sizeof(head) + len);
 	if (ret < 0)
@@ -150,7 +151,7 @@ static bool
 is_left_alone(const struct instance *i)
 {
 	return !i->ctl->caught_up && i->attached.adopted && i->ns.closed_ns == 0 &&
-	       quarantine_of(i) == NULL && i->table_holder == 0;
+	       quarantine_of(i) == NULL && i->table_holder == 0 && i->tampered_ns == 0;
 }
 
 void

@@ -165,7 +165,8 @@ new_table(struct warden *w, struct attachment *a)
 }
 
 static int
-open_table(struct warden *w, uint64_t cookie, struct attachment *a, bool *ret_adopted)
+open_table(struct warden *w, uint64_t cookie, struct attachment *a, bool *ret_adopted,
+    uint8_t ret_kernel[static RULESET_DIGEST_LEN])
 {
 	struct nft_state st;
 	int r;
@@ -180,6 +181,7 @@ open_table(struct warden *w, uint64_t cookie, struct attachment *a, bool *ret_ad
 			*ret_adopted = false;
 	} else if (r == 0) {
 		*ret_adopted = true;
+		memcpy(ret_kernel, st.digest, sizeof(st.digest));
 	}
 	/*
 	 * Root inside has planted a table of our name that we may not touch, or cannot read. It is
@@ -250,7 +252,7 @@ attach_sockets(struct warden *w, struct ns *n, const struct w_attach *req, int n
 	if (fresh != NULL && !a->host) {
 		r = open_owner(w, n->info.cookie, nsfd, a);
 		if (r == 0)
-			r = open_table(w, n->info.cookie, a, &adopted);
+			r = open_table(w, n->info.cookie, a, &adopted, ret->kernel);
 		if (r < 0) {
 			undo_owner(w, n->info.cookie, a);
 			return r;

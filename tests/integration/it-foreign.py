@@ -9,7 +9,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
-from nftlink import OWNER, PERSIST, Link, add_table, delete_table, flush_rules
+from nftlink import OWNER, PERSIST, Link, add_table, delete_table, flush_rules, insert_accept
 from nslab import Lab, Tap, wait
 
 t = Tap()
@@ -120,6 +120,42 @@ d.kill_all()
 link.close()
 d.start()
 t.ok(wait(lambda: whole(d), 8), "who has gone meanwhile leaves nothing", d.api.workload(b.name), d.text()[-2000:])
+
+def exposures():
+    return {e["from"] for e in d.api.get("/v1/status")["exposure"]}
+
+
+# He adopts the orphan, opens it and leaves again: what is found is an orphan with rules in it, but not ours.
+def opened_and_left(die, resume, how):
+    exposed = exposures()
+    die()
+    link = Link(b)
+    wait(lambda: link.commit(add_table(d.table(), OWNER | PERSIST), insert_accept(d.table(), "input")) == [0, 0], 3)
+    opened = answers(7002)
+    link.close()
+    resume()
+    # The count is of the namespace since its attach, which is a new one.
+    good = wait(lambda: whole(d) and d.api.workload(b.name)["drift"] == 1 and exposures() - exposed, 8)
+    t.ok(opened and good and d.says("its table was changed while nobody of ours was there"),
+         "%s: rules that somebody opened and left are loaded anew, counted, and an exposure" % how, opened, good,
+         d.api.workload(b.name), exposures(), d.text()[-2000:])
+
+
+def die_two():
+    os.kill(d.p.pid, signal.SIGSTOP)
+    for role in ("warden", "keeper"):
+        d.kill(role)
+
+
+t.ok(wait(lambda: whole(d), 8), "all is whole")
+opened_and_left(die_two, lambda: os.kill(d.p.pid, signal.SIGCONT), "keeper and warden dead")
+opened_and_left(d.kill_all, d.start, "all dead")
+exposed = exposures()
+d.kill_all()
+d.start()
+t.ok(wait(lambda: whole(d) and d.api.workload(b.name)["appliedRevision"] == 2, 12) and
+     d.api.workload(b.name)["drift"] == 0 and not exposures() - exposed, "an orphan that nobody touched is none of that",
+     d.api.workload(b.name), exposures(), exposed)
 
 # A table of our name from before we came; in observe nothing is closed by it.
 d.stop()

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 NETFILTER, SUBSYS = 12, 10 << 8
-NEWTABLE, GETTABLE, DELTABLE, DELRULE, NEWGEN = (SUBSYS | x for x in (0, 1, 2, 8, 15))
+NEWTABLE, GETTABLE, DELTABLE, NEWRULE, DELRULE, NEWGEN = (SUBSYS | x for x in (0, 1, 2, 6, 8, 15))
 BEGIN, END, DONE = 16, 17, 3
 REQUEST, ACK, DUMP, CREATE = 1, 4, 0x300, 0x400
 INET, NETDEV = 1, 5
@@ -42,6 +42,13 @@ def delete_table(name, family=INET):
 
 def flush_rules(name, family=INET):
     return message(DELRULE, ACK, family, text(1, name))
+
+
+def insert_accept(name, chain, family=INET):
+    """A rule before all others."""
+    verdict = attr(2, attr(2, attr(1, struct.pack(">I", 1))))
+    accept = text(1, "immediate") + attr(2, attr(1, struct.pack(">I", 0)) + verdict)
+    return message(NEWRULE, CREATE | ACK, family, text(1, name) + text(2, chain) + attr(4, attr(1, accept)))
 
 
 class Link:
