@@ -9,8 +9,10 @@
 #include "daemon/instance.h"
 #include "daemon/learn.h"
 #include "daemon/names.h"
+#include "daemon/observe.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #define MAX_MESSAGES 64
@@ -96,7 +98,7 @@ on_entry(void *arg, const struct nft_seen_entry *e)
 			learn_bytes(i->ctl, &ev, growth);
 		return 0;
 	}
-	if (e->tuple.sport != 0)
+	if (e->tuple.sport != 0 || (e->tuple.proto == IPPROTO_UDP && observe_may_be_midstream(i)))
 		ev.flags |= FLOW_F_MIDSTREAM;
 	ev.count = (uint32_t)MIN(growth, (uint64_t)UINT32_MAX);
 	if (!a->first_sight) {

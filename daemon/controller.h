@@ -252,6 +252,7 @@ struct controller {
 	    drained_ns; /* CLOCK_REALTIME of the drain under way: one read for all its events */
 	uint32_t next_seq;
 
+	uint64_t sctp_opening[256]; /* hashes of associations in their handshake: observe.c */
 	/* Events of namespaces or peers that are not identified yet. */
 	struct flow_event *waiting;
 	size_t n_waiting;

@@ -30,6 +30,7 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <linux/netfilter/nf_conntrack_sctp.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -39,6 +40,13 @@
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
 #define DUMP_RETRY_MAX_S 60u
 #define OVERRUN_LOG_NS (60 * NSEC_PER_SEC)
+/*
+ * For so long after an attach UDP may be a conversation from before it, whose server spoke first:
+ * as long as conntrack would have remembered it, had it been there. One in a namespace that was
+ * found at its beginning is younger.
+ */
+#define OLD_CONVERSATION_NS (180 * NSEC_PER_SEC)
+#define NEW_CONVERSATION_NS (2 * NSEC_PER_SEC)
 
 /*
  * What others see of it: a namespace's own NAT is its own affair. Who dials a virtual address that
@@ -62,6 +70,54 @@ observe_tuple_of(const struct ct_entry *e)
 	return t;
 }
 
+bool
+observe_may_be_midstream(const struct instance *i)
+{
+	uint64_t age = now_mono() - i->attached_ns;
+
+	if (i->attached.adopted)
+		return false;
+	return age < (i->existing ? OLD_CONVERSATION_NS : NEW_CONVERSATION_NS);
+}
+
+/* The end of a handshake of SCTP, whose every step is told of. */
+static uint64_t *
+handshake_slot(struct instance *i, const struct tuple *t, uint64_t *ret_hash)
+{
+	struct controller *c = i->ctl;
+
+	*ret_hash = tuple_hash(t, c->seed ^ i->ns.cookie) | 1;
+	return &c->sctp_opening[(*ret_hash >> 1) % ARRAY_SIZE(c->sctp_opening)];
+}
+
+static bool
+had_handshake(struct instance *i, const struct tuple *t)
+{
+	uint64_t hash, *slot = handshake_slot(i, t, &hash);
+	const bool had = *slot == hash;
+
+	if (had)
+		*slot = 0;
+	return had;
+}
+
+/* Could its first packet have been one of its server's? */
+static bool
+is_midstream(struct instance *i, const struct ct_entry *e, uint8_t flags)
+{
+	const bool dumped = (flags & FLOW_F_FROM_DUMP) != 0;
+
+	switch (e->orig.proto) {
+	case IPPROTO_TCP:
+		return dumped || e->tcp_state == 0;
+	case IPPROTO_SCTP:
+		return dumped || !had_handshake(i, &e->orig);
+	case IPPROTO_UDP:
+		return dumped || observe_may_be_midstream(i);
+	}
+	return false;
+}
+
 static void
 learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 {
@@ -79,7 +135,7 @@ learn_entry(struct instance *i, const struct ct_entry *e, uint8_t flags)
 	if (addr_is_loopback(&ev.tuple.src) || addr_is_loopback(&ev.tuple.dst))
 		return;
 	names_on_use(i, &ev.tuple);
-	if (e->orig.proto == IPPROTO_TCP && (e->tcp_state == 0 || (flags & FLOW_F_FROM_DUMP) != 0))
+	if (is_midstream(i, e, flags))
 		ev.flags |= FLOW_F_MIDSTREAM;
 	learn_flow(i->ctl, &ev);
 }
@@ -91,15 +147,18 @@ learn_translation(struct instance *host, const struct ct_entry *e)
 		nat_cache_add(host->ctl->nat, e);
 }
 
-static int
-on_event(void *arg, const struct ct_entry *e)
+int
+observe_event(void *arg, const struct ct_entry *e)
 {
 	struct instance *i = arg;
+	uint64_t hash;
 
 	if (i->is_host) {
 		learn_translation(i, e);
 		return 0;
 	}
+	if (e->orig.proto == IPPROTO_SCTP && e->sctp_state == SCTP_CONNTRACK_COOKIE_ECHOED)
+		*handshake_slot(i, &e->orig, &hash) = hash;
 	if (e->msg == CT_MSG_DESTROY || !ct_is_answered(e))
 		return 0;
 	i->events++;
@@ -114,7 +173,7 @@ receive_events(struct instance *i)
 
 	i->ctl->drained_ns = now_real();
 	return ct_recv_events(
-	    i->ct_fd, buf, sizeof(buf), DRAIN_MAX_MESSAGES, on_event, i, &i->ct_stats);
+	    i->ct_fd, buf, sizeof(buf), DRAIN_MAX_MESSAGES, observe_event, i, &i->ct_stats);
 }
 
 static void

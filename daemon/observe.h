@@ -30,6 +30,10 @@ void observe_drain(struct instance *i);
 /* Reads what the host's connection table has said by now, so that the NAT cache knows it. */
 void observe_host(struct controller *c);
 struct tuple observe_tuple_of(const struct ct_entry *e);
+/* What a namespace's socket has to say; arg is the instance. */
+int observe_event(void *arg, const struct ct_entry *e);
+/* It may have had conversations of UDP before conntrack saw them. */
+bool observe_may_be_midstream(const struct instance *i);
 
 /* observe_sockets.c */
 /* The established TCP connections of the instance, from the local end: not oriented. */

@@ -101,29 +101,52 @@ instance_at(struct controller *c, const struct addr *a)
 }
 
 /*
- * Settles the direction of a connection picked up in its middle: the end that listens is the
- * server. A server may have closed its listener meanwhile, so an end that does not listen is taken
- * for the client only if the other one listens or cannot be asked. True if that decided it; *t may
- * then be reversed.
+ * Who is the server of a connection, told from its local end. A server may have closed its listener
+ * meanwhile, so an end that does not listen is taken for the client only if the other one listens
+ * or cannot be asked.
+ *
+ * A client's datagram socket looks like a server's if it has not named its peer: where it could be
+ * either, it is neither. Of SCTP a silence means nothing: the kernel may show none of its sockets,
+ * and an association may be of a program alone.
+ */
+enum server { SERVER_UNKNOWN, SERVER_LOCAL, SERVER_REMOTE };
+
+static enum server
+find_server(struct instance *i, const struct tuple *out)
+{
+	const bool local = listens_at(i, out->proto, &out->src, out->sport);
+	struct instance *other;
+	bool remote;
+
+	if (local && out->proto != IPPROTO_UDP)
+		return SERVER_LOCAL;
+	other = instance_at(i->ctl, &out->dst);
+	if (other == NULL)
+		return local || out->proto == IPPROTO_SCTP ? SERVER_UNKNOWN : SERVER_REMOTE;
+	remote = listens_at(other, out->proto, &out->dst, out->dport);
+	if (local == remote)
+		return SERVER_UNKNOWN;
+	return local ? SERVER_LOCAL : SERVER_REMOTE;
+}
+
+/*
+ * Settles the direction of a connection picked up in its middle. True if the sockets decided it; *t
+ * may then be reversed.
  */
 bool
 observe_orient(struct instance *i, struct tuple *t)
 {
 	bool src_local = instance_has_addr(i, &t->src), dst_local = instance_has_addr(i, &t->dst);
 	struct tuple out = src_local ? *t : tuple_reverse(t); /* from the local end */
-	struct instance *other;
+	enum server server;
 
-	if (src_local == dst_local || t->proto != IPPROTO_TCP || i->diag_fd < 0)
+	/* What the kernel counts may lack the client's port. */
+	if (src_local == dst_local || !proto_has_port(t->proto) || t->sport == 0 || i->diag_fd < 0)
 		return false;
-	if (listens_at(i, out.proto, &out.src, out.sport)) {
-		*t = tuple_reverse(&out);
-		return true;
-	}
-	other = instance_at(i->ctl, &out.dst);
-	if (other != NULL && !listens_at(other, out.proto, &out.dst, out.dport))
-		return false;
-	*t = out;
-	return true;
+	server = find_server(i, &out);
+	if (server != SERVER_UNKNOWN)
+		*t = server == SERVER_LOCAL ? tuple_reverse(&out) : out;
+	return server != SERVER_UNKNOWN;
 }
 
 void

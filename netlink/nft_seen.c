@@ -8,8 +8,9 @@
  *                   jump to first. Taken by both ends: jump to opened, once. Then its bytes.
  *   first           counts what needs no handshake, by its ends and port; or, where there is no
  *                   room, in `missed`. Of TCP it notes that a SYN was answered.
- *   opened          counts TCP and SCTP likewise, when their handshake is complete; TCP that was
- *                   met in its middle with the client's port, as its direction is not known.
+ *   opened          counts TCP and SCTP likewise, when their handshake is complete; what was met in
+ *                   its middle, of SCTP by a heartbeat, with the client's port, as its direction is
+ *                   not known.
  *   conn4 ... byte6 dynamic sets with counters, twice ("_a", "_b"); see below
  *
  * No chain has a verdict: nothing that passes is held by it.

@@ -123,6 +123,13 @@ match_proto(struct builder *b, bool v6, uint32_t op, uint8_t proto)
 }
 
 static void
+match_sctp_chunk(struct builder *b, uint8_t type)
+{
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 12, 1, NFT_REG_1);
+	expr_cmp_u8(b, NFT_CMP_EQ, type);
+}
+
+static void
 rule_conn(struct builder *b, bool v6, bool icmp, enum sport sport, unsigned side)
 {
 	load_key(b, v6, icmp, sport);
@@ -167,9 +174,12 @@ rules_opened(struct builder *b, bool v6, unsigned side)
 		match_label(b, LABEL_HANDSHAKE, middle ? NFT_CMP_EQ : NFT_CMP_NEQ);
 		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
 	}
-	rule_begin(b, SEEN_OPENED);
-	match_proto(b, v6, NFT_CMP_EQ, IPPROTO_SCTP);
-	rule_conn(b, v6, false, SPORT_ZERO, side);
+	for (unsigned middle = 0; middle < 2; middle++) {
+		rule_begin(b, SEEN_OPENED);
+		match_proto(b, v6, NFT_CMP_EQ, IPPROTO_SCTP);
+		match_sctp_chunk(b, middle ? SCTP_HEARTBEAT_ACK : SCTP_COOKIE_ACK);
+		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
+	}
 }
 
 /* As ct_is_answered() has it, for every packet from then on that finds it not counted yet. */
@@ -187,8 +197,7 @@ rules_to_opened(struct builder *b)
 	for (size_t i = 0; i < ARRAY_SIZE(acks); i++) {
 		rule_begin(b, SEEN_EACH);
 		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_SCTP);
-		expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 12, 1, NFT_REG_1);
-		expr_cmp_u8(b, NFT_CMP_EQ, acks[i]);
+		match_sctp_chunk(b, acks[i]);
 		match_reply(b);
 		match_label(b, LABEL_COUNTED, NFT_CMP_EQ);
 		match_packets(b, IP_CT_DIR_REPLY, NFT_CMP_NEQ, 0);

@@ -34,6 +34,7 @@
 #define MAX_FOREIGN 1000
 /* The kernel gives a UDP socket without a peer this state. */
 #define STATES_UDP (1u << TCP_CLOSE)
+#define STATES_SCTP (1u << TCP_LISTEN)
 
 struct dump {
 	size_t left, passed;
@@ -66,7 +67,9 @@ ask(int sock, uint8_t family, uint8_t proto, uint32_t seq)
 	req = mnl_nlmsg_put_extra_header(nlh, sizeof(*req));
 	req->sdiag_family = family;
 	req->sdiag_protocol = proto;
-	req->idiag_states = proto == IPPROTO_TCP ? STATES_TCP : STATES_UDP;
+	req->idiag_states = proto == IPPROTO_TCP   ? STATES_TCP
+			    : proto == IPPROTO_UDP ? STATES_UDP
+						   : STATES_SCTP;
 	return nl_send(sock, nlh, 0);
 }
 
@@ -104,7 +107,7 @@ parse_socket(const struct nlmsghdr *nlh, uint8_t proto, struct diag_socket *ret)
 	m = mnl_nlmsg_get_payload(nlh);
 	if (m->idiag_family != AF_INET && m->idiag_family != AF_INET6)
 		return false;
-	s.listening = m->idiag_state == (proto == IPPROTO_TCP ? TCP_LISTEN : TCP_CLOSE);
+	s.listening = m->idiag_state == (proto == IPPROTO_UDP ? TCP_CLOSE : TCP_LISTEN);
 	s.local = diag_addr(m->idiag_family, m->id.idiag_src);
 	s.local_port = ntohs(m->id.idiag_sport);
 	if (s.listening) {
@@ -182,6 +185,8 @@ diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg)
 		{ AF_INET6, IPPROTO_TCP },
 		{ AF_INET, IPPROTO_UDP },
 		{ AF_INET6, IPPROTO_UDP },
+		/* Both families at once. */
+		{ AF_INET6, IPPROTO_SCTP },
 	};
 	struct dump d = { .left = max, .fn = fn, .arg = arg };
 	int r;
@@ -189,7 +194,8 @@ diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg)
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
 		d.proto = tables[i].proto;
 		r = dump_one(sock, tables[i].family, &d);
-		if (r < 0)
+		/* Not every kernel has SCTP, nor shows its sockets. */
+		if (r < 0 && (r != -ENOENT || d.proto != IPPROTO_SCTP))
 			return r;
 	}
 	return (int)MIN(d.passed, (size_t)INT32_MAX);
