@@ -154,11 +154,29 @@ grade_of_task(const struct w_netns *n)
 	return grade;
 }
 
+bool
+instance_is_plain(const struct instance *i)
+{
+	const uint32_t others = NETNS_F_HOST | NETNS_F_USER | NETNS_F_NESTED | NETNS_F_MACHINE;
+
+	return (i->ns.flags & (NETNS_F_NAMED | others)) == NETNS_F_NAMED && i->container == NULL &&
+	       i->ns.container_id[0] == '\0';
+}
+
+/* That its processes see the host's is nothing that was given to them. */
+static unsigned
+grade_of_plain(const struct w_netns *n)
+{
+	if ((n->facts & TASK_F_NET_ADMIN) != 0)
+		return GRADE_ROOT | GRADE_NET_RAW;
+	return (n->facts & TASK_F_NET_RAW) != 0 ? GRADE_NET_RAW : 0;
+}
+
 unsigned
 instance_grade_bits(const struct instance *i)
 {
 	const struct container *k;
-	unsigned grade = grade_of_task(&i->ns);
+	unsigned grade = instance_is_plain(i) ? grade_of_plain(&i->ns) : grade_of_task(&i->ns);
 	size_t pos = 0;
 	bool many;
 
@@ -198,11 +216,12 @@ instance_grade(const struct instance *i, const char **ret_why)
 			*ret_why = partial[k].why;
 			return "partial";
 		}
-	if (grade & GRADE_NET_ADMIN) {
+	if (grade & (GRADE_NET_ADMIN | GRADE_ROOT)) {
 		*ret_why =
 		    hostguard_in_force(i)
 			? "it has CAP_NET_ADMIN: it can forge connection tracking entries; what it "
-			  "sends is held by the host guard"
+			  "sends is held by the host guard, which leaves it what an answer from a "
+			  "served port could do"
 			: "it has CAP_NET_ADMIN: it can forge connection tracking entries";
 		return "partial";
 	}
@@ -211,7 +230,7 @@ instance_grade(const struct instance *i, const char **ret_why)
 			   "its rules (nanoseg approve --image)";
 		return "partial";
 	}
-	if (grade & GRADE_NET_RAW)
+	if ((grade & GRADE_NET_RAW) || hostguard_is_promised(i))
 		return hostguard_holds(i, ret_why) ? "full" : "partial";
 	return "full";
 }

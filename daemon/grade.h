@@ -19,6 +19,7 @@
 #define GRADE_USER_OWNED 0x80 /* its namespace belongs to a user, who is root in it */
 #define GRADE_MANY 0x100      /* more namespaces than are looked at */
 #define GRADE_UNKNOWN 0x200   /* its engine has not told yet */
+#define GRADE_ROOT 0x400      /* what runs in a plain namespace has CAP_NET_ADMIN */
 
 /* The bits of a list of capability names, with or without "CAP_"; "ALL" is every one. */
 unsigned grade_of_caps(const json_t *names);

@@ -32,7 +32,8 @@ hostguard_is_wanted(const struct instance *i)
 	case HOST_GUARD_ON:
 		return true;
 	case HOST_GUARD_AUTO:
-		return (grade & (GRADE_NET_RAW | GRADE_NET_ADMIN | GRADE_UNKNOWN)) != 0;
+		return (grade & (GRADE_NET_RAW | GRADE_NET_ADMIN | GRADE_UNKNOWN)) != 0 ||
+		       instance_is_plain(i);
 	default:
 		return false;
 	}
@@ -125,34 +126,60 @@ mode_of(const struct instance *i, enum flow_dir dir)
 }
 
 bool
+hostguard_is_promised(const struct instance *i)
+{
+	return instance_is_plain(i) && mode_of(i, DIR_EGRESS) == MODE_ENFORCE;
+}
+
+/* What stands between a raw socket and the outside, of a container and in a plain namespace. */
+#define OF_BOTH(rest)                                                        \
+	{                                                                    \
+		"it has CAP_NET_RAW" rest, "root in it has CAP_NET_RAW" rest \
+	}
+
+static const struct {
+	const char *of[2];
+} raw_why[] = {
+	{ OF_BOTH(": frames from a raw socket pass its own rules, and this kernel has no netdev "
+		  "tables for a host guard") },
+	{ OF_BOTH(": frames from a raw socket pass its own rules, and hostGuard is off") },
+	{ OF_BOTH(": frames from a raw socket pass its own rules, and until its egress is enforced "
+		  "no host guard holds them") },
+	{ OF_BOTH(" and a link that no host guard can hold: frames from a raw socket pass its own "
+		  "rules") },
+	{ OF_BOTH(": frames from a raw socket pass its own rules, and its host guard is not in "
+		  "force") },
+	{ OF_BOTH(": until its ingress is enforced, the host guard cannot tell what a raw socket "
+		  "sends from answers") },
+	{ OF_BOTH(": past its own rules the host guard leaves a raw sender what an answer from a "
+		  "served port could do") },
+};
+
+enum { NO_KERNEL, IS_OFF, EGRESS_OPEN, LINK_OPEN, NOT_IN_FORCE, INGRESS_OPEN, HOLDS };
+
+static unsigned
+raw_held(const struct instance *i)
+{
+	if (!(i->ctl->warden.features & NFT_CAN_INGRESS))
+		return NO_KERNEL;
+	if (!hostguard_is_wanted(i))
+		return IS_OFF;
+	if (mode_of(i, DIR_EGRESS) != MODE_ENFORCE)
+		return EGRESS_OPEN;
+	if (i->has_guard && i->guard.open > 0)
+		return LINK_OPEN;
+	if (!in_force(i))
+		return NOT_IN_FORCE;
+	return mode_of(i, DIR_INGRESS) != MODE_ENFORCE ? INGRESS_OPEN : HOLDS;
+}
+
+bool
 hostguard_holds(const struct instance *i, const char **ret_why)
 {
-	const struct controller *c = i->ctl;
+	unsigned held = raw_held(i);
 
-	if (!(c->warden.features & NFT_CAN_INGRESS))
-		*ret_why = "it has CAP_NET_RAW: frames from a raw socket pass its own rules, and "
-			   "this kernel has no netdev tables for a host guard";
-	else if (!hostguard_is_wanted(i))
-		*ret_why = "it has CAP_NET_RAW: frames from a raw socket pass its own rules, and "
-			   "hostGuard is off";
-	else if (mode_of(i, DIR_EGRESS) != MODE_ENFORCE)
-		*ret_why = "it has CAP_NET_RAW: frames from a raw socket pass its own rules, and "
-			   "until its egress is enforced no host guard holds them";
-	else if (i->has_guard && i->guard.open > 0)
-		*ret_why = "it has CAP_NET_RAW and a link that no host guard can hold: frames from "
-			   "a raw socket pass its own rules";
-	else if (!in_force(i))
-		*ret_why = "it has CAP_NET_RAW: frames from a raw socket pass its own rules, and "
-			   "its host guard is not in force";
-	else if (mode_of(i, DIR_INGRESS) != MODE_ENFORCE)
-		*ret_why = "it has CAP_NET_RAW: until its ingress is enforced, the host guard "
-			   "cannot tell what a raw socket sends from answers";
-	else {
-		*ret_why = "it has CAP_NET_RAW: past its own rules the host guard leaves a raw "
-			   "sender what an answer from a served port could do";
-		return true;
-	}
-	return false;
+	*ret_why = raw_why[held].of[instance_is_plain(i)];
+	return held == HOLDS;
 }
 
 bool

@@ -13,6 +13,8 @@ struct w_guarded;
 /* Tells the warden what has changed. True if the rules have to be loaded again for it. */
 bool hostguard_update(struct instance *i);
 void hostguard_on_guarded(struct controller *c, const struct w_guarded *g);
+/* A plain namespace whose egress is enforced: whoever root puts into it may have CAP_NET_RAW. */
+bool hostguard_is_promised(const struct instance *i);
 /* Does it hold a container with CAP_NET_RAW? *ret_why is a static sentence either way. */
 bool hostguard_holds(const struct instance *i, const char **ret_why);
 /* It admits nothing, in place of rules that cannot be loaded. */

@@ -216,6 +216,11 @@ bool instance_settling(const struct controller *c);
 const struct rtnl_addr *instance_addrs(const struct instance *i, size_t *ret_n);
 /* Closed by the warden from its first moment, and still so for want of an identity. */
 bool instance_is_quarantined(const struct instance *i);
+/*
+ * A namespace in /run/netns that nobody's container is in: what runs in it is the host's own, put
+ * there by root, who also gives it its addresses.
+ */
+bool instance_is_plain(const struct instance *i);
 /* GRADE_*, of every container in its namespace. */
 unsigned instance_grade_bits(const struct instance *i);
 /* "full", "partial" or "no"; *ret_why is NULL or a static sentence. */

@@ -189,7 +189,7 @@ struct w_netns {
 	int32_t pid;	       /* a process in it, 0 if none is known */
 	char basename[64];     /* file name, or as the flags say, or "" */
 	char container_id[65]; /* 64 hex digits from the process's cgroup, or "" */
-	uint8_t facts;	       /* TASK_F_*, of a container or machine */
+	uint8_t facts; /* TASK_F_*, of a container or machine, or what lasts in a plain one */
 	char zero[2];
 	uint32_t owner;	  /* uid, of NETNS_F_USER */
 	uint64_t seen_ns; /* CLOCK_MONOTONIC at which the warden saw it first */

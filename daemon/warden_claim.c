@@ -37,6 +37,13 @@ claim_is_known(const struct ns *n)
 	       (n->info.flags & (NETNS_F_USER | NETNS_F_MACHINE)) != 0;
 }
 
+/* Of a plain one in /run/netns its processes tell as well, which are the host's own. */
+static bool
+has_facts(const struct ns *n)
+{
+	return claim_is_known(n) || (n->info.flags & NETNS_F_NAMED) != 0;
+}
+
 static void
 set_place(struct scan *s, struct ns *n, uint64_t place)
 {
@@ -157,6 +164,9 @@ take_roots(struct scan *s, struct ns *n, const struct l0_claim *c, pid_t pid)
 	set_place(s, n, c->place);
 	n->dirty |= !known;
 	n->id_doubt = false;
+	/* What was read was of others in it. */
+	if (!known)
+		n->facts_read = false;
 	if (c->id[0] == '\0') {
 		set_name(n, c->machine, NETNS_F_MACHINE);
 		return;
@@ -272,7 +282,7 @@ claim_begin_facts(struct ns *n)
 	uint64_t now = now_ns();
 
 	n->facts_tries = 0;
-	if (!claim_is_known(n) || now < n->facts_due_ns)
+	if (!has_facts(n) || now < n->facts_due_ns)
 		return;
 	n->facts_tries = FACTS_TRIES;
 	n->facts_due_ns = now + FACTS_AGAIN_NS;
@@ -292,14 +302,15 @@ facts_settle(struct ns *n)
 
 /*
  * What the first process of the container may do. Only what two readings agree on counts: not every
- * runtime's process is known by its name.
+ * runtime's process is known by its name. In a plain namespace somebody's command is soon gone:
+ * there they have to be of the same process.
  */
 void
 claim_read_facts(struct ns *n, int procfd, pid_t pid)
 {
 	_cleanup_close_ int task = -1;
 	uint8_t facts;
-	bool again;
+	bool known, again;
 
 	if (n->facts_tries == 0)
 		return;
@@ -308,10 +319,12 @@ claim_read_facts(struct ns *n, int procfd, pid_t pid)
 	if (task < 0 || !is_containers(n, task) || l0_task_facts(task, &facts) < 0)
 		return;
 	n->facts_tries = 0;
-	again = n->facts_read && facts == n->facts_seen;
+	known = claim_is_known(n);
+	again = n->facts_read && facts == n->facts_seen && (known || pid == n->facts_pid);
 	n->facts_read = true;
 	n->facts_seen = facts;
-	if (again || n->facts_hurries >= FACTS_HURRIES)
+	n->facts_pid = pid;
+	if (again || (known && n->facts_hurries >= FACTS_HURRIES))
 		facts_settle(n);
 }
 
@@ -321,7 +334,7 @@ claim_facts_due(const struct ns *n)
 {
 	bool settled = n->facts_read && n->facts_hurries == 0;
 
-	if (!claim_is_known(n) || settled || n->facts_hurries >= FACTS_HURRIES)
+	if (!has_facts(n) || settled || n->facts_hurries >= FACTS_HURRIES)
 		return 0;
 	return MAX(now_ns(), n->facts_due_ns) + NSEC_PER_MSEC;
 }

@@ -203,12 +203,11 @@ ns_after_walk(struct scan *s, struct ns *n, bool complete)
 		n->due_ns = now_ns() + NSEC_PER_MSEC;
 		return false;
 	}
-	if (met && claim_is_known(n) && !n->id_doubt)
-		n->due_ns = claim_facts_due(n);
-	else if (n->due_ns != 0 && n->stage < (met ? ARRAY_SIZE(process_steps_ms) : STEPS_WITHOUT))
+	if (!(met && claim_is_known(n) && !n->id_doubt) && n->due_ns != 0 &&
+	    n->stage < (met ? ARRAY_SIZE(process_steps_ms) : STEPS_WITHOUT))
 		n->due_ns = now_ns() + process_steps_ms[n->stage++] * NSEC_PER_MSEC;
 	else
-		n->due_ns = 0;
+		n->due_ns = met && !n->id_doubt ? claim_facts_due(n) : 0;
 	return false;
 }
 

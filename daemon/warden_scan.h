@@ -47,6 +47,7 @@ struct ns {
 	bool owner_known;
 	uint8_t facts_seen;
 	bool facts_read;
+	int32_t facts_pid;
 	unsigned facts_tries;	/* processes still to be looked at for them in this walk */
 	unsigned facts_hurries; /* walks made for them, without two that agree */
 	uint64_t facts_due_ns;

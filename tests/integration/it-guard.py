@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -20,7 +21,17 @@ RAW = BUILD + "/tests/integration/rawsend"
 t = Tap()
 lab = Lab()
 a, b, c = lab.ns("a"), lab.ns("b"), lab.ns("c")
-d = lab.daemon("hostGuard: on\n", expect=[a.name, b.name])
+
+
+def resident(ns, *limits):
+    p = subprocess.Popen(["ip", "netns", "exec", ns.name, *limits, "sleep", "600"])
+    lab.later(lambda: (p.kill(), p.wait()))
+
+
+# What stays in a plain namespace shows what can be done there; and in one where nothing does, root may still come.
+resident(b, "setpriv", "--bounding-set", "-all,+net_raw")
+resident(c)
+d = lab.daemon(expect=[a.name, b.name])
 api = d.api
 
 
@@ -55,6 +66,14 @@ def raw(path, frames, dev="eth0", ns=a):
     return ns.exec(RAW, path, dev, *(f.hex() for f in frames), check=False)
 
 
+def graded(n, grade, *words):
+    w = api.workload(n.name)
+    return w["enforceable"] == grade and all(x in w.get("why", "") for x in words) and bool(w.get("why")) == bool(words)
+
+
+t.ok(wait(lambda: graded(a, "full") and graded(b, "partial", "CAP_NET_RAW", "until its egress is enforced") and
+          graded(c, "partial", "CAP_NET_ADMIN"), 5),
+     "plain namespaces, observed: graded by what stays in them", api.workloads())
 oracles = [Oracle(b), Oracle(c)]
 cases = dict(frames(False, a, b, c, lab.gw4), **frames(True, a, b, c, lab.gw4))
 allowed = {n for n, (_, may) in cases.items() if may}
@@ -90,6 +109,8 @@ t.ok(code == 200, "a policy is applied", answer)
 t.ok(wait(held, 3) and len(guards()) == 1,
      "the enforced workload has a guard at the host's end of its link, and status says so",
      guards(), api.workload(a.name), d.text())
+t.ok(graded(a, "full", "root in it has CAP_NET_RAW", "an answer from a served port"), "by default; its grade says what is left",
+     api.workload(a.name))
 settle_neighbours()
 for path in PATHS:
     got, r = shoot(path, cases, raw)
@@ -258,6 +279,7 @@ got, r = shoot("packet", few, raw)
 t.ok(guards() == [name] and got == set(few), "in audit everything passes", sorted(set(few) - got), guards())
 api.mode("enforce", a.name, direction="ingress")
 wait(held, 3)
+t.ok(graded(a, "full"), "with ingress alone nothing is promised of what it sends", api.workload(a.name))
 got, r = shoot("packet", few, raw)
 t.ok(got == {k for k in few if "another's" not in k}, "with ingress alone only addresses are held", sorted(got))
 api.mode("observe", a.name)
