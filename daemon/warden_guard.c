@@ -80,6 +80,17 @@ guards_unload(struct guards *s)
 	}
 }
 
+/* Those of an earlier life are found, to be removed: nobody wants them now. */
+static void
+guards_take_left(struct warden *w, struct ns *n, struct guards *s)
+{
+	if (!guard_has_left(w) || (s->list == NULL && guards_discover(w, n, s) < 0))
+		return;
+	for (struct guard *g = s->list; g != NULL; g = g->next)
+		if (g->table == NULL)
+			guard_handle(w, g);
+}
+
 static void
 guards_clear(struct guards *s)
 {
@@ -173,8 +184,11 @@ guards_load(struct warden *w, struct ns *n, struct guards *s, const struct rules
 
 	if (!s->want)
 		guards_clear(s);
-	else if (!load)
+	else if (!load) {
+		if (rs != NULL)
+			guards_take_left(w, n, s);
 		guards_unload(s);
+	}
 	/* First sight is what counts where changes are not followed. */
 	if (load || (s->want && !s->follow)) {
 		first = guards_open_host(w);
@@ -224,10 +238,8 @@ guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
 	memcpy(s->addrs, addrs, n_addrs * sizeof(*addrs));
 	s->n_addrs = n_addrs;
 	s->told = false;
-	/* One of an earlier life, which nobody wants any more. */
-	if (!s->want && guard_has_left(w) && guards_discover(w, n, s) == 0)
-		for (struct guard *g = s->list; g != NULL; g = g->next)
-			guard_handle(w, g);
+	if (!s->want)
+		guards_take_left(w, n, s);
 	guards_load(w, n, s, s->rules);
 	return 0;
 }
