@@ -101,7 +101,7 @@ d.api.apply(json.dumps(POLICY))
 t.ok(closed(d), "adopted: it stays closed through a change of policy")
 over(d, link, "adopted")
 guards = [x for x in lab.host.exec("nft", "list", "tables").out.split() if x.startswith(d.table() + "_")]
-t.ok(not guards, "and the guard, which was wanted for that alone, goes", guards)
+t.ok(len(guards) == 1 and whole(d), "and the guard has them as well", guards)
 
 # All of it dies.
 d.kill_all()
