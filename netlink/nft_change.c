@@ -11,6 +11,8 @@
  *
  *   1. interval sets get what is new to them in a twin, which no rule asks yet: an interval set
  *      takes no element that overlaps one which is still to go
+ *      then, if something is denied where it will not be enforced any more, the rules of that: else
+ *      the next step would drop what the old policy and the new mode let pass
  *   2. what is denied now; the rules ask the twins of denied elements as well
  *   3. what is allowed now; the rules become those of the new modes, and ask all twins
  *   4. what was allowed goes, then what was denied; the interval sets get what is new
@@ -323,8 +325,41 @@ stage_send(struct nft_batch *b, int sock, struct nft_change *c)
 	return r;
 }
 
+static bool
+adds_denied(const struct nft_elems *add)
+{
+	for (size_t i = 0; i < add->n; i++)
+		if (nft_set_is_verdict(add->v[i].set, false))
+			return true;
+	return false;
+}
+
+/* *modes are in force, and are made those that stay enforced. */
 static int
-send_denied(int sock, const struct nft_target *with, struct nft_change *c)
+send_loosened(int sock, const struct nft_target *t, struct nft_change *c, struct nft_modes *modes)
+{
+	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
+	struct nft_modes loose = *modes;
+	int r;
+
+	if (loose.in == MODE_ENFORCE)
+		loose.in = c->want->in;
+	if (loose.out == MODE_ENFORCE)
+		loose.out = c->want->out;
+	if (nft_modes_eq(&loose, modes) || !adds_denied(&c->delta.add))
+		return 0;
+	r = nft_batch_start(&b, nft_seq_start());
+	if (r < 0)
+		return r;
+	batch_anew(&b, t, &loose);
+	nft_batch_rules(&b, t, &loose);
+	*modes = loose;
+	return stage_send(&b, sock, c);
+}
+
+static int
+send_denied(
+    int sock, const struct nft_target *with, struct nft_change *c, const struct nft_modes *modes)
 {
 	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
 	struct nft_target denied = *with, plain = *with;
@@ -339,10 +374,10 @@ send_denied(int sock, const struct nft_target *with, struct nft_change *c)
 	if (r < 0)
 		return r;
 	if (denied.twins != 0)
-		batch_anew(&b, &denied, c->old);
+		batch_anew(&b, &denied, modes);
 	any = batch_some(&b, &plain, true, &c->delta.add, is_deny_hash);
 	if (denied.twins != 0)
-		nft_batch_rules(&b, &denied, c->old);
+		nft_batch_rules(&b, &denied, modes);
 	return any || denied.twins != 0 ? stage_send(&b, sock, c) : 0;
 }
 
@@ -418,12 +453,15 @@ int
 nft_change_send(int sock, const struct nft_target *t, struct nft_change *c)
 {
 	struct nft_target with = *t;
+	struct nft_modes modes = *c->old;
 	int r;
 
 	r = nft_twins_make(sock, t, &c->delta.add, &with);
 	c->begun = r == 0 && with.twins != 0;
 	if (r == 0)
-		r = send_denied(sock, &with, c);
+		r = send_loosened(sock, t, c, &modes);
+	if (r == 0)
+		r = send_denied(sock, &with, c, &modes);
 	if (r == 0)
 		r = send_allowed(sock, &with, c);
 	if (r == 0)
