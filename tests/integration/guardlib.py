@@ -75,6 +75,11 @@ def tcp(src, dst, sport, dport, flags, data=b""):
                   16)
 
 
+def sctp(sport, dport, chunk, data):
+    """Of one chunk; who counts frames minds no CRC."""
+    return struct.pack("!HHIIBBH", sport, dport, 1, 0, chunk, 0, 4 + len(data)) + data
+
+
 def icmp(src, dst, kind, code, data):
     return summed(src, dst, 58 if ":" in src else 1, struct.pack("!BBH", kind, code, 0) + data, 2)
 
@@ -91,8 +96,8 @@ EVIL = mac("02:66:66:66:66:66")
 
 
 def frames(six, a, b, c, gateway):
-    """What a sends: name -> (frame, may it arrive). Approved are a to b UDP 9002, TCP 9001 and echo, and b
-    to a UDP 8002, TCP 8001 and echo; nothing with c. Each has v4, v6, mac and link_local."""
+    """What a sends: name -> (frame, may it arrive). Approved are a to b UDP 9002, TCP 9001, SCTP 9004 and echo,
+    and b to a UDP 8002, TCP 8001, SCTP 8004, echo and timestamp; nothing with c. Each has v4, v6, mac and link_local."""
     sa, sb, sc = addrs(a, six), addrs(b, six), addrs(c, six)
     kind, v = (0x86dd, "v6") if six else (0x800, "v4")
     echo, reply = (128, 129) if six else (8, 0)
@@ -107,6 +112,9 @@ def frames(six, a, b, c, gateway):
 
     def s(src, dst, sport, dport, flags):
         return packet(src, dst, 6, tcp(src, dst, sport, dport, flags, b"MARK"))
+
+    def assoc(src, dst, sport, dport, chunk):
+        return packet(src, dst, 132, sctp(sport, dport, chunk, b"MARK" * 5))
 
     def i(src, dst, typ, code, data=b"", hops=64):
         body = icmp(src, dst, typ, code, data + b"MARK")
@@ -127,6 +135,11 @@ def frames(six, a, b, c, gateway):
     add("UDP to another workload", False, u(sa, sc, 4000, 9002))
     add("UDP from a served port to another workload", False, u(sa, sc, 8002, 9999))
     add("ICMP echo to another workload", False, i(sa, sc, echo, 0))
+    for what, chunk in (("INIT", 1), ("INIT ACK", 2), ("DATA", 0)):
+        add("SCTP %s to an approved port" % what, True, assoc(sa, sb, 4000, 9004, chunk))
+        add("SCTP %s to another port" % what, False, assoc(sa, sb, 4000, 9999, chunk))
+        add("SCTP %s from a served port: the residue, but no INIT" % what, chunk != 1, assoc(sa, sb, 8004, 12345, chunk))
+        add("SCTP %s from a served port to another workload" % what, False, assoc(sa, sc, 8004, 12345, chunk))
     add("another's source address", False, u(sc, sb, 4000, 9002))
     add("another's source hardware address", False, u(sa, sb, 4000, 9002), src=c.mac)
     add("a made-up source hardware address", False, u(sa, sb, 4000, 9002), src=EVIL)
@@ -189,6 +202,8 @@ def frames(six, a, b, c, gateway):
         add("an ICMP error about a served port", True, i(sa, sb, 3, 3, b"\0\0\0\0" + packet(sb, sa, 17, udp(
             sb, sa, 5555, 8002, b""))))
         add("an ICMP redirect", False, i(sa, sb, 5, 1, ip(sc) + packet(sb, sa, 17, udp(sb, sa, 1, 8002, b""))))
+        add("an ICMP timestamp reply to an approved caller", True, i(sa, sb, 14, 0, b"\0\1\0\1"))
+        add("an ICMP timestamp reply to another workload", False, i(sa, sc, 14, 0, b"\0\1\0\1"))
         add("IP options before what is approved", True,
             packet(sa, sb, 17, whole, options=b"\x01" * 4))
         add("IP options before what is not", False, packet(sa, sb, 17, other, options=b"\x01" * 4))
@@ -219,10 +234,12 @@ def ip6_nd(src, dst, kind, body):
 
 def policy(a, b):
     """The one that frames() speaks of; a is enforced."""
-    both = [(a, b, "tcp", 9001), (a, b, "udp", 9002), (b, a, "tcp", 8001), (b, a, "udp", 8002)]
+    both = [(a, b, "tcp", 9001), (a, b, "udp", 9002), (a, b, "sctp", 9004),
+            (b, a, "tcp", 8001), (b, a, "udp", 8002), (b, a, "sctp", 8004)]
     edges = [{"from": f, "to": to, "proto": p, "port": n, "state": "approved"} for f, to, p, n in both]
     edges += [{"from": f, "to": to, "proto": p, "type": n, "state": "approved"}
               for f, to in ((a, b), (b, a)) for p, n in (("icmp", 8), ("icmpv6", 128))]
+    edges.append({"from": b, "to": a, "proto": "icmp", "type": 13, "state": "approved"})
     return {"apiVersion": "nanoseg/v1", "kind": "SegmentPolicy", "metadata": {"name": "guard"},
             "workloads": [{"name": a, "mode": "enforce", "direction": "both"}], "edges": edges}
 
