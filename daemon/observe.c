@@ -151,14 +151,16 @@ int
 observe_event(void *arg, const struct ct_entry *e)
 {
 	struct instance *i = arg;
-	uint64_t hash;
+	uint64_t hash, *slot;
 
 	if (i->is_host) {
 		learn_translation(i, e);
 		return 0;
 	}
-	if (e->orig.proto == IPPROTO_SCTP && e->sctp_state == SCTP_CONNTRACK_COOKIE_ECHOED)
-		*handshake_slot(i, &e->orig, &hash) = hash;
+	if (e->orig.proto == IPPROTO_SCTP && e->sctp_state == SCTP_CONNTRACK_COOKIE_ECHOED) {
+		slot = handshake_slot(i, &e->orig, &hash);
+		*slot = hash;
+	}
 	if (e->msg == CT_MSG_DESTROY || !ct_is_answered(e))
 		return 0;
 	i->events++;
