@@ -52,7 +52,7 @@ collect(const struct instance *i, struct w_guard *head, struct w_guard_addr *add
 	a = instance_addrs(i, &n);
 	n = MIN(n, (size_t)GUARD_MAX_ADDRS);
 	for (size_t k = 0; k < n; k++)
-		addrs[k] = (struct w_guard_addr){ a[k].addr, a[k].ifindex };
+		addrs[k] = (struct w_guard_addr){ a[k].addr, a[k].ifindex, a[k].prefix_len };
 	return n;
 }
 

@@ -364,6 +364,7 @@ struct w_guard {
 struct w_guard_addr {
 	struct addr addr;
 	uint32_t ifindex;
+	uint32_t prefix_len; /* of its network */
 };
 
 struct w_guarded {

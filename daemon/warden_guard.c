@@ -177,7 +177,7 @@ tell(struct warden *w, struct ns *n, struct guards *s)
 void
 guards_load(struct warden *w, struct ns *n, struct guards *s, const struct ruleset *rs)
 {
-	struct addr own[GUARD_MAX_ADDRS];
+	struct rtnl_addr own[GUARD_MAX_ADDRS];
 	struct nft_pin pin = { .addrs = own };
 	bool load = s->want && rs != NULL && !guards_observe(rs);
 	int r, first = 0;
@@ -221,7 +221,8 @@ guard_configure(struct warden *w, struct ns *n, const struct w_guard *req,
 	if (n->att->host || req->want > 1 || req->follow > 1 || n_addrs > GUARD_MAX_ADDRS)
 		return -EINVAL;
 	for (size_t i = 0; i < n_addrs; i++)
-		if (addrs[i].addr.family != 4 && addrs[i].addr.family != 6)
+		if ((addrs[i].addr.family != 4 && addrs[i].addr.family != 6) ||
+		    addrs[i].prefix_len > 8 * addr_len(&addrs[i].addr))
 			return -EINVAL;
 	s = n->att->guards;
 	if (s == NULL && !req->want && !guard_has_left(w))

@@ -180,6 +180,14 @@ guards_discover(struct warden *w, struct ns *n, struct guards *s)
 	return r;
 }
 
+static struct rtnl_addr
+told(const struct w_guard_addr *a)
+{
+	return (struct rtnl_addr){
+		.addr = a->addr, .prefix_len = (uint8_t)a->prefix_len, .ifindex = a->ifindex
+	};
+}
+
 /* The addresses of a link that does not follow changes: those it had at first. */
 static void
 guard_freeze(const struct guards *s, struct guard *g)
@@ -189,22 +197,22 @@ guard_freeze(const struct guards *s, struct guard *g)
 	g->n_addrs = 0;
 	for (size_t i = 0; i < s->n_addrs && g->n_addrs < GUARD_OWN_ADDRS; i++)
 		if (s->addrs[i].ifindex == g->inner)
-			g->addrs[g->n_addrs++] = s->addrs[i].addr;
+			g->addrs[g->n_addrs++] = told(&s->addrs[i]);
 	for (size_t i = 0; i < s->n_found && g->n_addrs < GUARD_OWN_ADDRS; i++)
 		if (s->found[i].ifindex == g->inner)
-			g->addrs[g->n_addrs++] = s->found[i].addr;
+			g->addrs[g->n_addrs++] = s->found[i];
 }
 
 size_t
-guards_own_addrs(const struct guards *s, struct addr ret[static GUARD_MAX_ADDRS])
+guards_own_addrs(const struct guards *s, struct rtnl_addr ret[static GUARD_MAX_ADDRS])
 {
 	size_t n = 0;
 
 	if (s->follow) {
 		for (; n < s->n_addrs; n++)
-			ret[n] = s->addrs[n].addr;
+			ret[n] = told(&s->addrs[n]);
 		for (size_t i = 0; i < s->n_found && n < GUARD_MAX_ADDRS; i++)
-			ret[n++] = s->found[i].addr;
+			ret[n++] = s->found[i];
 		return n;
 	}
 	for (struct guard *g = s->list; g != NULL; g = g->next) {

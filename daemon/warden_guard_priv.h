@@ -24,7 +24,7 @@ struct guard {
 	bool stale;	/* it was found changed */
 	uint32_t flags; /* of the link */
 	uint64_t seen_ns, dropped;
-	struct addr addrs[GUARD_OWN_ADDRS]; /* as first seen */
+	struct rtnl_addr addrs[GUARD_OWN_ADDRS]; /* as first seen */
 	size_t n_addrs;
 	struct nft_table *table;
 };
@@ -77,7 +77,7 @@ int guards_discover(struct warden *w, struct ns *n, struct guards *s);
 struct guard *guard_of(const struct guards *s, uint32_t ifindex);
 /* Ways out that no guard stands at. */
 void guards_count_open(struct guards *s, const struct links *inner);
-size_t guards_own_addrs(const struct guards *s, struct addr ret[static GUARD_MAX_ADDRS]);
+size_t guards_own_addrs(const struct guards *s, struct rtnl_addr ret[static GUARD_MAX_ADDRS]);
 /* Links have changed: those of link_changes. */
 void guards_look_at_links(struct warden *w);
 

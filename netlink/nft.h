@@ -9,6 +9,7 @@
 #ifndef NANOSEG_NETLINK_NFT_H
 #define NANOSEG_NETLINK_NFT_H
 
+#include "netlink/rtnl.h"
 #include "rules/ruleset.h"
 
 #include <stdbool.h>
@@ -81,7 +82,7 @@ int nft_table_delete(struct nft_table *t);
 #define NFT_MAC_LEN 6
 struct nft_pin {
 	uint8_t mac[NFT_MAC_LEN];
-	const struct addr *addrs;
+	const struct rtnl_addr *addrs; /* with the networks on whose link they are */
 	size_t n_addrs;
 };
 /* sock is one of the host's namespace. The device is known by its name: delete the guard with it.

@@ -223,39 +223,82 @@ where_of(const struct ruleset *r, struct ruleset_elem **ret, size_t *ret_n)
 	return 0;
 }
 
+/* An address of that length has no network of its own: what is on its link, routes alone say. */
+#define HOST_LEN 128
+
+/*
+ * Where neighbours are: of all nodes of a link, link-local, and in the networks of the own
+ * addresses.
+ */
+static size_t
+link_of(const struct nft_pin *pin, struct ruleset_elem *v)
+{
+	static const struct prefix always[] = {
+		{ { .family = 6, .bytes = { 0xff, 0x02 } }, 16, { 0 } },
+		{ { .family = 6, .bytes = { 0xfe, 0x80 } }, 10, { 0 } },
+	};
+	struct addr_range range;
+	size_t i, n = 0;
+
+	for (i = 0; i < ARRAY_SIZE(always) + pin->n_addrs; i++) {
+		const struct rtnl_addr *a =
+		    i < ARRAY_SIZE(always) ? NULL : &pin->addrs[i - ARRAY_SIZE(always)];
+		struct prefix net = a == NULL ? always[i] : prefix_of(&a->addr, a->prefix_len);
+
+		if (net.addr.family != 6)
+			continue;
+		range = prefix_range(&net);
+		if (net.len == HOST_LEN)
+			range = prefix_range(&(struct prefix){ .addr.family = 6 });
+		v[n++] = (struct ruleset_elem){
+			.proto = IPPROTO_ICMPV6, .lo = range.lo, .hi = range.hi
+		};
+	}
+	return where_merge(v, n);
+}
+
+static void
+add_where(struct nft_elem *x, unsigned set, const struct ruleset_elem *where)
+{
+	x->set = (uint8_t)set;
+	key_fill(x->key, addr_len(&where->lo), where->lo.bytes, where->proto, 0);
+	key_fill(x->end, addr_len(&where->lo), where->hi.bytes, where->proto, 0);
+	nft_elem_finish(x);
+}
+
 int
 nft_elems_add_guard(struct nft_elems *e, const struct ruleset *r, const struct nft_pin *pin)
 {
-	_cleanup_free_ struct ruleset_elem *where = NULL;
+	_cleanup_free_ struct ruleset_elem *where = NULL, *link = NULL;
+	size_t i, n_where, n_link, room;
 	struct nft_elem *grown, *x;
-	size_t i, n_where;
 
-	if (where_of(r, &where, &n_where) < 0)
+	for (i = 0; i < pin->n_addrs; i++)
+		if (pin->addrs[i].addr.family != 4 && pin->addrs[i].addr.family != 6)
+			return -EINVAL;
+	link = calloc(pin->n_addrs + 2, sizeof(*link));
+	if (link == NULL || where_of(r, &where, &n_where) < 0)
 		return -ENOMEM;
-	grown = reallocarray(e->v, e->n + n_where + pin->n_addrs + 1, sizeof(*grown));
+	n_link = link_of(pin, link);
+	room = n_where + n_link + pin->n_addrs + 1;
+	grown = reallocarray(e->v, e->n + room, sizeof(*grown));
 	if (grown == NULL)
 		return -ENOMEM;
 	e->v = grown;
 	x = grown + e->n;
-	memset(x, 0, (n_where + pin->n_addrs + 1) * sizeof(*x));
+	memset(x, 0, room * sizeof(*x));
 	x->set = NFT_SET_OWN6;
 	link_local_of(pin->mac, x->key);
 	for (i = 0, x++; i < pin->n_addrs; i++, x++) {
-		const struct addr *a = &pin->addrs[i];
+		const struct addr *a = &pin->addrs[i].addr;
 
-		if (a->family != 4 && a->family != 6)
-			return -EINVAL;
 		x->set = a->family == 6 ? NFT_SET_OWN6 : NFT_SET_OWN4;
 		memcpy(x->key, a->bytes, addr_len(a));
 	}
-	for (i = 0; i < n_where; i++, x++) {
-		const struct ruleset_elem *w = &where[i];
-
-		x->set = w->lo.family == 6 ? NFT_SET_FRAG6 : NFT_SET_FRAG4;
-		key_fill(x->key, addr_len(&w->lo), w->lo.bytes, w->proto, 0);
-		key_fill(x->end, addr_len(&w->lo), w->hi.bytes, w->proto, 0);
-		nft_elem_finish(x);
-	}
+	for (i = 0; i < n_where; i++, x++)
+		add_where(x, where[i].lo.family == 6 ? NFT_SET_FRAG6 : NFT_SET_FRAG4, &where[i]);
+	for (i = 0; i < n_link; i++, x++)
+		add_where(x, NFT_SET_LINK6, &link[i]);
 	e->n = (size_t)(x - grown);
 	nft_elems_sort(e);
 	return 0;

@@ -7,13 +7,12 @@
  *   guard     base chain, ingress of the device: the source hardware address is the interface's,
  *             and the frame is plain ARP, IPv4 or IPv6 (no VLAN tag, nothing else)
  *   arp       the sender's addresses are its own, or none (a probe)
- *   ip4 ip6   the source address is its own; DHCP, ND, DAD and MLD as a link needs them, with own
- *             addresses in their bodies; no router advertisement and no redirect
- *   flow4 flow6  where egress is held to a policy: fragments but the first go where something may
- *             go; ICMP errors about what may have come; answers; then the ruleset's egress, denied
- *             elements first
- *   answer4 answer6  what may be the answer to an allowed ingress element: same address, same port.
- *             It opens nothing: TCP needs ACK or RST, SCTP no INIT
+ *   ip4 ip6   the source address is its own; DHCP, ND, DAD, MLD and IGMP as a link needs them, with
+ *             own addresses in their bodies, and to where neighbours can be; no router
+ * advertisement and no redirect flow4 flow6  where egress is held to a policy: fragments but the
+ * first go where something may go; ICMP errors about what may have come; answers; then the
+ * ruleset's egress, denied elements first answer4 answer6  what may be the answer to an allowed
+ * ingress element: same address, same port. It opens nothing: TCP needs ACK or RST, SCTP no INIT
  *   error4 error6  ICMP errors: to whom something is allowed, or the refusal of a local workload
  *   spoofed, refused  counted; dropped where the mode enforces, else accepted
  *
@@ -191,6 +190,26 @@ rule_source(struct builder *b, const struct family *f)
 	guard_verdict_goto(b, CHAIN_SPOOFED);
 }
 
+static const uint8_t igmp_types[] = { 0x12, 0x16, 0x17, 0x22 };
+
+static void
+rules_igmp(struct builder *b)
+{
+	static const uint8_t mask[1] = { 0xf0 }, groups[1] = { 0xe0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(igmp_types); i++) {
+		rule_begin(b, CHAIN_IP4);
+		guard_match_proto(b, IPPROTO_IGMP);
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 8, 1, NFT_REG_1);
+		expr_cmp_u8(b, NFT_CMP_EQ, 1);
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, nft_guard_family4.dst, 1, NFT_REG_1);
+		expr_mask(b, mask, sizeof(mask));
+		expr_cmp(b, NFT_CMP_EQ, groups, sizeof(groups));
+		guard_match_l4_u8(b, 0, igmp_types[i]);
+		guard_verdict_accept(b);
+	}
+}
+
 static void
 rules_ip4(struct builder *b, const struct nft_modes *m)
 {
@@ -202,6 +221,7 @@ rules_ip4(struct builder *b, const struct nft_modes *m)
 	guard_match_l4(b, 0, dhcp_ports, sizeof(dhcp_ports));
 	guard_verdict_goto(b, CHAIN_FLOW4);
 	rule_source(b, &nft_guard_family4);
+	rules_igmp(b);
 	if (m->out == MODE_OBSERVE) {
 		rule_begin(b, CHAIN_IP4);
 		guard_match_proto(b, IPPROTO_ICMP);
@@ -254,12 +274,33 @@ rules_nd(struct builder *b, const struct nd *n, const uint8_t *mac)
 	}
 }
 
+/*
+ * A router sends them on like all else: its neighbours would ignore them, but they carry what
+ * whoever wrote them likes.
+ */
+static void
+rules_off_link(struct builder *b)
+{
+	static const uint8_t types[] = { 133, 135, 136 }, none[2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		rule_begin(b, CHAIN_IP6);
+		guard_match_proto(b, IPPROTO_ICMPV6);
+		guard_match_l4_u8(b, 0, types[i]);
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, nft_guard_family6.dst, 16, NFT_REG_1);
+		expr_meta(b, NFT_META_L4PROTO, nft_guard_family6.proto_reg);
+		expr_constant(b, none, sizeof(none), nft_guard_family6.port_reg);
+		expr_lookup(b, NFT_SET_LINK6, NFT_LOOKUP_F_INV);
+		guard_verdict_goto(b, CHAIN_SPOOFED);
+	}
+}
+
 static const uint8_t mld_types[] = { 131, 132, 143 };
 
 static void
 rules_mld(struct builder *b, bool unspecified)
 {
-	static const uint8_t none[16];
+	static const uint8_t none[16], groups[1] = { 0xff };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(mld_types); i++) {
@@ -269,6 +310,7 @@ rules_mld(struct builder *b, bool unspecified)
 		guard_match_proto(b, IPPROTO_ICMPV6);
 		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 7, 1, NFT_REG_1);
 		expr_cmp_u8(b, NFT_CMP_EQ, 1);
+		match_net(b, nft_guard_family6.dst, groups, sizeof(groups));
 		guard_match_l4_u8(b, 0, mld_types[i]);
 		guard_verdict_accept(b);
 	}
@@ -309,6 +351,7 @@ rules_ip6(struct builder *b, const struct nft_modes *m)
 	static const uint8_t refused[] = { 133, 135, 136, 134, 137 };
 	size_t i, n = m->out == MODE_OBSERVE ? 5 : 3;
 
+	rules_off_link(b);
 	rules_unspecified(b);
 	rule_source(b, &nft_guard_family6);
 	for (i = 0; i < ARRAY_SIZE(messages); i++)

@@ -16,7 +16,7 @@
 #define NFT_FLAG_PERSIST 0x4u
 
 /*
- * Sets: 16 of (address . protocol . port), numbered by nft_set_id(), two of addresses; and four
+ * Sets: 16 of (address . protocol . port), numbered by nft_set_id(), two of addresses; and five
  * that a host guard has besides.
  */
 #define NFT_SET_LOCAL4 16
@@ -26,7 +26,8 @@
 #define NFT_SET_OWN6 19
 #define NFT_SET_FRAG4 20
 #define NFT_SET_FRAG6 21
-#define NFT_N_SETS 22
+#define NFT_SET_LINK6 22
+#define NFT_N_SETS 23
 #define NFT_KEY_MAX 24
 
 static inline unsigned

@@ -72,6 +72,7 @@ static const struct nft_set_shape shapes[NFT_N_SETS] = {
 	[NFT_SET_OWN6] = { "own6", 16, NFT_TYPE_IPV6, false, false },
 	[NFT_SET_FRAG4] = RANGE4("fragments4"),
 	[NFT_SET_FRAG6] = RANGE6("fragments6"),
+	[NFT_SET_LINK6] = RANGE6("link6"),
 };
 
 const struct nft_set_shape *

@@ -10,7 +10,7 @@
  * audit, enforce (input, output): loopback; the event mark; UDP that was cut, once any direction
  * enforces: what its opener sends is refused like a new connection; established; errors about that,
  * reported where something was unreachable; invalid, new TCP without SYN and new SCTP without INIT
- * dropped (enforce) or passed (audit); ND and MLD; denied elements go to the refuse chain; approved
+ * dropped (enforce) or passed (audit); ND, MLD and IGMP; denied elements go to the refuse chain; approved
  * ones are accepted; the rest falls to the refuse chain, and in enforce to a last drop. Conntrack
  * calls every ICMP message invalid that is neither a request it knows nor an error about something
  * it has: an approved type passes all the same, others go without a report. refuse_in, refuse_out:
@@ -55,6 +55,11 @@ enum {
 	ICMP6_NS = 135,
 	ICMP6_NA = 136,
 	ICMP6_MLD2_REPORT = 143,
+	IGMP_QUERY = 0x11,
+	IGMP_REPORT = 0x12,
+	IGMP2_REPORT = 0x16,
+	IGMP2_LEAVE = 0x17,
+	IGMP3_REPORT = 0x22,
 };
 
 /* One direction's side of things. */
@@ -260,46 +265,72 @@ rules_cut(struct builder *b, const struct side *s)
 	expr_verdict(b, NF_DROP, NULL);
 }
 
-/* Hop limit 255 (ND): not from beyond the link. MLD has 1. link_local: from fe80::/10. */
+/* What a link is kept going with: a type of message, as far as it goes, and one of its addresses.
+ */
+struct link_talk {
+	uint8_t proto, type, hops;
+	bool from;		 /* the address is the sender's, else it is the receiver's */
+	uint8_t mask[2], net[2]; /* how it begins */
+};
+
 static void
-rule_icmp6(
-    struct builder *b, const struct side *s, uint8_t type, uint8_t hop_limit, bool link_local)
+rule_link_talk(struct builder *b, const struct side *s, const struct link_talk *t)
 {
-	static const uint8_t mask[16] = { 0xff, 0xc0 }, net[16] = { 0xfe, 0x80 };
+	const bool v6 = t->proto == IPPROTO_ICMPV6;
+	const uint32_t from = v6 ? 8 : 12, to = v6 ? 24 : 16;
 
 	rule_begin(b, s->chain);
-	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, NFPROTO_IPV6);
-	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_ICMPV6);
-	if (link_local) {
-		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 8, 16, NFT_REG_1);
-		expr_mask(b, mask, sizeof(mask));
-		expr_cmp(b, NFT_CMP_EQ, net, sizeof(net));
+	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, v6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, t->proto);
+	if (t->mask[0] != 0) {
+		expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, t->from ? from : to, 2, NFT_REG_1);
+		expr_mask(b, t->mask, sizeof(t->mask));
+		expr_cmp(b, NFT_CMP_EQ, t->net, sizeof(t->net));
 	}
-	expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, 7, 1, NFT_REG_1);
-	expr_cmp_u8(b, NFT_CMP_EQ, hop_limit);
+	expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v6 ? 7 : 8, 1, NFT_REG_1);
+	expr_cmp_u8(b, NFT_CMP_EQ, t->hops);
 	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, NFT_REG_1);
-	expr_cmp_u8(b, NFT_CMP_EQ, type);
+	expr_cmp_u8(b, NFT_CMP_EQ, t->type);
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
 
 /*
- * What a link needs to carry IPv6 at all. Listener queries come from the link alone; without the
- * answers to them a snooping bridge stops delivering solicitations. A router advertisement is none
- * of it: any neighbour could make itself the router, so one needs an edge like everything else.
+ * What a link needs to carry IPv6, and groups, at all. ND has a hop limit of 255: it is not from
+ * beyond the link; that it goes no further, the host guard sees to, which knows what is on it: who
+ * can write one by hand can send past these rules as well. Listener queries come from the link
+ * alone; without the answers to them a snooping bridge stops delivering groups, solicitations too.
+ * Which groups may be sent to is the policy's to say. A router advertisement is none of it: any
+ * neighbour could make itself the router, so one needs an edge like everything else.
  */
+static const struct link_talk talk_out[] = {
+	{ IPPROTO_ICMPV6, ICMP6_NS, 255 },
+	{ IPPROTO_ICMPV6, ICMP6_NA, 255 },
+	{ IPPROTO_ICMPV6, ICMP6_RS, 255 },
+	{ IPPROTO_ICMPV6, ICMP6_MLD_REPORT, 1, .mask = { 0xff }, .net = { 0xff } },
+	{ IPPROTO_ICMPV6, ICMP6_MLD_DONE, 1, .mask = { 0xff }, .net = { 0xff } },
+	{ IPPROTO_ICMPV6, ICMP6_MLD2_REPORT, 1, .mask = { 0xff }, .net = { 0xff } },
+	{ IPPROTO_IGMP, IGMP_REPORT, 1, .mask = { 0xf0 }, .net = { 0xe0 } },
+	{ IPPROTO_IGMP, IGMP2_REPORT, 1, .mask = { 0xf0 }, .net = { 0xe0 } },
+	{ IPPROTO_IGMP, IGMP2_LEAVE, 1, .mask = { 0xf0 }, .net = { 0xe0 } },
+	{ IPPROTO_IGMP, IGMP3_REPORT, 1, .mask = { 0xf0 }, .net = { 0xe0 } },
+};
+
+static const struct link_talk talk_in[] = {
+	{ IPPROTO_ICMPV6, ICMP6_NS, 255 },
+	{ IPPROTO_ICMPV6, ICMP6_NA, 255 },
+	{ IPPROTO_ICMPV6, ICMP6_MLD_QUERY, 1, .from = true, .mask = { 0xff, 0xc0 },
+	    .net = { 0xfe, 0x80 } },
+	{ IPPROTO_IGMP, IGMP_QUERY, 1, .mask = { 0xf0 }, .net = { 0xe0 } },
+};
+
 static void
 rules_neighbours(struct builder *b, const struct side *s)
 {
-	rule_icmp6(b, s, ICMP6_NS, 255, false);
-	rule_icmp6(b, s, ICMP6_NA, 255, false);
-	if (s->egress) {
-		rule_icmp6(b, s, ICMP6_RS, 255, false);
-		rule_icmp6(b, s, ICMP6_MLD_REPORT, 1, false);
-		rule_icmp6(b, s, ICMP6_MLD_DONE, 1, false);
-		rule_icmp6(b, s, ICMP6_MLD2_REPORT, 1, false);
-	} else {
-		rule_icmp6(b, s, ICMP6_MLD_QUERY, 1, true);
-	}
+	const struct link_talk *talk = s->egress ? talk_out : talk_in;
+	size_t n = s->egress ? ARRAY_SIZE(talk_out) : ARRAY_SIZE(talk_in);
+
+	for (size_t i = 0; i < n; i++)
+		rule_link_talk(b, s, &talk[i]);
 }
 
 /* The other end's address into register 1, after a match of the family. */

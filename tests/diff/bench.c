@@ -161,7 +161,10 @@ probe_frills(struct world *w, struct probe *p)
 	p->ct_state = world_rnd(w, 12) ? NF_CT_STATE_BIT(IP_CT_NEW) : PICK(w, states);
 	p->tcp_flags = world_rnd(w, 16) ? 0x02 : (uint8_t)world_rnd(w, 256);
 	p->sctp_chunk = world_rnd(w, 16) ? 1 : (uint8_t)world_rnd(w, 16);
-	p->hops = p->t.proto == IPPROTO_ICMPV6 && world_rnd(w, 2) ? PICK(w, hops) : 64;
+	if ((p->t.proto == IPPROTO_ICMPV6 || p->t.proto == IPPROTO_IGMP) && world_rnd(w, 2))
+		p->hops = PICK(w, hops);
+	else
+		p->hops = 64;
 	p->loopback = world_rnd(w, 50) == 0;
 	p->limited = world_rnd(w, 16) == 0;
 	p->cut = world_rnd(w, 50) == 0;
@@ -176,6 +179,7 @@ bench_probe(
 {
 	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP,
 		IPPROTO_ICMPV6, IPPROTO_GRE, IPPROTO_ESP, IPPROTO_UDPLITE, IPPROTO_IGMP, 0, 255 };
+	static const uint8_t igmp_types[] = { 0x11, 0x12, 0x16, 0x17, 0x22, 0x13, 0 };
 	struct world *w = &b->w;
 	const struct policy_edge *e = NULL;
 	const struct peer *near = NULL;
@@ -199,6 +203,8 @@ bench_probe(
 		ret->t.proto = world_rnd(w, 8) ? e->proto : PICK(w, protos);
 		ret->t.dport = probe_port(w, e);
 	}
+	if (ret->t.proto == IPPROTO_IGMP)
+		ret->t.dport = (uint16_t)(PICK(w, igmp_types) << 8);
 	if (proto_is_icmp(ret->t.proto) && world_rnd(w, 8))
 		ret->t.proto = mine.family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	ret->t.sport = e == NULL || world_rnd(w, 2) ? (uint16_t)world_rnd(w, 65536) : e->port_lo;

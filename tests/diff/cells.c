@@ -106,13 +106,23 @@ cut_table(struct cuts *c, const struct sim_table *t, uint8_t family)
 static void
 cut_fixed(struct cuts *c, uint8_t family)
 {
+	static const uint8_t igmp[] = { 0x11, 0x12, 0x13, 0x16, 0x17, 0x18, 0x22, 0x23 };
 	struct addr a = { .family = family };
 	unsigned type;
 
 	cut_addr(c, &a);
 	cut_port(c, 0);
-	if (family == 4)
+	if (family == 4) {
+		a.bytes[0] = 0xe0; /* groups begin and end */
+		cut_addr(c, &a);
+		a.bytes[0] = 0xf0;
+		cut_addr(c, &a);
+		for (size_t i = 0; i < ARRAY_SIZE(igmp); i++)
+			cut_port(c, (unsigned)igmp[i] << 8);
 		return;
+	}
+	a.bytes[0] = 0xff; /* groups begin */
+	cut_addr(c, &a);
 	a.bytes[0] = 0xfe; /* link-local addresses begin and end */
 	a.bytes[1] = 0x80;
 	cut_addr(c, &a);
@@ -184,11 +194,11 @@ frills_equal(
 	static const uint8_t flags[] = { 0x02, 0x0a, 0x00, 0x10 }, chunks[] = { 1, 0, 4 };
 	static const uint8_t hops[] = { 1, 64, 255 };
 	const bool tcp = p->t.proto == IPPROTO_TCP, sctp = p->t.proto == IPPROTO_SCTP,
-		   icmp6 = p->t.proto == IPPROTO_ICMPV6;
-	const size_t n = tcp	 ? ARRAY_SIZE(flags)
-			 : sctp	 ? ARRAY_SIZE(chunks)
-			 : icmp6 ? ARRAY_SIZE(hops)
-				 : 1;
+		   far = p->t.proto == IPPROTO_ICMPV6 || p->t.proto == IPPROTO_IGMP;
+	const size_t n = tcp	? ARRAY_SIZE(flags)
+			 : sctp ? ARRAY_SIZE(chunks)
+			 : far	? ARRAY_SIZE(hops)
+				: 1;
 	/* The mark is that of UDP alone. */
 	const size_t frills = p->t.proto == IPPROTO_UDP ? 32 : 8;
 	struct sim_packet packet = { 0 };
@@ -200,7 +210,7 @@ frills_equal(
 				p->ct_state = states[i];
 				p->tcp_flags = flags[tcp ? j : 0];
 				p->sctp_chunk = chunks[sctp ? j : 0];
-				p->hops = hops[icmp6 ? j : 1];
+				p->hops = hops[far ? j : 1];
 				p->loopback = k & 1;
 				p->limited = k & 2;
 				p->cut = k & 4;
@@ -264,7 +274,7 @@ family_equal(
     const struct sim_table *a, const struct sim_table *b, const struct cuts *c, uint8_t family)
 {
 	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP,
-		IPPROTO_ICMPV6, IPPROTO_GRE };
+		IPPROTO_ICMPV6, IPPROTO_GRE, IPPROTO_IGMP };
 	const bool in = hook_equal(a, b, NF_INET_LOCAL_IN);
 	const bool out = hook_equal(a, b, NF_INET_LOCAL_OUT);
 	const struct addr near = { .family = family, .bytes = { 10, 20, 0, 2 } };

@@ -93,6 +93,7 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 	static const uint8_t flags[] = { 0x00, 0x01, 0x04, 0x10, 0x12, 0x0a, 0xc2, 0x06, 0x03 };
 	static const uint8_t chunks[] = { 0, 2, 3, 4, 5, 10 };
 	static const uint8_t hops[] = { 1, 255 };
+	static const uint8_t igmp[] = { 0x11, 0x12, 0x16, 0x17, 0x22, 0x13 };
 	static const uint8_t types[] = { 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 143 };
 	struct probe q;
 	size_t i, j;
@@ -139,6 +140,14 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 		q.ct_state = i & 2 ? STATE_NEW : NF_CT_STATE_BIT(IP_CT_RELATED);
 		lab_add(lab, &q, dir);
 	}
+	for (i = 0; p.t.proto == IPPROTO_IGMP && i < 3 * ARRAY_SIZE(igmp); i++) {
+		p.t.dport = (uint16_t)(igmp[i / 3] << 8);
+		p.hops = i % 3 == 2 ? 64 : hops[i % 3];
+		p.ct_state = STATE_NEW;
+		lab_add(lab, &p, dir);
+		p.ct_state = NF_CT_STATE_INVALID_BIT;
+		lab_add(lab, &p, dir);
+	}
 	for (i = 0; p.t.proto == IPPROTO_ICMPV6 && i < ARRAY_SIZE(types); i++) {
 		for (j = 0; j < ARRAY_SIZE(hops); j++) {
 			p.t.dport = (uint16_t)(types[i] << 8);
@@ -156,7 +165,7 @@ lab_add_far(struct lab *lab, const struct addr *near, const struct addr *far, en
     bool frills)
 {
 	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP,
-		IPPROTO_ICMPV6, IPPROTO_GRE };
+		IPPROTO_ICMPV6, IPPROTO_GRE, IPPROTO_IGMP };
 	uint16_t ports[WORLD_GRID_PORTS];
 	struct probe p = { .ct_state = STATE_NEW, .tcp_flags = 0x02, .sctp_chunk = 1, .hops = 64 };
 	size_t i, j, n;
@@ -178,7 +187,9 @@ lab_add_far(struct lab *lab, const struct addr *near, const struct addr *far, en
 			p.sctp_chunk = 1;
 		}
 		p.t.dport = ports[0];
-		if (frills)
+		/* What is said of groups depends on where it goes. */
+		if (frills || ((p.t.proto == IPPROTO_IGMP || p.t.proto == IPPROTO_ICMPV6) &&
+				  addr_is_multicast(&p.t.dst)))
 			lab_add_frills(lab, p, dir);
 	}
 }
@@ -218,6 +229,11 @@ static void
 lab_fill(struct lab *lab)
 {
 	const struct addr link_local = { .family = 6, .bytes = { 0xfe, 0x80, [15] = 10 } };
+	struct probe query = { .t = { .src = { .family = 4, .bytes = { 10, 20, 0, 1 } },
+				   .dst = { .family = 4, .bytes = { 224, 0, 0, 1 } },
+				   .proto = IPPROTO_IGMP,
+				   .dport = 0x1100 },
+		.hops = 1 };
 	const struct world *w = &lab->bench.w;
 	const struct addr *near;
 
@@ -229,6 +245,7 @@ lab_fill(struct lab *lab)
 		lab_add_far(lab, near, far, DIR_INGRESS, i % 8 == 0 || far == &link_local);
 		lab_add_far(lab, near, far, DIR_EGRESS, i % 8 == 0 || far == &link_local);
 	}
+	lab_add_frills(lab, query, DIR_INGRESS);
 	lab_add_forward(lab);
 }
 

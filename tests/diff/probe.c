@@ -47,7 +47,7 @@ probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret)
 	memcpy(ip + (v6 ? 8 : 12), t->src.bytes, addr_len(&t->src));
 	memcpy(ip + (v6 ? 24 : 16), t->dst.bytes, addr_len(&t->dst));
 	th = ip + ret->thoff;
-	if (proto_is_icmp(t->proto)) {
+	if (proto_is_icmp(t->proto) || t->proto == IPPROTO_IGMP) {
 		th[0] = (uint8_t)(t->dport >> 8);
 		th[1] = (uint8_t)t->dport;
 		th[2] = (uint8_t)(t->sport >> 8); /* a checksum is any number */
@@ -64,6 +64,25 @@ probe_bytes(const struct probe *p, enum flow_dir dir, struct sim_packet *ret)
 		th[13] = p->tcp_flags;
 }
 
+/* How groups are told of on a link that is IPv4: RFC 2236, RFC 3376. */
+static bool
+is_group_talk(const struct probe *p, enum flow_dir dir)
+{
+	if (p->t.src.family != 4 || p->hops != 1 || p->t.dst.bytes[0] >> 4 != 14)
+		return false;
+	switch (p->t.dport >> 8) {
+	case 0x12: /* reports of each version, and a leave */
+	case 0x16:
+	case 0x17:
+	case 0x22:
+		return dir == DIR_EGRESS;
+	case 0x11: /* query */
+		return dir == DIR_INGRESS;
+	default:
+		return false;
+	}
+}
+
 /* What neighbours say to each other on a link, whatever the policy: RFC 4861, RFC 3810. */
 static bool
 is_link_talk(const struct probe *p, enum flow_dir dir)
@@ -71,6 +90,8 @@ is_link_talk(const struct probe *p, enum flow_dir dir)
 	const struct tuple *t = &p->t;
 	const bool local = t->src.bytes[0] == 0xfe && (t->src.bytes[1] & 0xc0) == 0x80;
 
+	if (t->proto == IPPROTO_IGMP)
+		return is_group_talk(p, dir);
 	if (t->proto != IPPROTO_ICMPV6 || t->src.family != 6)
 		return false;
 	switch (t->dport >> 8) {
@@ -82,7 +103,7 @@ is_link_talk(const struct probe *p, enum flow_dir dir)
 	case 131: /* multicast listener report, done, report of version 2 */
 	case 132:
 	case 143:
-		return dir == DIR_EGRESS && p->hops == 1;
+		return dir == DIR_EGRESS && p->hops == 1 && t->dst.bytes[0] == 0xff;
 	case 130: /* multicast listener query */
 		return dir == DIR_INGRESS && p->hops == 1 && local;
 	default:

@@ -37,9 +37,9 @@ def ether(src, dst, kind, body):
     return dst + src + struct.pack("!H", kind) + body
 
 
-def ip4(src, dst, proto, body, frag=0, options=b""):
+def ip4(src, dst, proto, body, frag=0, options=b"", hops=64):
     head = struct.pack("!BBHHHBBH4s4s", 0x45 + len(options) // 4, 0, 20 + len(options) + len(body), 77, frag,
-                       64, proto, 0, ip(src), ip(dst)) + options
+                       hops, proto, 0, ip(src), ip(dst)) + options
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     return head + body
 
@@ -169,6 +169,20 @@ def frames(six, a, b, c, gateway):
         add("destination options, fragmented, before what is not", False,
             packet(sa, sb, 60, struct.pack("!BBHI", 44, 0, 0x104, 0) + struct.pack("!BBHI", 17, 0, 0, 9) +
                    other))
+        # To a router, which would send them on; and what neighbours need, as far as the link goes.
+        for kind_, hops in ((135, 255), (136, 255), (133, 255), (131, 1), (132, 1), (143, 1)):
+            rest = {133: b"\0" * 4, 135: b"\0\0\0\0" + ip(sa), 136: b"\x60\0\0\0" + ip(sa)}.get(kind_, b"\0" * 4 + b"MARK")
+            add("ICMPv6 type %d off the link" % kind_, False,
+                packet(sa, "2001:db8:77::1", 58, icmp(sa, "2001:db8:77::1", kind_, 0, rest), hops=hops))
+        for to in (sb, "ff02::1", b.link_local):
+            add("a solicitation to %s" % ("a neighbour", "all", "a link-local one")[(sb, "ff02::1", b.link_local).index(to)], True,
+                ip6_nd(sa, to, 135, b"\0\0\0\0" + ip(to)))
+        add("a solicitation to a group of the site", False, ip6_nd(sa, "ff05::1", 135, b"\0\0\0\0" + ip(sb)))
+        for kind_ in (131, 132, 143):
+            add("MLD type %d to a group" % kind_, True, i(sa, "ff02::16", kind_, 0, b"\0" * 4, 1))
+            add("MLD type %d to a group, with a hop limit" % kind_, False, i(sa, "ff02::16", kind_, 0, b"\0" * 4, 64))
+            add("MLD type %d to a neighbour" % kind_, False, i(sa, sb, kind_, 0, b"\0" * 4, 1))
+        add("an MLD query", False, i(sa, "ff02::1", 130, 0, b"\0" * 4, 1))
         add("a router advertisement", False, i(a.link_local, "ff02::1", 134, 0, b"\x40\0\x07\x08" + b"\0" * 8, 255),
             dst=BROADCAST)
         add("a redirect", False, i(a.link_local, sb, 137, 0, b"\0" * 4 + ip(sc) + ip(sb), 255))
@@ -204,6 +218,15 @@ def frames(six, a, b, c, gateway):
         add("an ICMP redirect", False, i(sa, sb, 5, 1, ip(sc) + packet(sb, sa, 17, udp(sb, sa, 1, 8002, b""))))
         add("an ICMP timestamp reply to an approved caller", True, i(sa, sb, 14, 0, b"\0\1\0\1"))
         add("an ICMP timestamp reply to another workload", False, i(sa, sc, 14, 0, b"\0\1\0\1"))
+        add("an ICMP address mask reply that nothing asks for", False, i(sa, sb, 18, 0, b"\0\1\0\1"))
+
+        def group(dst, typ, ttl=1):
+            return packet(sa, dst, 2, struct.pack("!BBH", typ, 0, 0) + ip(dst) + b"MARK", options=b"\x94\4\0\0", hops=ttl)
+        for typ in (0x12, 0x16, 0x17, 0x22):
+            add("IGMP type %#x to a group" % typ, True, group("224.0.0.22", typ))
+            add("IGMP type %#x to a group, with a TTL" % typ, False, group("224.0.0.22", typ, 64))
+            add("IGMP type %#x to a neighbour" % typ, False, group(sb, typ))
+        add("an IGMP query", False, group("224.0.0.1", 0x11))
         add("IP options before what is approved", True,
             packet(sa, sb, 17, whole, options=b"\x01" * 4))
         add("IP options before what is not", False, packet(sa, sb, 17, other, options=b"\x01" * 4))

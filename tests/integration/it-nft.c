@@ -350,7 +350,8 @@ guard_apply(struct nft_table *guard, const struct nft_pin *pin)
 static void
 test_guard(void)
 {
-	const struct addr addrs[2] = { ns_addr(NS_B4), ns_addr(NS_B6) };
+	const struct rtnl_addr addrs[2] = { { .addr = ns_addr(NS_B4), .prefix_len = 24 },
+		{ .addr = ns_addr(NS_B6), .prefix_len = 64 } };
 	struct nft_pin pin = { { 2, 0, 0, 0, 0, 0xb }, addrs, 2 };
 	_cleanup_close_ int s = netns_socket(ns.a, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER);
 	struct nft_table *guard = NULL;

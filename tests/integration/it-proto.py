@@ -13,7 +13,8 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ.get("top_srcdir", "."), "tests/integration"))
 import guardlib
-from nslab import Inside, Lab, Tap, wait
+from guardlib import ip
+from nslab import Inside, Lab, Tap, family_of, wait
 
 t = Tap()
 lab = Lab()
@@ -204,6 +205,69 @@ with b.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
                         {"from": a.name, "to": b.name, "proto": "udp", "port": 5353, "state": "approved"}]
     d.api.apply(json.dumps(policy))
     t.ok(heard("224.0.0.251"), "multicast passes by its edges")
+
+# A bridge that snoops delivers a group to those alone who answer its questions for members.
+GROUP, GROUP6 = "239.1.2.3", "ff05::1:2:3"
+
+
+def snoop(on):
+    """With questions every second, and members that are forgotten after 2.5 s."""
+    soon = (("mcast_query_interval", 100), ("mcast_query_response_interval", 20),
+            ("mcast_startup_query_interval", 100), ("mcast_membership_interval", 250))
+    for key, value in (soon if on else ()) + (("mcast_snooping", int(on)), ("mcast_querier", int(on))):
+        lab.at_host("ip", "link", "set", lab.bridge, "type", "bridge", key, str(value))
+
+
+def members():
+    return lab.at_host("bridge", "-d", "mdb", "show", "dev", lab.bridge).out
+
+
+def joined(addr):
+    s = b.socket(family_of(addr), socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("", 5354))
+    s.settimeout(0.1)
+    if ":" in addr:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, ip(addr) + struct.pack("@I", link_of(b)))
+    else:
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, ip(addr) + ip(b.v4))
+    return s
+
+
+def link_of(ns):
+    return json.loads(ns.ip("-j", "link", "show", "dev", "eth0").out)[0]["ifindex"]
+
+
+def delivered(s, addr, seconds):
+    """True as soon as something that is sent comes; what came before does not count."""
+    with a.socket(family_of(addr), socket.SOCK_DGRAM) as c:
+        if ":" in addr:
+            c.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, link_of(a))
+        else:
+            c.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, ip(a.v4))
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                c.sendto(b"news", (addr, 5354))
+                if s.recv(16):
+                    return True
+            except OSError:
+                pass
+    return False
+
+
+policy["edges"] += [{"from": a.name, "to": to, "proto": "udp", "port": 5354, "state": "approved"}
+                    for to in ({"multicast": True}, b.name)]
+d.api.apply(json.dumps(policy))
+t.ok(wait(lambda: (d.api.workload(b.name)["instances"][0]["guard"] or {}).get("inForce"), 5), "both have host guards")
+snoop(True)
+with joined(GROUP) as s4, joined(GROUP6) as s6:
+    t.ok(wait(lambda: GROUP in members() and GROUP6 in members(), 10), "a bridge that snoops is told of groups", members())
+    # Without answers to what it asks it would know of nobody any more.
+    gone = wait(lambda: GROUP not in members() or GROUP6 not in members(), 3.5)
+    t.ok(not gone, "and its questions for members are answered", members())
+    t.ok(delivered(s4, GROUP, 5) and delivered(s6, GROUP6, 5), "it delivers them", members())
+snoop(False)
 
 # DHCP: a client asks everybody by packet socket before it has an address, and its server alone later.
 MAC = guardlib.link_mac(a.ip("-j", "link", "show").out, "eth0")
