@@ -10,13 +10,13 @@
  * audit, enforce (input, output): loopback; the event mark; UDP that was cut, once any direction
  * enforces: what its opener sends is refused like a new connection; established; errors about that,
  * reported where something was unreachable; invalid, new TCP without SYN and new SCTP without INIT
- * dropped (enforce) or passed (audit); ND, MLD and IGMP; denied elements go to the refuse chain; approved
- * ones are accepted; the rest falls to the refuse chain, and in enforce to a last drop. Conntrack
- * calls every ICMP message invalid that is neither a request it knows nor an error about something
- * it has: an approved type passes all the same, others go without a report. refuse_in, refuse_out:
- * a report, then audit accepts; enforce counts, rejects towards local workloads and drops towards
- * everyone else. forward: the event mark; once a direction enforces, all is reported and dropped:
- * what a nested namespace sends has no identity of its own here. Audit reports it.
+ * dropped (enforce) or passed (audit); ND, MLD and IGMP; denied elements go to the refuse chain;
+ * approved ones are accepted; the rest falls to the refuse chain, and in enforce to a last drop.
+ * Conntrack calls every ICMP message invalid that is neither a request it knows nor an error about
+ * something it has: an approved type passes all the same, others go without a report. refuse_in,
+ * refuse_out: a report, then audit accepts; enforce counts, rejects towards local workloads and
+ * drops towards everyone else. forward: the event mark; once a direction enforces, all is reported
+ * and dropped: what a nested namespace sends has no identity of its own here. Audit reports it.
  *
  * Before all of that, input and output report what is said with name servers, known by the port
  * that was dialled: an engine's resolver is behind a NAT of the namespace, on loopback. On output

@@ -93,8 +93,8 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 	static const uint8_t flags[] = { 0x00, 0x01, 0x04, 0x10, 0x12, 0x0a, 0xc2, 0x06, 0x03 };
 	static const uint8_t chunks[] = { 0, 2, 3, 4, 5, 10 };
 	static const uint8_t hops[] = { 1, 255 };
-	static const uint8_t igmp[] = { 0x11, 0x12, 0x16, 0x17, 0x22, 0x13 };
-	static const uint8_t types[] = { 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 143 };
+	static const uint8_t types[] = { 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 143,
+		0x11, 0x12, 0x13, 0x16, 0x17, 0x22 };
 	struct probe q;
 	size_t i, j;
 
@@ -140,15 +140,10 @@ lab_add_frills(struct lab *lab, struct probe p, enum flow_dir dir)
 		q.ct_state = i & 2 ? STATE_NEW : NF_CT_STATE_BIT(IP_CT_RELATED);
 		lab_add(lab, &q, dir);
 	}
-	for (i = 0; p.t.proto == IPPROTO_IGMP && i < 3 * ARRAY_SIZE(igmp); i++) {
-		p.t.dport = (uint16_t)(igmp[i / 3] << 8);
-		p.hops = i % 3 == 2 ? 64 : hops[i % 3];
-		p.ct_state = STATE_NEW;
-		lab_add(lab, &p, dir);
-		p.ct_state = NF_CT_STATE_INVALID_BIT;
-		lab_add(lab, &p, dir);
-	}
-	for (i = 0; p.t.proto == IPPROTO_ICMPV6 && i < ARRAY_SIZE(types); i++) {
+	/* Those of the one are nothing in the other. */
+	for (i = 0;
+	     (p.t.proto == IPPROTO_ICMPV6 || p.t.proto == IPPROTO_IGMP) && i < ARRAY_SIZE(types);
+	     i++) {
 		for (j = 0; j < ARRAY_SIZE(hops); j++) {
 			p.t.dport = (uint16_t)(types[i] << 8);
 			p.hops = hops[j];
