@@ -85,7 +85,7 @@ t.ok(len(d.api.edges()) == edges, "and nothing is learned", d.api.edges())
 run("nsenter", "-t", str(web.pid), "-n", "nft", "add table ip mesh; add chain ip mesh o { type nat hook output priority -100; }; "
     "add rule ip mesh o ip protocol tcp dnat to %s:8000" % api1.v4)
 own = [i["selfTest"] for i in d.api.workload("shop/web")["instances"]]
-t.ok(wait(lambda: d.api.workload("shop/web")["instances"][0]["selfTest"]["unclear"] > own[0]["unclear"], 30, step=0.3) and
+t.ok(wait(lambda: d.api.workload("shop/web")["instances"][0]["selfTest"]["unclear"] > own[0]["unclear"], 90, step=0.3) and
      not any(x["passed"] for x in tested()), "what somebody translates is no alarm", own, tested())
 t.ok(not [x for x in d.api.edges() if x["to"] == "workload:shop/api" and x["connections"]], "nor learned", d.api.edges())
 d.stop()
