@@ -14,7 +14,9 @@
  *      then, if something is denied where it will not be enforced any more, the rules of that: else
  *      the next step would drop what the old policy and the new mode let pass
  *   2. what is denied now; the rules ask the twins of denied elements as well
- *   3. what is allowed now; the rules become those of the new modes, and ask all twins
+ *   3. what is allowed now; the rules become those of the new modes, and ask all twins; where
+ *      something is no longer denied and begins to be enforced, not before the end: else what the
+ *      old mode and the new policy let pass would be dropped until 4
  *   4. what was allowed goes, then what was denied; the interval sets get what is new
  *   5. the twins go
  *
@@ -326,12 +328,40 @@ stage_send(struct nft_batch *b, int sock, struct nft_change *c)
 }
 
 static bool
-adds_denied(const struct nft_elems *add)
+has_denied(const struct nft_elems *e)
 {
-	for (size_t i = 0; i < add->n; i++)
-		if (nft_set_is_verdict(add->v[i].set, false))
+	for (size_t i = 0; i < e->n; i++)
+		if (nft_set_is_verdict(e->v[i].set, false))
 			return true;
 	return false;
+}
+
+/* Those that are wanted, but what begins to be enforced is not yet, while a denial is to go. */
+static struct nft_modes
+modes_before_end(const struct nft_change *c)
+{
+	struct nft_modes m = *c->want;
+
+	if (!has_denied(&c->delta.del))
+		return m;
+	if (m.in == MODE_ENFORCE)
+		m.in = c->old->in;
+	if (m.out == MODE_ENFORCE)
+		m.out = c->old->out;
+	return m;
+}
+
+static int
+send_modes(int sock, const struct nft_target *t, struct nft_change *c)
+{
+	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
+	int r = nft_batch_start(&b, nft_seq_start());
+
+	if (r < 0)
+		return r;
+	batch_anew(&b, t, c->want);
+	nft_batch_rules(&b, t, c->want);
+	return stage_send(&b, sock, c);
 }
 
 /* *modes are in force, and are made those that stay enforced. */
@@ -346,7 +376,7 @@ send_loosened(int sock, const struct nft_target *t, struct nft_change *c, struct
 		loose.in = c->want->in;
 	if (loose.out == MODE_ENFORCE)
 		loose.out = c->want->out;
-	if (nft_modes_eq(&loose, modes) || !adds_denied(&c->delta.add))
+	if (nft_modes_eq(&loose, modes) || !has_denied(&c->delta.add))
 		return 0;
 	r = nft_batch_start(&b, nft_seq_start());
 	if (r < 0)
@@ -382,10 +412,11 @@ send_denied(
 }
 
 static int
-send_allowed(int sock, const struct nft_target *with, struct nft_change *c)
+send_allowed(
+    int sock, const struct nft_target *with, struct nft_change *c, const struct nft_modes *modes)
 {
 	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
-	bool rules = with->twins != 0 || !nft_modes_eq(c->old, c->want), any;
+	bool rules = with->twins != 0 || !nft_modes_eq(c->old, modes), any;
 	struct nft_target plain = *with;
 	int r;
 
@@ -394,10 +425,10 @@ send_allowed(int sock, const struct nft_target *with, struct nft_change *c)
 	if (r < 0)
 		return r;
 	if (rules)
-		batch_anew(&b, with, c->want);
+		batch_anew(&b, with, modes);
 	any = batch_some(&b, &plain, true, &c->delta.add, is_allow_hash);
 	if (rules)
-		nft_batch_rules(&b, with, c->want);
+		nft_batch_rules(&b, with, modes);
 	return any || rules ? stage_send(&b, sock, c) : 0;
 }
 
@@ -452,6 +483,7 @@ nft_gone_send(int sock, const struct nft_target *with, const struct nft_delta *d
 int
 nft_change_send(int sock, const struct nft_target *t, struct nft_change *c)
 {
+	const struct nft_modes before_end = modes_before_end(c);
 	struct nft_target with = *t;
 	struct nft_modes modes = *c->old;
 	int r;
@@ -463,8 +495,10 @@ nft_change_send(int sock, const struct nft_target *t, struct nft_change *c)
 	if (r == 0)
 		r = send_denied(sock, &with, c, &modes);
 	if (r == 0)
-		r = send_allowed(sock, &with, c);
+		r = send_allowed(sock, &with, c, &before_end);
 	if (r == 0)
 		r = nft_gone_send(sock, &with, &c->delta, &c->begun);
-	return r == 0 ? nft_twins_end(sock, &with, c->want) : r;
+	if (r == 0)
+		r = nft_twins_end(sock, &with, &before_end);
+	return r == 0 && !nft_modes_eq(&before_end, c->want) ? send_modes(sock, t, c) : r;
 }
