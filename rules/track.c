@@ -2,12 +2,13 @@
 /*
  * Connections live in one array, found by a hash over both ends in either order, and stand in one
  * of two lists by their last frame: those without an answer and those with one. The array grows to
- * its bound and never shrinks; a slot is used again. What is known of TCP's
- * ends is remembered apart, so that a connection that was forgotten and comes back is still
+ * its bound and never shrinks; a slot is used again. What is known of TCP's ends is remembered
+ * apart (rules/track_ends.h), so that a connection that was forgotten and comes back is still
  * oriented.
  */
 #include "rules/track.h"
 
+#include "rules/track_ends.h"
 #include "rules/util.h"
 
 #include <assert.h>
@@ -17,7 +18,6 @@
 
 #define NONE UINT32_MAX
 #define FIRST_ROOM 1024u
-#define MAX_ENDPOINTS 131072u /* a power of two; more are not remembered */
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -50,22 +50,13 @@ struct slot {
 	bool ended; /* closed by both or reset: the next SYN begins another */
 };
 
-/* One end of TCP connections. */
-struct endpoint {
-	struct addr addr;
-	uint16_t port;
-	bool used, listens; /* listens: it answered a SYN */
-	uint32_t met;	    /* connections met in their middle that had this end */
-};
-
 struct track {
 	struct slot *slots;
 	uint32_t n, room, max, free;
 	uint32_t *buckets, n_buckets; /* a power of two */
 	uint32_t oldest[N_LISTS], newest[N_LISTS];
 	uint32_t last; /* of the frame before this one: frames come in trains */
-	struct endpoint *endpoints;
-	uint32_t n_endpoints;
+	struct track_ends *ends;
 	uint64_t seed, evicted;
 	track_start_fn start;
 	track_end_fn end;
@@ -83,8 +74,7 @@ track_new(size_t max_connections, uint64_t hash_seed, track_start_fn start, trac
 	t = calloc(1, sizeof(*t));
 	if (t == NULL)
 		return -ENOMEM;
-	t->endpoints = calloc(MAX_ENDPOINTS, sizeof(*t->endpoints));
-	if (t->endpoints == NULL)
+	if (track_ends_new(hash_seed, &t->ends) < 0)
 		return -ENOMEM;
 	t->max = (uint32_t)max_connections;
 	t->seed = hash_seed;
@@ -105,7 +95,7 @@ track_free(struct track *t)
 		return;
 	free(t->slots);
 	free(t->buckets);
-	free(t->endpoints);
+	track_ends_free(t->ends);
 	free(t);
 }
 
@@ -202,56 +192,6 @@ list_renew(struct track *t, uint32_t i, uint8_t list)
 	list_append(t, i, list);
 }
 
-/* The place of this end, or the free one where it would stand. */
-static struct endpoint *
-endpoint_at(struct track *t, const struct addr *a, uint16_t port)
-{
-	uint64_t h = hash_mix64(addr_hash(a, t->seed) ^ port);
-
-	for (;; h++) {
-		struct endpoint *e = &t->endpoints[h & (MAX_ENDPOINTS - 1)];
-
-		if (!e->used || (e->port == port && addr_eq(&e->addr, a)))
-			return e;
-	}
-}
-
-/* NULL when there is no room for more. */
-static struct endpoint *
-endpoint_add(struct track *t, const struct addr *a, uint16_t port)
-{
-	struct endpoint *e = endpoint_at(t, a, port);
-
-	if (e->used)
-		return e;
-	if (t->n_endpoints >= MAX_ENDPOINTS / 4 * 3)
-		return NULL;
-	*e = (struct endpoint){ .addr = *a, .port = port, .used = true };
-	t->n_endpoints++;
-	return e;
-}
-
-static void
-note_met(struct track *t, const struct tuple *p)
-{
-	struct endpoint *src = endpoint_add(t, &p->src, p->sport);
-	struct endpoint *dst = endpoint_add(t, &p->dst, p->dport);
-
-	if (src != NULL)
-		src->met++;
-	if (dst != NULL)
-		dst->met++;
-}
-
-static void
-note_listener(struct track *t, const struct tuple *p)
-{
-	struct endpoint *e = endpoint_add(t, &p->dst, p->dport);
-
-	if (e != NULL)
-		e->listens = true;
-}
-
 static void
 turn_round(struct track_connection *c)
 {
@@ -264,18 +204,14 @@ turn_round(struct track_connection *c)
 
 /* An end that several share is the server, but only one that answered a SYN is proven to be. */
 static void
-orient(struct track *t, struct track_connection *c)
+orient(const struct track *t, struct track_connection *c)
 {
-	const struct endpoint *src = endpoint_at(t, &c->tuple.src, c->tuple.sport);
-	const struct endpoint *dst = endpoint_at(t, &c->tuple.dst, c->tuple.dport);
+	enum track_server server = track_ends_server(t->ends, &c->tuple);
 
-	if (src->listens != dst->listens) {
-		c->flags &= (uint8_t)~TRACK_F_MIDSTREAM;
-		if (src->listens)
-			turn_round(c);
-	} else if (src->met > 1 && dst->met <= 1) {
+	if (server == TRACK_SERVER_SRC || server == TRACK_SERVER_SRC_PROVEN)
 		turn_round(c);
-	}
+	if (server == TRACK_SERVER_DST_PROVEN || server == TRACK_SERVER_SRC_PROVEN)
+		c->flags &= (uint8_t)~TRACK_F_MIDSTREAM;
 }
 
 static void
@@ -418,7 +354,7 @@ tcp_first(struct track *t, struct slot *s, uint8_t flags)
 {
 	if (!(flags & TCP_SYN)) {
 		s->c.flags |= TRACK_F_MIDSTREAM;
-		note_met(t, &s->c.tuple);
+		track_ends_met(t->ends, &s->c.tuple);
 		return;
 	}
 	/* The answer to a SYN that is not here; whether it was wanted, its asker will say. */
@@ -585,7 +521,7 @@ track_frame(struct track *t, const struct frame_info *f, const uint8_t *frame, u
 	answered = is_answer(s, f, frame, forward);
 	if (p.proto == IPPROTO_TCP && !(s->c.flags & TRACK_F_MIDSTREAM) &&
 	    ((answered && !(s->c.flags & TRACK_F_ANSWERED)) || completes_opening(s, f->tcp_flags)))
-		note_listener(t, &s->c.tuple);
+		track_ends_listens(t->ends, &s->c.tuple);
 	if (answered) {
 		s->c.flags |= TRACK_F_ANSWERED;
 		s->c.flags &= (uint8_t)~TRACK_F_REFUSED;
