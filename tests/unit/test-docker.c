@@ -125,7 +125,7 @@ each_network_is_named_and_their_number_is_bounded(void **state)
 	snprintf(json + strlen(json), 400, ",\"%0*d\":{}", DOCKER_MAX_NETWORK + 1, 0);
 	for (unsigned k = 0; k < 100; k++)
 		snprintf(json + strlen(json), 32, ",\"n%u\":{}", k);
-	strcat(json, "}}}");
+	snprintf(json + strlen(json), 4, "}}}");
 	c = parse(json);
 	list = json_object_get(c.facts, "networks");
 	assert_int_equal(json_array_size(list), DOCKER_MAX_NETWORKS);

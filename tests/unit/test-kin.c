@@ -153,7 +153,7 @@ replicas_add_up_and_names_are_bounded(void **state)
 		    network_list_has(workload_find(f->c, "web")->networks, "back", 4));
 	for (unsigned k = 0; k < 40; k++)
 		snprintf(many + strlen(many), 16, ",\"n%u\"", k);
-	strcat(many, "]");
+	snprintf(many + strlen(many), 2, "]");
 	start(f->c, 3, "greedy", many);
 	assert_true(network_list_has(workload_find(f->c, "greedy")->networks, "n15", 3));
 	assert_false(network_list_has(workload_find(f->c, "greedy")->networks, "n16", 3));
