@@ -20,19 +20,10 @@
 #define MANY_PORTS 100
 #define MAX_EXCEPTIONS 50000
 
-/* A file may hold any number. */
-static int64_t
-add(int64_t a, int64_t b)
-{
-	int64_t sum;
-
-	return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
-}
-
 static void
 count(json_t *o, const char *key, int64_t more)
 {
-	json_object_set_new(o, key, json_integer(add(show_int(o, key, 0), more)));
+	json_object_set_new(o, key, json_integer(show_add(show_int(o, key, 0), more)));
 }
 
 static void
@@ -288,14 +279,14 @@ static void
 sum_losses(json_t *s, const json_t *b)
 {
 	json_t *losses = json_object_get(b, "losses"), *o;
-	int64_t reports = 0,
-		host = add(show_int(losses, "reports", 0), show_int(losses, "captureUnsent", 0));
+	int64_t reports = 0, host = show_add(show_int(losses, "reports", 0),
+				 show_int(losses, "captureUnsent", 0));
 	const char *key;
 	size_t i;
 
 	json_object_foreach(losses, key, o) count(s, "lost", json_integer_value(o));
 	json_array_foreach(json_object_get(b, "workloads"), i, o) reports =
-	    add(reports, loss_reports(o));
+	    show_add(reports, loss_reports(o));
 	count(s, "lost", -MAX(MIN(reports, host), (int64_t)0));
 }
 

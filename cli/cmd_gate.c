@@ -28,12 +28,14 @@ gate_is_wired(const char *engine)
 {
 	if (engine == NULL)
 		return gate_is_wired("docker") || gate_is_wired("podman") ||
-		       gate_containerd_is_wired(DEFAULT_BASE_SPEC);
+		       gate_is_wired("containerd");
 	if (strcmp(engine, "docker") == 0)
 		return gate_docker_is_wired(DEFAULT_CONFIG);
 	if (strcmp(engine, "podman") == 0)
 		return access(DEFAULT_HOOKS_DIR "/nanoseg-gate.json", F_OK) == 0;
-	return true; /* none that a gate is made for */
+	if (strcmp(engine, "containerd") == 0)
+		return gate_containerd_is_wired(DEFAULT_BASE_SPEC);
+	return true;
 }
 
 static bool
@@ -55,13 +57,14 @@ check_paths(const struct cli *cli, const struct gate_opts *o)
 		{ "data-root", o->data_root },
 		{ "hooks-dir", o->hooks_dir },
 		{ "base-spec", o->base_spec },
-		{ "marker", o->marker != NULL ? o->marker : "/" },
+		{ "marker", o->marker },
 		{ "socket", o->socket },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		if (paths[i].path[0] != '/' || strchr(paths[i].path, '\n') != NULL ||
-		    strlen(paths[i].path) > 1024)
+		if (paths[i].path != NULL &&
+		    (paths[i].path[0] != '/' || strchr(paths[i].path, '\n') != NULL ||
+			strlen(paths[i].path) > 1024))
 			return cli_usage(cli, "--%s: expected an absolute path", paths[i].option);
 	if (o->timeout != NULL && strspn(o->timeout, "0123456789ms") != strlen(o->timeout))
 		return cli_usage(cli, "--wait: expected a time such as 2s or 500ms");
@@ -87,10 +90,11 @@ install(const struct gate_opts *o)
 
 		if (!chosen(o, &engines[i]))
 			continue;
-		if (o->engine == NULL)
+		if (o->engine == NULL) {
 			engines[i].status(o, &st);
-		if (o->engine == NULL && !st.there)
-			continue;
+			if (!st.there)
+				continue;
+		}
 		n++;
 		r = engines[i].install(o);
 		code = code == CLI_OK ? r : code;
@@ -123,14 +127,27 @@ find_marker(const struct cli *cli, struct gate_opts *o, const char *of_daemon)
 {
 	if (o->marker != NULL)
 		return CLI_OK;
-	if (of_daemon == NULL && strcmp(cli->socket, DEFAULT_SOCKET) != 0) {
-		cli_error("nobody answers at %s: start that daemon first, or name its "
-			  "STATE-DIR/enforced with --marker",
+	if (of_daemon == NULL &&
+	    (access(cli->socket, F_OK) == 0 || strcmp(cli->socket, DEFAULT_SOCKET) != 0)) {
+		cli_error("nobody at %s says where its state is: start that daemon first, or name "
+			  "its STATE-DIR/enforced with --marker",
 		    cli->socket);
 		return CLI_ERROR;
 	}
 	o->marker = of_daemon != NULL ? of_daemon : DEFAULT_MARKER;
 	return CLI_OK;
+}
+
+/* In gate.conf a path ends with its line, in JSON with a quote. */
+static bool
+names_path(const char *text, const char *path)
+{
+	size_t len = strlen(path);
+
+	for (const char *at = text; (at = strstr(at, path)) != NULL; at++)
+		if (at > text && strchr(" \"", at[-1]) != NULL && strchr("\n\"", at[len]) != NULL)
+			return true;
+	return false;
 }
 
 static void
@@ -140,13 +157,12 @@ check_marker(struct gate_status *st, const char *of_daemon)
 	size_t len;
 
 	if (!st->installed || st->broken || of_daemon == NULL ||
-	    gate_file_read(st->file, &text, &len) < 0 || strstr(text, of_daemon) != NULL)
+	    gate_file_read(st->file, &text, &len) < 0 || names_path(text, of_daemon))
 		return;
 	st->broken = true;
 	snprintf(st->detail, sizeof(st->detail),
-	    "%s does not name %s, where the daemon writes whether anything is enforced: run "
-	    "nanoseg "
-	    "gate install",
+	    "%s does not name %s, where the daemon writes whether anything is enforced: "
+	    "run nanoseg gate install",
 	    st->file, of_daemon);
 }
 

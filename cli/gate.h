@@ -59,7 +59,7 @@ bool gate_containerd_is_wired(const char *base_spec);
 
 /*
  * cmd_gate.c: whether this engine of this machine, or with NULL any, is wired, by the files in
- * their usual places.
+ * their usual places. True of an engine that no gate is made for.
  */
 bool gate_is_wired(const char *engine);
 /* gate_docker.c */

@@ -39,9 +39,8 @@ static int
 read_config(const char *path, char **ret_text, size_t *ret_len, json_t **ret)
 {
 	json_error_t err;
-	int r = gate_file_read(path, ret_text, ret_len);
-
 	struct stat st;
+	int r;
 
 	*ret = NULL;
 	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
@@ -51,6 +50,7 @@ read_config(const char *path, char **ret_text, size_t *ret_len, json_t **ret)
 		    path);
 		return CLI_USAGE;
 	}
+	r = gate_file_read(path, ret_text, ret_len);
 	if (r == -ENOENT)
 		return CLI_OK;
 	if (r < 0)

@@ -14,13 +14,6 @@ of(const json_t *workload, const char *object, const char *key)
 	return MAX(show_int(show_in(workload, object), key, 0), (int64_t)0);
 }
 
-/* A file may hold any number. */
-static int64_t
-add(int64_t a, int64_t b)
-{
-	return a > INT64_MAX - b ? INT64_MAX : a + b;
-}
-
 int64_t
 loss_reports(const json_t *workload)
 {
@@ -30,7 +23,7 @@ loss_reports(const json_t *workload)
 int64_t
 loss_count(const json_t *workload)
 {
-	return add(add(of(workload, "loss", "events"), of(workload, "loss", "forgotten")),
+	return show_add(show_add(of(workload, "loss", "events"), of(workload, "loss", "forgotten")),
 	    loss_reports(workload));
 }
 
@@ -86,6 +79,6 @@ loss_windows_text(const json_t *workload, char buf[static LOSS_WINDOWS_LEN])
 	int64_t n = loss_windows(workload);
 
 	snprintf(buf, LOSS_WINDOWS_LEN, "%" PRId64 " of %" PRId64 " %.16ss may lack something", n,
-	    add(n, of(workload, "completeness", "windows")), kind);
+	    show_add(n, of(workload, "completeness", "windows")), kind);
 	return buf;
 }

@@ -37,6 +37,14 @@ show_int(const json_t *o, const char *key, int64_t fallback)
 	return json_is_integer(v) ? json_integer_value(v) : fallback;
 }
 
+int64_t
+show_add(int64_t a, int64_t b)
+{
+	int64_t sum;
+
+	return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 const json_t *
 show_in(const json_t *o, const char *key)
 {

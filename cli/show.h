@@ -14,6 +14,7 @@
 
 const char *show_text(const json_t *o, const char *key, const char *fallback);
 int64_t show_int(const json_t *o, const char *key, int64_t fallback);
+int64_t show_add(int64_t a, int64_t b); /* a file may hold any number */
 /* o[key][inner], NULL-safe. */
 const json_t *show_in(const json_t *o, const char *key);
 /* Is the text in the array? */

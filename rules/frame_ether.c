@@ -92,7 +92,7 @@ frame_pppoe(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	return parse_ppp_protocol(buf, c, f);
 }
 
-/* pppd's and BSD's: a byte of direction in place of, or before, what PPP begins with. */
+/* pppd's and BSD's: the first byte of what PPP begins with is the direction. */
 int
 frame_pppd(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
@@ -106,7 +106,6 @@ int
 frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	static const uint8_t snap[] = { 0xaa, 0xaa, 0x03, 0, 0, 0 };
-	uint16_t type;
 
 	if (c.len < 3)
 		return -EBADMSG;
@@ -116,9 +115,7 @@ frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	}
 	if (c.len < 8 || memcmp(c.p, snap, sizeof(snap)) != 0)
 		return -ENODATA;
-	type = be16(c.p + 6);
-	skip(&c, 8);
-	return frame_ethertype(buf, c, type, f);
+	return frame_typed(buf, c, 6, 8, f);
 }
 
 int
@@ -149,17 +146,23 @@ frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame
 	return frame_llc(buf, c, f);
 }
 
+int
+frame_typed(const uint8_t *buf, struct cursor c, size_t at, size_t header, struct frame_info *f)
+{
+	uint16_t type;
+
+	if (c.len < header)
+		return -EBADMSG;
+	type = be16(c.p + at);
+	skip(&c, header);
+	return frame_ethertype(buf, c, type, f);
+}
+
 /* Ethernet as it is between a switch and its processor: n bytes stand before the type. */
 int
 frame_ethernet_tagged(const uint8_t *buf, struct cursor c, size_t n, struct frame_info *f)
 {
-	uint16_t type;
-
-	if (c.len < 14 + n)
-		return -EBADMSG;
-	type = be16(c.p + 12 + n);
-	skip(&c, 14 + n);
-	return frame_ethertype(buf, c, type, f);
+	return frame_typed(buf, c, 12 + n, 14 + n, f);
 }
 
 int
@@ -209,13 +212,7 @@ frame_sll2(const uint8_t *buf, struct cursor c, struct frame_info *f)
 int
 frame_chdlc(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
-	uint16_t type;
-
-	if (c.len < 4)
-		return -EBADMSG;
-	type = be16(c.p + 2);
-	skip(&c, 4);
-	return frame_ethertype(buf, c, type, f);
+	return frame_typed(buf, c, 2, 4, f);
 }
 
 /* PPP in HDLC-like framing, or Cisco's HDLC: the first byte tells. */
@@ -232,16 +229,12 @@ int
 frame_relay(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	static const uint8_t snap[] = { 0, 0, 0 };
-	uint16_t type;
 	uint8_t nlpid;
 
 	if (c.len < 4)
 		return -EBADMSG;
-	type = be16(c.p + 2);
-	if (type >= ETHERTYPE_MIN) {
-		skip(&c, 4);
-		return frame_ethertype(buf, c, type, f);
-	}
+	if (be16(c.p + 2) >= ETHERTYPE_MIN)
+		return frame_typed(buf, c, 2, 4, f);
 	if (c.p[2] != 0x03)
 		return -EBADMSG;
 	skip(&c, c.p[3] == 0 ? 4 : 3); /* a byte of padding */
@@ -255,9 +248,7 @@ frame_relay(const uint8_t *buf, struct cursor c, struct frame_info *f)
 		return frame_ip6(buf, c, f);
 	if (nlpid != NLPID_SNAP || c.len < 5 || memcmp(c.p, snap, sizeof(snap)) != 0)
 		return -ENODATA;
-	type = be16(c.p + 3);
-	skip(&c, 5);
-	return frame_ethertype(buf, c, type, f);
+	return frame_typed(buf, c, 3, 5, f);
 }
 
 int

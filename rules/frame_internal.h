@@ -63,6 +63,9 @@ int frame_ip6(const uint8_t *buf, struct cursor c, struct frame_info *f);
 
 /* frame_ether.c */
 int frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_info *f);
+/* A header of that many bytes, with an Ethernet type at that place in it. */
+int frame_typed(
+    const uint8_t *buf, struct cursor c, size_t at, size_t header, struct frame_info *f);
 int frame_ethernet(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_ethernet_tagged(const uint8_t *buf, struct cursor c, size_t n, struct frame_info *f);
 int frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f);

@@ -87,7 +87,7 @@ parse_ppi(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	if (c.len < 8)
 		return -EBADMSG;
 	inner = frame_link_find((int)le32(c.p + 4));
-	if (!skip(&c, le16(c.p + 2)))
+	if (le16(c.p + 2) < 8 || !skip(&c, le16(c.p + 2)))
 		return -EBADMSG;
 	return inner == NULL || is_around(inner) ? -ENODATA : inner(buf, c, f);
 }
@@ -264,13 +264,7 @@ parse_epon(const uint8_t *buf, struct cursor c, struct frame_info *f)
 static int
 parse_ipoib(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
-	uint16_t type;
-
-	if (!skip(&c, 40) || c.len < 4)
-		return -EBADMSG;
-	type = be16(c.p);
-	skip(&c, 4);
-	return frame_ethertype(buf, c, type, f);
+	return frame_typed(buf, c, 40, 44, f);
 }
 
 /* Tags of Broadcom's and Marvell's switches. */

@@ -78,7 +78,7 @@ frame_radiotap(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	bool padded;
 
-	if (c.len < 8)
+	if (c.len < 8 || le16(c.p + 2) < 8)
 		return -EBADMSG;
 	padded = radiotap_padded(&c);
 	return skip(&c, le16(c.p + 2)) ? parse_ieee80211(buf, c, padded, f) : -EBADMSG;
@@ -94,5 +94,5 @@ frame_prism(const uint8_t *buf, struct cursor c, struct frame_info *f)
 		return -EBADMSG;
 	if ((be32(c.p) & 0xfffff000) == 0x80211000)
 		header = be32(c.p + 4);
-	return skip(&c, header) ? frame_ieee80211(buf, c, f) : -EBADMSG;
+	return header >= 8 && skip(&c, header) ? frame_ieee80211(buf, c, f) : -EBADMSG;
 }

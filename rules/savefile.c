@@ -281,11 +281,15 @@ interface_time(const struct interface *i, uint64_t t)
 	uint64_t sec = t / i->per_second, frac = t % i->per_second;
 	int64_t at = (int64_t)MIN(sec, MAX_SECONDS);
 	int64_t offset = MAX(MIN(i->offset_s, (int64_t)MAX_SECONDS), -(int64_t)MAX_SECONDS);
+	uint64_t unit = i->per_second;
 
-	if (i->per_second > NSEC_PER_SEC)
-		frac /= i->per_second / NSEC_PER_SEC;
-	else
-		frac = frac * NSEC_PER_SEC / i->per_second;
+	if (unit % NSEC_PER_SEC == 0) {
+		frac /= unit / NSEC_PER_SEC;
+	} else {
+		for (; unit > UINT64_MAX / NSEC_PER_SEC; unit /= 2)
+			frac /= 2;
+		frac = frac * NSEC_PER_SEC / unit;
+	}
 	return time_of((uint64_t)MAX(at + offset, 0), frac);
 }
 

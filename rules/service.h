@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The services of a capture: every address, protocol and port that connections were answered at,
- * exactly, whatever edge they became part of. Bounded; what finds no room is counted.
+ * or that went one way, exactly, whatever edge they became part of. Bounded; what finds no room is
+ * counted.
  */
 #ifndef NANOSEG_RULES_SERVICE_H
 #define NANOSEG_RULES_SERVICE_H

@@ -7,10 +7,10 @@
 #include <netinet/in.h>
 
 /*
- * A sender's port below this is a service's. So an answer of another service to a client that
- * happens to have a tunnel's port is no tunnel.
+ * The destination's port below this is a service's: a client that has a tunnel's port by chance,
+ * and asks one, is no tunnel.
  */
-#define DYNAMIC_PORT 1024
+#define SERVICE_PORTS 1024
 
 static const struct {
 	uint8_t proto;
@@ -57,7 +57,7 @@ tunnel_kind(const struct tuple *t)
 	bool ports = proto_has_port(t->proto);
 	const char *kind = kind_of(t->proto, ports ? t->dport : 0);
 
-	if (kind == NULL && ports && t->dport >= DYNAMIC_PORT)
+	if (kind == NULL && ports && t->dport >= SERVICE_PORTS)
 		kind = kind_of(t->proto, t->sport);
 	return kind;
 }

@@ -242,6 +242,7 @@ static const struct frame_case {
 	    0, 0, 0, 62, 0 },
 	{ "PPI around itself", 192, "0000 0800 c0000000 0000 0800 01000000" ETH "0800" V4_TCP,
 	    -ENODATA },
+	{ "PPI shorter than itself", 192, "0000 0000 c8000000" ETH "0800" V4_TCP, -EBADMSG },
 	{ "PPI around what carries no IP", 192, "0000 0800 bd000000 00", -ENODATA },
 	{ "OpenBSD's enc", 109, "02000000 00000001 00000000" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0,
 	    52, 0 },
