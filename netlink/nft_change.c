@@ -185,16 +185,21 @@ nft_delta_make(const struct nft_elems *old, const struct nft_elems *want, struct
 	return 0;
 }
 
+static bool
+has_verdict(const struct nft_elems *e, bool allow, unsigned dirs)
+{
+	for (size_t i = 0; i < e->n; i++)
+		if (nft_set_is_verdict(e->v[i].set, allow) &&
+		    (nft_set_dir(e->v[i].set) & dirs) != 0)
+			return true;
+	return false;
+}
+
 bool
 nft_delta_narrows(const struct nft_delta *d)
 {
-	for (size_t i = 0; i < d->del.n; i++)
-		if (nft_set_is_verdict(d->del.v[i].set, true))
-			return true;
-	for (size_t i = 0; i < d->add.n; i++)
-		if (nft_set_is_verdict(d->add.v[i].set, false))
-			return true;
-	return false;
+	return has_verdict(&d->del, true, DIR_INGRESS | DIR_EGRESS) ||
+	       has_verdict(&d->add, false, DIR_INGRESS | DIR_EGRESS);
 }
 
 void
@@ -327,64 +332,51 @@ stage_send(struct nft_batch *b, int sock, struct nft_change *c)
 	return r;
 }
 
-static bool
-has_denied(const struct nft_elems *e)
-{
-	for (size_t i = 0; i < e->n; i++)
-		if (nft_set_is_verdict(e->v[i].set, false))
-			return true;
-	return false;
-}
-
-/* Those that are wanted, but what begins to be enforced is not yet, while a denial is to go. */
+/*
+ * Those that are wanted, but a direction that begins to be enforced is not yet, while a denial of
+ * its own is to go. For what goes the other way nothing is put off: with neither enforced all is
+ * open.
+ */
 static struct nft_modes
 modes_before_end(const struct nft_change *c)
 {
 	struct nft_modes m = *c->want;
 
-	if (!has_denied(&c->delta.del))
-		return m;
-	if (m.in == MODE_ENFORCE)
+	if (m.in == MODE_ENFORCE && has_verdict(&c->delta.del, false, DIR_INGRESS))
 		m.in = c->old->in;
-	if (m.out == MODE_ENFORCE)
+	if (m.out == MODE_ENFORCE && has_verdict(&c->delta.del, false, DIR_EGRESS))
 		m.out = c->old->out;
 	return m;
 }
 
 static int
-send_modes(int sock, const struct nft_target *t, struct nft_change *c)
+send_modes(
+    int sock, const struct nft_target *t, struct nft_change *c, const struct nft_modes *modes)
 {
 	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
 	int r = nft_batch_start(&b, nft_seq_start());
 
 	if (r < 0)
 		return r;
-	batch_anew(&b, t, c->want);
-	nft_batch_rules(&b, t, c->want);
+	batch_anew(&b, t, modes);
+	nft_batch_rules(&b, t, modes);
 	return stage_send(&b, sock, c);
 }
 
-/* *modes are in force, and are made those that stay enforced. */
+/* *modes are in force, and are made those that stay enforced where denials of their own come. */
 static int
 send_loosened(int sock, const struct nft_target *t, struct nft_change *c, struct nft_modes *modes)
 {
-	_cleanup_(nft_batch_done) struct nft_batch b = { 0 };
 	struct nft_modes loose = *modes;
-	int r;
 
-	if (loose.in == MODE_ENFORCE)
+	if (loose.in == MODE_ENFORCE && has_verdict(&c->delta.add, false, DIR_INGRESS))
 		loose.in = c->want->in;
-	if (loose.out == MODE_ENFORCE)
+	if (loose.out == MODE_ENFORCE && has_verdict(&c->delta.add, false, DIR_EGRESS))
 		loose.out = c->want->out;
-	if (nft_modes_eq(&loose, modes) || !has_denied(&c->delta.add))
+	if (nft_modes_eq(&loose, modes))
 		return 0;
-	r = nft_batch_start(&b, nft_seq_start());
-	if (r < 0)
-		return r;
-	batch_anew(&b, t, &loose);
-	nft_batch_rules(&b, t, &loose);
 	*modes = loose;
-	return stage_send(&b, sock, c);
+	return send_modes(sock, t, c, modes);
 }
 
 static int
@@ -500,5 +492,5 @@ nft_change_send(int sock, const struct nft_target *t, struct nft_change *c)
 		r = nft_gone_send(sock, &with, &c->delta, &c->begun);
 	if (r == 0)
 		r = nft_twins_end(sock, &with, &before_end);
-	return r == 0 && !nft_modes_eq(&before_end, c->want) ? send_modes(sock, t, c) : r;
+	return r == 0 && !nft_modes_eq(&before_end, c->want) ? send_modes(sock, t, c, c->want) : r;
 }

@@ -43,6 +43,13 @@ nft_set_is_verdict(unsigned set, bool allow)
 	return set < NFT_SET_LOCAL4 && ((set & 1u << 2) != 0) == allow;
 }
 
+/* Of a set of a verdict: one of enum flow_dir. */
+static inline unsigned
+nft_set_dir(unsigned set)
+{
+	return (set & 1u << 3) != 0 ? DIR_EGRESS : DIR_INGRESS;
+}
+
 struct nft_set_shape {
 	const char *name;
 	uint32_t key_len;

@@ -185,7 +185,7 @@ diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg)
 		{ AF_INET6, IPPROTO_TCP },
 		{ AF_INET, IPPROTO_UDP },
 		{ AF_INET6, IPPROTO_UDP },
-		/* Both families at once. */
+		{ AF_INET, IPPROTO_SCTP },
 		{ AF_INET6, IPPROTO_SCTP },
 	};
 	struct dump d = { .left = max, .fn = fn, .arg = arg };

@@ -234,6 +234,16 @@ test_delta(void)
  * the real refusal follows. Takes the library's place in this program.
  */
 static bool old_kernel;
+static unsigned with_rules; /* transactions */
+
+static bool
+has_rules(struct nlmsghdr *h, int left)
+{
+	for (; mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left))
+		if (h->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE))
+			return true;
+	return false;
+}
 
 ssize_t
 sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t to_len)
@@ -242,6 +252,7 @@ sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to
 	int left = (int)len;
 	struct nlattr *a;
 
+	with_rules += has_rules(h, left);
 	for (; old_kernel && mnl_nlmsg_ok(h, left); h = mnl_nlmsg_next(h, &left)) {
 		if (h->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWTABLE))
 			continue;
@@ -254,6 +265,32 @@ sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to
 		}
 	}
 	return syscall(SYS_sendto, fd, buf, len, flags, to, to_len);
+}
+
+/*
+ * One direction is enforced before and the other after, each with a denial: with neither in
+ * between, what is forwarded, or was cut, would pass.
+ */
+static void
+test_swap(void)
+{
+	struct ruleset old = rs;
+	size_t n = rs.n_elems;
+	bool ok;
+
+	rs.out_mode = MODE_OBSERVE;
+	rs_exact(DIR_INGRESS, 0, IPPROTO_UDP, NS_A4, 6000);
+	apply(&rs);
+	rs.n_elems = n;
+	rs.in_mode = MODE_OBSERVE;
+	rs.out_mode = MODE_ENFORCE;
+	rs_exact(DIR_EGRESS, 0, IPPROTO_UDP, NS_A4, 6001);
+	with_rules = 0;
+	ok = apply(&rs);
+	tap_ok(ok && with_rules == 1, "from one direction to the other in one transaction (%u)",
+	    with_rules);
+	rs = old;
+	tap_ok(apply(&rs), "and back to both");
 }
 
 static void
@@ -418,6 +455,7 @@ main(void)
 	test_squatter();
 	test_no_gap();
 	test_delta();
+	test_swap();
 	test_old_kernel();
 	test_size();
 	return tap_end();
