@@ -4,7 +4,8 @@
  * has answered them, at most 20 a second; those that found no answer for some seconds come here.
  *
  * Invariants: fixed memory. Only the sender's own namespace can say that it sends, or, of a sender
- * elsewhere, the one that it sends to: a forged source takes no room. What was seen once makes room
+ * elsewhere, the one that it sends to: a forged source takes no room. Only these two can say that
+ * it is refused. What was seen once makes room
  * before what was seen again, so a scan does not push out what it has not found. Who sends to very
  * many places makes no edge at all, nor does anybody more than a few.
  */
@@ -13,6 +14,7 @@
 #include "daemon/controller.h"
 #include "daemon/instance.h"
 #include "daemon/learn.h"
+#include "daemon/resolve.h"
 #include "rules/offline.h"
 
 #include <errno.h>
@@ -161,6 +163,18 @@ one_way_seen(struct controller *c, const struct flow_event *ev, uint64_t other,
 	return s->learned;
 }
 
+/* Root in any other namespace could say of anybody that he is refused. */
+static bool
+is_told_by_an_end(struct controller *c, const struct flow_event *ev)
+{
+	const struct instance *teller = instance_find(c, ev->netns);
+	bool ambiguous;
+
+	return teller != NULL &&
+	       (addr_map_find(c->addr_map, &ev->tuple.src, &ambiguous) == teller ||
+		   addr_map_find(c->addr_map, &ev->tuple.dst, &ambiguous) == teller);
+}
+
 void
 one_way_refused(struct controller *c, const struct flow_event *ev)
 {
@@ -168,7 +182,7 @@ one_way_refused(struct controller *c, const struct flow_event *ev)
 	struct sender *s;
 	bool known;
 
-	if (ev->tuple.proto != IPPROTO_UDP)
+	if (ev->tuple.proto != IPPROTO_UDP || !is_told_by_an_end(c, ev))
 		return;
 	s = find_place(c->one_way, &ends, &known);
 	/* The error comes before what it is about has waited long enough. */

@@ -31,7 +31,7 @@ void one_way_free(struct one_way *w);
  */
 bool one_way_seen(struct controller *c, const struct flow_event *ev, uint64_t other,
     const struct instance *src, const struct instance *dst);
-/* An error of ICMP has come back for it. */
+/* An error of ICMP has come back for it; of no weight but in the namespace of one of its ends. */
 void one_way_refused(struct controller *c, const struct flow_event *ev);
 
 #endif

@@ -194,6 +194,23 @@ what_is_refused_is_never_one(void **state)
 }
 
 static void
+nobody_else_says_that_it_is_refused(void **state)
+{
+	struct controller *c = *state;
+
+	ctl_instance(c, 3, "evil", "10.0.0.3");
+	for (unsigned i = 0; i < 12; i++) {
+		struct flow_event ev = datagram(3, SRC, DST, 514);
+
+		ev.flags = FLOW_F_REFUSED;
+		learn_flow(c, &ev);
+		report(c, 1, SRC, DST, 514);
+		settle(c);
+	}
+	assert_int_equal(edge_of(c, "web", "log", 514)->flags, EDGE_FLAG_ONE_WAY);
+}
+
+static void
 only_the_senders_own_namespace_says_that_it_sends(void **state)
 {
 	struct controller *c = *state;
@@ -257,6 +274,7 @@ main(void)
 		T(a_burst_is_of_no_standing),
 		T(an_answer_takes_the_flag_away),
 		T(what_is_refused_is_never_one),
+		T(nobody_else_says_that_it_is_refused),
 		T(only_the_senders_own_namespace_says_that_it_sends),
 		T(a_scan_makes_none_and_keeps_nobody_out),
 		T(forged_sources_make_no_more_than_a_bounded_number),
