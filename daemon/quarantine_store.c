@@ -229,6 +229,7 @@ quarantine_release(struct controller *c, const char *target, const char *reason,
     const struct actor *who, struct diag *d)
 {
 	struct quarantine **slot = find_slot(c, target, NULL), *q;
+	_cleanup_free_ char *kept = NULL;
 	char safe[256];
 	struct diag ignored;
 	int r;
@@ -241,16 +242,22 @@ quarantine_release(struct controller *c, const char *target, const char *reason,
 		diag_set(d, 0, 0, "%s is not in quarantine", safe);
 		return -ENOENT;
 	}
+	kept = strdup(reason);
+	if (kept == NULL)
+		return -ENOMEM;
 	r = record(c, "release", q, reason, who, NULL, d);
 	if (r < 0)
 		return r;
 	free(q->release_reason);
-	q->release_reason = reason != NULL ? strdup(reason) : NULL;
+	q->release_reason = steal_ptr(kept);
 	snprintf(q->released_by, sizeof(q->released_by), "%s", who->name);
 	q->released_ns = now_real();
 	r = quarantine_save(c, NULL, q);
 	if (r < 0) {
 		q->released_ns = 0;
+		q->released_by[0] = '\0';
+		free(q->release_reason);
+		q->release_reason = NULL;
 		record(c, "release", q, reason, who, "failed: not stored", &ignored);
 		return r;
 	}

@@ -182,6 +182,34 @@ no_clock_releases(void **state)
 }
 
 static void
+a_release_that_is_not_stored_did_not_happen(void **state)
+{
+	char buf[64];
+	const char *dir = ctl_tmpdir(buf), *state_dir;
+	struct instance *i;
+	struct controller *c = held(dir, &i);
+	struct diag d = { 0 };
+	json_t *list, *o;
+
+	state_dir = c->state_dir;
+	c->state_dir = "/proc/self/none";
+	assert_true(quarantine_release(c, "a", "done", &somebody, &d) < 0);
+	c->state_dir = state_dir;
+	assert_non_null(quarantine_of(i));
+	assert_null(quarantine_of(i)->release_reason);
+	assert_int_equal(quarantine_of(i)->released_ns, 0);
+	assert_string_equal(quarantine_of(i)->released_by, "");
+	assert_int_equal(quarantine_release(c, "a", "false alarm", &somebody, &d), 0);
+	list = json_quarantines(c, true);
+	o = json_object_get(json_array_get(list, 0), "released");
+	assert_string_equal(json_string_value(json_object_get(o, "reason")), "false alarm");
+	json_decref(list);
+	ctl_free(c);
+	drop_file(dir);
+	ctl_rmdir(dir);
+}
+
+static void
 who_was_released_keeps_his_timeline(void **state)
 {
 	char buf[64];
@@ -270,6 +298,7 @@ main(void)
 		cmocka_unit_test(a_replica_that_comes_is_held_from_its_start),
 		cmocka_unit_test(it_is_as_it_was_after_a_start),
 		cmocka_unit_test(no_clock_releases),
+		cmocka_unit_test(a_release_that_is_not_stored_did_not_happen),
 		cmocka_unit_test(who_was_released_keeps_his_timeline),
 		cmocka_unit_test(a_timeline_out_of_order_is_no_file_of_ours),
 	};
