@@ -131,6 +131,8 @@ hostguard_is_promised(const struct instance *i)
 	return instance_is_plain(i) && mode_of(i, DIR_EGRESS) == MODE_ENFORCE;
 }
 
+enum { NO_KERNEL, IS_OFF, EGRESS_OPEN, LINK_OPEN, NOT_IN_FORCE, INGRESS_OPEN, HOLDS };
+
 /* What stands between a raw socket and the outside, of a container and in a plain namespace. */
 #define OF_BOTH(rest)                                                        \
 	{                                                                    \
@@ -140,22 +142,27 @@ hostguard_is_promised(const struct instance *i)
 static const struct {
 	const char *of[2];
 } raw_why[] = {
-	{ OF_BOTH(": frames from a raw socket pass its own rules, and this kernel has no netdev "
-		  "tables for a host guard") },
-	{ OF_BOTH(": frames from a raw socket pass its own rules, and hostGuard is off") },
-	{ OF_BOTH(": frames from a raw socket pass its own rules, and until its egress is enforced "
-		  "no host guard holds them") },
-	{ OF_BOTH(" and a link that no host guard can hold: frames from a raw socket pass its own "
-		  "rules") },
-	{ OF_BOTH(": frames from a raw socket pass its own rules, and its host guard is not in "
-		  "force") },
-	{ OF_BOTH(": until its ingress is enforced, the host guard cannot tell what a raw socket "
-		  "sends from answers") },
-	{ OF_BOTH(": past its own rules the host guard leaves a raw sender what an answer from a "
-		  "served port could do") },
+	[NO_KERNEL] = { OF_BOTH(
+	    ": frames from a raw socket pass its own rules, and this kernel has no netdev "
+	    "tables for a host guard") },
+	[IS_OFF] = { OF_BOTH(
+	    ": frames from a raw socket pass its own rules, and hostGuard is off") },
+	[EGRESS_OPEN] = { OF_BOTH(
+	    ": frames from a raw socket pass its own rules, and until its egress is enforced "
+	    "no host guard holds them") },
+	[LINK_OPEN] = { OF_BOTH(
+	    " and a link that no host guard can hold: frames from a raw socket pass its own "
+	    "rules") },
+	[NOT_IN_FORCE] = { OF_BOTH(
+	    ": frames from a raw socket pass its own rules, and its host guard is not in "
+	    "force") },
+	[INGRESS_OPEN] = { OF_BOTH(
+	    ": until its ingress is enforced, the host guard cannot tell what a raw socket "
+	    "sends from answers") },
+	[HOLDS] = { OF_BOTH(
+	    ": past its own rules the host guard leaves a raw sender what an answer from a "
+	    "served port could do") },
 };
-
-enum { NO_KERNEL, IS_OFF, EGRESS_OPEN, LINK_OPEN, NOT_IN_FORCE, INGRESS_OPEN, HOLDS };
 
 static unsigned
 raw_held(const struct instance *i)

@@ -33,19 +33,23 @@ quarantine_freep(struct quarantine **q)
 	quarantine_free(*q);
 }
 
+static json_t *
+allow_json(const struct quarantine *q)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < q->n_allow; i++)
+		json_array_append_new(list, json_text(q->allow_from[i]));
+	return list;
+}
+
 json_t *
 json_quarantine(const struct quarantine *q)
 {
-	json_t *allow = json_array();
-
-	for (size_t i = 0; q != NULL && i < q->n_allow; i++)
-		json_array_append_new(allow, json_text(q->allow_from[i]));
-	if (q == NULL) {
-		json_decref(allow);
+	if (q == NULL)
 		return json_null();
-	}
 	return json_pack("{s:o, s:o, s:s, s:o}", "since", json_time(q->since_ns), "reason",
-	    json_text(q->reason), "by", q->by, "allowFrom", allow);
+	    json_text(q->reason), "by", q->by, "allowFrom", allow_json(q));
 }
 
 static json_t *
@@ -62,14 +66,10 @@ hours_json(const struct quarantine *q)
 static json_t *
 to_file(const struct quarantine *q)
 {
-	json_t *o, *allow = json_array();
-
-	for (size_t i = 0; i < q->n_allow; i++)
-		json_array_append_new(allow, json_text(q->allow_from[i]));
-	o = json_pack("{s:o, s:s, s:o, s:s, s:I, s:I, s:o, s:o}", "workload",
+	json_t *o = json_pack("{s:o, s:s, s:o, s:s, s:I, s:I, s:o, s:o}", "workload",
 	    json_text(q->workload), "container", q->container, "reason", json_text(q->reason), "by",
 	    q->by, "sinceNs", (json_int_t)q->since_ns, "seenNs", (json_int_t)q->seen_ns,
-	    "allowFrom", allow, "hours", hours_json(q));
+	    "allowFrom", allow_json(q), "hours", hours_json(q));
 	if (q->released_ns != 0)
 		json_object_update_new(
 		    o, json_pack("{s:I, s:s, s:o}", "releasedNs", (json_int_t)q->released_ns,

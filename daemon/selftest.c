@@ -321,9 +321,7 @@ selftest_of(const struct instance *i)
 		return o;
 	if (quarantine_of(i) != NULL)
 		why = "it is in quarantine, and is sent no probes";
-	else if (!enforces(i, WL_INGRESS) && !enforces(i, WL_EGRESS))
-		why = NULL;
-	else if (k->fruitless >= FRUITLESS)
+	else if (k->fruitless >= FRUITLESS && (enforces(i, WL_INGRESS) || enforces(i, WL_EGRESS)))
 		why = k->drawn ? "of its probes none was clear lately"
 			       : "there is nobody here whose probe its rules have to refuse";
 	json_object_set_new(o, "untested", json_text(why));

@@ -91,6 +91,12 @@ claim_is_crowded(struct scan *s, const struct l0_claim *c)
 	return true;
 }
 
+static bool
+is_roots(const struct ns *n)
+{
+	return claim_is_known(n) && (n->info.flags & (NETNS_F_USER | NETNS_F_NESTED)) == 0;
+}
+
 /* The namespace of this very container or machine that root made. */
 static const struct ns *
 roots_own(const struct scan *s, const struct l0_claim *c)
@@ -98,8 +104,7 @@ roots_own(const struct scan *s, const struct l0_claim *c)
 	const struct ns *n = s->by_place[bucket(c->place)];
 
 	for (; n != NULL; n = n->next_place)
-		if (n->place == c->place &&
-		    (n->info.flags & (NETNS_F_USER | NETNS_F_NESTED)) == 0 && claim_is_known(n))
+		if (n->place == c->place && is_roots(n))
 			return n;
 	return NULL;
 }
@@ -109,7 +114,7 @@ scan_is_containers(const struct scan *s, const struct ns *n)
 {
 	const struct ns *k = n->place != 0 ? s->by_place[bucket(n->place)] : NULL;
 
-	if (!claim_is_known(n) || (n->info.flags & (NETNS_F_USER | NETNS_F_NESTED)) != 0)
+	if (!is_roots(n))
 		return false;
 	for (; k != NULL; k = k->next_place)
 		if (k != n && k->place == n->place && k->n_files > 0)
