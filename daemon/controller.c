@@ -273,7 +273,9 @@ start_work(struct controller *c)
 	if ((r = audit_open(c->state_dir, &c->audit)) < 0)
 		refuse("audit log", &d, r, EXIT_FAILURE);
 	if ((r = tables_open(c)) < 0)
-		log_error("%s/tables: %s", c->state_dir, strerror(-r));
+		log_error("%s/tables: %s: what is changed in tables while nobody owns them is not "
+			  "told at the next start",
+		    c->state_dir, strerror(-r));
 	names_load(c);
 	audit_sign_init(c->audit, c->state_dir, c->args.instance);
 	record_start(c);

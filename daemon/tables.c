@@ -76,14 +76,16 @@ write_row(struct controller *c, const struct row *r)
 {
 	struct tables *t = c->tables;
 	size_t at = sizeof(t->head) + (size_t)(r - t->rows) * sizeof(*r);
+	bool emptied;
 
 	if (pwrite(t->fd, r, sizeof(*r), (off_t)at) == (ssize_t)sizeof(*r))
 		return;
-	log_error("%s/tables cannot be written: what is changed in tables while nobody owns them "
+	/* What it says is out of date: the next start is not to believe it. */
+	emptied = ftruncate(t->fd, 0) == 0;
+	log_error("%s/tables cannot be written%s: what is changed in tables while nobody owns them "
 		  "is not told until the next start",
-	    c->state_dir);
-	if (ftruncate(t->fd, 0) == 0)
-		close_fd(&t->fd);
+	    c->state_dir, emptied ? "" : " nor emptied, and is to be removed");
+	close_fd(&t->fd);
 	free(t);
 	c->tables = NULL;
 }
