@@ -18,6 +18,25 @@
 #define CT_EVENT_ASSURED (1u << 4)
 #define CT_EVENT_PROTOINFO (1u << 5)
 
+/* Types of ICMPv6 (RFC 2710, 3810, 4861) and IGMP (RFC 3376, 9776) that a link's neighbours need.
+ */
+enum {
+	ICMP6_MLD_QUERY = 130,
+	ICMP6_MLD_REPORT = 131,
+	ICMP6_MLD_DONE = 132,
+	ICMP6_RS = 133,
+	ICMP6_RA = 134,
+	ICMP6_NS = 135,
+	ICMP6_NA = 136,
+	ICMP6_REDIRECT = 137,
+	ICMP6_MLD2_REPORT = 143,
+	IGMP_QUERY = 0x11,
+	IGMP_REPORT = 0x12,
+	IGMP2_REPORT = 0x16,
+	IGMP2_LEAVE = 0x17,
+	IGMP3_REPORT = 0x22,
+};
+
 struct builder {
 	const struct nft_target *target;
 	struct nft_rules *rules;

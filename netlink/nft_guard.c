@@ -9,12 +9,18 @@
  *   arp       the sender's addresses are its own, or none (a probe)
  *   ip4 ip6   the source address is its own; DHCP, ND, DAD, MLD and IGMP as a link needs them, with
  *             own addresses in their bodies, and to where neighbours can be; no router
- * advertisement and no redirect flow4 flow6  where egress is held to a policy: fragments but the
- * first go where something may go; ICMP errors about what may have come; answers; then the
- * ruleset's egress, denied elements first answer4 answer6  what may be the answer to an allowed
- * ingress element: same address, same port. It opens nothing: TCP needs ACK or RST, SCTP no INIT
- *   error4 error6  ICMP errors: to whom something is allowed, or the refusal of a local workload
- *   spoofed, refused  counted; dropped where the mode enforces, else accepted
+ *             advertisement and no redirect
+ *   flow4 flow6
+ *             where egress is held to a policy: fragments but the first go where something may go;
+ *             ICMP errors about what may have come; answers; then the ruleset's egress, denied
+ *             elements first
+ *   answer4 answer6
+ *             what may be the answer to an allowed ingress element: same address, same port. It
+ *             opens nothing: TCP needs ACK or RST, SCTP no INIT
+ *   error4 error6
+ *             ICMP errors: to whom something is allowed, or the refusal of a local workload
+ *   spoofed refused
+ *             counted; dropped where the mode enforces, else accepted
  *
  * Without an enforced ingress anything may be an answer: TCP that opens is then all that is held,
  * and datagrams are not. An answer's form is all that a raw sender gains besides its own policy.
@@ -190,7 +196,7 @@ rule_source(struct builder *b, const struct family *f)
 	guard_verdict_goto(b, CHAIN_SPOOFED);
 }
 
-static const uint8_t igmp_types[] = { 0x12, 0x16, 0x17, 0x22 };
+static const uint8_t igmp_types[] = { IGMP_REPORT, IGMP2_REPORT, IGMP2_LEAVE, IGMP3_REPORT };
 
 static void
 rules_igmp(struct builder *b)
@@ -281,7 +287,7 @@ rules_nd(struct builder *b, const struct nd *n, const uint8_t *mac)
 static void
 rules_off_link(struct builder *b)
 {
-	static const uint8_t types[] = { 133, 135, 136 }, none[2];
+	static const uint8_t types[] = { ICMP6_RS, ICMP6_NS, ICMP6_NA }, none[2];
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		rule_begin(b, CHAIN_IP6);
@@ -295,7 +301,7 @@ rules_off_link(struct builder *b)
 	}
 }
 
-static const uint8_t mld_types[] = { 131, 132, 143 };
+static const uint8_t mld_types[] = { ICMP6_MLD_REPORT, ICMP6_MLD_DONE, ICMP6_MLD2_REPORT };
 
 static void
 rules_mld(struct builder *b, bool unspecified)
@@ -326,7 +332,7 @@ rules_unspecified(struct builder *b)
 	for (with = 0; with < 2; with++) {
 		rule_begin(b, CHAIN_IP6);
 		match_net(b, nft_guard_family6.src, none, sizeof(none));
-		match_nd(b, 135, with ? 32 : 24);
+		match_nd(b, ICMP6_NS, with ? 32 : 24);
 		match_nd_target(b);
 		if (with)
 			guard_match_l4(b, 24, nonce, sizeof(nonce));
@@ -334,7 +340,7 @@ rules_unspecified(struct builder *b)
 	}
 	rule_begin(b, CHAIN_IP6);
 	match_net(b, nft_guard_family6.src, none, sizeof(none));
-	match_nd(b, 133, 8);
+	match_nd(b, ICMP6_RS, 8);
 	guard_verdict_accept(b);
 	rules_mld(b, true);
 }
@@ -343,12 +349,12 @@ static void
 rules_ip6(struct builder *b, const struct nft_modes *m)
 {
 	static const struct nd messages[] = {
-		{ 135, 24, 1, false },
-		{ 136, 24, 2, true },
-		{ 133, 8, 1, false },
+		{ ICMP6_NS, 24, 1, false },
+		{ ICMP6_NA, 24, 2, true },
+		{ ICMP6_RS, 8, 1, false },
 	};
 	/* Those of the above in another form; a router's, unless a policy for egress says more. */
-	static const uint8_t refused[] = { 133, 135, 136, 134, 137 };
+	static const uint8_t refused[] = { ICMP6_RS, ICMP6_NS, ICMP6_NA, ICMP6_RA, ICMP6_REDIRECT };
 	size_t i, n = m->out == MODE_OBSERVE ? 5 : 3;
 
 	rules_off_link(b);
