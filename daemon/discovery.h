@@ -21,15 +21,17 @@
  *   sandbox        string   basename of the namespace's file, "" while unknown
  *   shares         string   id of the container whose network namespace it uses, or ""
  *   ports          array    published: {proto, address ("": any of the host's), port, last, to}:
- * the host's ports from port to last lead to the container's from `to` on portsLeftOut   integer
- * published ranges beyond 256, or malformed podLabels      bool     from files of "cri" only: the
- * pod's labels are among labels pod            string   name of the Podman pod with shared
- * namespaces, or "" grade          array    words of daemon/grade.h; null while unknown
+ *                           the host's ports from port to last lead to the container's from `to`
+ *   portsLeftOut   integer  published ranges beyond 256, or malformed
+ *   podLabels      bool     from files of "cri" only: the pod's labels are among labels
+ *   pod            string   name of the Podman pod with shared namespaces, or ""
+ *   grade          array    words of daemon/grade.h; null while unknown
  *   dns            array    addresses of name servers that it was started with, at most 4
  *   started        string   "existing": from the first list after (re)connecting; "new": by event
- * altered bool     a text was cut ("~" and a hash at its end) or had bytes replaced by U+FFFD, here
- * or by the engine labelsLeftOut  integer  labels beyond 256 or 64 KB, not strings, or with a key
- * over 1,024 bytes; labels that identity is decided by are never among the former
+ *   altered        bool     a text was cut ("~" and a hash at its end) or had bytes replaced by
+ *                           U+FFFD, here or by the engine
+ *   labelsLeftOut  integer  labels beyond 256 or 64 KB, not strings, or with a key over 1,024
+ *                           bytes; labels that identity is decided by are never among the former
  *
  * The same container comes again when something about it changes: first as soon as its labels are
  * known, then with pid and sandbox once its start is over. From files it comes once, with neither,
