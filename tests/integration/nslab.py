@@ -83,6 +83,7 @@ class Place:
 
     def __init__(self, path):
         self.fd = os.open(path, os.O_RDONLY)
+        self.asked = set()
 
     def socket(self, family, kind=socket.SOCK_STREAM, proto=0):
         with Inside(self.fd):
@@ -170,10 +171,16 @@ class Place:
             return "error %d" % e.errno
 
     def udp(self, addr, port, timeout=0.5):
+        """One datagram and its answer, from a port that has not asked there before: to conntrack it would be one of
+        the conversation of that time."""
         with self.socket(family_of(addr), socket.SOCK_DGRAM) as s:
             s.settimeout(timeout)
             try:
                 s.connect((addr, port))
+                conversation = addr, port, s.getsockname()[1]
+                if conversation in self.asked:
+                    return self.udp(addr, port, timeout)
+                self.asked.add(conversation)
                 s.send(b"ping")
                 return "answer" if s.recv(16) else "empty"
             except ConnectionRefusedError:
