@@ -159,7 +159,7 @@ void
 aggregate_table_lost(struct aggregate *a, int error)
 {
 	aggregate_lose(a, 1, error == -ENOENT ? "their table is gone" : strerror(-error));
-	a->reading = false;
+	a->reading = a->stands = false;
 	forget_side(a, 0);
 	forget_side(a, 1);
 	a->first_sight = true; /* should any of it stand after all */
@@ -210,6 +210,7 @@ on_open(struct aggregate *a, const struct w_aggregated *w, struct msg *m)
 		return;
 	}
 	set_state(a, STATE_OPEN);
+	a->stands = (w->flags & AGG_F_HOOKED) != 0;
 	for (unsigned side = 0; side < NFT_SEEN_SIDES; side++)
 		if ((w->flags & AGG_F_SIDE(side)) == 0)
 			forget_side(a, side);
@@ -261,6 +262,7 @@ on_switched(struct aggregate *a, enum agg_verb verb, int error)
 	if (verb == AGG_ON)
 		a->filled_ns = now_mono();
 	a->quiet_s = 0;
+	a->stands = true;
 	set_state(a, verb == AGG_ON ? STATE_ON : STATE_DRAINING);
 }
 
@@ -274,7 +276,7 @@ on_off(struct aggregate *a, int error)
 		return;
 	}
 	set_state(a, STATE_OPEN);
-	a->first_sight = a->old_there = false;
+	a->first_sight = a->old_there = a->stands = false;
 }
 
 static void
@@ -494,6 +496,16 @@ bool
 aggregate_is_on(const struct instance *i)
 {
 	return i->aggregate != NULL && i->aggregate->state == STATE_ON;
+}
+
+bool
+aggregate_stands(const struct instance *i)
+{
+	const struct aggregate *a = i->aggregate;
+
+	if (a == NULL && !i->is_host)
+		a = *find_place(i->ctl, i->ns.cookie);
+	return a != NULL && a->stands;
 }
 
 json_t *

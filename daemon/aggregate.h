@@ -17,6 +17,8 @@ void aggregate_tick(struct controller *c); /* once a second */
 void aggregate_on_answer(struct controller *c, struct msg *m);
 /* Connections that begin in it now are counted by the kernel. */
 bool aggregate_is_on(const struct instance *i);
+/* Its counters stand, switched on or not, and are read, now or when it is attached again. */
+bool aggregate_stands(const struct instance *i);
 /* {state, missed}, or null: an event tells of each. */
 json_t *aggregate_to_json(const struct instance *i);
 void aggregate_forget(struct controller *c, uint64_t cookie); /* its namespace is gone */

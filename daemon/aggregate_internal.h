@@ -33,6 +33,7 @@ struct aggregate {
 	int fd;
 	struct event *ev;
 
+	bool stands;	    /* its table, hooked, so far as is known */
 	unsigned side;	    /* the one that is being filled */
 	bool old_there;	    /* the other one has not been dropped */
 	bool first_sight;   /* what is read now may have been credited before */

@@ -545,8 +545,8 @@ learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes)
 	if (seen_in == NULL || find_ends(c, ev, 0, &e) < 0 ||
 	    (e.src != seen_in && e.dst != seen_in))
 		return;
-	/* Both ends count them: the client's is the one that is believed. */
-	if (e.src != NULL && e.src != seen_in && aggregate_is_on(e.src))
+	/* Both ends count them: the client's is believed, though it be read later. */
+	if (e.src != NULL && e.src != seen_in && aggregate_stands(e.src))
 		return;
 	key = key_of(ev, &e);
 	edge = edge_table_serving(c->edges, &key, &ev->tuple);

@@ -4,6 +4,7 @@
 #include "daemon/aggregate.h"
 #include "daemon/aggregate_internal.h"
 #include "daemon/instance.h"
+#include "daemon/learn.h"
 #include "netlink/ct.h"
 
 #include <sys/socket.h>
@@ -174,6 +175,51 @@ a_reading_that_fails_is_made_up_for_by_the_next(void **state)
 	assert_int_equal(growth, 1);
 }
 
+/* As the server's counters have them: a thousand more. */
+static uint64_t
+serve_bytes(struct controller *c)
+{
+	struct flow_event ev = ctl_event(COOKIE, FLOW_ANSWERED, "10.0.0.7", "10.0.0.8", 80);
+
+	learn_flow(c, &ev);
+	ev.netns = 8;
+	learn_bytes(c, &ev, 1000);
+	return ctl_edge(c, "busy", "server", 80)->evidence.bytes;
+}
+
+static void
+bytes_are_the_clients_for_as_long_as_its_counters_stand(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct instance *i = instance_find(c, COOKIE);
+
+	ctl_instance(c, 8, "server", "10.0.0.8");
+	assert_int_equal(serve_bytes(c), 1000);
+	become_busy(c);
+	assert_int_equal(serve_bytes(c), 1000);
+	/* The warden dies: what was counted is read when it is attached again. */
+	aggregate_stop(i);
+	assert_int_equal(serve_bytes(c), 1000);
+	aggregate_start(i);
+	i->attached.aggregates = 1;
+	assert_int_equal(serve_bytes(c), 1000);
+	assert_int_equal(second(c, 0), AGG_OPEN);
+	answer(c, AGG_OPEN, 0, AGG_F_PRESENT | AGG_F_HOOKED | AGG_F_SIDE(0));
+	assert_int_equal(asked, AGG_ON);
+	answer(c, AGG_ON, 0, 0);
+	/* It is quiet, and what began while it was not is counted on. */
+	c->config->aggregation = AGGREGATION_OFF;
+	assert_int_equal(second(c, 0), AGG_DRAIN);
+	answer(c, AGG_DRAIN, 0, 0);
+	assert_int_equal(serve_bytes(c), 1000);
+	/* The end. */
+	assert_int_equal(second(c, 0), AGG_READ);
+	answer(c, AGG_READ, -ENOENT, 0);
+	assert_int_equal(asked, AGG_OFF);
+	answer(c, AGG_OFF, 0, 0);
+	assert_int_equal(serve_bytes(c), 2000);
+}
+
 static void
 a_namespace_without_a_table_is_left_alone(void **state)
 {
@@ -193,6 +239,7 @@ main(void)
 		AGGREGATE_TEST(a_table_that_could_not_be_removed_is_tried_again),
 		AGGREGATE_TEST(a_table_that_was_given_up_and_stands_is_not_counted_again),
 		AGGREGATE_TEST(a_reading_that_fails_is_made_up_for_by_the_next),
+		AGGREGATE_TEST(bytes_are_the_clients_for_as_long_as_its_counters_stand),
 		AGGREGATE_TEST(a_namespace_without_a_table_is_left_alone),
 	};
 
