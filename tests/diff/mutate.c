@@ -17,6 +17,8 @@
 #include <string.h>
 
 #define MUTANT_EDGES 10
+/* Caught ones of a kind, after which its others are judged by sample. */
+#define ENOUGH 3
 /* A table with fewer rules filters nothing. */
 #define OBSERVE_RULES 12
 #define STATE_NEW NF_CT_STATE_BIT(IP_CT_NEW)
@@ -66,7 +68,7 @@ struct lab {
 	size_t n, cap;
 	size_t hint; /* the trial that caught the last one: its neighbours may catch the next */
 	struct kills *kills;
-	unsigned long seed;
+	unsigned long seed, share;
 };
 
 static void
@@ -269,7 +271,9 @@ lab_judge(struct lab *lab, enum kind kind, bool same, int set, const struct sim_
 	struct kills *k = &lab->kills[kind];
 
 	k->made++;
-	if (same) {
+	if (k->killed >= ENOUGH && k->made % lab->share != 0) {
+		k->skipped++;
+	} else if (same) {
 		k->equivalent++;
 	} else if (lab_catches(lab, &lab->mutant)) {
 		k->killed++;
@@ -563,12 +567,13 @@ is_worthwhile(const struct sim_table *t)
 }
 
 void
-mutate_world(uint64_t seed, struct kills kills[static MUTATION_KINDS])
+mutate_world(uint64_t seed, unsigned long share, struct kills kills[static MUTATION_KINDS])
 {
 	static struct lab lab;
 
 	lab.kills = kills;
 	lab.seed = seed;
+	lab.share = share;
 	bench_load(&lab.bench, seed, true, MUTANT_EDGES);
 	for (size_t k = 0; k < WORLD_WORKLOADS; k++)
 		if (lab.bench.w.entries[k].n_addrs > 0 && is_worthwhile(&lab.bench.sims[k]))

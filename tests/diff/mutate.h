@@ -14,10 +14,13 @@
 extern const char *const mutation_names[MUTATION_KINDS];
 
 struct kills {
-	size_t made, killed, equivalent, survived;
+	size_t made, killed, equivalent, survived, skipped;
 };
 
-/* Every mutant of every table of one world, added to kills[kind]. */
-void mutate_world(uint64_t seed, struct kills kills[static MUTATION_KINDS]);
+/*
+ * The mutants of every table of one world, added to kills[kind]: all of them with a share of 1,
+ * else of a kind that was caught some times only one of so many.
+ */
+void mutate_world(uint64_t seed, unsigned long share, struct kills kills[static MUTATION_KINDS]);
 
 #endif
