@@ -152,13 +152,16 @@ list_item(struct engine *e, const char *elem, size_t len, struct list_outcome *o
 	docker_container_done(&facts);
 }
 
-/* What the list does not have: gone, or (asked for before its start) to be asked about again. */
+/*
+ * What the list does not have: gone, or to be asked about again, for it was asked for before its
+ * start, or has started since the list was asked for.
+ */
 static void
 drop_unlisted(struct container *c)
 {
 	if (c->stopped || c->generation == c->engine->generation)
 		return;
-	if (c->looked_up && !c->c.running)
+	if ((c->looked_up && !c->c.running) || c->fetch != NULL || (c->want & WANT_FACTS) != 0)
 		container_want(c, WANT_FACTS);
 	else if (c->c.facts != NULL)
 		container_drop(c);

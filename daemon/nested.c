@@ -69,6 +69,9 @@ nested_add(struct controller *c, const struct w_netns *n)
 	struct w_cookie open = { .cookie = n->cookie };
 	struct nested *k;
 
+	/* Nobody else opens it: it is no instance. */
+	if (n->closed_ns != 0 && n->opened_ns == 0)
+		role_send(&c->loop, ROLE_WARDEN, MSG_W_RELEASE, 0, &open, sizeof(open));
 	for (k = c->nested; k != NULL; k = k->next)
 		if (k->ns.cookie == n->cookie) {
 			k->ns = *n;
@@ -83,8 +86,6 @@ nested_add(struct controller *c, const struct w_netns *n)
 	k->next = c->nested;
 	c->nested = k;
 	c->n_nested++;
-	if (n->closed_ns != 0 && n->opened_ns == 0)
-		role_send(&c->loop, ROLE_WARDEN, MSG_W_RELEASE, 0, &open, sizeof(open));
 }
 
 bool

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 from enginelib import MB, Driver, Engine, check, cid, event, facts, image_id, main, ok, skip, status
@@ -158,6 +159,39 @@ def discovery_stopped(folder):
     e.send(event("container", "destroy", 2))
     check("one that is removed is taken back",
           d.wait("D_STOPPED_GONE", lambda m: m["id"] == cid(2), since), d.msgs[since:])
+
+    # What starts while the list of what runs is on its way is not in it.
+    e.add(7, State="created")
+    since, lists, asked = d.mark(), e.count("list"), e.count("one")
+    e.send(event("container", "create", 7))
+    check("(one more is created)", d.stopped(7, since), d.msgs[since:])
+    listed, started = threading.Event(), threading.Event()
+
+    def old_list(conn):
+        body = [c for c in list(e.containers.values()) if c["State"] == "running"]
+        started.wait(10)
+        conn.sendall(ok(json.dumps(body).encode()))
+        listed.set()
+
+    def slow_one(conn):
+        started.set()
+        listed.wait(10)
+        time.sleep(0.3)
+        conn.sendall(ok(json.dumps([e.containers[cid(7)]]).encode()))
+
+    e.special["list"] = old_list
+    e.send(b"{ this is no event\n")
+    deadline = time.monotonic() + 10
+    while e.count("list") == lists and time.monotonic() < deadline:
+        time.sleep(0.02)
+    e.special["one"] = slow_one
+    since = d.mark()
+    e.containers[cid(7)]["State"] = "running"
+    e.send(event("container", "start", 7))
+    check("what starts while the list is on its way is told, though the list lacks it",
+          d.container(7, since, seconds=10) and e.count("list") > lists and e.count("one") > asked and
+          "D_STOPPED_GONE" not in [m["msg"] for m in d.msgs[since:]], d.msgs[since:])
+    del e.special["list"], e.special["one"]
 
     # Thousands, from an engine that does not keep to the limit.
     since, before = d.mark(), e.count("image")
