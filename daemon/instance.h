@@ -121,9 +121,11 @@ struct instance {
 	uint64_t ct_forgotten; /* dropped from its table while it was observed */
 	uint64_t loss_told_ns[LOSS_SOURCES];
 	bool ct_alert; /* over the configured share of the table */
-	uint64_t listeners_read_ns, listeners_cost_ns;
-	struct diag_listener *listeners; /* observe_sockets.c */
-	size_t n_listeners;
+	struct listeners {
+		uint64_t read_ns, cost_ns; /* CLOCK_MONOTONIC, 0: to be read; what that took */
+		struct diag_listener *list;
+		size_t n;
+	} listeners[3];		     /* by protocol: observe_sockets.c */
 	uint64_t events;	     /* of its connections, in all */
 	unsigned one_way_edges;	     /* that are its doing */
 	struct aggregate *aggregate; /* aggregate.c; NULL: not attached */

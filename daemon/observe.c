@@ -453,7 +453,7 @@ dump_begin(struct instance *i, bool learns)
 	if (i->dump_running || i->dump_fd < 0)
 		return 0;
 	/* What is dumped has to be held against listeners that are as new. */
-	i->listeners_read_ns = 0;
+	observe_forget_listeners(i);
 	r = role_send(
 	    &i->ctl->loop, ROLE_WARDEN, MSG_W_CT_DUMP, OBSERVE_DUMP_SEQ, &body, sizeof(body));
 	if (r < 0)

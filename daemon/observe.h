@@ -41,6 +41,7 @@ typedef void (*observe_socket_fn)(void *arg, const struct tuple *t);
 int observe_established(struct instance *i, observe_socket_fn fn, void *arg);
 /* Settles the direction of a connection seen in i, by who listens. True if it could be told. */
 bool observe_orient(struct instance *i, struct tuple *t);
+/* They are asked for anew when next one has to be known. */
 void observe_forget_listeners(struct instance *i);
 
 #endif

@@ -20,46 +20,48 @@
 struct diag_listener {
 	struct addr addr; /* any-address: all bytes zero */
 	uint16_t port;
-	uint8_t proto;
 };
+
+static struct listeners *
+listeners_of(struct instance *i, uint8_t proto)
+{
+	return &i->listeners[proto == IPPROTO_TCP ? 0 : proto == IPPROTO_UDP ? 1 : 2];
+}
 
 static int
 on_listener(void *arg, const struct diag_socket *s)
 {
-	struct instance *i = arg;
+	struct listeners *l = arg;
 	struct diag_listener *grown;
 
-	if (!s->listening || i->n_listeners >= LISTENERS_MAX)
+	if (l->n >= LISTENERS_MAX)
 		return 0;
-	if ((i->n_listeners & (i->n_listeners - 1)) == 0) {
-		size_t room = MAX(8, i->n_listeners * 2);
+	if ((l->n & (l->n - 1)) == 0) {
+		size_t room = MAX(8, l->n * 2);
 
-		grown = realloc(i->listeners, room * sizeof(*grown));
+		grown = realloc(l->list, room * sizeof(*grown));
 		if (grown == NULL)
 			return -ENOMEM;
-		i->listeners = grown;
+		l->list = grown;
 	}
-	i->listeners[i->n_listeners++] = (struct diag_listener){
-		.addr = s->local,
-		.port = s->local_port,
-		.proto = s->proto,
-	};
+	l->list[l->n++] = (struct diag_listener){ .addr = s->local, .port = s->local_port };
 	return 0;
 }
 
 static void
-read_listeners(struct instance *i)
+read_listeners(struct instance *i, uint8_t proto, uint64_t fresh_ns)
 {
-	uint64_t now = now_mono(), fresh = MAX(LISTENERS_FRESH_NS, 20 * i->listeners_cost_ns);
+	struct listeners *l = listeners_of(i, proto);
+	uint64_t now = now_mono();
 
-	if (i->listeners_read_ns != 0 && now - i->listeners_read_ns < fresh)
-		return;
-	i->listeners_read_ns = now;
-	i->n_listeners = 0;
-	if (i->diag_fd >= 0)
-		diag_dump(i->diag_fd, LISTENERS_MAX * 4, on_listener, i);
 	/* Sixty thousand sockets on one port take .4 s: a container gets no more of us than 5%. */
-	i->listeners_cost_ns = now_mono() - now;
+	if (l->read_ns != 0 && now - l->read_ns < MAX(fresh_ns, 20 * l->cost_ns))
+		return;
+	l->read_ns = now;
+	l->n = 0;
+	if (i->diag_fd >= 0)
+		diag_listening(i->diag_fd, proto, LISTENERS_MAX * 4, on_listener, l);
+	l->cost_ns = now_mono() - now;
 }
 
 static bool
@@ -71,23 +73,19 @@ is_any(const struct addr *a)
 }
 
 static bool
-is_listening(const struct instance *i, uint8_t proto, const struct addr *a, uint16_t port)
+listens_at(
+    struct instance *i, uint8_t proto, const struct addr *a, uint16_t port, uint64_t fresh_ns)
 {
-	for (size_t k = 0; k < i->n_listeners; k++) {
-		const struct diag_listener *l = &i->listeners[k];
+	const struct listeners *l = listeners_of(i, proto);
 
-		if (l->proto == proto && l->port == port &&
-		    (is_any(&l->addr) || addr_eq(&l->addr, a)))
+	read_listeners(i, proto, fresh_ns);
+	for (size_t k = 0; k < l->n; k++) {
+		const struct diag_listener *d = &l->list[k];
+
+		if (d->port == port && (is_any(&d->addr) || addr_eq(&d->addr, a)))
 			return true;
 	}
 	return false;
-}
-
-static bool
-listens_at(struct instance *i, uint8_t proto, const struct addr *a, uint16_t port)
-{
-	read_listeners(i);
-	return is_listening(i, proto, a, port);
 }
 
 /* The other end, if we can ask it. */
@@ -112,9 +110,9 @@ instance_at(struct controller *c, const struct addr *a)
 enum server { SERVER_UNKNOWN, SERVER_LOCAL, SERVER_REMOTE };
 
 static enum server
-find_server(struct instance *i, const struct tuple *out)
+find_server(struct instance *i, const struct tuple *out, uint64_t fresh_ns)
 {
-	const bool local = listens_at(i, out->proto, &out->src, out->sport);
+	const bool local = listens_at(i, out->proto, &out->src, out->sport, fresh_ns);
 	struct instance *other;
 	bool remote;
 
@@ -123,7 +121,7 @@ find_server(struct instance *i, const struct tuple *out)
 	other = instance_at(i->ctl, &out->dst);
 	if (other == NULL)
 		return local || out->proto == IPPROTO_SCTP ? SERVER_UNKNOWN : SERVER_REMOTE;
-	remote = listens_at(other, out->proto, &out->dst, out->dport);
+	remote = listens_at(other, out->proto, &out->dst, out->dport, fresh_ns);
 	if (local == remote)
 		return SERVER_UNKNOWN;
 	return local ? SERVER_LOCAL : SERVER_REMOTE;
@@ -143,7 +141,10 @@ observe_orient(struct instance *i, struct tuple *t)
 	/* What the kernel counts may lack the client's port. */
 	if (src_local == dst_local || !proto_has_port(t->proto) || t->sport == 0 || i->diag_fd < 0)
 		return false;
-	server = find_server(i, &out);
+	server = find_server(i, &out, LISTENERS_FRESH_NS);
+	/* Against the kernel's word only by what is known now: a server may be as new as that. */
+	if (server == (src_local ? SERVER_LOCAL : SERVER_REMOTE))
+		server = find_server(i, &out, 0);
 	if (server != SERVER_UNKNOWN)
 		*t = server == SERVER_LOCAL ? tuple_reverse(&out) : out;
 	return server != SERVER_UNKNOWN;
@@ -152,9 +153,12 @@ observe_orient(struct instance *i, struct tuple *t)
 void
 observe_forget_listeners(struct instance *i)
 {
-	free(i->listeners);
-	i->listeners = NULL;
-	i->n_listeners = 0;
+	for (size_t k = 0; k < ARRAY_SIZE(i->listeners); k++) {
+		struct listeners *l = &i->listeners[k];
+
+		free(l->list);
+		*l = (struct listeners){ .cost_ns = l->cost_ns };
+	}
 }
 
 /* Collected first: to orient one asks for the listeners on the same socket. */
@@ -169,8 +173,7 @@ on_established(void *arg, const struct diag_socket *s)
 	struct established *e = arg;
 	struct tuple *grown, *t;
 
-	if (s->listening || s->proto != IPPROTO_TCP || s->remote.family == 0 ||
-	    addr_is_loopback(&s->local) || addr_is_loopback(&s->remote))
+	if (s->remote.family == 0 || addr_is_loopback(&s->local) || addr_is_loopback(&s->remote))
 		return 0;
 	if ((e->n & (e->n - 1)) == 0) {
 		size_t room = MAX(16, e->n * 2);
@@ -198,10 +201,10 @@ observe_established(struct instance *i, observe_socket_fn fn, void *arg)
 
 	if (i->diag_fd < 0)
 		return -ENOTCONN;
-	r = diag_dump(i->diag_fd, ESTABLISHED_MAX, on_established, &e);
+	r = diag_established(i->diag_fd, ESTABLISHED_MAX, on_established, &e);
 	/* As with a dump: a connection's own event goes first. */
 	observe_drain(i);
-	i->listeners_read_ns = 0;
+	observe_forget_listeners(i);
 	for (size_t k = 0; k < e.n; k++)
 		fn(arg, &e.list[k]);
 	free(e.list);

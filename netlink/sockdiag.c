@@ -27,14 +27,16 @@
  * of a bucket, where a container may have put any number of sockets: larger parts, fewer walks.
  */
 #define BUF_SIZE 32768
-#define STATES_TCP                                                                               \
-	(1u << TCP_LISTEN | 1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT | 1u << TCP_FIN_WAIT1 | \
-	    1u << TCP_FIN_WAIT2)
+#define STATES_CONNECTED \
+	(1u << TCP_ESTABLISHED | 1u << TCP_CLOSE_WAIT | 1u << TCP_FIN_WAIT1 | 1u << TCP_FIN_WAIT2)
 /* Datagrams of others on our port (root in the namespace can send them) before we give up. */
 #define MAX_FOREIGN 1000
-/* The kernel gives a UDP socket without a peer this state. */
-#define STATES_UDP (1u << TCP_CLOSE)
-#define STATES_SCTP (1u << TCP_LISTEN)
+/* The kernel gives a UDP socket without a peer the state of a closed one. */
+static unsigned
+listening_state(uint8_t proto)
+{
+	return proto == IPPROTO_UDP ? TCP_CLOSE : TCP_LISTEN;
+}
 
 struct dump {
 	size_t left, passed;
@@ -42,6 +44,7 @@ struct dump {
 	void *arg;
 	uint32_t seq;
 	uint8_t proto;
+	uint32_t states;
 	uint64_t messages;
 	int result; /* of the callback, or of the kernel */
 	bool done;
@@ -54,7 +57,7 @@ diag_open(int nsfd)
 }
 
 static int
-ask(int sock, uint8_t family, uint8_t proto, uint32_t seq)
+ask(int sock, uint8_t family, const struct dump *d)
 {
 	uint8_t buf[128] __attribute__((aligned(NLMSG_ALIGNTO)));
 	struct inet_diag_req_v2 *req;
@@ -63,13 +66,11 @@ ask(int sock, uint8_t family, uint8_t proto, uint32_t seq)
 	nlh = mnl_nlmsg_put_header(buf);
 	nlh->nlmsg_type = SOCK_DIAG_BY_FAMILY;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	nlh->nlmsg_seq = seq;
+	nlh->nlmsg_seq = d->seq;
 	req = mnl_nlmsg_put_extra_header(nlh, sizeof(*req));
 	req->sdiag_family = family;
-	req->sdiag_protocol = proto;
-	req->idiag_states = proto == IPPROTO_TCP   ? STATES_TCP
-			    : proto == IPPROTO_UDP ? STATES_UDP
-						   : STATES_SCTP;
+	req->sdiag_protocol = d->proto;
+	req->idiag_states = d->states;
 	return nl_send(sock, nlh, 0);
 }
 
@@ -107,7 +108,7 @@ parse_socket(const struct nlmsghdr *nlh, uint8_t proto, struct diag_socket *ret)
 	m = mnl_nlmsg_get_payload(nlh);
 	if (m->idiag_family != AF_INET && m->idiag_family != AF_INET6)
 		return false;
-	s.listening = m->idiag_state == (proto == IPPROTO_UDP ? TCP_CLOSE : TCP_LISTEN);
+	s.listening = m->idiag_state == listening_state(proto);
 	s.local = diag_addr(m->idiag_family, m->id.idiag_src);
 	s.local_port = ntohs(m->id.idiag_sport);
 	if (s.listening) {
@@ -163,7 +164,7 @@ dump_one(int sock, uint8_t family, struct dump *d)
 
 	d->seq = atomic_fetch_add(&next_seq, 1);
 	d->done = false;
-	r = ask(sock, family, d->proto, d->seq);
+	r = ask(sock, family, d);
 	while (r >= 0 && !d->done) {
 		before = d->messages;
 		r = nl_drain(sock, buf, sizeof(buf), 1, on_message, d, &malformed);
@@ -175,28 +176,42 @@ dump_one(int sock, uint8_t family, struct dump *d)
 	return r < 0 ? r : d->result;
 }
 
-int
-diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg)
+static int
+dump_both(int sock, struct dump *d)
 {
-	static const struct {
-		uint8_t family, proto;
-	} tables[] = {
-		{ AF_INET, IPPROTO_TCP },
-		{ AF_INET6, IPPROTO_TCP },
-		{ AF_INET, IPPROTO_UDP },
-		{ AF_INET6, IPPROTO_UDP },
-		{ AF_INET, IPPROTO_SCTP },
-		{ AF_INET6, IPPROTO_SCTP },
-	};
-	struct dump d = { .left = max, .fn = fn, .arg = arg };
-	int r;
+	int r = dump_one(sock, AF_INET, d);
 
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		d.proto = tables[i].proto;
-		r = dump_one(sock, tables[i].family, &d);
-		/* Not every kernel has SCTP, nor shows its sockets. */
-		if (r < 0 && (r != -ENOENT || d.proto != IPPROTO_SCTP))
-			return r;
-	}
-	return (int)MIN(d.passed, (size_t)INT32_MAX);
+	if (r >= 0)
+		r = dump_one(sock, AF_INET6, d);
+	return r < 0 ? r : (int)MIN(d->passed, (size_t)INT32_MAX);
+}
+
+int
+diag_listening(int sock, uint8_t proto, size_t max, diag_socket_fn fn, void *arg)
+{
+	struct dump d = {
+		.left = max,
+		.fn = fn,
+		.arg = arg,
+		.proto = proto,
+		.states = 1u << listening_state(proto),
+	};
+	int r = dump_both(sock, &d);
+
+	/* Not every kernel has SCTP, nor shows its sockets. */
+	return r == -ENOENT && proto == IPPROTO_SCTP ? 0 : r;
+}
+
+int
+diag_established(int sock, size_t max, diag_socket_fn fn, void *arg)
+{
+	struct dump d = {
+		.left = max,
+		.fn = fn,
+		.arg = arg,
+		.proto = IPPROTO_TCP,
+		.states = STATES_CONNECTED,
+	};
+
+	return dump_both(sock, &d);
 }

@@ -18,12 +18,14 @@ typedef int (*diag_socket_fn)(void *arg, const struct diag_socket *s);
 
 int diag_open(int nsfd);
 /*
- * Dumps TCP (LISTEN, ESTABLISHED, CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2), unconnected UDP and, where the
- * kernel shows them, listening SCTP sockets of IPv4 and IPv6, synchronously, at most max of them.
+ * Both dump the sockets of IPv4 and IPv6, synchronously, at most max of them: who listens by a
+ * protocol (unconnected UDP; SCTP where the kernel shows it), and TCP with a peer (ESTABLISHED,
+ * CLOSE_WAIT, FIN_WAIT1, FIN_WAIT2). The kernel walks the whole host's connections for the latter.
  * IPv4-mapped addresses become IPv4. A handed socket of another namespace is fine, unprivileged.
  * The number, fn's negative value, or a negative errno (-E2BIG: more than max, which have been
  * passed on). The socket can be used again after any.
  */
-int diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg);
+int diag_listening(int sock, uint8_t proto, size_t max, diag_socket_fn fn, void *arg);
+int diag_established(int sock, size_t max, diag_socket_fn fn, void *arg);
 
 #endif

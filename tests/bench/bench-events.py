@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The controller's CPU for an event, received and credited to one of 100,000 known edges, at 1,000, 10,000 and
-100,000 connections a second.
+100,000 connections a second; beside it what the kernel alone asks for one (tests/bench/ctread.c).
 
     top_builddir=BUILD bench-events.py [ROUNDS]
 
@@ -11,6 +11,7 @@ by packets and measure besides. bench-observe.py measures with packets, and comp
 looks up the program behind each event that ctnetlink has made, and so cannot be compared on these.
 """
 import os
+import subprocess
 import sys
 import time
 
@@ -45,13 +46,31 @@ def settled(pid):
     return now
 
 
+def make(ns, rate, count):
+    """(answered, seconds)"""
+    out = run(BUILD + "/tests/bench/ctgen", "/run/netns/" + ns, "10.98.0.1", "10.98.0.2", str(PORTS[0]),
+              str(len(PORTS)), str(count), str(rate), timeout=60).split()
+    return int(out[1]), int(out[3]) / 1000.0
+
+
+def bare(lab, rate, count):
+    """us that receiving an event takes and nothing else, in a namespace nobody observes."""
+    with subprocess.Popen([BUILD + "/tests/bench/ctread", "/run/netns/" + lab.hub], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as p:
+        p.stdout.readline()
+        answered, _ = make(lab.hub, rate, count)
+        time.sleep(0.1)
+        out = p.communicate("", timeout=10)[0].split()
+    run("ip", "netns", "exec", lab.hub, "conntrack", "-F")
+    assert int(out[1]) == answered, out
+    return int(out[3]) / 1e3 / answered
+
+
 def one(lab, rate, count):
     """(events a second, us an event of the controller, all counted)"""
     pid, seen = lab.pids()["controller"], connections(lab)
     before, t0 = settled(pid), time.monotonic()
-    out = run(BUILD + "/tests/bench/ctgen", "/run/netns/" + lab.names[0], "10.98.0.1", "10.98.0.2", str(PORTS[0]),
-              str(len(PORTS)), str(count), str(rate), timeout=60).split()
-    answered, seconds = int(out[1]), int(out[3]) / 1000.0
+    answered, seconds = make(lab.names[0], rate, count)
     cpu = settled(pid) - before - rest * (time.monotonic() - t0) * 1e9
     exact = wait_for(lambda: connections(lab) - seen == answered, 5)
     lab.forget_entries()
@@ -76,7 +95,7 @@ try:
     done = 0
     while done < rounds and time.monotonic() - began < TIME_LIMIT_S:
         for rate, count in RATES:
-            got.setdefault(rate, []).append(one(lab, rate, count))
+            got.setdefault(rate, []).append(one(lab, rate, count) + (bare(lab, rate, count),))
         done += 1
     say("load of the machine", "%s, %d rounds, events made through ctnetlink" % (read("/proc/loadavg").split()[0], done))
     say("controller at rest", "%.2f ms a second, taken off" % (rest * 1e3))
@@ -85,6 +104,8 @@ try:
         say("%d/s: reached" % rate, text([x[0] for x in g], "a second", 0))
         say("%d/s: controller" % rate, text([x[1] for x in g], "us an event") +
             ("; " + verdict([x[1] for x in g], at_most=1.5) if rate == 100000 else ""))
+        say("%d/s: receiving alone" % rate, text([x[3] for x in g], "us an event") +
+            "; the controller over it " + text([x[1] - x[3] for x in g], "us"))
         say("%d/s: exact" % rate, "%d of %d runs" % (sum(x[2] for x in g), len(g)))
     say("losses", ", ".join("%s %d" % kv for kv in lab.losses().items()) or "none counted")
 finally:

@@ -16,6 +16,7 @@
 #include "rules/util.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -226,7 +227,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_links(sock);
 		break;
 	case 's':
-		diag_dump(sock, 1000, on_socket, NULL);
+		diag_listening(sock, IPPROTO_UDP, 1000, on_socket, NULL);
+		diag_established(sock, 1000, on_socket, NULL);
 		break;
 	case 'a':
 		read_addrs(sock);

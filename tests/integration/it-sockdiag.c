@@ -32,9 +32,15 @@ keep(void *arg, const struct diag_socket *s)
 static int
 dump(void *arg)
 {
+	static const uint8_t listening[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP };
 	struct list *l = arg;
+	int r = 0;
 
-	l->result = diag_dump(l->sock, l->max, keep, l);
+	for (size_t i = 0; i < ARRAY_SIZE(listening) && r >= 0; i++)
+		r = diag_listening(l->sock, listening[i], l->max - l->n, keep, l);
+	if (r >= 0)
+		r = diag_established(l->sock, l->max - l->n, keep, l);
+	l->result = r < 0 ? r : (int)l->n;
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -304,7 +305,8 @@ use_child(int fds[4], int timeout_ms)
 	    setresuid(65534, 65534, 65534) < 0)
 		fail("drop");
 	use_rtnl(fds[2]);
-	if (diag_dump(fds[3], 1000, print_socket, NULL) < 0)
+	if (diag_listening(fds[3], IPPROTO_TCP, 1000, print_socket, NULL) < 0 ||
+	    diag_established(fds[3], 1000, print_socket, NULL) < 0)
 		printf("{\"msg\":\"DIAG_FAIL\"}\n");
 	use_ct(fds[1], "dump", timeout_ms / 2);
 	use_ct(fds[0], "events", timeout_ms / 2);

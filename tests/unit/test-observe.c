@@ -11,7 +11,7 @@
 #define OUTSIDE "198.51.100.9"
 #define CLIENT 40000
 
-int __wrap_diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg);
+int __wrap_diag_listening(int sock, uint8_t proto, size_t max, diag_socket_fn fn, void *arg);
 
 /* Of the namespace whose socket has that number. */
 static struct {
@@ -20,17 +20,18 @@ static struct {
 	const char *addr;
 	uint16_t port;
 } bound[4];
-static size_t n_bound;
+static size_t n_bound, asked;
 
 int
-__wrap_diag_dump(int sock, size_t max, diag_socket_fn fn, void *arg)
+__wrap_diag_listening(int sock, uint8_t proto, size_t max, diag_socket_fn fn, void *arg)
 {
+	asked++;
 	for (size_t k = 0; k < n_bound; k++) {
 		struct diag_socket s = { .proto = bound[k].proto,
 			.listening = true,
 			.local = ctl_addr(bound[k].addr),
 			.local_port = bound[k].port };
-		int r = bound[k].sock == sock ? fn(arg, &s) : 0;
+		int r = bound[k].sock == sock && bound[k].proto == proto ? fn(arg, &s) : 0;
 
 		if (r < 0)
 			return r;
@@ -98,7 +99,6 @@ see(struct controller *c, uint8_t proto, const char *src, uint16_t sport, const 
 
 	e.reply = tuple_reverse(&e.orig);
 	c->drained_ns = fake_now;
-	instance_find(c, 1)->listeners_read_ns = instance_find(c, 2)->listeners_read_ns = 0;
 	observe_event(instance_find(c, 1), &e);
 	observe_event(instance_find(c, 2), &e);
 }
@@ -223,6 +223,35 @@ but_who_listens_does(void **state)
 	assert_int_equal(only_edge(c, WB, WA, 7000)->flags, 0);
 }
 
+static bool
+orient(struct controller *c, uint16_t sport, uint16_t dport)
+{
+	struct tuple t = { .src = ctl_addr(A),
+		.dst = ctl_addr(B),
+		.sport = sport,
+		.dport = dport,
+		.proto = IPPROTO_UDP };
+
+	return observe_orient(instance_find(c, 1), &t);
+}
+
+static void
+a_server_is_as_new_as_what_is_asked_of_it(void **state)
+{
+	struct controller *c = *state;
+	size_t before;
+
+	bind_at(1001, IPPROTO_UDP, "0.0.0.0", CLIENT);
+	assert_true(orient(c, CLIENT, 9));
+	bind_at(1002, IPPROTO_UDP, "0.0.0.0", 53);
+	ctl_wait(NSEC_PER_MSEC);
+	assert_false(orient(c, CLIENT, 53));
+	/* Nobody is asked again while they say what the kernel says. */
+	before = asked;
+	assert_true(orient(c, CLIENT + 1, 53));
+	assert_int_equal(asked, before);
+}
+
 int
 main(void)
 {
@@ -237,6 +266,7 @@ main(void)
 		T(an_association_is_proven_by_its_handshake),
 		T(a_heartbeat_proves_nothing),
 		T(but_who_listens_does),
+		T(a_server_is_as_new_as_what_is_asked_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
