@@ -29,6 +29,8 @@ static const char *const sockets[] = { "docker.sock", "containerd.sock", "contai
  */
 static const char *const folders[] = { "docker", "containerd", "docker/containerd", "podman",
 	"crio", "k3s", "k3s/containerd", "k0s" };
+/* This one has its own, and so has what is above it: all snaps. */
+#define SNAPS "/var/snap"
 #define MICROK8S "/var/snap/microk8s/common/run"
 
 unsigned
@@ -89,15 +91,15 @@ holds_sockets(const char *source)
 {
 	size_t len = strlen(source);
 
-	if (strncmp(source, MICROK8S, strlen(MICROK8S)) == 0 &&
-	    strspn(source + strlen(MICROK8S), "/") == len - strlen(MICROK8S))
+	while (len > 1 && source[len - 1] == '/')
+		len--;
+	if (len >= strlen(SNAPS) && len <= strlen(MICROK8S) && memcmp(source, MICROK8S, len) == 0 &&
+	    (MICROK8S[len] == '/' || MICROK8S[len] == '\0'))
 		return true;
 	if (strncmp(source, "/var/", 5) == 0) {
 		source += 4;
 		len -= 4;
 	}
-	while (len > 1 && source[len - 1] == '/')
-		len--;
 	if ((len == 1 && *source == '/') || (len == 4 && memcmp(source, "/run", 4) == 0))
 		return true;
 	if (strncmp(source, "/run/", 5) != 0)

@@ -76,11 +76,14 @@ a_mount_that_brings_an_engine_along_is_known(void **state)
 		"/tmp/x/docker.sock", "/home/me/podman.sock", "/run/k3s", "/run/k3s/containerd/",
 		"/run/k3s/containerd/containerd.sock", "/run/containerd/containerd.sock.ttrpc",
 		"/run/cri-dockerd.sock", "/var/snap/microk8s/common/run",
-		"/var/snap/microk8s/common/run/", "/var/snap/microk8s/common/run/containerd.sock" };
+		"/var/snap/microk8s/common/run/", "/var/snap/microk8s/common/run/containerd.sock",
+		"/var/snap", "/var/snap/", "/var/snap/microk8s", "/var/snap/microk8s/common//" };
 	static const char *const no[] = { "", "/var", "/runs", "/ru", "/run/docker.sock2",
 		"/run/dock", "/run/users", "/run/user/1000x", "/run/user/x/docker",
 		"/run/user/1000/bus", "/run/user1000/docker", "/home/run/docker", "docker.sock",
-		"/srv/docker.sock/data", "/var/snap/microk8s/common/runs" };
+		"/srv/docker.sock/data", "/var/snap/microk8s/common/runs", "/var/snap/microk8s/com",
+		"/var/sna", "/var/snap/microk8s/current", "/var/snap/microk8s/common/run/x",
+		"/var/" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(yes); i++)
 		if (!grade_is_engine_socket(yes[i], "/x"))
