@@ -81,10 +81,7 @@ static int
 tell_lost(void *arg, const struct cap_lost *list, size_t n)
 {
 	struct capturer *c = arg;
-	const struct chan *to = c->loop.peers[ROLE_CONTROLLER];
 
-	if (to == NULL || chan_queued(to) >= MAX_QUEUED)
-		return -EAGAIN;
 	return role_send(&c->loop, ROLE_CONTROLLER, MSG_CAP_LOST, 0, list, n * sizeof(list[0]));
 }
 
