@@ -112,12 +112,14 @@ answer_json(const struct capture *c)
 	if (edges == NULL)
 		return NULL;
 	offline_stats(o, &s);
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:I, s:b, s:s?}",
+	return json_pack(
+	    "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:I, s:o, s:I, s:b, s:s?}",
 	    "frames", (json_int_t)s.frames, "malformed", (json_int_t)s.malformed, "other",
 	    (json_int_t)s.other, "flows", (json_int_t)s.flows, "attempts", (json_int_t)s.attempts,
-	    "evicted", (json_int_t)s.evicted, "lost", (json_int_t)s.lost, "edges", edges, "tunnels",
-	    tunnels_json(o), "otherTunnelFrames", (json_int_t)s.unlisted, "services",
-	    services_json(o), "otherServiceConnections", (json_int_t)s.services_lost, "truncated",
+	    "evicted", (json_int_t)s.evicted, "lost", (json_int_t)s.lost, "dnsBroken",
+	    (json_int_t)s.dns_broken, "edges", edges, "tunnels", tunnels_json(o),
+	    "otherTunnelFrames", (json_int_t)s.unlisted, "services", services_json(o),
+	    "otherServiceConnections", (json_int_t)s.services_lost, "truncated",
 	    c->unread[0] != '\0', "truncatedWhy", c->unread[0] != '\0' ? c->unread : NULL);
 }
 

@@ -4,13 +4,10 @@
  * what is pushed out costs a name. The server's address is not part of a question, because the
  * packet that asks may have been translated already (an engine's resolver on loopback); that answer
  * and question are of one connection the kernel vouches for.
- *
- * Over TCP each direction is a stream that begins with its SYN and is read in order. A gap ends
- * it; nothing is put together from pieces that overlap. A message that is longer than the buffer
- * is read as far as it is there, as if its server had cut it.
  */
 #include "rules/dns_watch.h"
 
+#include "rules/dns_stream.h"
 #include "rules/util.h"
 
 #include <errno.h>
@@ -18,11 +15,6 @@
 #include <string.h>
 
 #define WAYS 4
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_RST 0x04
-#define FLAG_TC 0x02 /* of a message's third byte */
-#define MIN_MESSAGE 12
 #define DNS_PORT 53
 
 struct question {
@@ -31,21 +23,11 @@ struct question {
 	bool translated;
 };
 
-struct stream {
-	uint64_t netns; /* 0: free */
-	struct tuple tuple;
-	uint64_t used_ns;
-	uint32_t next_seq;
-	uint32_t skip; /* bytes of a message that is not read to its end */
-	size_t have;
-	uint8_t buf[2 + DNS_WATCH_STREAM_BYTES];
-};
-
 struct dns_watch {
 	uint64_t seed;
 	struct dns_watch_stats stats;
 	struct question questions[DNS_WATCH_QUESTIONS];
-	struct stream streams[DNS_WATCH_STREAMS];
+	struct dns_streams *streams;
 };
 
 /* Whose packet it is, and who is to hear of an answer. */
@@ -61,18 +43,22 @@ struct packet {
 int
 dns_watch_new(uint64_t hash_seed, struct dns_watch **ret)
 {
-	struct dns_watch *w = calloc(1, sizeof(*w));
+	_cleanup_(dns_watch_freep) struct dns_watch *w = calloc(1, sizeof(*w));
+	int r = w == NULL ? -ENOMEM : dns_streams_new(&w->streams);
 
-	if (w == NULL)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
 	w->seed = hash_seed;
-	*ret = w;
+	*ret = steal_ptr(w);
 	return 0;
 }
 
 void
 dns_watch_free(struct dns_watch *w)
 {
+	if (w == NULL)
+		return;
+	dns_streams_free(w->streams);
 	free(w);
 }
 
@@ -113,8 +99,9 @@ was_asked(struct question *ways, uint64_t hash, uint64_t now_ns, bool *ret_trans
 }
 
 static void
-take_message(const struct packet *p, const uint8_t *buf, size_t len)
+take_message(void *arg, const uint8_t *buf, size_t len)
 {
+	const struct packet *p = arg;
 	struct dns_watch *w = p->watch;
 	struct tuple asked = p->answer ? tuple_reverse(&p->tuple) : p->tuple;
 	struct dns_message m;
@@ -143,103 +130,6 @@ take_message(const struct packet *p, const uint8_t *buf, size_t len)
 		p->fn(p->arg, &a);
 }
 
-/* TCP */
-
-static struct stream *
-stream_find(struct dns_watch *w, uint64_t netns, const struct tuple *t)
-{
-	for (size_t i = 0; i < DNS_WATCH_STREAMS; i++)
-		if (w->streams[i].netns == netns && tuple_eq(&w->streams[i].tuple, t))
-			return &w->streams[i];
-	return NULL;
-}
-
-/* In the place of the one that was used least lately. */
-static void
-stream_open(const struct packet *p, uint32_t seq)
-{
-	struct dns_watch *w = p->watch;
-	struct stream *s = stream_find(w, p->netns, &p->tuple);
-
-	if (s == NULL) {
-		s = &w->streams[0];
-		for (size_t i = 1; i < DNS_WATCH_STREAMS && s->netns != 0; i++)
-			if (w->streams[i].netns == 0 || w->streams[i].used_ns < s->used_ns)
-				s = &w->streams[i];
-		w->stats.broken += s->netns != 0;
-	}
-	s->netns = p->netns;
-	s->tuple = p->tuple;
-	s->used_ns = p->now_ns;
-	s->next_seq = seq + 1;
-	s->skip = 0;
-	s->have = 0;
-}
-
-/* Reads every message that is whole, or as long as the buffer. */
-static void
-stream_read(const struct packet *p, struct stream *s)
-{
-	size_t len, kept;
-
-	while (s->have >= 2) {
-		len = (size_t)(s->buf[0] << 8 | s->buf[1]);
-		kept = MIN(len, (size_t)DNS_WATCH_STREAM_BYTES);
-		if (s->have - 2 < kept)
-			return;
-		if (kept < len)
-			s->buf[2 + 2] |= FLAG_TC;
-		if (len >= MIN_MESSAGE)
-			take_message(p, s->buf + 2, kept);
-		s->have -= 2 + kept;
-		memmove(s->buf, s->buf + 2 + kept, s->have);
-		s->skip = (uint32_t)(len - kept);
-	}
-}
-
-static void
-stream_add(const struct packet *p, struct stream *s, const uint8_t *data, size_t len)
-{
-	size_t n;
-
-	while (len > 0) {
-		n = MIN(len, (size_t)s->skip);
-		s->skip -= (uint32_t)n;
-		data += n;
-		len -= n;
-		n = MIN(len, sizeof(s->buf) - s->have);
-		memcpy(s->buf + s->have, data, n);
-		s->have += n;
-		data += n;
-		len -= n;
-		stream_read(p, s);
-	}
-}
-
-static void
-take_segment(const struct packet *p, const struct frame_info *f, const uint8_t *data)
-{
-	struct stream *s;
-
-	if ((f->tcp_flags & TCP_SYN) != 0) {
-		stream_open(p, f->tcp_seq);
-		return;
-	}
-	s = stream_find(p->watch, p->netns, &p->tuple);
-	if (s == NULL)
-		return;
-	s->used_ns = p->now_ns;
-	if (f->payload_len > 0 && f->tcp_seq == s->next_seq) {
-		s->next_seq += f->payload_len;
-		stream_add(p, s, data, f->payload_len);
-	} else if (f->payload_len > 0 && (int32_t)(f->tcp_seq - s->next_seq) > 0) {
-		p->watch->stats.broken++;
-		s->netns = 0;
-	}
-	if ((f->tcp_flags & (TCP_FIN | TCP_RST)) != 0)
-		s->netns = 0;
-}
-
 void
 dns_watch_packet(struct dns_watch *w, uint64_t netns, bool answer, const struct frame_info *f,
     const uint8_t *buf, uint64_t now_ns, dns_watch_fn fn, void *arg)
@@ -259,7 +149,8 @@ dns_watch_packet(struct dns_watch *w, uint64_t netns, bool answer, const struct 
 	if (f->payload_len > 0)
 		buf += f->payload_off;
 	if (f->tuple.proto == IPPROTO_TCP)
-		take_segment(&p, f, buf);
+		dns_streams_take(w->streams, netns, f, buf, now_ns, take_message, &p);
 	else if (f->tuple.proto == IPPROTO_UDP && f->payload_len > 0)
 		take_message(&p, buf, f->payload_len);
+	w->stats.broken = dns_streams_broken(w->streams);
 }

@@ -12,8 +12,6 @@
 
 #define DNS_WATCH_QUESTIONS 16384	      /* without an answer, of all namespaces */
 #define DNS_WATCH_WAIT_NS (30 * NSEC_PER_SEC) /* for one; nobody's resolver waits longer */
-#define DNS_WATCH_STREAMS 64		      /* directions of TCP connections, of all namespaces */
-#define DNS_WATCH_STREAM_BYTES 16384	      /* of one message over TCP; the rest is not read */
 
 struct dns_watch;
 
@@ -21,7 +19,7 @@ struct dns_watch_stats {
 	uint64_t queries, answers; /* that were well formed */
 	uint64_t unasked;	   /* answers to no question of the namespace */
 	uint64_t malformed;
-	uint64_t broken; /* TCP streams with a gap, or for which there was no room */
+	uint64_t broken; /* dns_stream.h */
 };
 
 int dns_watch_new(uint64_t hash_seed, struct dns_watch **ret);

@@ -9,6 +9,7 @@
 #include "rules/offline.h"
 
 #include "rules/dns.h"
+#include "rules/dns_stream.h"
 #include "rules/policy.h"
 #include "rules/server_name.h"
 #include "rules/track.h"
@@ -55,6 +56,7 @@ struct offline {
 	bool map_lens[2][MAX_PREFIX_LEN + 1]; /* of IPv4, of IPv6: some prefix has this length */
 	struct told *told;
 	uint64_t *questions; /* hashes of those without an answer; 0: none */
+	struct dns_streams *streams;
 	struct heard *heard;
 	uint32_t *heard_at; /* by hash, twice as many: place + 1 in it; 0: free */
 	size_t n_heard;
@@ -103,6 +105,8 @@ offline_new(uint64_t hash_seed, enum offline_form form, struct offline **ret)
 	if (r == 0)
 		r = service_table_new(OFFLINE_MAX_SERVICES, hash_seed, &o->services);
 	if (r == 0)
+		r = dns_streams_new(&o->streams);
+	if (r == 0)
 		r = track_new(OFFLINE_MAX_CONNECTIONS, hash_seed, connection_started,
 		    connection_ended, o, &o->track);
 	if (r < 0)
@@ -123,6 +127,7 @@ offline_free(struct offline *o)
 	free(o->map);
 	free(o->told);
 	free(o->questions);
+	dns_streams_free(o->streams);
 	free(o->heard);
 	free(o->heard_at);
 	free(o->tunnels);
@@ -223,23 +228,23 @@ name_of(const struct offline *o, const struct addr *client, const struct addr *s
 	return NULL;
 }
 
+/* Whose message is read. */
+struct dns_note {
+	struct offline *offline;
+	struct tuple tuple;
+};
+
 static void
-note_dns(struct offline *o, const struct frame_info *f, const uint8_t *buf)
+note_message(void *arg, const uint8_t *buf, size_t len)
 {
-	bool answer = f->tuple.sport == DNS_PORT;
-	const uint8_t *p = buf + f->payload_off;
-	size_t len = f->payload_len;
-	struct tuple asked = answer ? tuple_reverse(&f->tuple) : f->tuple;
+	const struct dns_note *n = arg;
+	struct offline *o = n->offline;
+	const bool answer = n->tuple.sport == DNS_PORT;
+	struct tuple asked = answer ? tuple_reverse(&n->tuple) : n->tuple;
 	struct dns_message m;
 	uint64_t hash, *slot;
 
-	if (f->tuple.proto == IPPROTO_TCP) { /* RFC 1035 4.2.2; one message a segment is usual */
-		if (len < 2 || (size_t)(p[0] << 8 | p[1]) > len - 2)
-			return;
-		len = (size_t)(p[0] << 8 | p[1]);
-		p += 2;
-	}
-	if (dns_parse(p, len, &m) < 0 || m.response != answer)
+	if (dns_parse(buf, len, &m) < 0 || m.response != answer)
 		return;
 	hash = dns_question_hash(&asked, &m, o->seed);
 	slot = &o->questions[hash >> 1 & (MAX_QUESTIONS - 1)];
@@ -252,6 +257,22 @@ note_dns(struct offline *o, const struct frame_info *f, const uint8_t *buf)
 	*slot = 0;
 	for (size_t i = 0; i < m.n_addrs; i++)
 		tell(o, &asked.src, &m.addrs[i], m.name);
+}
+
+/* Of a TCP connection whose begin was not captured only what lies in one segment is read. */
+static void
+note_dns(struct offline *o, const struct frame_info *f, const uint8_t *buf, uint64_t time_ns)
+{
+	const struct addr *client = f->tuple.sport == DNS_PORT ? &f->tuple.dst : &f->tuple.src;
+	struct dns_note n = { o, f->tuple };
+	const uint8_t *p = buf + f->payload_off;
+	size_t len = f->payload_len;
+
+	if (f->tuple.proto != IPPROTO_TCP)
+		note_message(&n, p, len);
+	else if (!dns_streams_take(
+		     o->streams, addr_hash(client, o->seed), f, p, time_ns, note_message, &n))
+		dns_stream_read_alone(p, len, note_message, &n);
 }
 
 /* The peer of a server's name, if there is one to be had. */
@@ -459,9 +480,9 @@ offline_frame(struct offline *o, int linktype, const uint8_t *buf, size_t len, u
 		o->stats.other += r != -EBADMSG;
 		return 0;
 	}
-	if (proto_has_port(f.tuple.proto) && f.payload_len > 0 &&
+	if (proto_has_port(f.tuple.proto) &&
 	    (f.tuple.sport == DNS_PORT || f.tuple.dport == DNS_PORT))
-		note_dns(o, &f, buf);
+		note_dns(o, &f, buf, time_ns);
 	if (f.tuple.proto == IPPROTO_TCP && server_name_may_be(buf + f.payload_off, f.payload_len))
 		note_server_name(o, &f, buf);
 	r = track_frame(o->track, &f, buf, bytes, time_ns);
@@ -485,6 +506,7 @@ offline_stats(const struct offline *o, struct offline_stats *ret)
 {
 	*ret = o->stats;
 	ret->evicted = track_evicted(o->track);
+	ret->dns_broken = dns_streams_broken(o->streams);
 	ret->services_lost = service_table_lost(o->services);
 }
 

@@ -30,12 +30,13 @@ enum offline_form {
 
 struct offline_stats {
 	uint64_t frames, malformed;
-	uint64_t other;	   /* frames without a connection: ARP, later fragments, errors of ICMP */
-	uint64_t flows;	   /* connections that were answered, and one-way ones of long standing */
-	uint64_t attempts; /* all others */
-	uint64_t evicted;  /* forgotten while perhaps still open: more than could be followed */
-	uint64_t lost;	   /* connections that made no edge: the table was full */
-	uint64_t unlisted; /* frames of tunnels for which the list had no room */
+	uint64_t other;	     /* frames without a connection: ARP, later fragments, errors of ICMP */
+	uint64_t flows;	     /* connections that were answered, and one-way ones of long standing */
+	uint64_t attempts;   /* all others */
+	uint64_t evicted;    /* forgotten while perhaps still open: more than could be followed */
+	uint64_t lost;	     /* connections that made no edge: the table was full */
+	uint64_t unlisted;   /* frames of tunnels for which the list had no room */
+	uint64_t dns_broken; /* DNS over TCP that was not read to its end: dns_stream.h */
 	uint64_t services_lost; /* flows to services for which there was no room */
 };
 

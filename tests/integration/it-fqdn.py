@@ -26,7 +26,11 @@ ZONE = {
     "pop.cdn.example": ["203.0.113.12", "203.0.113.13"],
     "six.wild.example": [V6],
     "wild.example": ["203.0.113.14"],
-    "big.wild.example": MANY,
+    "big.wild.example": "edge.big.example",
+    "edge.big.example": "pop.big.example",
+    "pop.big.example": MANY,
+    "one.wild.example": ["203.0.113.31"],
+    "two.wild.example": ["203.0.113.32"],
     "bad.wild.example": ["203.0.113.15"],
     "forged.wild.example": ["203.0.113.16"],
     "brief.wild.example": ["203.0.113.17"],
@@ -55,6 +59,13 @@ for port in (PORT, PORT + 1):
     out.serve(port)
     b.serve(port)
 server = dnslib.Server(out, RESOLVER, ZONE, cut=["big.wild.example"])
+# The first byte of the first answer over TCP comes last: it is lost, and sent again.
+lab.host.exec("nft", """table inet lossy {
+    counter lost {}
+    chain way { type filter hook forward priority 0
+        tcp sport 53 meta length 53 limit rate 1/day burst 1 packets counter name lost drop
+    }
+}""")
 rogue = dnslib.Server(out, ROGUE, dict(ZONE, **{"forged.wild.example": [EVIL]}))
 d = lab.daemon(config="resolvers: [%s]\nfqdnMinTtl: 3s\nhostGuard: on\n" % RESOLVER, expect=[a.name, b.name])
 api = d.api
@@ -123,7 +134,12 @@ t.note("first SYN: %d of %d were sent again; connected after %s ms" % (
 t.note(" ".join(l for l in api.raw("GET", "/metrics")[1].decode().splitlines() if "name_late" in l and l[0] != "#"))
 t.ok(chain is not None and opened("203.0.113.12"), "a chain of CNAMEs, several addresses", chain)
 t.ok(six is not None, "IPv6", table_text(a, d.table()))
-t.ok(big is not None and opened(MANY[0]), "an answer that did not fit, over TCP", len(names()), api.get("/v1/status")["names"])
+t.ok(big is not None and opened(MANY[0]), "an answer that did not fit, over TCP: a chain and %d addresses, out of order" %
+     len(MANY), len(names()), api.get("/v1/status")["names"])
+lost = lab.host.exec("nft", "list", "counters", "table", "inet", "lossy").out
+t.ok("packets 1 " in lost, "whose first byte came last", lost)
+dnslib.ask_together(a, RESOLVER, ["one.wild.example", "two.wild.example"])
+t.ok(wait(lambda: opened("203.0.113.31") and opened("203.0.113.32")), "two that are asked and answered at once", names())
 t.ok(bad is None, "a denied name beats the wildcard over it")
 dnslib.ask(a, RESOLVER, "wild.example")
 dnslib.ask(a, RESOLVER, "other.test.example")

@@ -26,12 +26,14 @@
 struct lab {
 	struct offline *o;
 	uint64_t now_ns;
+	uint32_t seq; /* of the next TCP segment */
 };
 
 static void
 begin(struct lab *l)
 {
 	l->now_ns = 1700000000 * SEC;
+	l->seq = 0;
 	assert_int_equal(offline_new(1, OFFLINE_EDGES, &l->o), 0);
 }
 
@@ -69,6 +71,8 @@ packet(struct lab *l, uint8_t proto, const char *src, unsigned sport, const char
 	put16(buf + 20, sport);
 	put16(buf + 22, dport);
 	if (proto == IPPROTO_TCP) {
+		put16(buf + 24, l->seq >> 16);
+		put16(buf + 26, l->seq & 0xffff);
 		buf[32] = 0x50;
 		buf[33] = flags;
 	} else if (proto == IPPROTO_UDP) {
@@ -255,6 +259,66 @@ an_answer_without_its_question_names_nothing(void **state)
 	expect(&l, "addr:10.0.0.1>addr:10.0.0.9 tcp/443 x1\n"
 		   "addr:10.0.0.1>internet tcp/443 x4\n"
 		   "addr:10.0.0.53>addr:10.0.0.1 udp/5000 x1\n");
+}
+
+/* A message about LABEL.example as TCP carries it. */
+static size_t
+framed(uint8_t *buf, uint16_t id, const char *label, const char *address)
+{
+	size_t len = dns(buf + 2, id, label, address);
+
+	put16(buf, (unsigned)len);
+	return len + 2;
+}
+
+static void
+say(struct lab *l, bool server, unsigned port, uint32_t seq, const uint8_t *data, size_t len)
+{
+	l->seq = seq;
+	packet(l, IPPROTO_TCP, server ? "10.0.0.53" : "10.0.0.1", server ? 53 : port,
+	    server ? "10.0.0.1" : "10.0.0.53", server ? port : 53, ACK, data, len);
+	l->seq = 0;
+}
+
+static void
+names_over_tcp_are_read_however_they_are_cut(void **state)
+{
+	struct offline_stats s;
+	uint8_t q[256], m[512];
+	size_t n, len;
+	struct lab l;
+
+	(void)state;
+	begin(&l);
+	connect_tcp(&l, "10.0.0.1", 5000, "10.0.0.53", 53);
+	n = framed(q, 1, "api", NULL);
+	say(&l, false, 5000, 1, q, 2);
+	say(&l, false, 5000, 3, q + 2, n - 2);
+	len = framed(m, 1, "api", "203.0.113.5");
+	say(&l, true, 5000, 1 + 20, m + 20, len - 20);
+	say(&l, true, 5000, 1, m, 1);
+	say(&l, true, 5000, 2, m + 1, 19);
+	connect_tcp(&l, "10.0.0.1", 1, "203.0.113.5", 443);
+	/* Captured from its middle on: several in one segment, and none that is cut. */
+	n = framed(q, 2, "cdn", NULL);
+	n += framed(q + n, 3, "www", NULL);
+	say(&l, false, 5001, 77, q, n);
+	len = framed(m, 2, "cdn", "203.0.113.6");
+	len += framed(m + len, 3, "www", "203.0.113.7");
+	say(&l, true, 5001, 99, m, len - 1);
+	connect_tcp(&l, "10.0.0.1", 2, "203.0.113.6", 443);
+	connect_tcp(&l, "10.0.0.1", 3, "203.0.113.7", 443);
+	/* Something is missing of it. */
+	connect_tcp(&l, "10.0.0.1", 5002, "10.0.0.53", 53);
+	say(&l, false, 5002, 1, q, n);
+	say(&l, true, 5002, 20000, m, len);
+	connect_tcp(&l, "10.0.0.1", 4, "203.0.113.7", 443);
+	offline_stats(l.o, &s);
+	assert_int_equal(s.dns_broken, 1);
+	expect(&l, "addr:10.0.0.1>addr:10.0.0.53 tcp/53 x3\n"
+		   "addr:10.0.0.1>fqdn:api.example tcp/443 x1\n"
+		   "addr:10.0.0.1>fqdn:cdn.example tcp/443 x1\n"
+		   "addr:10.0.0.1>internet tcp/443 x2\n");
 }
 
 static void
@@ -491,6 +555,7 @@ main(void)
 		cmocka_unit_test(what_was_not_answered_makes_no_edge),
 		cmocka_unit_test(a_server_has_the_name_its_client_was_told),
 		cmocka_unit_test(an_answer_without_its_question_names_nothing),
+		cmocka_unit_test(names_over_tcp_are_read_however_they_are_cut),
 		cmocka_unit_test(a_name_that_no_policy_could_hold_is_not_used),
 		cmocka_unit_test(datagrams_of_long_standing_are_flagged),
 		cmocka_unit_test(evidence_has_bytes_and_times),
