@@ -5,9 +5,9 @@
  *
  * Invariants: fixed memory. Only the sender's own namespace can say that it sends, or, of a sender
  * elsewhere, the one that it sends to: a forged source takes no room. Only these two can say that
- * it is refused. What was seen once makes room
- * before what was seen again, so a scan does not push out what it has not found. Who sends to very
- * many places makes no edge at all, nor does anybody more than a few.
+ * it is refused. What was seen once makes room before what was seen again, so a scan does not push
+ * out what it has not found. Who sends to very many places makes no edge at all, nor does anybody
+ * more than a few.
  */
 #include "daemon/one_way.h"
 
