@@ -9,9 +9,10 @@
 #include "rules/frame.h"
 #include "rules/util.h"
 
-#define DNS_STREAMS 64			       /* directions of TCP connections, of all owners */
-#define DNS_STREAMS_EACH 16		       /* of one owner; its oldest makes way */
-#define DNS_STREAM_BYTES 16384		       /* of one message; the rest is not read */
+#define DNS_STREAMS 64	    /* directions of TCP connections, of all owners */
+#define DNS_STREAMS_EACH 16 /* of one owner; its oldest makes way */
+/* Of one message, and less than a report has of the longest segment (nflog.h). */
+#define DNS_STREAM_BYTES 16000
 #define DNS_STREAM_WAIT_NS (30 * NSEC_PER_SEC) /* for what is missing of one */
 #define DNS_STREAM_AHEAD 8 /* segments that are held until what is before them is there */
 

@@ -29,6 +29,7 @@ ZONE = {
     "big.wild.example": "edge.big.example",
     "edge.big.example": "pop.big.example",
     "pop.big.example": MANY,
+    "huge.wild.example": ["203.0.113.33"] * 900,
     "one.wild.example": ["203.0.113.31"],
     "two.wild.example": ["203.0.113.32"],
     "bad.wild.example": ["203.0.113.15"],
@@ -45,7 +46,7 @@ lab = Lab()
 a, b = lab.ns("a"), lab.ns("b")
 ZONE["rebound.wild.example"] = [b.v4, "127.0.0.5", "169.254.1.1"]
 out = lab.outside(RESOLVER)
-for addr in [ROGUE, EVIL] + [x for l in ZONE.values() if isinstance(l, list) for x in l]:
+for addr in [ROGUE, EVIL] + sorted({x for l in ZONE.values() if isinstance(l, list) for x in l}):
     if addr.startswith("203."):
         out.ip("addr", "add", addr + "/32", "dev", "lo")
 dev = "no%d" % os.getpid()
@@ -138,6 +139,8 @@ t.ok(big is not None and opened(MANY[0]), "an answer that did not fit, over TCP:
      len(MANY), len(names()), api.get("/v1/status")["names"])
 lost = lab.host.exec("nft", "list", "counters", "table", "inet", "lossy").out
 t.ok("packets 1 " in lost, "whose first byte came last", lost)
+dnslib.ask(a, RESOLVER, "huge.wild.example", tcp=True)
+t.ok(wait(lambda: opened("203.0.113.33")), "one of 29 KB is read as far as there is room for it", api.get("/v1/status")["names"])
 dnslib.ask_together(a, RESOLVER, ["one.wild.example", "two.wild.example"])
 t.ok(wait(lambda: opened("203.0.113.31") and opened("203.0.113.32")), "two that are asked and answered at once", names())
 t.ok(bad is None, "a denied name beats the wildcard over it")
