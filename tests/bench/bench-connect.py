@@ -9,6 +9,7 @@ over. Observed as it comes (with names in packets, serverNames), and without loo
 costs can be told.
 """
 import os
+import random
 import sys
 import time
 
@@ -42,8 +43,11 @@ try:
     for name, lab in labs:
         lab.connect(PORTS, FLOWS)
     turn = 0
+    order = random.Random(1)
     while time.monotonic() < limit and not told(ratios):
-        for name, lab in labs[turn % 3:] + labs[:turn % 3]:
+        # In any order, and with a rest: what a daemon still does of its turn must not always be the same other's.
+        for name, lab in order.sample(labs, len(labs)):
+            time.sleep(0.5)
             rate, cpu = lab.connect(PORTS, FLOWS)
             rates.setdefault(name, []).append(rate)
             cpus.setdefault(name, []).append(cpu)
