@@ -3,28 +3,30 @@
  * The rules of the table, as libnftnl objects, a function of the modes alone: elements never change
  * a rule. What a chain holds, in order:
  *
- * observe (input, output): loopback; the event mark, a report of new UDP and of what was
- * unreachable. Where the other direction enforces, UDP that was cut, new TCP without SYN and new
- * SCTP without INIT are dropped. A last accept.
+ * observe (input, output): loopback; established; the event mark, a report of new UDP and of what
+ * was unreachable. Where the other direction enforces, UDP that was cut, new TCP without SYN and
+ * new SCTP without INIT are dropped. A last accept.
  *
  * audit, enforce (input, output): loopback; the event mark; UDP that was cut, once any direction
- * enforces: what its opener sends is refused like a new connection; established; errors about that,
- * reported where something was unreachable; invalid, new TCP without SYN and new SCTP without INIT
- * dropped (enforce) or passed (audit); ND, MLD and IGMP; denied elements go to the refuse chain;
- * approved ones are accepted; the rest falls to the refuse chain, and in enforce to a last drop.
- * Conntrack calls every ICMP message invalid that is neither a request it knows nor an error about
- * something it has: an approved type passes all the same, others go without a report. refuse_in,
- * refuse_out: a report, then audit accepts; enforce counts, rejects towards local workloads and
- * drops towards everyone else. forward: the event mark; once a direction enforces, all is reported
- * and dropped: what a nested namespace sends has no identity of its own here. Audit reports it.
+ * enforces: what its opener sends is refused like a new connection; established, in audit before
+ * the mark; errors about that, reported where something was unreachable; invalid, new TCP without
+ * SYN and new SCTP without INIT dropped (enforce) or passed (audit); ND, MLD and IGMP; denied
+ * elements go to the refuse chain; approved ones are accepted; the rest falls to the refuse chain,
+ * and in enforce to a last drop. Conntrack calls every ICMP message invalid that is neither a
+ * request it knows nor an error about something it has: an approved type passes all the same,
+ * others go without a report. refuse_in, refuse_out: a report, then audit accepts; enforce counts,
+ * rejects towards local workloads and drops towards everyone else. forward: the event mark; once a
+ * direction enforces, all is reported and dropped: what a nested namespace sends has no identity of
+ * its own here. Audit reports it.
  *
  * Before all of that, input and output report what is said with name servers, known by the port
  * that was dialled: an engine's resolver is behind a NAT of the namespace, on loopback. On output
  * it is the question, on input the answer as the asking program will see it.
  *
- * The event mark comes before every other accept: a connection gets exactly one event, its first
- * reply, TCP the end of its handshake (SCTP a few more), and what stays on loopback gives none.
- * A foreign table can neither accept what is dropped here nor skip these chains.
+ * The event mark comes before every other accept of what is new: a connection gets exactly one
+ * event, its first reply, TCP the end of its handshake (SCTP a few more), and what stays on
+ * loopback gives none. A foreign table can neither accept what is dropped here nor skip these
+ * chains.
  */
 #include "netlink/ct.h"
 #include "netlink/nft_expr.h"
@@ -137,19 +139,24 @@ rules_loopback(struct builder *b, const struct side *s)
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
 
+/* Most packets are of these, and no rule behind this one is for them. */
+static void
+rule_established(struct builder *b, const struct side *s)
+{
+	rule_begin(b, s->chain);
+	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
+	expr_verdict(b, NF_ACCEPT, NULL);
+}
+
 /*
  * Related are errors about what is established, what a reject answers (nf_reject attaches it to the
  * refused connection), and nothing that a helper expects.
  */
 static void
-rules_established(struct builder *b, const struct side *s)
+rules_related(struct builder *b, const struct side *s)
 {
 	static const uint8_t errors[] = { IPPROTO_ICMP, IPPROTO_ICMPV6 };
 
-	rule_begin(b, s->chain);
-	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
-	expr_verdict(b, NF_ACCEPT, NULL);
-	rules_unreachable(b, s);
 	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
 		rule_begin(b, s->chain);
 		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, errors[i]);
@@ -416,11 +423,18 @@ rule_pass(struct builder *b, enum nft_chain_id chain)
 static void
 rules_side(struct builder *b, const struct side *s, uint32_t rate)
 {
+	const bool cuts = s->mode == MODE_ENFORCE || s->other_enforces;
+
 	rule_dns(b, s);
 	rules_loopback(b, s);
+	/* What was cut may be established, and new to its opener. */
+	if (!cuts)
+		rule_established(b, s);
 	rules_event_mark(b, s->chain);
-	if (s->mode == MODE_ENFORCE || s->other_enforces)
+	if (cuts) {
 		rules_cut(b, s);
+		rule_established(b, s);
+	}
 	if (s->mode == MODE_OBSERVE) {
 		if (s->other_enforces)
 			rules_middle(b, s);
@@ -429,7 +443,8 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 		rule_pass(b, s->chain);
 		return;
 	}
-	rules_established(b, s);
+	rules_unreachable(b, s);
+	rules_related(b, s);
 	if (s->mode == MODE_ENFORCE)
 		rule_invalid(b, s);
 	rules_neighbours(b, s);
