@@ -30,6 +30,7 @@
  *   segment*.c     decisions, modes, revisions: what is to be in the kernel
  *   enforce.c      when what is to be in the kernel is looked at, and what the warden says of it
  *   reconcile.c    what each instance is to have, sent if it has not
+ *   former.c       who was where before we were away, until everybody is known again
  *   tables.c       what each table was read back with, kept over deaths
  *   applied.c      what the kernel was read back with, on record
  *   cut.c          live connections that rules allow no more
@@ -244,6 +245,8 @@ struct controller {
 	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_first, *ev_expire;
 	bool drain_armed;
 	uint64_t reconcile_after_ns, first_after_ns; /* CLOCK_MONOTONIC */
+	json_t *former; /* former.c, until everybody is known; NULL: nobody is remembered */
+	uint64_t former_saved;
 	struct tables *tables;	     /* NULL: they are not known to the next start */
 	struct inventory *inventory; /* that the workloads are compiled under; NULL: none yet */
 	bool compile_all;	     /* they are to be compiled anew whatever it says */

@@ -6,6 +6,7 @@
 #include "daemon/alert.h"
 #include "daemon/controller.h"
 #include "daemon/enforce.h"
+#include "daemon/former.h"
 #include "daemon/gate.h"
 #include "daemon/hostguard.h"
 #include "daemon/instance.h"
@@ -52,6 +53,7 @@ on_hello(struct controller *c, struct msg *m)
 	c->warden.kernel[sizeof(c->warden.kernel) - 1] = '\0';
 	name_missing_features(c);
 	instance_reset(c);
+	former_load(c);
 	c->warden_ready = true;
 	c->warden_since_ns = now_mono();
 	c->caught_up = false;

@@ -7,6 +7,7 @@
 #include "daemon/alert.h"
 #include "daemon/controller.h"
 #include "daemon/enforce.h"
+#include "daemon/former.h"
 #include "daemon/gate.h"
 #include "daemon/hostguard.h"
 #include "daemon/instance.h"
@@ -218,6 +219,13 @@ enforce_on_applied(struct controller *c, const struct w_applied *a)
 	i->apply_failures = 0;
 	i->retry_at_ns = 0;
 	cut_live(i, a);
+	if (former_workload(i) != NULL && !i->has_applied) {
+		/* Once it is identified they are loaded as its own. */
+		i->stood_in = true;
+		tables_note(c, i->ns.cookie, a->kernel);
+		enforce_schedule(c);
+		return;
+	}
 	i->has_applied = true;
 	i->applied_ns = now_real();
 	i->apply_usec = a->usec;

@@ -144,6 +144,7 @@ struct instance {
 	uint64_t looked_ns;		     /* CLOCK_MONOTONIC: its turn, in enforce.c */
 	uint64_t local_since;		     /* the first generation that has it as it is now */
 	bool has_applied, match;
+	bool stood_in;	      /* `asked` is of what it was, and in force. See former.h */
 	uint64_t tampered_ns; /* CLOCK_REALTIME: its table was whole, and was found changed; or 0 */
 	bool is_first;	      /* waits for its first rules */
 	uint8_t kernel[RULESET_DIGEST_LEN];

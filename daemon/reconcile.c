@@ -19,6 +19,7 @@
  */
 #include "daemon/controller.h"
 #include "daemon/enforce.h"
+#include "daemon/former.h"
 #include "daemon/gate.h"
 #include "daemon/hostguard.h"
 #include "daemon/image.h"
@@ -143,15 +144,25 @@ is_catching_up(struct controller *c)
 	for (const struct instance *i = c->instances; known && i != NULL; i = i->next)
 		known = i->addrs == NULL || rtnl_watch_ready(i->addrs);
 	c->caught_up = known || now_mono() - c->warden_since_ns >= CATCH_UP_MAX_NS;
+	if (c->caught_up)
+		former_forget(c);
 	return !c->caught_up;
 }
 
-/* Its rules are those of an earlier life, and are to stay for now. */
+/* Its rules are those of an earlier life, and everything else about it is as it should be. */
 static bool
-is_left_alone(const struct instance *i)
+is_as_before(const struct instance *i)
 {
 	return !i->ctl->caught_up && i->attached.adopted && i->ns.closed_ns == 0 &&
 	       quarantine_of(i) == NULL && i->table_holder == 0 && i->tampered_ns == 0;
+}
+
+/* These rules are to stay for now. Its host guard needs its own addresses. */
+static bool
+is_left_alone(const struct instance *i)
+{
+	return is_as_before(i) &&
+	       (!former_stands_in(i->ctl) || i->addrs == NULL || !rtnl_watch_ready(i->addrs));
 }
 
 void
@@ -316,6 +327,31 @@ reconcile_workload(struct controller *c, struct workload *w)
 	}
 }
 
+/*
+ * It is not identified yet, but its rules may name who has died. As before, without those; nothing
+ * else about it is touched, its host guard neither.
+ */
+static void
+reconcile_former(struct instance *i, const char *workload)
+{
+	struct controller *c = i->ctl;
+	_cleanup_(ruleset_freep) struct ruleset *r = NULL;
+	uint8_t digest[RULESET_DIGEST_LEN];
+	int ret;
+
+	if (i->attach != ATTACH_DONE || !is_as_before(i) || c->held || i->apply_seq != 0 ||
+	    i->has_applied || now_mono() < i->retry_at_ns || workload_find(c, workload) == NULL ||
+	    !workload_selected(c, workload))
+		return;
+	ret = ruleset_compile(c->policy, c->inventory, workload, now_real(), &r);
+	if (ret == 0)
+		ret = ruleset_digest_verdicts(r, digest);
+	if (ret < 0)
+		try_again(i);
+	else if (!i->stood_in || memcmp(i->asked, digest, sizeof(digest)) != 0)
+		reconcile_instance(i, r, digest);
+}
+
 /* Whose container is gone: what the next one in the namespace may do is not known yet. */
 static void
 reconcile_nameless(struct instance *i)
@@ -324,6 +360,8 @@ reconcile_nameless(struct instance *i)
 		reconcile_held(i);
 	else if (i->workload == NULL && i->enforced_before)
 		reconcile_closed(i);
+	else if (former_stands_in(i->ctl) && former_workload(i) != NULL)
+		reconcile_former(i, former_workload(i));
 }
 
 /* What is where by now, and whose rules may be others for it. */
@@ -353,6 +391,7 @@ look_around(struct controller *c)
 	c->compile_all = false;
 	inventory_free(c->inventory);
 	c->inventory = steal_ptr(inv);
+	former_save(c);
 	return 0;
 }
 

@@ -12,6 +12,7 @@
  * released an address, for as long as an event may be late, in a table that is never full: what
  * falls out of it early is only this caution.
  */
+#include "daemon/former.h"
 #include "daemon/image.h"
 #include "daemon/instance.h"
 #include "daemon/names.h"
@@ -312,7 +313,8 @@ fill_nobodys(const struct controller *c, struct inventory *inv)
 
 		for (size_t k = 0; k < count; k++) {
 			if (i->is_host || (i->ns.flags & NETNS_F_USER) != 0 ||
-			    (instance_counts_as(i) != NULL && !instance_shares_addr(i, &a[k].addr)))
+			    ((instance_counts_as(i) != NULL || former_workload(i) != NULL) &&
+				!instance_shares_addr(i, &a[k].addr)))
 				continue;
 			if (n == room) {
 				struct addr *grown;
@@ -344,7 +346,7 @@ inventory_build(struct controller *c, bool all_names)
 	if (inv == NULL)
 		return NULL;
 	entries = calloc(c->n_workloads + 1, sizeof(*entries));
-	host = calloc(RTNL_MAX_ADDRS, sizeof(*host));
+	host = calloc(RTNL_MAX_ADDRS + 1, sizeof(*host));
 	inv->entries = entries;
 	inv->host = host;
 	if (entries == NULL || host == NULL || fill_nobodys(c, inv) < 0 ||
@@ -357,10 +359,12 @@ inventory_build(struct controller *c, bool all_names)
 			return NULL;
 		inv->n_entries++;
 	}
-	qsort(entries, inv->n_entries, sizeof(*entries), entry_cmp);
 	if (c->host != NULL)
 		inv->n_host = append_addrs(c->host, host, 0, &contested);
 	qsort(host, inv->n_host, sizeof(*host), addr_cmp_void);
+	if (former_add(c, inv) < 0)
+		return NULL;
+	qsort(entries, inv->n_entries, sizeof(*entries), entry_cmp);
 	return steal_ptr(inv);
 }
 

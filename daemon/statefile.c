@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,11 +30,11 @@ write_all(int fd, const char *text, size_t len)
 		text += n;
 		len -= (size_t)n;
 	}
-	return fsync(fd) < 0 ? -errno : 0;
+	return 0;
 }
 
-int
-statefile_write_text(const char *dir, const char *name, const char *text, size_t len)
+static int
+replace(const char *dir, const char *name, const char *text, size_t len, bool durable)
 {
 	_cleanup_close_ int dir_fd = open_dir(dir), fd = -1;
 	char fresh[64];
@@ -46,13 +47,27 @@ statefile_write_text(const char *dir, const char *name, const char *text, size_t
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, text, len);
+	if (r == 0 && durable && fsync(fd) < 0)
+		r = -errno;
 	if (r == 0 && renameat(dir_fd, fresh, dir_fd, name) < 0)
 		r = -errno;
 	if (r < 0) {
 		unlinkat(dir_fd, fresh, 0);
 		return r;
 	}
-	return fsync(dir_fd) < 0 ? -errno : 0;
+	return durable && fsync(dir_fd) < 0 ? -errno : 0;
+}
+
+int
+statefile_write_text(const char *dir, const char *name, const char *text, size_t len)
+{
+	return replace(dir, name, text, len, true);
+}
+
+int
+statefile_keep_text(const char *dir, const char *name, const char *text, size_t len)
+{
+	return replace(dir, name, text, len, false);
 }
 
 int

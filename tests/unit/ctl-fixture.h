@@ -117,6 +117,8 @@ ctl_rmdir(const char *dir)
 		".v1" };
 	char path[512];
 
+	snprintf(path, sizeof(path), "%s/places", dir);
+	unlink(path);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		snprintf(path, sizeof(path), "%s/nanoseg.db%s", dir, names[i]);
 		unlink(path);
