@@ -377,6 +377,7 @@ container_read(struct container *k, const json_t *o, const struct container *bef
 	f.image = k->image;
 	f.image_id = k->image_id;
 	f.labels = labels;
+	f.labels_cut = json_integer_value(json_object_get(o, "labelsLeftOut")) > 0;
 	f.image_labels = image_labels;
 	f.image_labels_known = json_is_object(image);
 	f.name_generated = json_is_true(json_object_get(o, "nameGenerated"));

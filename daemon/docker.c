@@ -119,28 +119,9 @@ docker_list_next(const char *buf, size_t len, size_t *pos, const char **ret_elem
 	return 1;
 }
 
-/*
- * Labels that identity is decided by: they are taken first, so that no number of other labels can
- * push one of them, above all an image's, out of the bounds. All of them together fit.
- */
-static const char *const identity_keys[] = {
-	"com.docker.compose.project",
-	"com.docker.compose.service",
-	"com.docker.compose.config-hash",
-	"com.docker.compose.oneoff",
-	"com.docker.swarm.service.name",
-	"com.docker.swarm.task.id",
-	"io.kubernetes.pod.namespace",
-	"io.kubernetes.pod.name",
-	"io.kubernetes.container.name",
-	"pod-template-hash",
-	"job-name",
-	"statefulset.kubernetes.io/pod-name",
-	"controller-revision-hash",
-};
-
 struct label_sink {
 	json_t *labels;
+	bool keys_only;
 	size_t bytes;
 	json_int_t left_out;
 	bool altered;
@@ -159,6 +140,8 @@ label_add(struct label_sink *s, const char *key, const json_t *value)
 		s->left_out++;
 		return 0;
 	}
+	if (s->keys_only)
+		text = "";
 	size = strlen(key) + MIN(strlen(text), (size_t)DOCKER_MAX_VALUE);
 	if (json_object_size(s->labels) >= DOCKER_MAX_LABELS ||
 	    s->bytes + size > DOCKER_MAX_LABEL_BYTES) {
@@ -174,18 +157,23 @@ label_add(struct label_sink *s, const char *key, const json_t *value)
 	return 0;
 }
 
+/*
+ * Labels that identity is decided by are taken first, so that no number of others can push one of
+ * them, above all an image's, out of the bounds. All of them together fit.
+ */
 static int
 labels_take(json_t *from, struct label_sink *s)
 {
+	const char *const *first = workload_identity_labels;
 	const char *key;
 	json_t *value;
 
 	s->labels = json_object();
 	if (s->labels == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < ARRAY_SIZE(identity_keys); i++) {
-		value = json_object_get(from, identity_keys[i]);
-		if (value != NULL && label_add(s, identity_keys[i], value) < 0)
+	for (; *first != NULL; first++) {
+		value = json_object_get(from, *first);
+		if (value != NULL && label_add(s, *first, value) < 0)
 			return -ENOMEM;
 	}
 	json_object_foreach(from, key, value)
@@ -331,6 +319,12 @@ docker_read_image(const json_t *config, json_t **ret_labels)
 	    (labels != NULL && !json_is_null(labels) && !json_is_object(labels)))
 		return -EBADMSG;
 	r = labels_take(labels, &s);
+	/* What matters is which there are. If not even these fit, its containers' labels do not. */
+	if (r == 0 && s.left_out > 0) {
+		json_decref(s.labels);
+		s = (struct label_sink){ .keys_only = true };
+		r = labels_take(labels, &s);
+	}
 	if (r < 0) {
 		json_decref(s.labels);
 		return r;

@@ -66,7 +66,10 @@ int docker_read_container(const json_t *o, struct docker_container *ret);
  */
 int docker_ports(const json_t *ports, json_t **ret, json_int_t *ret_left_out);
 
-/* The labels of /images/ID/json, bounded as those of a container; an empty object if none. */
+/*
+ * The labels of /images/ID/json, bounded as those of a container; an empty object if none. Values
+ * are "" where not all of them fit with theirs.
+ */
 int docker_parse_image(const char *buf, size_t len, json_t **ret_labels);
 /* The same of its configuration, by the key that this has there. */
 int docker_read_image(const json_t *config, json_t **ret_labels);

@@ -36,6 +36,24 @@
 #define KUBE_NAMESPACE "io.kubernetes.pod.namespace"
 #define KUBE_POD "io.kubernetes.pod.name"
 
+const char *const workload_identity_labels[] = {
+	COMPOSE_PROJECT,
+	COMPOSE_SERVICE,
+	COMPOSE_WITNESS,
+	COMPOSE_ONEOFF,
+	PODMAN_COMPOSE_WITNESS,
+	SWARM_SERVICE,
+	SWARM_WITNESS,
+	KUBE_NAMESPACE,
+	KUBE_POD,
+	"io.kubernetes.container.name",
+	"pod-template-hash",
+	"job-name",
+	"statefulset.kubernetes.io/pod-name",
+	"controller-revision-hash",
+	NULL,
+};
+
 /* Part of a string, so that nothing is copied or cut before it is escaped. */
 struct slice {
 	const char *p;
@@ -66,9 +84,20 @@ fact_label(const struct container_facts *f, const char *key)
 	return value != NULL && *value != '\0' ? value : NULL;
 }
 
+static bool
+decides_identity(const char *key)
+{
+	for (size_t i = 0; workload_identity_labels[i] != NULL; i++)
+		if (strcmp(workload_identity_labels[i], key) == 0)
+			return true;
+	return false;
+}
+
 const char *
 workload_own_label(const struct container_facts *f, const char *key)
 {
+	if (f->labels_cut && !decides_identity(key))
+		return NULL;
 	if (!f->image_labels_known || label_find(f->image_labels, f->n_image_labels, key) != NULL)
 		return NULL;
 	return fact_label(f, key);

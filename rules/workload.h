@@ -34,6 +34,8 @@ struct container_facts {
 	size_t n_labels;
 	const struct label *image_labels; /* the image's own */
 	size_t n_image_labels;
+	bool labels_cut; /* the container has more, and its image may: of those that it lacks
+			  * here only workload_identity_labels are known to be none of it */
 	bool image_labels_known; /* false: image could not be asked; label identity is then refused
 				  */
 	const char *pod;	 /* of Podman, if its containers share namespaces; NULL or "" */
@@ -42,6 +44,9 @@ struct container_facts {
 	uint32_t user;
 	bool name_generated; /* the engine made the name up (see workload_name_is_generated) */
 };
+
+/* Labels that workload_identify() asks for; NULL follows the last. */
+extern const char *const workload_identity_labels[];
 
 enum identity_kind {
 	IDENTITY_NAME, /* of the container or the namespace, the image or the id */

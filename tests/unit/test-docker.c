@@ -2,6 +2,7 @@
 /* Lists of containers, as engines send them. */
 #include "daemon/docker.h"
 #include "rules/util.h"
+#include "rules/workload.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -300,19 +301,43 @@ no_number_of_labels_pushes_out_what_decides_identity(void **state)
 {
 	static const struct {
 		size_t n, size;
-	} cases[] = { { 1000, 10 }, { 60, 2000 }, { 255, 255 }, { 300, 3000 } };
-	const char *witness = "\"com.docker.compose.config-hash\":\"h\"";
+		size_t left;
+	} cases[] = { { 1000, 10, DOCKER_MAX_LABELS }, { 60, 2000, 62 },
+		{ 255, 255, DOCKER_MAX_LABELS }, { 300, 3000, DOCKER_MAX_LABELS } };
+	char witness[100], *json;
+	const char *key;
 	json_t *labels;
-	char *json;
 
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		json = many_labels(cases[i].n, cases[i].size, witness);
-		assert_int_equal(docker_parse_image(json, strlen(json), &labels), 0);
-		assert_non_null(json_object_get(labels, "com.docker.compose.config-hash"));
-		assert_true(json_object_size(labels) <= DOCKER_MAX_LABELS);
-		json_decref(labels);
-		free(json);
+	for (size_t k = 0; (key = workload_identity_labels[k]) != NULL; k++) {
+		snprintf(witness, sizeof(witness), "\"%s\":\"h\"", key);
+		for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+			json = many_labels(cases[i].n, cases[i].size, witness);
+			assert_int_equal(docker_parse_image(json, strlen(json), &labels), 0);
+			assert_non_null(json_object_get(labels, key));
+			assert_int_equal(json_object_size(labels), cases[i].left);
+			json_decref(labels);
+			free(json);
+		}
 	}
+}
+
+/* Whatever of an image is not known, more of its containers' is not: those say so. */
+static void
+an_image_keeps_its_keys_rather_than_their_values(void **state)
+{
+	char *json = many_labels(60, 2000, "\"z\":\"v\"");
+	json_t *labels;
+
+	assert_int_equal(docker_parse_image(json, strlen(json), &labels), 0);
+	assert_string_equal(json_string_value(json_object_get(labels, "z")), "");
+	assert_string_equal(json_string_value(json_object_get(labels, "a59")), "");
+	json_decref(labels);
+	free(json);
+	json = many_labels(3, 2000, "\"z\":\"v\"");
+	assert_int_equal(docker_parse_image(json, strlen(json), &labels), 0);
+	assert_string_equal(json_string_value(json_object_get(labels, "z")), "v");
+	json_decref(labels);
+	free(json);
 }
 
 static void
@@ -397,6 +422,7 @@ main(void)
 		cmocka_unit_test(bytes_that_json_refuses_are_replaced_and_marked),
 		cmocka_unit_test(what_is_no_container_is_refused),
 		cmocka_unit_test(no_number_of_labels_pushes_out_what_decides_identity),
+		cmocka_unit_test(an_image_keeps_its_keys_rather_than_their_values),
 		cmocka_unit_test(labels_left_out_are_counted),
 		cmocka_unit_test(long_texts_are_cut_and_stay_apart),
 		cmocka_unit_test(labels_of_an_image_are_known_or_refused),

@@ -316,6 +316,26 @@ a_pod_of_podman_names_its_members(void **state)
 }
 
 static void
+where_labels_were_left_out_the_image_may_have_any_other(void **state)
+{
+	static const struct label own[] = { { "team", "pay" },
+		{ "com.docker.compose.config-hash", "h" }, { "com.docker.compose.service", "api" },
+		{ "com.docker.compose.project", "shop" } };
+	struct container_facts f = { .runtime = RUNTIME_DOCKER,
+		.name = "api-1",
+		.labels = own,
+		.n_labels = ARRAY_SIZE(own),
+		.image_labels_known = true };
+	struct workload_id id;
+
+	assert_string_equal(workload_own_label(&f, "team"), "pay");
+	f.labels_cut = true;
+	assert_null(workload_own_label(&f, "team"));
+	workload_identify(&f, &id);
+	assert_string_equal(id.name, "shop/api");
+}
+
+static void
 long_parts_never_collide_and_always_fit(void **state)
 {
 	static const char *const with[] = { "a", "/", "%", "\xff", "\xc3\xa9", "\xf0\x9f\x90\xb3" };
@@ -529,6 +549,7 @@ main(void)
 		cmocka_unit_test(identity_follows_who_could_write_the_fact),
 		cmocka_unit_test(a_pod_without_labels_is_named_by_its_form),
 		cmocka_unit_test(a_pod_of_podman_names_its_members),
+		cmocka_unit_test(where_labels_were_left_out_the_image_may_have_any_other),
 		cmocka_unit_test(long_parts_never_collide_and_always_fit),
 		cmocka_unit_test(a_cut_name_cannot_be_spelled_by_a_short_one),
 		cmocka_unit_test(a_255_byte_name_is_cut_and_marked),
