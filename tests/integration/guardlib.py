@@ -303,8 +303,9 @@ class Oracle:
 
 
 def marked(frame, n):
-    """The frame with a mark of its own in place of MARK; checksums do not matter to who counts."""
-    mark = b"M%03x" % n
+    """The frame with a mark of its own in place of MARK; checksums do not matter to who counts. No longer than MARK:
+    a bridge that calls the IP hooks cuts off what is past a packet's length."""
+    mark = b"M%03x" % (n & 0xfff)
     return (frame.replace(b"MARK", mark), mark) if b"MARK" in frame else (frame, frame)
 
 

@@ -46,14 +46,17 @@ if run("docker", "run", "--rm", *PRIVILEGED, *docker.FOLDERS, docker.image, "/bi
 b, c = container("b", *NO_CAPS), container("c", *NO_CAPS)
 SETS = [
     ("no capability", "none", NO_CAPS, (), "full", None),
-    ("CAP_NET_RAW", "raw", NO_CAPS + ["--cap-add", "NET_RAW"], ("packet", "bypass", "xdp"), "full",
+    ("CAP_NET_RAW", "raw", NO_CAPS + ["--cap-add", "NET_RAW"], ("packet", "bypass", "xdp", "inet"), "full",
      "an answer from a served port"),
+    ("CAP_NET_ADMIN", "net", NO_CAPS + ["--cap-add", "NET_ADMIN", "--device", "/dev/net/tun"], ("tun", "tap"),
+     "partial", "is held by the host guard"),
     ("CAP_NET_RAW and CAP_NET_ADMIN", "admin",
      NO_CAPS + ["--cap-add", "NET_RAW", "--cap-add", "NET_ADMIN", "--device", "/dev/net/tun"],
-     ("packet", "bypass", "xdp", "tun"), "partial", "is held by the host guard"),
-    ("all that there are", "privileged", PRIVILEGED, ("packet", "bypass", "xdp", "tun", "nested"), "partial", None),
+     ("packet", "bypass", "xdp", "inet", "tun", "tap"), "partial", "is held by the host guard"),
+    ("all that there are", "privileged", PRIVILEGED,
+     ("packet", "bypass", "xdp", "inet", "tun", "tap", "nested", "nested bypass", "nested xdp"), "partial", None),
 ]
-PATHS = ("packet", "bypass", "xdp", "tun", "nested")
+PATHS = ("packet", "bypass", "xdp", "inet", "tun", "tap", "nested", "nested bypass", "nested xdp")
 subjects = [container(short, *args) for _, short, args, *_ in SETS]
 d = lab.daemon(expect=[b.name, c.name] + [s.name for s in subjects])
 api = d.api
@@ -62,10 +65,10 @@ oracles = [Oracle(b), Oracle(c)]
 
 def send(place, path, out):
     words = [f.hex() for f in out]
-    dev = "tun9" if path == "tun" else "eth0"
+    dev = path + "9" if path in ("tun", "tap") else "eth0"
     enter = []
-    if path == "nested":
-        path, enter = "packet", ["nsenter", "--net=/nested"]
+    if path.startswith("nested"):
+        path, enter = path[7:] or "packet", ["nsenter", "--net=/nested"]
     return run("docker", "exec", place.id, *enter, "/rawsend", path, dev, *words, check=False)
 
 
@@ -82,6 +85,21 @@ def nest(place):
     return r
 
 
+def inside(place, script):
+    return run("docker", "exec", place.id, "/bin/sh", "-c", script, check=False)
+
+
+def shoot(place, path, cases):
+    """Over a bridge inside, which its link is a port of, if by TAP."""
+    if path == "tap":
+        inside(place, "ip link add br9 type bridge mcast_snooping 0 && ip link set br9 up && ip link set eth0 master br9")
+    try:
+        return guardlib.shoot(oracles, path, cases, lambda p, f: send(place, p, f))
+    finally:
+        if path == "tap":
+            inside(place, "ip link set eth0 nomaster; ip link del br9")
+
+
 for what, short, _, can, grade, why in SETS:
     place = subjects[[s[1] for s in SETS].index(short)]
     cases = dict(frames(False, place, b, c, place.gateway), **frames(True, place, b, c, place.gateway))
@@ -93,6 +111,9 @@ for what, short, _, can, grade, why in SETS:
              "%s, observed: %d of %d frames arrive" % (what, len(got), len(cases)), sorted(set(cases) - got),
              r.out + r.err)
         cases = {n: f for n, f in cases.items() if n in got}
+    if "tap" in can:
+        got, r = shoot(place, "tap", cases)
+        t.ok(len(got) > len(cases) // 2, "%s, observed: by TAP %d of %d arrive" % (what, len(got), len(cases)), r.out + r.err)
     allowed = {n for n, (_, may) in cases.items() if may}
     w = api.workload(place.name)
     if why and "answer" in why:
@@ -110,9 +131,17 @@ for what, short, _, can, grade, why in SETS:
             if not t.ok(r.returncode == 0, "%s: its link can be moved to a namespace inside" % what, r.err):
                 continue
         some = {n: f for n, f in cases.items() if n.startswith("v4 UDP")} if path == "tun" else cases
-        got, r = guardlib.shoot(oracles, path, some, lambda p, f: send(place, p, f))
+        got, r = shoot(place, path, some)
         if path not in can:
             t.ok(not got, "%s, by %s: not permitted" % (what, path), sorted(got), r.out)
+            continue
+        if path in ("inet", "tap"):
+            # Its own rules, or those of its bridge, see these as well, and let less through than the guard. For raw
+            # sockets the kernel writes the frame's head: only the packet in it is the sender's own.
+            if path == "inet":
+                got = {n for n in got if "source hardware address" not in n}
+            t.ok(got <= allowed, "%s, by %s: %d of %d, no more than is approved" % (what, path, len(got), len(some)),
+                 sorted(got - allowed), r.out + r.err)
             continue
         # What TUN brings in is forwarded inside, which no mode that enforces lets through.
         want = set() if path == "tun" else allowed
@@ -121,7 +150,7 @@ for what, short, _, can, grade, why in SETS:
              "did not arrive: %s" % sorted(want - got), r.out + r.err)
 
 # With CAP_NET_ADMIN one can give oneself another address; its guard does not follow.
-place = subjects[2]
+place = subjects[3]
 policy = guardlib.policy(place.name, b.name)
 api.apply(json.dumps(policy))
 wait(lambda: (guard(place) or {}).get("inForce"), 5)

@@ -6,6 +6,8 @@
  * xdp     AF_XDP in copy mode, which needs no program to send
  * tun     DEV is a new TUN device, and what is written (IP packets, the frame's first 14 bytes left
  *         out) comes in by it to be forwarded
+ * tap     DEV is a new TAP device, a port of the bridge br9 that is there
+ * inet    raw sockets with a header of the sender's own, for what is IP; DEV is not used
  * Prints how many were sent. Exit status 0: all; 77: this path is not there or not permitted.
  */
 #include <errno.h>
@@ -14,7 +16,9 @@
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/if_xdp.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,11 +35,16 @@
 #define SOL_XDP 283
 #endif
 
+#ifndef IPV6_HDRINCL
+#define IPV6_HDRINCL 36
+#endif
+
+#define TAP_BRIDGE "br9"
 #define FRAME 2048
 #define RING 256
 
 struct sender {
-	int fd;
+	int fd, fd6;
 	int ifindex;
 	uint8_t *umem;
 	uint32_t *producer;
@@ -109,9 +118,9 @@ send_xdp(struct sender *s, const uint8_t *frame, size_t len)
 }
 
 static int
-open_tun(struct sender *s, const char *dev)
+open_tun(struct sender *s, const char *dev, short kind)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct ifreq ifr = { .ifr_flags = (short)(kind | IFF_NO_PI) };
 	int sock = socket(AF_INET, SOCK_DGRAM, 0);
 
 	snprintf(ifr.ifr_name, IFNAMSIZ, "%s", dev);
@@ -119,7 +128,22 @@ open_tun(struct sender *s, const char *dev)
 	if (s->fd < 0 || ioctl(s->fd, TUNSETIFF, &ifr) < 0)
 		return -errno;
 	ifr.ifr_flags = IFF_UP;
-	return ioctl(sock, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
+	if (ioctl(sock, SIOCSIFFLAGS, &ifr) < 0)
+		return -errno;
+	if (kind == IFF_TUN)
+		return 0;
+	ifr = (struct ifreq){ .ifr_ifindex = (int)if_nametoindex(dev) };
+	snprintf(ifr.ifr_name, IFNAMSIZ, TAP_BRIDGE);
+	if (ioctl(sock, SIOCBRADDIF, &ifr) < 0)
+		return -errno;
+	usleep(100000); /* until the port forwards */
+	return 0;
+}
+
+static int
+send_tap(struct sender *s, const uint8_t *frame, size_t len)
+{
+	return write(s->fd, frame, len) < 0 ? -errno : 0;
 }
 
 static int
@@ -128,6 +152,41 @@ send_tun(struct sender *s, const uint8_t *frame, size_t len)
 	if (len < ETH_HLEN)
 		return -EINVAL;
 	return write(s->fd, frame + ETH_HLEN, len - ETH_HLEN) < 0 ? -errno : 0;
+}
+
+static int
+open_inet(struct sender *s)
+{
+	int on = 1;
+
+	s->fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+	s->fd6 = socket(AF_INET6, SOCK_RAW, IPPROTO_RAW);
+	if (s->fd < 0 || s->fd6 < 0 ||
+	    setsockopt(s->fd6, IPPROTO_IPV6, IPV6_HDRINCL, &on, sizeof(on)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* What is refused on the way out is sent as well: that is told to the sender. */
+static int
+send_inet(struct sender *s, const uint8_t *frame, size_t len)
+{
+	const uint8_t *ip = frame + ETH_HLEN;
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
+	struct sockaddr_in four = { .sin_family = AF_INET };
+	ssize_t n = 0;
+
+	if (len < ETH_HLEN + 40)
+		return 0;
+	if (frame[12] == 0x08 && frame[13] == 0x00) {
+		memcpy(&four.sin_addr, ip + 16, sizeof(four.sin_addr));
+		n = sendto(s->fd, ip, len - ETH_HLEN, 0, (struct sockaddr *)&four, sizeof(four));
+	} else if (frame[12] == 0x86 && frame[13] == 0xdd) {
+		memcpy(&six.sin6_addr, ip + 24, sizeof(six.sin6_addr));
+		six.sin6_scope_id = (uint32_t)s->ifindex;
+		n = sendto(s->fd6, ip, len - ETH_HLEN, 0, (struct sockaddr *)&six, sizeof(six));
+	}
+	return n < 0 && errno == EBADF ? -errno : 0;
 }
 
 static size_t
@@ -144,7 +203,7 @@ from_hex(const char *hex, uint8_t *ret)
 int
 main(int argc, char **argv)
 {
-	struct sender s = { .fd = -1 };
+	struct sender s = { .fd = -1, .fd6 = -1 };
 	int (*out)(struct sender *, const uint8_t *, size_t) = send_packet;
 	int r = -EINVAL, sent = 0;
 
@@ -159,8 +218,14 @@ main(int argc, char **argv)
 		r = open_xdp(&s);
 		out = send_xdp;
 	} else if (strcmp(argv[1], "tun") == 0) {
-		r = open_tun(&s, argv[2]);
+		r = open_tun(&s, argv[2], IFF_TUN);
 		out = send_tun;
+	} else if (strcmp(argv[1], "tap") == 0) {
+		r = open_tun(&s, argv[2], IFF_TAP);
+		out = send_tap;
+	} else if (strcmp(argv[1], "inet") == 0) {
+		r = open_inet(&s);
+		out = send_inet;
 	}
 	if (r < 0) {
 		printf("%s: %s\n", argv[1], strerror(-r));
