@@ -13,12 +13,13 @@ from alonelab import Dockerd, alone
 alone("dockerd", "docker", "nft")
 from nslab import BUILD, Docker, Lab, PREFIX, Tap, run, wait
 
-PORT, LOCAL, RANGE, VIP_PORT = 8080, 8081, 9000, 7000
-VIP = "10.255.7.7"
+PORT, LOCAL, ASKED, RANGE, VIP_PORT = 8080, 8081, 8082, 9000, 7000
+# What the host translates, and what the client's own namespace does.
+VIPS, FAR_VIPS = ("10.255.7.7", "fd00:99::7"), ("10.255.7.8", "fd00:99::8")
 t = Tap()
 lab = Lab(real_host=True)
 dockerd = Dockerd(lab, "--userland-proxy=true")
-for knob in ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.route_localnet=1"):
+for knob in ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.route_localnet=1", "net.ipv6.conf.all.forwarding=1"):
     run("sysctl", "-qw", knob)
 docker = Docker(lab)
 
@@ -29,16 +30,17 @@ class Net:
     def __init__(self, tag):
         self.tag = tag
         self.nets = [PREFIX + tag, PREFIX + tag + "x"]
-        for n in self.nets:
-            docker.network(n)
+        for k, n in enumerate(self.nets):
+            docker.network(n, "--ipv6", "--subnet", "fd00:%d::/64" % (k + 1))
         name = PREFIX + "-" + tag
         self.srv = docker.run(name + "srv", "-p", "%d:80" % PORT, "-p", "127.0.0.1:%d:82" % LOCAL, "-p",
-                              "%d-%d:9000-9005" % (RANGE, RANGE + 5), network=self.nets[0])
+                              "%d-%d:9000-9005" % (RANGE, RANGE + 5), "-p", "%d:83/udp" % ASKED, network=self.nets[0])
         self.cli = docker.run(name + "cli", network=self.nets[0])
         self.by = docker.run(name + "by", "-p", "%d:80" % (PORT + 9), network=self.nets[0])
         self.far = docker.run(name + "far", network=self.nets[1])
         for p in (80, 82, 9003):
             self.srv.serve(p)
+        self.srv.serve_udp(83)
         self.by.serve(80)
 
     def all(self):
@@ -62,13 +64,14 @@ def names(f):
 
 def dial(net, who, source, addr, port, name, behind=True):
     """A connection to the host, by who; what of it is named after whom."""
-    before = len(api.flows())
-    got = who.tcp(addr, port, 3)
-    if not t.ok(got == "open", name + ": it answers", got):
+    before, udp = len(api.flows()), port == ASKED
+    got = who.udp(addr, port, 3) if udp else who.tcp(addr, port, 3)
+    if not t.ok(got == ("answer" if udp else "open"), name + ": it answers", got):
         return
 
     def mine():
-        return [f for f in api.flows()[before:] if f["from"] == source and f["to"] == "host" and f["port"] == port]
+        return [f for f in api.flows()[before:] if f["from"] == source and f["to"] == "host" and f["port"] == port and
+                f["proto"] == ("udp" if udp else "tcp")]
     f = wait(mine, 5)
     t.ok(f and (not behind or f[0].get("behind") == W(net.srv)), name + ": a flow to the host, and who is behind it", f,
          api.flows()[before:])
@@ -104,9 +107,15 @@ def published(net, proxy):
         run("iptables", "-I", "DOCKER-USER", "-j", "ACCEPT")
     for addr, name in ways:
         dial(net, far, W(far), addr, PORT, name)
+    dial(net, far, W(far), far.gateway, ASKED, "a datagram of another network, %s" % word)
     if not proxy:
         run("iptables", "-D", "DOCKER-USER", "-j", "ACCEPT")
     dial(net, cli, W(cli), gw, RANGE + 3, "one of a published range, %s" % word)
+    # By UDP, and over IPv6: without its proxy the engine translates there too.
+    dial(net, cli, W(cli), gw, ASKED, "a datagram of a sibling, %s" % word)
+    dial(net, cli, W(cli), cli.gateway6, PORT, "a sibling over IPv6, %s" % word)
+    if proxy:  # what it translates it keeps apart there as well
+        dial(net, far, W(far), far.gateway6, PORT, "another network over IPv6, %s" % word)
     # A health check, and a port of the host's loopback: connections of the host, and named as such.
     host = lab.host_place()
     t.ok(host.tcp(srv.v4, 80, 2) == "open" and host.tcp("127.0.0.1", LOCAL, 2) == "open",
@@ -136,36 +145,50 @@ def nft(*words, pid=None, rules=None):
 
 
 def vip_rules(hook, vip, target):
-    return ("table ip vips { chain %s { type nat hook %s priority -100; ip daddr %s tcp dport %d dnat to %s:80; }; }\n"
-            % (hook, hook, vip, VIP_PORT, target))
+    ip, to = ("ip6", "[%s]") if ":" in vip else ("ip", "%s")
+    return ("table %s vips { chain %s { type nat hook %s priority -100; %s daddr %s tcp dport %d dnat to %s:80; }; }\n"
+            % (ip, hook, hook, ip, vip, VIP_PORT, to % target))
 
 
-def vips(net):
+def host_vip(net, vip, target):
+    """As kube-proxy does it: the host translates."""
     srv, cli = net.srv, net.cli
-    # As kube-proxy does it: the host translates.
-    nft(rules=vip_rules("prerouting", VIP, srv.v4))
-    lab.later(nft, "delete", "table", "ip", "vips")
-    t.ok(cli.tcp(VIP, VIP_PORT, 3) == "open", "a virtual address that the host translates answers")
-    e = wait(lambda: api.edge(from_=W(cli), to="addr:" + VIP, port=VIP_PORT), 5)
+    family = "ip6" if ":" in vip else "ip"
+    nft(rules=vip_rules("prerouting", vip, target))
+    lab.later(nft, "delete", "table", family, "vips")
+    t.ok(cli.tcp(vip, VIP_PORT, 3) == "open", vip + ", which the host translates, answers")
+    e = wait(lambda: api.edge(from_=W(cli), to="addr:" + vip, port=VIP_PORT), 5)
     t.ok(e and e.get("behind") == W(srv), "its edge says what was dialled, and who is behind it", e, api.edges(from_=W(cli)))
     e2 = wait(lambda: api.edge(from_=W(cli), to=W(srv), port=80), 5)
     t.ok(e2, "the server's end sees who it was", api.edges(to=W(srv)))
-    f = api.flows(from_=W(cli), port=VIP_PORT)
+    f = api.flows(from_=W(cli), port=VIP_PORT, dst=vip)
     t.ok(len(f) == 1 and f[0].get("behind") == W(srv) and not api.flows(from_=W(cli), to=W(srv), port=80),
          "one connection is one flow", f)
-    nft("delete", "table", "ip", "vips")
-    # As Swarm's resolver has it: translated in the client's own namespace. Rules meet the real address.
-    far_vip = "10.255.7.8"
-    nft(rules=vip_rules("output", far_vip, net.by.v4), pid=cli.pid)
-    t.ok(cli.tcp(far_vip, VIP_PORT, 3) == "open", "a virtual address that the client's namespace translates answers")
-    e3 = wait(lambda: api.edge(from_=W(cli), to=W(net.by), port=80), 5)
-    t.ok(e3 and not api.edges(to="addr:" + far_vip), "its edge is to the workload behind it",
-         api.edges(from_=W(cli)))
-    api.approve(e3["id"])
-    api.mode("enforce", cli.name, net.by.name)
-    t.ok(cli.tcp(far_vip, VIP_PORT, 3) == "open", "that edge alone is what has to be approved")
-    t.ok(cli.tcp(VIP, VIP_PORT, 0.6) != "open" and cli.tcp(srv.v4, 80, 0.6) != "open", "and nothing else passes")
-    api.mode("observe", cli.name, net.by.name)
+    nft("delete", "table", family, "vips")
+
+
+def own_vip(net, vip, target):
+    """As Swarm's resolver has it: translated in the client's own namespace. Rules meet the real address."""
+    cli = net.cli
+    count = (api.edge(from_=W(cli), to=W(net.by), port=80) or {"connections": 0})["connections"]
+    nft(rules=vip_rules("output", vip, target), pid=cli.pid)
+    t.ok(cli.tcp(vip, VIP_PORT, 3) == "open", vip + ", which the client's namespace translates, answers")
+    e = wait(lambda: api.edge(from_=W(cli), to=W(net.by), port=80, connections=lambda n: n > count), 5)
+    t.ok(e and not api.edges(to="addr:" + vip), "its edge is to the workload behind it", api.edges(from_=W(cli)))
+    return e
+
+
+def vips(net):
+    srv, cli, by = net.srv, net.cli, net.by
+    for vip, target in zip(VIPS, (srv.v4, srv.v6)):
+        host_vip(net, vip, target)
+    edges = [own_vip(net, vip, target) for vip, target in zip(FAR_VIPS, (by.v4, by.v6))]
+    api.approve(edges[0]["id"])
+    api.mode("enforce", cli.name, by.name)
+    for vip, old, real in zip(FAR_VIPS, VIPS, (srv.v4, srv.v6)):
+        t.ok(cli.tcp(vip, VIP_PORT, 3) == "open", vip + ": that edge alone is what has to be approved")
+        t.ok(cli.tcp(old, VIP_PORT, 0.6) != "open" and cli.tcp(real, 80, 0.6) != "open", "and nothing else passes")
+    api.mode("observe", cli.name, by.name)
 
 
 def cli_shows(net):
@@ -199,7 +222,7 @@ t.ok(e, "and the new one once it has led there", api.edge(from_=W(net.cli), to="
 run("docker", "rm", "-f", other.id)
 net.remove()
 dockerd.stop()
-dockerd.start("--userland-proxy=false")
+dockerd.start("--userland-proxy=false", "--experimental", "--ip6tables")
 net = Net("n")
 for p in net.all():
     daemon.watched(p.name, seconds=15)

@@ -666,8 +666,8 @@ class Docker:
         self.lab.later(run, "docker", "rmi", "-f", tag, check=False)
         return tag
 
-    def network(self, name):
-        run("docker", "network", "create", name)
+    def network(self, name, *args):
+        run("docker", "network", "create", *args, name)
         self.networks.append(name)
 
     def run(self, name, *args, image=None, network="none", labels=None):
@@ -684,7 +684,8 @@ class Docker:
         place = Place("/proc/%d/ns/net" % info["State"]["Pid"])
         place.id, place.pid, place.name = cid, info["State"]["Pid"], info["Name"][1:]
         nets = list(info["NetworkSettings"]["Networks"].values())
-        place.v4, place.gateway = (nets[0]["IPAddress"], nets[0]["Gateway"]) if nets else ("", "")
+        place.v4, place.gateway, place.v6, place.gateway6 = [nets[0][x] if nets else "" for x in (
+            "IPAddress", "Gateway", "GlobalIPv6Address", "IPv6Gateway")]
         return place
 
     def rm(self, place):
