@@ -15,6 +15,7 @@
 
 #define LISTENERS_MAX 4096
 #define ESTABLISHED_MAX 65536
+#define LISTENERS_KEPT_NS (500 * NSEC_PER_MSEC)
 #define LISTENERS_FRESH_NS (50 * NSEC_PER_MSEC)
 
 struct diag_listener {
@@ -141,7 +142,9 @@ observe_orient(struct instance *i, struct tuple *t)
 	/* What the kernel counts may lack the client's port. */
 	if (src_local == dst_local || !proto_has_port(t->proto) || t->sport == 0 || i->diag_fd < 0)
 		return false;
-	server = find_server(i, &out, LISTENERS_FRESH_NS);
+	server = find_server(i, &out, LISTENERS_KEPT_NS);
+	if (server == SERVER_UNKNOWN)
+		server = find_server(i, &out, LISTENERS_FRESH_NS);
 	/* Against the kernel's word only by what is known now: a server may be as new as that. */
 	if (server == (src_local ? SERVER_LOCAL : SERVER_REMOTE))
 		server = find_server(i, &out, 0);
