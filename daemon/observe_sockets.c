@@ -15,6 +15,7 @@
 
 #define LISTENERS_MAX 4096
 #define ESTABLISHED_MAX 65536
+/* How old an answer may be that confirms the kernel's word, and one that leaves it open. */
 #define LISTENERS_KEPT_NS (500 * NSEC_PER_MSEC)
 #define LISTENERS_FRESH_NS (50 * NSEC_PER_MSEC)
 

@@ -8,12 +8,12 @@
  * new SCTP without INIT are dropped. A last accept.
  *
  * audit, enforce (input, output): loopback; the event mark; UDP that was cut, once any direction
- * enforces: what its opener sends is refused like a new connection; established, in audit before
- * the mark; errors about that, reported where something was unreachable; invalid, new TCP without
- * SYN and new SCTP without INIT dropped (enforce) or passed (audit); ND, MLD and IGMP; denied
- * elements go to the refuse chain; approved ones are accepted; the rest falls to the refuse chain,
- * and in enforce to a last drop. Conntrack calls every ICMP message invalid that is neither a
- * request it knows nor an error about something it has: an approved type passes all the same,
+ * enforces: what its opener sends is refused like a new connection; established (before the mark
+ * where nothing is cut); errors about that, reported where something was unreachable; invalid, new
+ * TCP without SYN and new SCTP without INIT dropped (enforce) or passed (audit); ND, MLD and IGMP;
+ * denied elements go to the refuse chain; approved ones are accepted; the rest falls to the refuse
+ * chain, and in enforce to a last drop. Conntrack calls every ICMP message invalid that is neither
+ * a request it knows nor an error about something it has: an approved type passes all the same,
  * others go without a report. refuse_in, refuse_out: a report, then audit accepts; enforce counts,
  * rejects towards local workloads and drops towards everyone else. forward: the event mark; once a
  * direction enforces, all is reported and dropped: what a nested namespace sends has no identity of
