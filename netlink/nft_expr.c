@@ -297,9 +297,15 @@ expr_ct_set(struct builder *b, uint32_t key, uint32_t reg)
 }
 
 void
+expr_event_set(struct builder *b, uint32_t events)
+{
+	expr_constant(b, &events, sizeof(events), NFT_REG_1);
+	expr_ct_set(b, NFT_CT_EVENTMASK, NFT_REG_1);
+}
+
+void
 expr_event_mark(struct builder *b, uint32_t events)
 {
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
-	expr_constant(b, &events, sizeof(events), NFT_REG_1);
-	expr_ct_set(b, NFT_CT_EVENTMASK, NFT_REG_1);
+	expr_event_set(b, events);
 }

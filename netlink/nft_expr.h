@@ -77,6 +77,8 @@ void match_loopback(struct builder *b, bool egress, uint32_t op);
 void match_ct_state(struct builder *b, uint32_t bits);
 /* Of a new connection, only these events are wanted (without a mask, all are sent). */
 void expr_event_mark(struct builder *b, uint32_t events);
+/* The same of what is known to be new. */
+void expr_event_set(struct builder *b, uint32_t events);
 /* Of a packet that is known to be TCP. */
 void match_tcp_flags(struct builder *b, uint8_t mask, uint32_t op, uint8_t value);
 void match_meta_u8(struct builder *b, uint32_t key, uint32_t op, uint8_t value);

@@ -2,13 +2,12 @@
 /*
  * The table that looks for names of servers in what is sent.
  *
- *   output        base chain, after the rules. TCP whose first byte is that of a handshake record
- *                 of TLS jumps to tls, one that is the first of a method of HTTP to http; what has
- *                 no payload or begins otherwise is done with at two comparisons.
- *   tls, http     a ClientHello; a request. Both jump to report.
- *   report        sent by a client, and not over the loopback: reported, if the set says so.
- *   asked4, asked6  (server, port), each with a limit of its own: so a server of many connections
- *                 costs a few reports an hour, and takes none from another. Where there is no room
+ *   output        base chain, after the rules. What a client sends by TCP and may be of either
+ * kind, going by its first byte, jumps to sent; what has no payload is done with. sent          a
+ * handshake record of TLS jumps to tls, what begins like a method of HTTP to http. tls, http     a
+ * ClientHello; a request. Both jump to report. report        not over the loopback: reported, if
+ * the set says so. asked4, asked6  (server, port), each with a limit of its own: so a server of
+ * many connections costs a few reports an hour, and takes none from another. Where there is no room
  *                 in the set, nothing is reported.
  *
  * No chain has a verdict: nothing that passes is held by it. The payload behind a TCP header is
@@ -40,14 +39,15 @@
 
 enum {
 	LABELS_OUTPUT,
+	LABELS_SENT,
 	LABELS_TLS,
 	LABELS_HTTP,
 	LABELS_REPORT,
 	LABELS_CHAINS,
 };
-#define LABELS_BASE LABELS_TLS
+#define LABELS_BASE LABELS_SENT
 
-static const char *const chains[LABELS_CHAINS] = { "output", "tls", "http", "report" };
+static const char *const chains[LABELS_CHAINS] = { "output", "sent", "tls", "http", "report" };
 static const char *const set_names[2] = { "asked4", "asked6" };
 static const struct nft_hook hooks[LABELS_BASE] = {
 	[LABELS_OUTPUT] = { NF_INET_LOCAL_OUT, 10 },
@@ -103,10 +103,10 @@ set_build(const struct nft_target *t, bool v6)
 }
 
 static void
-match_payload(struct builder *b, uint32_t offset, const void *data, uint32_t len)
+match_payload(struct builder *b, uint32_t op, uint32_t offset, const void *data, uint32_t len)
 {
 	expr_payload(b, PAYLOAD_INNER_HEADER, offset, len, NFT_REG_1);
-	expr_cmp(b, NFT_CMP_EQ, data, len);
+	expr_cmp(b, op, data, len);
 }
 
 static void
@@ -114,15 +114,19 @@ rules_output(struct builder *b)
 {
 	static const uint8_t handshake = 22, first = 'C', last = 'T';
 
+	/* Most of what is sent has no payload, or another: so this is asked first. */
 	rule_begin(b, LABELS_OUTPUT);
+	match_payload(b, NFT_CMP_GTE, 0, &handshake, sizeof(handshake));
+	expr_cmp_u8(b, NFT_CMP_LTE, last);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
-	match_payload(b, 0, &handshake, sizeof(handshake));
+	expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
+	expr_cmp_u8(b, NFT_CMP_EQ, IP_CT_DIR_ORIGINAL);
+	expr_verdict(b, NFT_JUMP, chains[LABELS_SENT]);
+	rule_begin(b, LABELS_SENT);
+	match_payload(b, NFT_CMP_EQ, 0, &handshake, sizeof(handshake));
 	expr_verdict(b, NFT_JUMP, chains[LABELS_TLS]);
-	rule_begin(b, LABELS_OUTPUT);
-	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
-	expr_payload(b, PAYLOAD_INNER_HEADER, 0, 1, NFT_REG_1);
-	expr_cmp(b, NFT_CMP_GTE, &first, sizeof(first));
-	expr_cmp(b, NFT_CMP_LTE, &last, sizeof(last));
+	rule_begin(b, LABELS_SENT);
+	match_payload(b, NFT_CMP_GTE, 0, &first, sizeof(first));
 	expr_verdict(b, NFT_JUMP, chains[LABELS_HTTP]);
 }
 
@@ -134,12 +138,12 @@ rules_begin_with(struct builder *b)
 	static const uint8_t version = 3, client_hello = 1;
 
 	rule_begin(b, LABELS_TLS);
-	match_payload(b, 1, &version, sizeof(version));
-	match_payload(b, 5, &client_hello, sizeof(client_hello));
+	match_payload(b, NFT_CMP_EQ, 1, &version, sizeof(version));
+	match_payload(b, NFT_CMP_EQ, 5, &client_hello, sizeof(client_hello));
 	expr_verdict(b, NFT_JUMP, chains[LABELS_REPORT]);
 	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
 		rule_begin(b, LABELS_HTTP);
-		match_payload(b, 0, methods[i], 4);
+		match_payload(b, NFT_CMP_EQ, 0, methods[i], 4);
 		expr_verdict(b, NFT_JUMP, chains[LABELS_REPORT]);
 	}
 }
@@ -152,8 +156,6 @@ rule_report(struct builder *b, bool v6)
 	rule_begin(b, LABELS_REPORT);
 	match_meta_u8(b, NFT_META_NFPROTO, NFT_CMP_EQ, (uint8_t)(v6 ? NFPROTO_IPV6 : NFPROTO_IPV4));
 	match_loopback(b, true, NFT_CMP_NEQ);
-	expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
-	expr_cmp_u8(b, NFT_CMP_EQ, IP_CT_DIR_ORIGINAL);
 	expr_payload(b, NFT_PAYLOAD_NETWORK_HEADER, v6 ? 24 : 16, v6 ? 16 : 4, NFT_REG_1);
 	expr_payload(
 	    b, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, v6 ? (uint32_t)NFT_REG_2 : NFT_REG32_01);

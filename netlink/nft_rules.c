@@ -3,13 +3,13 @@
  * The rules of the table, as libnftnl objects, a function of the modes alone: elements never change
  * a rule. What a chain holds, in order:
  *
- * observe (input, output): loopback; established; the event mark, a report of new UDP and of what
+ * observe (input, output): established; loopback; the event mark, a report of new UDP and of what
  * was unreachable. Where the other direction enforces, UDP that was cut, new TCP without SYN and
  * new SCTP without INIT are dropped. A last accept.
  *
- * audit, enforce (input, output): loopback; the event mark; UDP that was cut, once any direction
- * enforces: what its opener sends is refused like a new connection; established (before the mark
- * where nothing is cut); errors about that, reported where something was unreachable; invalid, new
+ * audit, enforce (input, output): established, but for UDP once any direction enforces; loopback;
+ * the event mark; UDP that was cut: what its opener sends is refused like a new connection;
+ * established UDP; errors about that, reported where something was unreachable; invalid, new
  * TCP without SYN and new SCTP without INIT dropped (enforce) or passed (audit); ND, MLD and IGMP;
  * denied elements go to the refuse chain; approved ones are accepted; the rest falls to the refuse
  * chain, and in enforce to a last drop. Conntrack calls every ICMP message invalid that is neither
@@ -74,13 +74,17 @@ expr_reject(struct builder *b, uint32_t type, uint8_t code)
 
 /* What each protocol's event is, and what of it counts, stands at ct_is_answered(). */
 static void
-rules_event_mark(struct builder *b, enum nft_chain_id chain)
+rules_event_mark(struct builder *b, enum nft_chain_id chain, bool all_pass)
 {
-	rule_begin(b, chain);
-	expr_event_mark(b, CT_EVENT_REPLY);
 	rule_begin(b, chain);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
 	expr_event_mark(b, CT_EVENT_ASSURED);
+	/* It is what containers talk most, and all that is left to come is about others. */
+	if (all_pass)
+		expr_verdict(b, NF_ACCEPT, NULL);
+	rule_begin(b, chain);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_TCP);
+	expr_event_mark(b, CT_EVENT_REPLY);
 	rule_begin(b, chain);
 	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_SCTP);
 	expr_event_mark(b, CT_EVENT_PROTOINFO);
@@ -141,9 +145,11 @@ rules_loopback(struct builder *b, const struct side *s)
 
 /* Most packets are of these, and no rule behind this one is for them. */
 static void
-rule_established(struct builder *b, const struct side *s)
+rule_established(struct builder *b, const struct side *s, bool udp)
 {
 	rule_begin(b, s->chain);
+	if (!udp)
+		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_UDP);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
 	expr_verdict(b, NF_ACCEPT, NULL);
 }
@@ -426,14 +432,13 @@ rules_side(struct builder *b, const struct side *s, uint32_t rate)
 	const bool cuts = s->mode == MODE_ENFORCE || s->other_enforces;
 
 	rule_dns(b, s);
+	/* UDP that was cut may be established, and new to its opener. */
+	rule_established(b, s, !cuts);
 	rules_loopback(b, s);
-	/* What was cut may be established, and new to its opener. */
-	if (!cuts)
-		rule_established(b, s);
-	rules_event_mark(b, s->chain);
+	rules_event_mark(b, s->chain, s->mode == MODE_OBSERVE && !cuts);
 	if (cuts) {
 		rules_cut(b, s);
-		rule_established(b, s);
+		rule_established(b, s, true);
 	}
 	if (s->mode == MODE_OBSERVE) {
 		if (s->other_enforces)
@@ -465,7 +470,7 @@ rules_forward(struct builder *b, const struct nft_modes *m)
 {
 	bool enforce = m->in == MODE_ENFORCE || m->out == MODE_ENFORCE;
 
-	rules_event_mark(b, NFT_CHAIN_FORWARD);
+	rules_event_mark(b, NFT_CHAIN_FORWARD, false);
 	if (m->in != MODE_OBSERVE || m->out != MODE_OBSERVE)
 		rule_report(b, NFT_CHAIN_FORWARD, m->rate, enforce ? 'd' : 'a', 'f');
 	if (!enforce) {

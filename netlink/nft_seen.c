@@ -2,15 +2,17 @@
 /*
  * The table that counts connections in place of conntrack's events.
  *
- *   input, output   base chains, last of all before conntrack confirms; what did not come over the
- *                   loopback jumps to
- *   each            new, and accounted for: an event mark of nothing. Answered for the first time:
- *                   jump to first. Taken by both ends: jump to opened, once. Then its bytes.
- *   first           counts what needs no handshake, by its ends and port; or, where there is no
- *                   room, in `missed`. Of TCP it notes that a SYN was answered.
- *   opened          counts TCP and SCTP likewise, when their handshake is complete; what was met in
- *                   its middle, of SCTP by a heartbeat, with the client's port, as its direction is
- *                   not known.
+ *   input, output   base chains, last of all before conntrack confirms; what was counted goes to
+ *                   bytes, of all else what did not come over the loopback jumps to
+ *   each            new, and accounted for: an event mark of nothing. TCP and SCTP go to their
+ *                   chains, what else is answered for the first time to first. Then to bytes; those
+ *                   of ICMP are counted here.
+ *   tcp, sctp       count a connection when its handshake is complete, by its ends and port; or,
+ *                   where there is no room, in `missed`. What was met in its middle, of SCTP by a
+ *                   heartbeat, with the client's port, as its direction is not known. Of TCP it is
+ *                   noted that a SYN was answered.
+ *   first           counts likewise what needs no handshake.
+ *   bytes           counts those, by the ends of their connection and its port.
  *   conn4 ... byte6 dynamic sets with counters, twice ("_a", "_b"); see below
  *
  * No chain has a verdict: nothing that passes is held by it.
@@ -22,7 +24,8 @@
  * one packet; a connection without accounting never has one. What was refused with a reset is
  * dying by then. A handshake has no such packet (any of it may come twice), so what was counted has
  * a conntrack label, as has what began with one: the last two of the 128 that there are. What began
- * before the rules were loaded can have none, and is not counted.
+ * before the rules were loaded can have none, and is not counted. By the label most packets are
+ * told apart with the first rule: they have nothing to add but their bytes.
  *
  * Counters only grow, and elements have no timeout: whoever reads twice knows the difference, and
  * nothing is lost between reading and forgetting. To forget, the rules go over to empty sets of the
@@ -44,7 +47,8 @@
 
 #define TYPE_ENDS(addr) (((addr) << 6 | (addr)) << 12 | NFT_TYPE_PROTO << 6 | NFT_TYPE_SERVICE)
 
-static const char *const chains[SEEN_CHAINS] = { "input", "output", "each", "first", "opened" };
+static const char *const chains[SEEN_CHAINS] = { "input", "output", "each", "tcp", "sctp", "first",
+	"bytes" };
 static const char *const counters[NFT_N_COUNTERS] = { "missed", "", "" };
 static const struct nft_hook hooks[SEEN_BASE] = {
 	[SEEN_INPUT] = { NF_INET_LOCAL_IN, INT_MAX - 1 },
@@ -171,7 +175,7 @@ nft_seen_look(int sock, const char *table, struct nft_seen_state *ret)
 	st.present = inv.present;
 	st.missed = counted[0];
 	/* What an older version has made is not what is meant here. */
-	st.hooked = has_chain(&inv, SEEN_INPUT) && has_chain(&inv, SEEN_OPENED);
+	st.hooked = has_chain(&inv, SEEN_INPUT) && has_chain(&inv, SEEN_BYTES);
 	for (unsigned side = 0; side < NFT_SEEN_SIDES; side++) {
 		seen_set_name(NFT_SEEN_CONN4, side, name);
 		for (size_t i = 0; i < inv.sets.n; i++)

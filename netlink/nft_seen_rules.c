@@ -36,14 +36,25 @@ match_status(struct builder *b, uint32_t bit, uint32_t op)
 	expr_cmp(b, op, &none, sizeof(none));
 }
 
+/* Of these bits, are just those set? */
 static void
-match_label(struct builder *b, uint32_t bit, uint32_t op)
+match_labels(struct builder *b, uint32_t bits, uint32_t set)
 {
-	const uint32_t mask[LABEL_WORDS] = { 0, 0, 0, bit }, none[LABEL_WORDS] = { 0 };
+	const uint32_t mask[LABEL_WORDS] = { 0, 0, 0, bits }, value[LABEL_WORDS] = { 0, 0, 0, set };
 
 	expr_ct(b, NFT_CT_LABELS, NFT_REG_1);
 	expr_mask(b, mask, sizeof(mask));
-	expr_cmp(b, op, none, sizeof(none));
+	expr_cmp(b, NFT_CMP_EQ, value, sizeof(value));
+}
+
+static void
+match_counted(struct builder *b)
+{
+	const uint32_t mask[LABEL_WORDS] = { 0, 0, 0, LABEL_COUNTED }, none[LABEL_WORDS] = { 0 };
+
+	expr_ct(b, NFT_CT_LABELS, NFT_REG_1);
+	expr_mask(b, mask, sizeof(mask));
+	expr_cmp(b, NFT_CMP_NEQ, none, sizeof(none));
 }
 
 /* The other bits stay what they are. */
@@ -59,10 +70,8 @@ expr_label(struct builder *b, uint32_t bit)
 static void
 match_reply(struct builder *b)
 {
-	const uint8_t reply = IP_CT_DIR_REPLY;
-
 	expr_ct(b, NFT_CT_DIRECTION, NFT_REG_1);
-	expr_cmp(b, NFT_CMP_EQ, &reply, sizeof(reply));
+	expr_cmp_u8(b, NFT_CMP_EQ, IP_CT_DIR_REPLY);
 }
 
 /* What a key's fifth field is. */
@@ -123,123 +132,130 @@ match_proto(struct builder *b, bool v6, uint32_t op, uint8_t proto)
 }
 
 static void
-match_sctp_chunk(struct builder *b, uint8_t type)
+expr_goto(struct builder *b, unsigned chain)
 {
-	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 12, 1, NFT_REG_1);
-	expr_cmp_u8(b, NFT_CMP_EQ, type);
+	expr_verdict(b, NFT_GOTO, b->target->kind->chains[chain]);
 }
 
+/* Counts a connection, and the packet's bytes: their key is the same but for the last field. */
 static void
-rule_conn(struct builder *b, bool v6, bool icmp, enum sport sport, unsigned side)
+rule_conn_end(struct builder *b, bool v6, bool icmp, enum sport sport, unsigned side)
 {
 	load_key(b, v6, icmp, sport);
 	expr_count_in(b, v6 ? NFT_SEEN_CONN6 : NFT_SEEN_CONN4, side);
-	expr_verdict(b, NFT_RETURN, NULL);
-}
-
-static void
-rules_first(struct builder *b, bool v6, unsigned side)
-{
-	const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
-
-	rule_begin(b, SEEN_FIRST);
-	match_proto(b, v6, NFT_CMP_EQ, icmp);
-	rule_conn(b, v6, true, SPORT_ZERO, side);
-	rule_begin(b, SEEN_FIRST);
-	match_proto(b, v6, NFT_CMP_NEQ, icmp);
-	rule_conn(b, v6, false, SPORT_ZERO, side);
-}
-
-/* Of a handshake, that it has begun; the rest of the chain is for others. */
-static void
-rules_handshake(struct builder *b)
-{
-	rule_begin(b, SEEN_FIRST);
-	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
-	match_tcp_flags(b, TCP_SYN_ACK, NFT_CMP_EQ, TCP_SYN_ACK);
-	expr_label(b, LABEL_HANDSHAKE);
-	for (unsigned sctp = 0; sctp < 2; sctp++) {
-		rule_begin(b, SEEN_FIRST);
-		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, sctp ? IPPROTO_SCTP : IPPROTO_TCP);
-		expr_verdict(b, NFT_RETURN, NULL);
-	}
-}
-
-static void
-rules_opened(struct builder *b, bool v6, unsigned side)
-{
-	for (unsigned middle = 0; middle < 2; middle++) {
-		rule_begin(b, SEEN_OPENED);
-		match_proto(b, v6, NFT_CMP_EQ, IPPROTO_TCP);
-		match_label(b, LABEL_HANDSHAKE, middle ? NFT_CMP_EQ : NFT_CMP_NEQ);
-		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
-	}
-	for (unsigned middle = 0; middle < 2; middle++) {
-		rule_begin(b, SEEN_OPENED);
-		match_proto(b, v6, NFT_CMP_EQ, IPPROTO_SCTP);
-		match_sctp_chunk(b, middle ? SCTP_HEARTBEAT_ACK : SCTP_COOKIE_ACK);
-		rule_conn(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
-	}
-}
-
-/* As ct_is_answered() has it, for every packet from then on that finds it not counted yet. */
-static void
-rules_to_opened(struct builder *b)
-{
-	static const uint8_t acks[] = { SCTP_COOKIE_ACK, SCTP_HEARTBEAT_ACK };
-
-	rule_begin(b, SEEN_EACH);
-	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
-	match_status(b, IPS_ASSURED, NFT_CMP_NEQ);
-	match_label(b, LABEL_COUNTED, NFT_CMP_EQ);
-	match_packets(b, IP_CT_DIR_ORIGINAL, NFT_CMP_NEQ, 0);
-	expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_OPENED]);
-	for (size_t i = 0; i < ARRAY_SIZE(acks); i++) {
-		rule_begin(b, SEEN_EACH);
-		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_SCTP);
-		match_sctp_chunk(b, acks[i]);
-		match_reply(b);
-		match_label(b, LABEL_COUNTED, NFT_CMP_EQ);
-		match_packets(b, IP_CT_DIR_REPLY, NFT_CMP_NEQ, 0);
-		expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_OPENED]);
-	}
-	rule_begin(b, SEEN_OPENED);
-	expr_label(b, LABEL_COUNTED);
-	rule_begin(b, SEEN_OPENED);
-	match_label(b, LABEL_COUNTED, NFT_CMP_EQ);
-	expr_verdict(b, NFT_RETURN, NULL);
-}
-
-static void
-rule_bytes(struct builder *b, bool v6, bool icmp, unsigned side)
-{
-	load_key(b, v6, icmp, SPORT_NONE);
 	expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
 	expr_verdict(b, NFT_RETURN, NULL);
 }
 
-/* Of a handshake none before its end: what is half open must not take the room. */
+/* There was no room for it. */
 static void
-rules_bytes(struct builder *b, bool v6, unsigned side)
+rule_missed_end(struct builder *b)
 {
-	const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+	expr_count(b, 0);
+	expr_goto(b, SEEN_BYTES);
+}
 
-	rule_begin(b, SEEN_EACH);
-	match_proto(b, v6, NFT_CMP_EQ, IPPROTO_TCP);
-	match_status(b, IPS_ASSURED, NFT_CMP_NEQ);
-	rule_bytes(b, v6, false, side);
-	rule_begin(b, SEEN_EACH);
-	match_proto(b, v6, NFT_CMP_EQ, IPPROTO_SCTP);
-	match_label(b, LABEL_COUNTED, NFT_CMP_NEQ);
-	rule_bytes(b, v6, false, side);
-	for (unsigned is_icmp = 0; is_icmp < 2; is_icmp++) {
-		rule_begin(b, SEEN_EACH);
-		match_proto(b, v6, is_icmp ? NFT_CMP_EQ : NFT_CMP_NEQ, icmp);
-		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_TCP);
-		match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_SCTP);
-		match_status(b, IPS_SEEN_REPLY, NFT_CMP_NEQ);
-		rule_bytes(b, v6, is_icmp, side);
+/*
+ * Of a handshake no bytes before its end: what is half open must not take the room. The label that
+ * the rule sets is looked at, for a connection without room for one would be counted at each
+ * packet.
+ */
+static void
+rules_tcp(struct builder *b, unsigned side)
+{
+	const uint32_t both = LABEL_COUNTED | LABEL_HANDSHAKE;
+
+	rule_begin(b, SEEN_TCP);
+	match_tcp_flags(b, TCP_SYN_ACK, NFT_CMP_EQ, TCP_SYN_ACK);
+	match_reply(b);
+	expr_label(b, LABEL_HANDSHAKE);
+	rule_begin(b, SEEN_TCP);
+	match_status(b, IPS_ASSURED, NFT_CMP_EQ);
+	expr_verdict(b, NFT_RETURN, NULL);
+	rule_begin(b, SEEN_TCP);
+	match_packets(b, IP_CT_DIR_ORIGINAL, NFT_CMP_NEQ, 0);
+	expr_label(b, LABEL_COUNTED);
+	for (unsigned middle = 0; middle < 2; middle++) {
+		for (unsigned v6 = 0; v6 < 2; v6++) {
+			rule_begin(b, SEEN_TCP);
+			match_labels(b, both, middle ? LABEL_COUNTED : both);
+			rule_conn_end(b, v6, false, middle ? SPORT_CLIENT : SPORT_ZERO, side);
+		}
 	}
+	rule_begin(b, SEEN_TCP);
+	match_counted(b);
+	rule_missed_end(b);
+	rule_begin(b, SEEN_TCP);
+	expr_goto(b, SEEN_BYTES);
+}
+
+static void
+match_taken(struct builder *b, uint8_t chunk)
+{
+	expr_payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, 12, 1, NFT_REG_1);
+	expr_cmp_u8(b, NFT_CMP_EQ, chunk);
+	match_reply(b);
+	match_packets(b, IP_CT_DIR_REPLY, NFT_CMP_NEQ, 0);
+	expr_label(b, LABEL_COUNTED);
+	match_counted(b);
+}
+
+static void
+rules_sctp(struct builder *b, unsigned side)
+{
+	static const uint8_t acks[] = { SCTP_COOKIE_ACK, SCTP_HEARTBEAT_ACK };
+
+	for (size_t i = 0; i < ARRAY_SIZE(acks); i++) {
+		for (unsigned v6 = 0; v6 < 2; v6++) {
+			rule_begin(b, SEEN_SCTP);
+			match_taken(b, acks[i]);
+			rule_conn_end(b, v6, false, i > 0 ? SPORT_CLIENT : SPORT_ZERO, side);
+		}
+		rule_begin(b, SEEN_SCTP);
+		match_taken(b, acks[i]);
+		rule_missed_end(b);
+	}
+}
+
+/* What needs no handshake: with its first answer. ICMP has other keys, so it has no label. */
+static void
+rules_first(struct builder *b, unsigned side)
+{
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		const uint8_t icmp = v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+
+		rule_begin(b, SEEN_FIRST);
+		match_proto(b, v6, NFT_CMP_EQ, icmp);
+		rule_conn_end(b, v6, true, SPORT_ZERO, side);
+		rule_begin(b, SEEN_FIRST);
+		match_proto(b, v6, NFT_CMP_NEQ, icmp);
+		expr_label(b, LABEL_COUNTED);
+		rule_conn_end(b, v6, false, SPORT_ZERO, side);
+	}
+	rule_begin(b, SEEN_FIRST);
+	expr_count(b, 0);
+}
+
+/* Where most packets come to: nothing is asked. The key is of one family, and ends the other's
+ * rule. */
+static void
+rule_bytes(struct builder *b, bool v6, unsigned side)
+{
+	rule_begin(b, SEEN_BYTES);
+	load_key(b, v6, false, SPORT_NONE);
+	expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
+	expr_verdict(b, NFT_RETURN, NULL);
+}
+
+static void
+rule_bytes_icmp(struct builder *b, bool v6, unsigned side)
+{
+	rule_begin(b, SEEN_EACH);
+	match_proto(b, v6, NFT_CMP_EQ, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+	match_status(b, IPS_SEEN_REPLY, NFT_CMP_NEQ);
+	load_key(b, v6, true, SPORT_NONE);
+	expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
+	expr_verdict(b, NFT_RETURN, NULL);
 }
 
 void
@@ -248,24 +264,31 @@ seen_rules_of(struct builder *b, unsigned side)
 	rule_begin(b, SEEN_EACH);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_NEW));
 	match_packets(b, IP_CT_DIR_ORIGINAL, NFT_CMP_NEQ, 0);
-	expr_event_mark(b, CT_EVENT_DESTROY);
+	expr_event_set(b, CT_EVENT_DESTROY);
 	expr_verdict(b, NFT_RETURN, NULL);
+	rule_begin(b, SEEN_EACH);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_TCP);
+	expr_goto(b, SEEN_TCP);
+	rule_begin(b, SEEN_EACH);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_EQ, IPPROTO_SCTP);
+	expr_goto(b, SEEN_SCTP);
 	rule_begin(b, SEEN_EACH);
 	match_reply(b);
 	match_packets(b, IP_CT_DIR_REPLY, NFT_CMP_EQ, 1);
 	match_ct_state(b, NF_CT_STATE_BIT(IP_CT_ESTABLISHED));
 	match_status(b, IPS_DYING, NFT_CMP_EQ);
-	expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_FIRST]);
-	rules_to_opened(b);
-	rules_handshake(b);
+	expr_goto(b, SEEN_FIRST);
+	rule_begin(b, SEEN_EACH);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_ICMP);
+	match_meta_u8(b, NFT_META_L4PROTO, NFT_CMP_NEQ, IPPROTO_ICMPV6);
+	match_status(b, IPS_SEEN_REPLY, NFT_CMP_NEQ);
+	expr_goto(b, SEEN_BYTES);
+	rules_tcp(b, side);
+	rules_sctp(b, side);
+	rules_first(b, side);
 	for (unsigned v6 = 0; v6 < 2; v6++) {
-		rules_bytes(b, v6, side);
-		rules_first(b, v6, side);
-		rules_opened(b, v6, side);
-	}
-	for (unsigned c = SEEN_FIRST; c <= SEEN_OPENED; c++) {
-		rule_begin(b, c);
-		expr_count(b, 0);
+		rule_bytes(b, v6, side);
+		rule_bytes_icmp(b, v6, side);
 	}
 }
 
@@ -273,6 +296,9 @@ void
 seen_rules_hooked(struct builder *b)
 {
 	for (unsigned c = SEEN_INPUT; c <= SEEN_OUTPUT; c++) {
+		rule_begin(b, c);
+		match_counted(b);
+		expr_goto(b, SEEN_BYTES);
 		rule_begin(b, c);
 		match_loopback(b, c == SEEN_OUTPUT, NFT_CMP_NEQ);
 		expr_verdict(b, NFT_JUMP, b->target->kind->chains[SEEN_EACH]);
