@@ -1,26 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The two clocks, apart from their users so that tests can bring their own. */
+/* The clocks, apart from their users so that tests can bring their own. */
 #include "daemon/controller.h"
 
 #include <fcntl.h>
 #include <time.h>
 
-uint64_t
-now_real(void)
+static uint64_t
+now_of(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(clock, &ts);
 	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t
+now_real(void)
+{
+	return now_of(CLOCK_REALTIME);
 }
 
 uint64_t
 now_mono(void)
 {
-	struct timespec ts;
+	return now_of(CLOCK_MONOTONIC);
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+uint64_t
+now_coarse(void)
+{
+	return now_of(CLOCK_MONOTONIC_COARSE);
 }
 
 const char *

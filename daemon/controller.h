@@ -244,6 +244,7 @@ struct controller {
 
 	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_first, *ev_expire;
 	bool drain_armed;
+	uint64_t events_read_ns;
 	uint64_t reconcile_after_ns, first_after_ns; /* CLOCK_MONOTONIC */
 	json_t *former; /* former.c, until everybody is known; NULL: nobody is remembered */
 	uint64_t former_saved;
@@ -275,6 +276,8 @@ struct controller {
 /* Now, in nanoseconds: CLOCK_REALTIME and CLOCK_MONOTONIC. */
 uint64_t now_real(void);
 uint64_t now_mono(void);
+/* The same as of the last tick, some milliseconds ago: it is asked for at each event. */
+uint64_t now_coarse(void);
 /* Of this boot of the machine; "" if it cannot be told. Returns buf. */
 #define BOOT_ID_STRLEN 37
 const char *boot_id(char buf[static BOOT_ID_STRLEN]);

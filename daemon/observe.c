@@ -3,9 +3,10 @@
  * The conntrack observer: one set of handed sockets per namespace.
  *
  * Events are not read one wake-up at a time. The first readable event disarms its socket and arms
- * one timer for all; when it fires, 2 ms later, every armed socket is drained. At rest nothing
- * runs. The host's socket (what NAT translated) is drained first, so that its translations are
- * known when the namespaces' events are looked at.
+ * one timer for all; when it fires, every armed socket is drained. That is 2 ms later for the first
+ * after a rest, and 10 ms later while they keep coming: a wake-up costs more than what it is for.
+ * At rest nothing runs. The host's socket (what NAT translated) is drained first, so that its
+ * translations are known when the namespaces' events are looked at.
  *
  * An overrun is a loss, counted by the kernel, and answered with a dump, which finds the
  * connections that still live; at most one in five seconds, as whoever can make an overrun can make
@@ -35,6 +36,8 @@
 #include <string.h>
 
 #define DRAIN_DELAY_US 2000
+#define DRAIN_STEADY_US 10000
+#define STEADY_NS (50 * NSEC_PER_MSEC)	 /* since the drain before */
 #define DUMP_EVERY_NS (5 * NSEC_PER_SEC) /* after overruns; a dump competes with the events */
 #define DUMP_MAX_MESSAGES 8		 /* of some 150 entries, then the events have their turn */
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
@@ -73,11 +76,10 @@ observe_tuple_of(const struct ct_entry *e)
 bool
 observe_may_be_midstream(const struct instance *i)
 {
-	uint64_t age = now_mono() - i->attached_ns;
-
 	if (i->attached.adopted)
 		return false;
-	return age < (i->existing ? OLD_CONVERSATION_NS : NEW_CONVERSATION_NS);
+	return now_coarse() <
+	       i->attached_ns + (i->existing ? OLD_CONVERSATION_NS : NEW_CONVERSATION_NS);
 }
 
 /* The end of a handshake of SCTP, whose every step is told of. */
@@ -267,9 +269,9 @@ observe_host(struct controller *c)
 }
 
 static void
-arm_drain(struct controller *c)
+arm_drain(struct controller *c, suseconds_t delay_us)
 {
-	const struct timeval delay = { .tv_usec = DRAIN_DELAY_US };
+	const struct timeval delay = { .tv_usec = delay_us };
 
 	if (c->drain_armed)
 		return;
@@ -297,13 +299,14 @@ observe_drain_cb(evutil_socket_t fd, short what, void *arg)
 	bool more = false;
 
 	c->drain_armed = false;
+	c->events_read_ns = now_mono();
 	if (c->host != NULL)
 		drain_armed_instance(c->host, &more);
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		if (!i->is_host)
 			drain_armed_instance(i, &more);
 	if (more)
-		arm_drain(c);
+		arm_drain(c, DRAIN_DELAY_US);
 	api_wake(c->api);
 }
 
@@ -311,9 +314,10 @@ static void
 ct_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct instance *i = arg;
+	bool steady = now_mono() - i->ctl->events_read_ns < STEADY_NS;
 
 	i->armed = true;
-	arm_drain(i->ctl);
+	arm_drain(i->ctl, steady ? DRAIN_STEADY_US : DRAIN_DELAY_US);
 }
 
 static void

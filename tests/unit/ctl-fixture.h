@@ -39,6 +39,7 @@ static void (*on_sent)(uint16_t type, uint32_t seq, const void *body, size_t len
 
 uint64_t __wrap_now_real(void);
 uint64_t __wrap_now_mono(void);
+uint64_t __wrap_now_coarse(void);
 int __wrap_role_send(
     struct role_loop *l, enum role peer, uint16_t type, uint32_t seq, const void *body, size_t len);
 const struct rtnl_addr *__wrap_rtnl_watch_addrs(const struct rtnl_watch *w, size_t *ret_n);
@@ -59,6 +60,12 @@ __wrap_now_real(void)
 
 uint64_t
 __wrap_now_mono(void)
+{
+	return fake_mono;
+}
+
+uint64_t
+__wrap_now_coarse(void)
 {
 	return fake_mono;
 }
