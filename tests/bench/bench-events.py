@@ -8,7 +8,8 @@
 Needs root; 15 interleaved rounds, ends after 280 s with as many as there were. Medians with their 95% interval.
 The events are made through ctnetlink (tests/bench/ctgen.c): the machine cannot make 100,000 connections a second
 by packets and measure besides. bench-observe.py measures with packets, and compares with `conntrack -E`, which
-looks up the program behind each event that ctnetlink has made, and so cannot be compared on these.
+looks up the program behind each event that ctnetlink has made, and so cannot be compared on these. The namespaces
+are watched from their beginning, as there.
 """
 import os
 import subprocess
@@ -16,7 +17,7 @@ import sys
 import time
 
 from benchlib import text, verdict
-from daemonlib import BUILD, Lab, cpu_ns, isolate, known_edges, read, run, wait_for
+from daemonlib import BUILD, Lab, cpu_ns, isolate, known_edges, read, run, settled, wait_for
 
 MAX_EDGES = 100000
 KNOWN = MAX_EDGES - 400
@@ -32,18 +33,6 @@ def say(name, what):
 def connections(lab):
     return sum(e["connections"] for e in lab.get("/v1/edges?workload=" + lab.names[0])
                if e["proto"] == "udp" and e.get("port") in PORTS)
-
-
-def settled(pid):
-    """The processor time of a controller that has done what there was to do."""
-    now, end = cpu_ns(pid), time.monotonic() + 6
-    while time.monotonic() < end:
-        before = now
-        time.sleep(0.2)
-        now = cpu_ns(pid)
-        if now - before < 2000000:
-            break
-    return now
 
 
 def make(ns, rate, count):
@@ -84,7 +73,7 @@ rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
 began = time.monotonic()
 lab, got, rest = Lab(2, "maxEdges: %d\naggregation: off\n" % MAX_EDGES, "e"), {}, 0.0
 try:
-    lab.start()
+    lab.start(namespaces_first=False)
     known_edges(lab, KNOWN, PORTS)
     for rate, count in RATES:
         one(lab, rate, count)  # its edges are known from here on

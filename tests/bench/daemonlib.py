@@ -9,6 +9,7 @@ import glob
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -130,6 +131,18 @@ def cpu_ns(pid):
     return (int(fields[11]) + int(fields[12])) * 1000000000 // TICK
 
 
+def settled(pid):
+    """The processor time of a controller that has done what there was to do."""
+    now, end = cpu_ns(pid), time.monotonic() + 6
+    while time.monotonic() < end:
+        before = now
+        time.sleep(0.2)
+        now = cpu_ns(pid)
+        if now - before < 2000000:
+            break
+    return now
+
+
 def wakeups(pid):
     for line in read("/proc/%d/status" % pid).splitlines():
         if line.startswith("voluntary_ctxt_switches"):
@@ -171,10 +184,19 @@ class Lab:
             run("ip", "-n", name, "-6", "addr", "add", "fd00:98::%d/64" % (i + 1), "dev", "eth0", "nodad")
             run("ip", "-n", name, "link", "set", "eth0", "up")
 
-    def start(self):
-        self.make_namespaces()
+    def start(self, namespaces_first=True):
+        """
+        In namespaces that were there before the daemon it asks for three minutes who listens, to tell which end of
+        a conversation was the first to speak; in those that come later it heard the beginning.
+        """
+        if namespaces_first:
+            self.make_namespaces()
         self.proc = subprocess.Popen(self.base + ["--foreground"], stdin=subprocess.DEVNULL,
                                      stdout=self.log, stderr=self.log, start_new_session=True)
+        if not namespaces_first:
+            if not wait_for(lambda: os.path.exists(self.dir + "/run/s.sock"), 15):
+                raise RuntimeError("it did not start:\n" + self.log_text()[-2000:])
+            self.make_namespaces()
         if not wait_for(self.attached, 15):
             raise RuntimeError("not every namespace was attached:\n" + self.log_text()[-2000:])
         for a in self.names:  # neighbours are known before anything is counted
@@ -269,10 +291,10 @@ class Lab:
 
     def connect(self, ports, count):
         """(TCP connections a second, us of CPU for each, of all but the daemon)"""
-        before = os.times()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         answered, seconds = self.flows("tcp", 0, 1, False, ports, count)
-        after = os.times()
-        used = after.children_user + after.children_system - before.children_user - before.children_system
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         self.forget_entries()
         return answered / seconds, used * 1e6 / answered
 
