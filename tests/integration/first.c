@@ -2,17 +2,19 @@
 /*
  * A container's only program, static. What it sends, it sends in its first instructions.
  *
- *   first send ADDR PORT [SECONDS [FILE]]  a datagram and a connection attempt to PORT, and a frame
+ *   first send ADDR PORT [SECONDS [FILE [ADDR6]]]
+ *                                          a datagram and a connection attempt to PORT, and a frame
  *                                          with a datagram to PORT + 1 past the rules of the
- *                                          namespace; then it stays for a while
+ *                                          namespace, to ADDR6 as well; then it stays for a while
  *   first connect ADDR PORT TRIES          connects until it is answered, 100 ms a try
  *   first serve PORT FILE                  listens, and answers each connection with a byte
  *   first load TARGET PORT FILE            connects again and again to the address in the file
  * TARGET
  *
  * send and connect print when they began (CLOCK_MONOTONIC, ms), and connect how long it took and
- * the tries. FILE gets lines "WHAT NETNS TIME TOOK", times in ms, TIME by CLOCK_REALTIME: "began",
- * "listening", and of each connection of load "ok" or the error's number.
+ * the tries. FILE gets lines "WHAT NETNS TIME TOOK", times in ms, TIME by CLOCK_REALTIME: "began"
+ * (of send, TOOK is the error's number of the datagram to ADDR6), "listening", and of each
+ * connection of load "ok" or the error's number.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -21,6 +23,7 @@
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -95,22 +98,34 @@ ip_sum(const void *data, size_t len)
 
 /* To everyone on the link: nobody has to be asked for an address before. */
 static void
-send_frame(const struct sockaddr_in *to)
+send_frame(uint16_t ethertype, const void *frame, size_t len)
 {
 	struct sockaddr_ll ll = { .sll_family = AF_PACKET,
-		.sll_protocol = htons(ETH_P_IP),
+		.sll_protocol = htons(ethertype),
+		.sll_ifindex = (int)if_nametoindex(DEVICE),
 		.sll_halen = ETH_ALEN,
 		.sll_addr = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
+	int s = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	sendto(s, frame, len, 0, (const struct sockaddr *)&ll, sizeof(ll));
+	close(s);
+}
+
+static void
+send_frame4(const struct sockaddr_in *to)
+{
 	struct {
 		struct iphdr ip;
 		struct udphdr udp;
 		char data[8];
 	} f = { .ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP },
 		.data = "frame" };
-	int s = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq req = { .ifr_name = DEVICE };
+	int r = ioctl(s, SIOCGIFADDR, &req);
 
-	if (s < 0 || ioctl(s, SIOCGIFADDR, &req) < 0)
+	close(s);
+	if (r < 0)
 		return;
 	memcpy(&f.ip.saddr, &((struct sockaddr_in *)&req.ifr_addr)->sin_addr, sizeof(f.ip.saddr));
 	f.ip.daddr = to->sin_addr.s_addr;
@@ -119,23 +134,63 @@ send_frame(const struct sockaddr_in *to)
 	f.udp.source = htons(4000);
 	f.udp.dest = htons((uint16_t)(ntohs(to->sin_port) + 1));
 	f.udp.len = htons(sizeof(f) - sizeof(f.ip));
-	ll.sll_ifindex = (int)if_nametoindex(DEVICE);
-	sendto(s, &f, sizeof(f), 0, (const struct sockaddr *)&ll, sizeof(ll));
-	close(s);
+	send_frame(ETH_P_IP, &f, sizeof(f));
+}
+
+/* Counted on the way, and received by nobody: it has no checksum. */
+static void
+send_frame6(const struct sockaddr_in6 *from, const struct sockaddr_in6 *to)
+{
+	struct {
+		struct ip6_hdr ip;
+		struct udphdr udp;
+		char data[8];
+	} f = { .ip = { .ip6_src = from->sin6_addr, .ip6_dst = to->sin6_addr }, .data = "frame" };
+
+	f.ip.ip6_vfc = 6 << 4;
+	f.ip.ip6_plen = htons(sizeof(f) - sizeof(f.ip));
+	f.ip.ip6_nxt = IPPROTO_UDP;
+	f.ip.ip6_hlim = 64;
+	f.udp.source = htons(4000);
+	f.udp.dest = htons((uint16_t)(ntohs(to->sin6_port) + 1));
+	f.udp.len = f.ip.ip6_plen;
+	send_frame(ETH_P_IPV6, &f, sizeof(f));
+}
+
+/* The error's number of the datagram: without an address to send from nothing would be shown. */
+static int
+send_all6(const struct sockaddr_in6 *to)
+{
+	int u = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+	int s = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_in6 from = { 0 };
+	socklen_t len = sizeof(from);
+
+	if (sendto(u, "first", 5, 0, (const struct sockaddr *)to, sizeof(*to)) < 0)
+		error = errno;
+	connect(s, (const struct sockaddr *)to, sizeof(*to));
+	/* It sends nothing, and chooses the address. */
+	connect(u, (const struct sockaddr *)to, sizeof(*to));
+	getsockname(u, (struct sockaddr *)&from, &len);
+	send_frame6(&from, to);
+	return error;
 }
 
 static int
-run_send(const struct sockaddr_in *to, unsigned seconds, const char *file)
+run_send(const struct sockaddr_in *to, unsigned seconds, const char *file, const char *v6)
 {
 	double began = now_ms(CLOCK_MONOTONIC), real = now_ms(CLOCK_REALTIME);
-	int u = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int u = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
 	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6, .sin6_port = to->sin_port };
 
 	sendto(u, "first", 5, 0, (const struct sockaddr *)to, sizeof(*to));
 	connect(s, (const struct sockaddr *)to, sizeof(*to));
-	send_frame(to);
+	if (v6 != NULL && inet_pton(AF_INET6, v6, &to6.sin6_addr) == 1)
+		error = send_all6(&to6);
+	send_frame4(to);
 	if (file != NULL)
-		say(file, "began", real, 0);
+		say(file, "began", real, error);
 	printf("began %.3f\n", began);
 	fflush(stdout);
 	/* What waits for a link address goes with the namespace. */
@@ -232,6 +287,6 @@ main(int argc, char **argv)
 	to.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
 	if (strcmp(argv[1], "send") == 0)
 		return run_send(&to, argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0,
-		    argc > 5 ? argv[5] : NULL);
+		    argc > 5 ? argv[5] : NULL, argc > 6 ? argv[6] : NULL);
 	return run_connect(&to, argc > 4 ? (int)strtoul(argv[4], NULL, 10) : 1);
 }
