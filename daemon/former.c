@@ -83,27 +83,48 @@ former_stands_in(const struct controller *c)
 }
 
 static json_t *
-row_of(const struct instance *i)
+row_of_namespace(const struct instance *i)
 {
 	char key[24];
-	const char *id;
 	json_t *row;
 
 	if (i->ctl->former == NULL || (i->ns.flags & NETNS_F_USER) != 0)
 		return NULL;
 	snprintf(key, sizeof(key), "%" PRIu64, i->ns.cookie);
 	row = json_object_get(i->ctl->former, key);
-	id = json_string_value(json_object_get(row, "container"));
+	return json_is_string(json_object_get(row, "container")) ? row : NULL;
+}
+
+/* Of a container that is known by now, and is another one. */
+static bool
+is_anothers(const json_t *row, const struct instance *i)
+{
+	const char *id = json_string_value(json_object_get(row, "container"));
+
+	return i->ns.container_id[0] != '\0' && strcmp(id, i->ns.container_id) != 0;
+}
+
+static json_t *
+row_of(const struct instance *i)
+{
+	json_t *row = row_of_namespace(i);
+
 	/* A namespace that outlived its container is nobody's. */
-	if (id == NULL || (i->ns.container_id[0] != '\0' && strcmp(id, i->ns.container_id) != 0))
-		return NULL;
-	return row;
+	return row != NULL && !is_anothers(row, i) ? row : NULL;
 }
 
 static const char *
 row_workload(const json_t *row)
 {
 	return json_string_value(json_object_get(row, "workload"));
+}
+
+const char *
+former_owner(const struct instance *i)
+{
+	const json_t *row = row_of_namespace(i);
+
+	return row != NULL && is_anothers(row, i) ? row_workload(row) : NULL;
 }
 
 const char *

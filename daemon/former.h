@@ -22,6 +22,8 @@ void former_forget(struct controller *c);
 bool former_stands_in(const struct controller *c);
 /* Whose workload it was; NULL: it is known which, or it was nobody's, or has another container. */
 const char *former_workload(const struct instance *i);
+/* Whose rules may stand in it, which has another container by now; NULL: nobody's. */
+const char *former_owner(const struct instance *i);
 /* Adds those that are not known yet; there is a place for every workload. 0 or -ENOMEM. */
 int former_add(struct controller *c, struct inventory *inv);
 /* Before rules are made by it: who is where, known or remembered, if it has changed. */

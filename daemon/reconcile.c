@@ -130,6 +130,14 @@ send_ruleset(
 	return 0;
 }
 
+/* Its sockets may be open long before an engine has said whose it is. */
+static bool
+awaits_name(const struct instance *i)
+{
+	return !i->is_host && i->workload == NULL &&
+	       now_mono() - i->announced_ns < i->ctl->config->identify_timeout_ns;
+}
+
 /*
  * After a start, or another warden's, namespaces, names and addresses become known one after the
  * other. Rules made of some of them would drop what all of them allow.
@@ -142,7 +150,7 @@ is_catching_up(struct controller *c)
 	if (c->caught_up)
 		return false;
 	for (const struct instance *i = c->instances; known && i != NULL; i = i->next)
-		known = i->addrs == NULL || rtnl_watch_ready(i->addrs);
+		known = !awaits_name(i) && (i->addrs == NULL || rtnl_watch_ready(i->addrs));
 	c->caught_up = known || now_mono() - c->warden_since_ns >= CATCH_UP_MAX_NS;
 	if (c->caught_up)
 		former_forget(c);
@@ -352,13 +360,23 @@ reconcile_former(struct instance *i, const char *workload)
 		reconcile_instance(i, r, digest);
 }
 
+/* While the daemon was away it got another container. */
+static bool
+stands_for_another(const struct instance *i)
+{
+	const char *owner = former_stands_in(i->ctl) ? former_owner(i) : NULL;
+	const struct workload *w = owner != NULL ? workload_find(i->ctl, owner) : NULL;
+
+	return w != NULL && w->mode == MODE_ENFORCE && i->attached.adopted;
+}
+
 /* Whose container is gone: what the next one in the namespace may do is not known yet. */
 static void
 reconcile_nameless(struct instance *i)
 {
 	if (i->workload == NULL && quarantine_of(i) != NULL)
 		reconcile_held(i);
-	else if (i->workload == NULL && i->enforced_before)
+	else if (i->workload == NULL && (i->enforced_before || stands_for_another(i)))
 		reconcile_closed(i);
 	else if (former_stands_in(i->ctl) && former_workload(i) != NULL)
 		reconcile_former(i, former_workload(i));

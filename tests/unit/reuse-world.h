@@ -7,6 +7,7 @@
 #include "ctl-fixture.h"
 #include "daemon/denial.h"
 #include "daemon/enforce.h"
+#include "daemon/former.h"
 #include "daemon/instance.h"
 #include "daemon/learn.h"
 #include "daemon/observe.h"
@@ -15,12 +16,14 @@
 
 #define X "10.0.0.2"
 #define PEER "10.0.0.1"
+#define LIVES "10.0.0.5"
 #define P 1
 #define A 2
 #define B 3
 #define ELSEWHERE 4
 #define HOST 5
-#define N_COOKIES 6
+#define L 6
+#define N_COOKIES 7
 #define MAX_EVENTS 16
 
 /* Of a's time, and of b's. */
@@ -36,7 +39,10 @@ static struct controller *c;
 static struct ruleset *kernel[N_COOKIES];
 static struct w_applied answers[N_COOKIES];
 static size_t n_answers;
-static uint64_t number_of[4]; /* p -> a, a -> p, p -> b, b -> p */
+static uint64_t number_of[6]; /* p -> a, a -> p, p -> b, b -> p, p -> l, l -> p */
+/* Rules of before the daemon was away, and whether it left word who was where. */
+static bool of_before[N_COOKIES], was_away, has_places;
+static char state_dir[64];
 /* What has been told so far. */
 static bool a_has_x, b_has_x, b_in_as_namespace, b_is_host;
 static const char *b_name;
@@ -54,6 +60,7 @@ warden(uint16_t type, uint32_t seq, const void *body, size_t len)
 	assert_true(head.cookie < N_COOKIES);
 	ruleset_free(kernel[head.cookie]);
 	kernel[head.cookie] = NULL;
+	of_before[head.cookie] = false;
 	if (type == MSG_W_RELEASE)
 		return;
 	assert_int_equal(ruleset_decode((const uint8_t *)body + sizeof(head), len - sizeof(head),
@@ -209,6 +216,14 @@ ev_b_attached(void)
 }
 
 static _unused_ void
+ev_b_back(void)
+{
+	attach(B, false);
+	give(B, X);
+	b_has_x = true;
+}
+
+static _unused_ void
 ev_b_all_known(void)
 {
 	ev_b_process();
@@ -317,6 +332,46 @@ ev_p_dumped(void)
 }
 
 static _unused_ void
+ev_p_back(void)
+{
+	announce(P, NETNS_F_ENGINE, "", 'p');
+}
+
+static _unused_ void
+ev_p_from_engine(void)
+{
+	tell('p', "p");
+}
+
+static _unused_ void
+ev_p_back_and_told(void)
+{
+	ev_p_back();
+	ev_p_from_engine();
+}
+
+static _unused_ void
+ev_l_back(void)
+{
+	announce(L, NETNS_F_ENGINE, "", 'l');
+	attach(L, of_before[L]);
+	give(L, LIVES);
+}
+
+static _unused_ void
+ev_l_from_engine(void)
+{
+	tell('l', "l");
+}
+
+static _unused_ void
+ev_b_attached_in_as_namespace(void)
+{
+	attach(A, true);
+	give(A, X);
+}
+
+static _unused_ void
 ev_scanned(void)
 {
 	c->scanned = true;
@@ -347,6 +402,47 @@ check_credit(const struct edge_key *k, const char *what)
 		fail_msg("%s of a is b's: port %u,%s", what, k->port_lo, order);
 }
 
+/* What was loaded before the daemon was away may name who died meanwhile, until that can be known.
+ */
+static bool
+may_stand(uint64_t cookie)
+{
+	const struct instance *i = instance_find(c, cookie);
+
+	if (!has_places)
+		return !c->caught_up;
+	return !c->scanned || i == NULL || i->attach != ATTACH_DONE || i->addrs == NULL ||
+	       !i->addrs->ready;
+}
+
+static bool
+rules_have(uint64_t cookie, const char *address, uint64_t edge)
+{
+	const struct addr a = ctl_addr(address);
+
+	for (size_t k = 0; kernel[cookie] != NULL && k < kernel[cookie]->n_elems; k++)
+		if (kernel[cookie]->elems[k].edge == edge &&
+		    addr_eq(&kernel[cookie]->elems[k].lo, &a))
+			return true;
+	return false;
+}
+
+static bool
+rules_have_x(uint64_t cookie, uint64_t edge)
+{
+	return rules_have(cookie, X, edge);
+}
+
+/* Who lived on while the daemon was away loses nothing by it. */
+static void
+check_lives(void)
+{
+	if (was_away &&
+	    (!rules_have(P, LIVES, number_of[4]) || !rules_have(P, LIVES, number_of[5]) ||
+		!rules_have(L, PEER, number_of[4]) || !rules_have(L, PEER, number_of[5])))
+		fail_msg("an edge of who lives is lost,%s", order);
+}
+
 static _unused_ void
 check_elem(uint64_t cookie, const struct ruleset_elem *e)
 {
@@ -355,6 +451,8 @@ check_elem(uint64_t cookie, const struct ruleset_elem *e)
 	bool of_b = e->edge == number_of[2] || e->edge == number_of[3];
 	bool in_bs = cookie == B || (cookie == A && b_in_as_namespace);
 
+	if (of_before[cookie] && may_stand(cookie))
+		return;
 	if (in_bs ? of_a : cookie == A && of_b)
 		fail_msg("rules of another's edges in namespace %u,%s", (unsigned)cookie, order);
 	if (!addr_eq(&e->lo, &x))
@@ -380,18 +478,7 @@ check(void)
 	pos = 0;
 	while ((d = denial_next(c->denials, &pos)) != NULL)
 		check_credit(&d->key, "a refusal");
-}
-
-static bool
-rules_have_x(uint64_t cookie, uint64_t edge)
-{
-	const struct addr x = ctl_addr(X);
-
-	for (size_t k = 0; kernel[cookie] != NULL && k < kernel[cookie]->n_elems; k++)
-		if (kernel[cookie]->elems[k].edge == edge &&
-		    addr_eq(&kernel[cookie]->elems[k].lo, &x))
-			return true;
-	return false;
+	check_lives();
 }
 
 /* Worlds before the first event. */
@@ -400,8 +487,8 @@ static _unused_ void
 make_policy(void)
 {
 	static const char *const ends[][2] = { { "p", "a" }, { "a", "p" }, { "p", "b" },
-		{ "b", "p" } };
-	static const char *const names[] = { "p", "a", "b" };
+		{ "b", "p" }, { "p", "l" }, { "l", "p" } };
+	static const char *const names[] = { "p", "a", "b", "l" };
 
 	for (size_t k = 0; k < ARRAY_SIZE(ends); k++) {
 		struct edge *e = ctl_add_edge(c, ends[k][0], ends[k][1], (uint16_t)(80 + k));
@@ -484,18 +571,94 @@ begin_with_host(void)
 	b_is_host = true;
 }
 
+/* The daemon ends and begins again; what it has loaded stays. */
+static void
+go_away(void)
+{
+	uint64_t before[ARRAY_SIZE(number_of)];
+
+	memcpy(before, number_of, sizeof(before));
+	on_sent = NULL;
+	ctl_free(c);
+	on_sent = warden;
+	c = ctl_new(NULL);
+	c->state_dir = state_dir;
+	make_policy();
+	assert_memory_equal(before, number_of, sizeof(before));
+	c->scanned = c->caught_up = false;
+	c->warden_since_ns = now_mono();
+	former_load(c);
+	assert_true(has_places == (c->former != NULL));
+	was_away = true;
+	for (size_t k = 0; k < N_COOKIES; k++)
+		of_before[k] = kernel[k] != NULL;
+}
+
+/* p, a and l have rules that name each other; then nobody looks. */
+static void
+begin_away(uint32_t flags_of_a, const char *name_of_a)
+{
+	char path[128];
+
+	c = ctl_new(NULL);
+	c->state_dir = state_dir;
+	make_policy();
+	ev_p_back();
+	ev_p_from_engine();
+	ev_p_attached();
+	announce(A, flags_of_a, name_of_a, 'a');
+	tell('a', "a");
+	attach(A, false);
+	give(A, X);
+	ev_l_back();
+	ev_l_from_engine();
+	ctl_wait(10 * NSEC_PER_SEC);
+	a_has_x = true;
+	reconcile();
+	assert_true(rules_have_x(P, number_of[0]) && rules_have_x(P, number_of[1]));
+	a_has_x = false;
+	snprintf(path, sizeof(path), "%s/places", state_dir);
+	if (!has_places)
+		assert_int_equal(unlink(path), 0);
+	go_away();
+}
+
+static _unused_ void
+begin_away_a_dies(void)
+{
+	begin_away(NETNS_F_ENGINE, "ba0987654321");
+	ruleset_free(kernel[A]);
+	kernel[A] = NULL;
+}
+
+static _unused_ void
+begin_away_with_places(void)
+{
+	has_places = true;
+	begin_away_a_dies();
+}
+
+static _unused_ void
+begin_away_shared(void)
+{
+	has_places = true;
+	begin_away(NETNS_F_NAMED, "shared");
+}
+
 static _unused_ void
 end_world(void)
 {
 	tell_gone('a');
 	tell_gone('b');
 	tell_gone('c');
+	former_forget(c);
 	ctl_free(c);
 	for (size_t k = 0; k < N_COOKIES; k++) {
 		ruleset_free(kernel[k]);
 		kernel[k] = NULL;
 	}
-	a_has_x = b_has_x = b_in_as_namespace = b_is_host = false;
+	a_has_x = b_has_x = b_in_as_namespace = b_is_host = was_away = has_places = false;
+	memset(of_before, 0, sizeof(of_before));
 }
 
 #endif

@@ -15,6 +15,11 @@
  * is.
  *
  * At the end b's address is in the rules of b's edges, and its connections are its own.
+ *
+ * Where the daemon was away, rules of its first life stand when the order begins. They may name X
+ * by an edge of a until it can be known that a is gone: with its word of who was where until all
+ * that live are announced, without until everybody is known. What they have of l, who lives on, is
+ * never lost.
  */
 #include "reuse-world.h"
 
@@ -315,6 +320,62 @@ it_all_happened_while_the_daemon_was_away(void **state)
 	replay_all(&s);
 }
 
+static void
+rules_of_before_are_made_anew_without_the_dead(void **state)
+{
+	static const struct scenario s = { begin_away_with_places, "b",
+		{
+		    { 'p', "p", ev_p_back, NULL },
+		    { 'q', "p-attached", ev_p_attached, "p" },
+		    { 'e', "engine-p", ev_p_from_engine, NULL },
+		    { 'l', "l", ev_l_back, NULL },
+		    { 'f', "engine-l", ev_l_from_engine, NULL },
+		    { 'b', "b-known", ev_b_process, NULL },
+		    { 'x', "b-has-x", ev_b_back, "b" },
+		    { 'd', "engine-b", ev_b_from_engine, NULL },
+		    { 's', "scanned", ev_scanned, "pl" },
+		} };
+
+	replay_all(&s);
+}
+
+static void
+without_word_of_before_once_everybody_is_known(void **state)
+{
+	static const struct scenario s = { begin_away_a_dies, "b",
+		{
+		    { 'p', "p", ev_p_back_and_told, NULL },
+		    { 'q', "p-attached", ev_p_attached, "p" },
+		    { 'l', "l", ev_l_back, NULL },
+		    { 'f', "engine-l", ev_l_from_engine, NULL },
+		    { 'b', "b-known", ev_b_process, NULL },
+		    { 'x', "b-has-x", ev_b_back, "b" },
+		    { 'd', "engine-b", ev_b_from_engine, NULL },
+		    { 's', "scanned", ev_scanned, "pl" },
+		} };
+
+	replay_all(&s);
+}
+
+static void
+the_next_container_found_in_the_same_namespace(void **state)
+{
+	static const struct scenario s = { begin_away_shared, "b",
+		{
+		    { 'p', "p", ev_p_back, NULL },
+		    { 'q', "p-attached", ev_p_attached, "p" },
+		    { 'e', "engine-p", ev_p_from_engine, NULL },
+		    { 'l', "l", ev_l_back, NULL },
+		    { 'f', "engine-l", ev_l_from_engine, NULL },
+		    { 'b', "b-in-it", ev_b_in_as_namespace, NULL },
+		    { 'x', "b-attached", ev_b_attached_in_as_namespace, "b" },
+		    { 'd', "engine-b", ev_b_from_engine, NULL },
+		    { 's', "scanned", ev_scanned, "plb" },
+		} };
+
+	replay_all(&s);
+}
+
 int
 main(void)
 {
@@ -328,13 +389,18 @@ main(void)
 		cmocka_unit_test(two_that_live_change_networks),
 		cmocka_unit_test(the_next_container_is_in_the_same_namespace),
 		cmocka_unit_test(it_all_happened_while_the_daemon_was_away),
+		cmocka_unit_test(rules_of_before_are_made_anew_without_the_dead),
+		cmocka_unit_test(without_word_of_before_once_everybody_is_known),
+		cmocka_unit_test(the_next_container_found_in_the_same_namespace),
 	};
 	const char *text = getenv("REUSE_EVERY");
 	int failed;
 
 	if (text != NULL)
 		every = MAX(strtoul(text, NULL, 10), 1ul);
+	ctl_tmpdir(state_dir);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	ctl_rmdir(state_dir);
 	printf("# %lu of %lu orders replayed\n", replayed, orders);
 	return failed;
 }
