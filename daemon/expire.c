@@ -74,20 +74,6 @@ find_idle(const struct controller *c, uint64_t before_ns, size_t *ret_n)
 	return list;
 }
 
-void
-workload_remove(struct controller *c, struct workload *w)
-{
-	struct workload **p = &c->workloads;
-
-	while (*p != w)
-		p = &(*p)->next;
-	*p = w->next;
-	if (c->workloads_tail == &w->next)
-		c->workloads_tail = p;
-	c->n_workloads--;
-	workload_free(w);
-}
-
 static int
 delete_stored(struct controller *c, struct workload *const *list, size_t n, const bool *gone)
 {

@@ -187,18 +187,17 @@ add_addrs(const struct instance *i, const json_t *row, struct addr *list, size_t
 }
 
 static struct inventory_entry *
-entry_of(struct inventory *inv, const char *workload)
+entry_of(struct inventory *inv, struct workload *w)
 {
 	struct inventory_entry *entries = (struct inventory_entry *)inv->entries, *e;
 
-	for (size_t k = 0; k < inv->n_entries; k++)
-		if (strcmp(entries[k].workload, workload) == 0)
-			return &entries[k];
+	if (w->inventory_at != SIZE_MAX)
+		return &entries[w->inventory_at];
 	e = &entries[inv->n_entries];
-	e->workload = strdup(workload);
+	e->workload = strdup(w->name);
 	if (e->workload == NULL)
 		return NULL;
-	inv->n_entries++;
+	w->inventory_at = inv->n_entries++;
 	return e;
 }
 
@@ -206,14 +205,15 @@ static int
 add_to_entry(
     const struct instance *i, const json_t *row, const char *workload, struct inventory *inv)
 {
+	struct workload *w = workload != NULL ? workload_find(i->ctl, workload) : NULL;
 	struct inventory_entry *e;
 	struct addr *list;
 	size_t room;
 
 	/* One place for each that is known: others have none. */
-	if (workload == NULL || workload_find(i->ctl, workload) == NULL)
+	if (w == NULL)
 		return 0;
-	e = entry_of(inv, workload);
+	e = entry_of(inv, w);
 	if (e == NULL)
 		return -ENOMEM;
 	room = e->n_addrs + CTL_MAX_ADDRS;

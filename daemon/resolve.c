@@ -352,12 +352,13 @@ inventory_build(struct controller *c, bool all_names)
 	if (entries == NULL || host == NULL || fill_nobodys(c, inv) < 0 ||
 	    names_inventory(c, all_names, inv) < 0)
 		return NULL;
-	for (const struct workload *w = c->workloads; w != NULL; w = w->next) {
+	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
+		w->inventory_at = SIZE_MAX;
 		if (w->instances == NULL)
 			continue;
 		if (fill_entry(w, &entries[inv->n_entries]) < 0)
 			return NULL;
-		inv->n_entries++;
+		w->inventory_at = inv->n_entries++;
 	}
 	if (c->host != NULL)
 		inv->n_host = append_addrs(c->host, host, 0, &contested);

@@ -18,13 +18,22 @@ workload_selected(const struct controller *c, const char *name)
 	return c->only == NULL || fnmatch(c->only, name, 0) == 0;
 }
 
+static struct workload **
+peer_slot(struct controller *c, peer_id id)
+{
+	return &c->by_peer[id % ARRAY_SIZE(c->by_peer)];
+}
+
 struct workload *
 workload_find(struct controller *c, const char *name)
 {
-	for (struct workload *w = c->workloads; w != NULL; w = w->next)
-		if (strcmp(w->name, name) == 0)
-			return w;
-	return NULL;
+	const struct peer p = { .kind = PEER_WORKLOAD, .name = name };
+	peer_id id = peer_lookup(c->peers, &p);
+	struct workload *w = id != 0 ? *peer_slot(c, id) : NULL;
+
+	while (w != NULL && w->peer != id)
+		w = w->next_of_peer;
+	return w;
 }
 
 void
@@ -76,6 +85,8 @@ workload_get(struct controller *c, const char *name)
 	w->dirty = true;
 	*c->workloads_tail = w;
 	c->workloads_tail = &w->next;
+	w->next_of_peer = *peer_slot(c, w->peer);
+	*peer_slot(c, w->peer) = w;
 	c->n_workloads++;
 	return w;
 }
@@ -107,6 +118,24 @@ workload_free(struct workload *w)
 	free(w->activity);
 	free(w->name);
 	free(w);
+}
+
+void
+workload_remove(struct controller *c, struct workload *w)
+{
+	struct workload **p = &c->workloads;
+
+	while (*p != w)
+		p = &(*p)->next;
+	*p = w->next;
+	if (c->workloads_tail == &w->next)
+		c->workloads_tail = p;
+	p = peer_slot(c, w->peer);
+	while (*p != w)
+		p = &(*p)->next_of_peer;
+	*p = w->next_of_peer;
+	c->n_workloads--;
+	workload_free(w);
 }
 
 static bool

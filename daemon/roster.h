@@ -15,6 +15,7 @@ struct name_table;
 
 struct workload {
 	struct workload *next; /* of controller.workloads, in order of appearance */
+	struct workload *next_of_peer;
 	char *name;
 	peer_id peer;
 	enum wl_mode mode;
@@ -33,7 +34,8 @@ struct workload {
 	bool dirty;
 	bool auto_promoted;
 	struct instance *instances;
-	size_t n_hosted; /* containers in the host's network, which are no instances */
+	size_t inventory_at; /* resolve.c, former.c: its entry while one is built, or SIZE_MAX */
+	size_t n_hosted;     /* containers in the host's network, which are no instances */
 	/* reconcile.c: what it was compiled to, without `local` */
 	uint8_t wanted[RULESET_DIGEST_LEN];
 	bool is_compiled, wants_nothing;
