@@ -204,7 +204,7 @@ left, arrived = Tap(prefix="veth"), Tap(sink)
 unread = sink.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 unread.bind(("::", PORT))
 listening = sink.listen(PORT)
-number = 0
+number, shown = 0, collections.Counter()  # what status has called them
 
 
 def make(n, gated, seconds=600):
@@ -243,6 +243,7 @@ def check(name, began, before, started, gated, refused=0, required=True):
     for _, netns, real, _ in began:
         s = starts.of(netns, real)
         kinds[s["kind"] if s else "unknown"] += 1
+        shown[s["kind"] if s else "unknown"] += 1
         if s is None:
             continue
         leads.append(real - ms(s["at"]))
@@ -357,6 +358,23 @@ for gated in (True, False):
     away(names)
 t.note("packets that the counters on the host did not see: %d" % left.lost())
 starts.end = True
+
+
+def metrics(*names):
+    text = api.raw("GET", "/metrics")[1].decode()
+    found = [re.search(r"^nanoseg_%s (\S+)$" % re.escape(n), text, re.M) for n in names]
+    return [float(x.group(1)) if x else 0 for x in found]
+
+
+# Each is in its histogram, once it is over; so are those that nothing was enforced for, late by 0.
+for kind, form in (("gated", 'lead_seconds_%s{kind="gated"}'), ("closed", 'lead_seconds_%s{kind="closed"}'),
+                   ("late", "late_seconds_%s")):
+    form = ('starts_total{kind="%s"}' % kind, "start_" + form % "count", "start_" + form % "sum")
+    wait(lambda: metrics(*form)[1] >= shown[kind], 5, 0.2)
+    many, counted, total = metrics(*form)
+    t.ok(counted == many >= shown[kind] and (total > 0 or kind == "late"),
+         "%d starts that status called %s are in the metrics" % (shown[kind], kind), many, counted, total, dict(shown))
+t.ok(shown["gated"] >= 3 * STARTS and shown["closed"] > STARTS, "most of all starts were held, by status", dict(shown))
 
 # A server behind an approved edge is started again under load.
 run("docker", "network", "create", "--subnet", "172.30.9.0/24", "nw")
