@@ -109,10 +109,14 @@ class Starts(threading.Thread):
                 pass
             time.sleep(0.03)
 
-    def of(self, netns, real_ms):
-        """The start that is nearest in time."""
-        near = [(abs(ms(at) - real_ms), s) for (n, at), s in list(self.seen.items()) if n == netns]
-        return min(near, key=lambda x: x[0])[1] if near and min(near, key=lambda x: x[0])[0] < 60000 else None
+    def of(self, netns, real_ms, all_ms):
+        """Of its namespace's number, which the next one may have, the one that is said to have begun nearest to it,
+        and not nearer to another."""
+        said = [(ms(at) + max(s["leadMs"] or 0, 0), s) for (n, at), s in list(self.seen.items()) if n == netns]
+        near = min(said, key=lambda x: abs(x[0] - real_ms), default=None)
+        if near is None or abs(near[0] - real_ms) > 60000 or min(all_ms, key=lambda x: abs(near[0] - x)) != real_ms:
+            return None
+        return near[1]
 
 
 def ms(text):
@@ -241,7 +245,7 @@ def check(name, began, before, started, gated, refused=0, required=True):
     came = {k: arrived.count[k] - before[1][k] for k in KINDS}
     leads, claims, kinds, over = [], [], collections.Counter(), []
     for _, netns, real, _ in began:
-        s = starts.of(netns, real)
+        s = starts.of(netns, real, [at for _, n, at, _ in began if n == netns])
         kinds[s["kind"] if s else "unknown"] += 1
         shown[s["kind"] if s else "unknown"] += 1
         if s is None:
