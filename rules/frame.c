@@ -258,7 +258,7 @@ int
 frame_parse(int linktype, const uint8_t *buf, size_t len, struct frame_info *ret)
 {
 	link_parser parse = frame_link_find(linktype);
-	struct cursor c = { buf, len, SIZE_MAX };
+	struct cursor c = { buf, len, SIZE_MAX, false };
 	struct frame_info f;
 	int r;
 

@@ -10,20 +10,23 @@
 #include <string.h>
 
 #define ETHERTYPE_IP4 0x0800
-#define ETHERTYPE_VLAN 0x8100
 #define ETHERTYPE_IP6 0x86dd
 #define ETHERTYPE_MPLS 0x8847
 #define ETHERTYPE_MPLS_UPSTREAM 0x8848
 #define ETHERTYPE_PPPOE 0x8864
-#define ETHERTYPE_QINQ 0x88a8
-#define ETHERTYPE_QINQ_OLD 0x9100
-#define ETHERTYPE_MIN 0x0600 /* below: a length (IEEE 802.3) */
+#define ETHERTYPE_BRIDGED 0x6558 /* a whole frame */
+#define ETHERTYPE_MIN 0x0600	 /* below: a length (IEEE 802.3) */
 
 #define PPP_IP4 0x0021
 #define PPP_IP6 0x0057
 #define PPP_MPLS 0x0281
 
 #define LLC_SAP_IP 0x06
+#define SNAP_BRIDGED 0x0080c2
+#define SNAP_FCS 0x0001 /* Ethernet with its checksum behind, and without */
+#define SNAP_NO_FCS 0x0007
+#define ATM_PADDING 2 /* before a bridged frame (RFC 2684 5.2) */
+
 #define NLPID_SNAP 0x80
 #define NLPID_IP4 0xcc
 #define NLPID_IP6 0x8e
@@ -101,11 +104,29 @@ frame_pppd(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	return frame_ppp(buf, c, f);
 }
 
-/* IEEE 802.2: IP is behind the SNAP header of RFC 1042, or rarely has a number of its own. */
+/* From the organisation's number of a SNAP header on. padding: before a bridged frame. */
+static int
+parse_snap(const uint8_t *buf, struct cursor c, size_t padding, struct frame_info *f)
+{
+	uint32_t who;
+	uint16_t type;
+
+	if (c.len < 5)
+		return -ENODATA;
+	who = be32(c.p) >> 8;
+	type = be16(c.p + 3);
+	if (who == 0 || who == 0x0000f8) /* RFC 1042; IEEE 802.1H */
+		return frame_typed(buf, c, 3, 5, f);
+	if (who != SNAP_BRIDGED || (type != SNAP_FCS && type != SNAP_NO_FCS))
+		return -ENODATA;
+	return skip(&c, 5 + padding) ? frame_bridged(buf, c, f) : -EBADMSG;
+}
+
+/* IEEE 802.2: IP is behind a SNAP header, or rarely has a number of its own. */
 int
 frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
-	static const uint8_t snap[] = { 0xaa, 0xaa, 0x03, 0, 0, 0 };
+	static const uint8_t snap[] = { 0xaa, 0xaa, 0x03 };
 
 	if (c.len < 3)
 		return -EBADMSG;
@@ -113,19 +134,46 @@ frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f)
 		skip(&c, 3);
 		return frame_ip4(buf, c, f);
 	}
-	if (c.len < 8 || memcmp(c.p, snap, sizeof(snap)) != 0)
+	if (memcmp(c.p, snap, sizeof(snap)) != 0)
 		return -ENODATA;
-	return frame_typed(buf, c, 6, 8, f);
+	skip(&c, 3);
+	return parse_snap(buf, c, ATM_PADDING, f);
+}
+
+/* What stands before another type: of VLANs, of switches that are one, of rings, and of security.
+ */
+static const struct {
+	uint16_t type;
+	uint8_t len; /* of what is between this type and the next */
+} tags[] = {
+	{ 0x8100, 2 }, { 0x88a8, 2 },
+	{ 0x9100, 2 },	/* IEEE 802.1Q, 802.1ad, and before there was one */
+	{ 0x88e7, 16 }, /* IEEE 802.1ah, with addresses of its own */
+	{ 0x8909, 6 },	/* Cisco's metadata, with one group tag */
+	{ 0x8926, 4 },	/* VN-Tag */
+	{ 0x892f, 4 },	/* HSR */
+	{ 0x893f, 6 },	/* IEEE 802.1BR */
+};
+
+static size_t
+tag_len(uint16_t type)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(tags); i++)
+		if (tags[i].type == type)
+			return tags[i].len;
+	return 0;
 }
 
 int
 frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_info *f)
 {
-	while (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ || type == ETHERTYPE_QINQ_OLD) {
-		if (c.len < 4)
+	size_t tag;
+
+	while (type >= ETHERTYPE_MIN && type != ETHERTYPE_IP4 && (tag = tag_len(type)) > 0) {
+		if (c.len < tag + 2)
 			return -EBADMSG;
-		type = be16(c.p + 2);
-		skip(&c, 4);
+		type = be16(c.p + tag);
+		skip(&c, tag + 2);
 	}
 	switch (type) {
 	case ETHERTYPE_IP4:
@@ -134,6 +182,8 @@ frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame
 		return frame_ip6(buf, c, f);
 	case ETHERTYPE_PPPOE:
 		return frame_pppoe(buf, c, f);
+	case ETHERTYPE_BRIDGED:
+		return frame_bridged(buf, c, f);
 	case ETHERTYPE_MPLS:
 	case ETHERTYPE_MPLS_UPSTREAM:
 		return frame_mpls(buf, c, f);
@@ -169,6 +219,15 @@ int
 frame_ethernet(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	return frame_ethernet_tagged(buf, c, 0, f);
+}
+
+int
+frame_bridged(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	if (c.bridged)
+		return -ENODATA;
+	c.bridged = true;
+	return frame_ethernet(buf, c, f);
 }
 
 /* Linux writes numbers of its own where a frame has a length in place of a type. */
@@ -228,7 +287,6 @@ frame_ppp_serial(const uint8_t *buf, struct cursor c, struct frame_info *f)
 int
 frame_relay(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
-	static const uint8_t snap[] = { 0, 0, 0 };
 	uint8_t nlpid;
 
 	if (c.len < 4)
@@ -246,9 +304,7 @@ frame_relay(const uint8_t *buf, struct cursor c, struct frame_info *f)
 		return frame_ip4(buf, c, f);
 	if (nlpid == NLPID_IP6)
 		return frame_ip6(buf, c, f);
-	if (nlpid != NLPID_SNAP || c.len < 5 || memcmp(c.p, snap, sizeof(snap)) != 0)
-		return -ENODATA;
-	return frame_typed(buf, c, 3, 5, f);
+	return nlpid == NLPID_SNAP ? parse_snap(buf, c, 0, f) : -ENODATA;
 }
 
 int

@@ -10,6 +10,7 @@
 struct cursor {
 	const uint8_t *p;
 	size_t len, pkt_len;
+	bool bridged; /* in a whole frame inside another one */
 };
 
 static inline uint16_t
@@ -68,6 +69,8 @@ int frame_typed(
     const uint8_t *buf, struct cursor c, size_t at, size_t header, struct frame_info *f);
 int frame_ethernet(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_ethernet_tagged(const uint8_t *buf, struct cursor c, size_t n, struct frame_info *f);
+/* A whole Ethernet frame inside another link's, once. */
+int frame_bridged(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_llc(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_mpls(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_ppp(const uint8_t *buf, struct cursor c, struct frame_info *f);

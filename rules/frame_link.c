@@ -228,6 +228,127 @@ parse_juniper_chdlc(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	return parse_juniper(buf, c, frame_chdlc, f);
 }
 
+static int
+parse_vp(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return behind(buf, c, 18, frame_ip, f);
+}
+
+static int
+parse_juniper_vp(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return parse_juniper(buf, c, parse_vp, f);
+}
+
+/* A cookie of so many bytes, and LLC or IP. */
+static int
+parse_atm1(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return behind(buf, c, 4, parse_clip, f);
+}
+
+static int
+parse_juniper_atm1(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return parse_juniper(buf, c, parse_atm1, f);
+}
+
+static int
+parse_atm2(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return behind(buf, c, 8, parse_clip, f);
+}
+
+static int
+parse_juniper_atm2(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return parse_juniper(buf, c, parse_atm2, f);
+}
+
+/* IEEE 1394: two numbers of nodes, and a type. */
+static int
+parse_firewire(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	return frame_typed(buf, c, 16, 18, f);
+}
+
+/* Symantec's firewall, whose two versions differ in where the type is. */
+static int
+parse_symantec(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	if (c.len < 44)
+		return -EBADMSG;
+	return be16(c.p + 6) != 0 ? frame_typed(buf, c, 6, 44, f) : frame_typed(buf, c, 20, 56, f);
+}
+
+/* TaZmen sniffer: what was captured, and tagged fields up to the one that ends them. */
+static int
+parse_tzsp(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	enum { PADDING, END };
+	uint16_t link;
+	size_t len;
+
+	if (c.len < 4)
+		return -EBADMSG;
+	if (c.p[1] > 1)
+		return -ENODATA; /* no packet in it */
+	link = be16(c.p + 2);
+	skip(&c, 4);
+	for (;;) {
+		if (c.len < 1)
+			return -EBADMSG;
+		if (c.p[0] == END)
+			break;
+		if (c.p[0] != PADDING && c.len < 2)
+			return -EBADMSG;
+		len = c.p[0] == PADDING ? 1 : 2 + (size_t)c.p[1];
+		if (!skip(&c, len))
+			return -EBADMSG;
+	}
+	skip(&c, 1);
+	if (link == 1)
+		return frame_ethernet(buf, c, f);
+	return link == 18 ? frame_ieee80211(buf, c, f) : -ENODATA;
+}
+
+/* Endace: a header, more of them, and the frame. */
+static int
+parse_erf(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	uint8_t type, more;
+
+	if (c.len < 16)
+		return -EBADMSG;
+	type = c.p[8] & 0x7f;
+	more = c.p[8];
+	skip(&c, 16);
+	while (more & 0x80) {
+		if (c.len < 8)
+			return -EBADMSG;
+		more = c.p[0];
+		skip(&c, 8);
+	}
+	switch (type) {
+	case 1: /* HDLC on SONET, also with a colour or a hash */
+	case 10:
+	case 15:
+	case 19:
+		return frame_ppp_serial(buf, c, f);
+	case 2: /* Ethernet, with an offset and padding */
+	case 11:
+	case 16:
+	case 20:
+		return behind(buf, c, 2, frame_ethernet, f);
+	case 22:
+		return frame_ip4(buf, c, f);
+	case 23:
+		return frame_ip6(buf, c, f);
+	default:
+		return -ENODATA;
+	}
+}
+
 /* Solaris: version, address family, and what it knows of the interfaces. */
 static int
 parse_ipnet(const uint8_t *buf, struct cursor c, struct frame_info *f)
@@ -275,12 +396,6 @@ parse_dsa_4(const uint8_t *buf, struct cursor c, struct frame_info *f)
 }
 
 static int
-parse_dsa_6(const uint8_t *buf, struct cursor c, struct frame_info *f)
-{
-	return frame_ethernet_tagged(buf, c, 6, f);
-}
-
-static int
 parse_dsa_8(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
 	return frame_ethernet_tagged(buf, c, 8, f);
@@ -320,20 +435,24 @@ static const struct {
 	{ 11, frame_llc },	  /* DLT_ATM_RFC1483 */
 	{ 15, parse_slip_bsdos }, /* DLT_SLIP_BSDOS */
 	{ 19, parse_clip },	  /* DLT_ATM_CLIP */
-	{ 100, frame_llc }, { 102, parse_slip_bsdos }, { 104, frame_chdlc },
+	{ 13, parse_enc },	  /* DLT_ENC of OpenBSD */
+	{ 99, parse_symantec }, { 100, frame_llc }, { 102, parse_slip_bsdos }, { 104, frame_chdlc },
+	{ 112, frame_chdlc }, /* of NetBSD */
 	{ 105, frame_ieee80211 }, { 106, parse_clip }, { 107, frame_relay }, { 109, parse_enc },
 	{ 117, parse_pflog }, { 119, frame_prism }, { 122, parse_ip_over_fc },
-	{ 123, parse_sunatm }, { 127, frame_radiotap },
+	{ 123, parse_sunatm }, { 128, parse_tzsp }, { 135, parse_juniper_atm2 },
+	{ 137, parse_juniper_atm1 }, { 138, parse_firewire }, { 127, frame_radiotap },
 	{ 163, frame_prism }, /* DLT_IEEE802_11_RADIO_AVS */
-	{ 166, frame_pppd }, { 178, parse_juniper_ethernet }, { 179, parse_juniper_ppp },
-	{ 180, parse_juniper_frame_relay }, { 181, parse_juniper_chdlc }, { 192, parse_ppi },
-	{ 204, parse_ppp_directed }, { 205, parse_chdlc_directed },
-	{ 206, parse_frame_relay_directed }, { 219, frame_mpls }, { 226, parse_ipnet },
-	{ 239, parse_nflog }, { 240, parse_netanalyzer }, { 241, parse_netanalyzer_whole },
-	{ 242, parse_ipoib }, { 258, parse_pktap }, { 259, parse_epon },
-	{ 281, parse_dsa_4 },				 /* Broadcom */
-	{ 282, parse_dsa_before }, { 283, parse_dsa_4 }, /* Marvell */
-	{ 284, parse_dsa_8 }, { 291, parse_dsa_6 },	 /* Broadcom's older ones */
+	{ 166, frame_pppd }, { 167, parse_juniper_ethernet },
+	/* PPPoE */ { 178, parse_juniper_ethernet }, { 179, parse_juniper_ppp },
+	{ 180, parse_juniper_frame_relay }, { 181, parse_juniper_chdlc }, { 183, parse_juniper_vp },
+	{ 192, parse_ppi }, { 197, parse_erf }, { 204, parse_ppp_directed },
+	{ 205, parse_chdlc_directed }, { 206, parse_frame_relay_directed }, { 219, frame_mpls },
+	{ 226, parse_ipnet }, { 239, parse_nflog }, { 240, parse_netanalyzer },
+	{ 241, parse_netanalyzer_whole }, { 242, parse_ipoib }, { 258, parse_pktap },
+	{ 259, parse_epon }, { 281, parse_dsa_4 },	 /* Broadcom */
+	{ 282, parse_dsa_before }, { 284, parse_dsa_4 }, /* Marvell */
+	{ 285, parse_dsa_8 },				 /* Marvell, with a type */
 };
 
 link_parser
