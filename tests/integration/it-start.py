@@ -378,7 +378,7 @@ for kind, form in (("gated", 'lead_seconds_%s{kind="gated"}'), ("closed", 'lead_
     many, counted, total = metrics(*form)
     t.ok(counted == many >= shown[kind] and (total > 0 or kind == "late"),
          "%d starts that status called %s are in the metrics" % (shown[kind], kind), many, counted, total, dict(shown))
-t.ok(shown["gated"] >= 3 * STARTS and shown["closed"] > STARTS, "most of all starts were held, by status", dict(shown))
+t.ok(shown["gated"] >= 2 * STARTS and shown["closed"] >= STARTS, "most of all starts were held, by status", dict(shown))
 
 # A server behind an approved edge is started again under load.
 run("docker", "network", "create", "--subnet", "172.30.9.0/24", "nw")
