@@ -104,7 +104,10 @@ look_at_denials(struct controller *c, struct sum *sums)
 		uint64_t more = d->count - MIN(d->count, d->sampled);
 		/* It is told as one when it has waited for so long. */
 		uint64_t wait = d->kind == FLOW_ATTEMPT ? ATTEMPT_WAIT_NS : 0;
-		bool recent = d->first_ns + period + wait >= now && d->first_ns <= now;
+		/* What no look has seen yet counts at one: it may have come later than a period
+		 * ends. */
+		bool recent =
+		    (d->sampled == 0 || d->first_ns + period + wait >= now) && d->first_ns <= now;
 
 		d->sampled = d->count;
 		if (d->kind != FLOW_ATTEMPT) {

@@ -331,6 +331,28 @@ unanswered_attempts_are_a_scan_too(void **state)
 	assert_true(workload_find(f->c, "web")->activity->refused == 0);
 }
 
+/* The look comes when it comes: a little more than a period and a wait after the scan. */
+static void
+a_scan_within_a_short_period_is_seen(void **state)
+{
+	static const uint8_t of[] = { FLOW_ATTEMPT, FLOW_DENIED };
+	struct ctl_fixture *f = *state;
+
+	f->c->config->activity_period_ns = NSEC_PER_SEC;
+	for (size_t i = 0; i < ARRAY_SIZE(of); i++) {
+		look(f->c);
+		for (uint16_t port = 1; port < 60; port++)
+			see(f->c, of[i], "10.0.0.2", port, 1);
+		ctl_wait((of[i] == FLOW_ATTEMPT ? ATTEMPT_WAIT_NS : 0) + NSEC_PER_SEC + 1);
+		attempt_tick(f->c);
+		activity_tick(f->c);
+		assert_int_equal(times(f->c, "web", ANOMALY_SCAN), i + 1);
+		/* And once: they are no news at the next one. */
+		look(f->c);
+		assert_int_equal(times(f->c, "web", ANOMALY_SCAN), i + 1);
+	}
+}
+
 static void
 what_is_usual_or_beside_more_or_just_begun_is_no_noise(void **state)
 {
@@ -386,6 +408,7 @@ main(void)
 		TEST(who_is_refused_and_who_refuses_are_both_told),
 		TEST(a_scan_by_a_stranger_names_whom_he_scans),
 		TEST(unanswered_attempts_are_a_scan_too),
+		TEST(a_scan_within_a_short_period_is_seen),
 		TEST(what_is_usual_or_beside_more_or_just_begun_is_no_noise),
 		TEST(noise_is_what_is_not_usual_and_most_of_all),
 		TEST(noise_is_told_after_three_periods_and_not_of_what_is_busy_from_its_begin),
