@@ -610,6 +610,10 @@ def test_live(live):
     check("live: no marker before anything is enforced", "" if not os.path.exists(f + "/state/enforced") else "there")
     live.apply("enforce")
     check("live: a marker once something is", "" if os.path.exists(mark) else "missing")
+    live.apply("observe")
+    check("live: and none when nothing is any more", "" if wait_for(lambda: not os.path.exists(mark), 5) else "there")
+    live.apply("enforce")
+    check("live: and again", "" if os.path.exists(mark) else "missing")
     os.unlink(mark)
     check("live: a marker that was removed comes back", "" if wait_for(lambda: os.path.exists(mark), 5) else "missing")
     before, took, bad = live.counter.read(), [], []
