@@ -3,6 +3,7 @@
 #include "daemon/grade.h"
 #include "daemon/instance.h"
 #include "daemon/roster.h"
+#include "rules/compile.h"
 
 #define ID "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00"
 
@@ -229,6 +230,35 @@ a_table_that_the_kernel_does_not_protect_lowers_the_grade(void **state)
 	assert_non_null(strstr(why, "no owner on this kernel"));
 }
 
+/* To it nothing is rejected: it may be one that is allowed in a moment. */
+static void
+who_is_not_known_yet_has_an_address_of_nobodys(void **state)
+{
+	static const char facts[] = "{\"id\":\"" ID "\",\"name\":\"web\",\"image\":\"i\"}";
+	struct controller *c = *state;
+	struct addr address = ctl_addr("10.0.0.7");
+	struct inventory *inv;
+	struct instance *i;
+
+	announce(c, 1, NETNS_F_ENGINE, ID);
+	i = instance_find(c, 1);
+	i->addrs = calloc(1, sizeof(*i->addrs));
+	assert_non_null(i->addrs);
+	i->addrs->ready = true;
+	i->addrs->list[i->addrs->n++].addr = address;
+	inv = inventory_build(c, true);
+	assert_non_null(inv);
+	assert_int_equal(inv->n_nobodys, 1);
+	assert_true(addr_eq(&inv->nobodys[0], &address));
+	inventory_free(inv);
+	instance_on_container(c, facts, strlen(facts));
+	inv = inventory_build(c, true);
+	assert_non_null(inv);
+	assert_int_equal(inv->n_nobodys, 0);
+	assert_int_equal(inv->n_entries, 1);
+	inventory_free(inv);
+}
+
 int
 main(void)
 {
@@ -236,6 +266,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_namespace_made_inside_a_container_is_not_the_container, setup, teardown),
 		cmocka_unit_test_setup_teardown(nor_if_it_is_announced_first, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    who_is_not_known_yet_has_an_address_of_nobodys, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_whose_file_shows_later_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    an_engine_without_files_is_watched_by_its_processes, setup, teardown),
