@@ -338,6 +338,9 @@ a_name_that_no_policy_could_hold_is_not_used(void **state)
 static void
 datagrams_of_long_standing_are_flagged(void **state)
 {
+	/* What an error of ICMP quotes: from port 4 to 517. */
+	static const uint8_t refused[28] = { 0x45, 0, 0, 31, 0, 0, 0, 0, 64, IPPROTO_UDP, 0, 0, 10,
+		0, 0, 1, 10, 0, 0, 2, 0, 4, 517 >> 8, 517 & 0xff, 0, 11 };
 	struct lab l;
 
 	(void)state;
@@ -347,10 +350,12 @@ datagrams_of_long_standing_are_flagged(void **state)
 		packet(&l, IPPROTO_UDP, "10.0.0.1", 1, "239.1.1.1", 5353, 0, "x", 1);
 		if (i > 0)
 			packet(&l, IPPROTO_UDP, "10.0.0.1", 2, "10.0.0.2", 515, 0, "few", 3);
+		packet(&l, IPPROTO_UDP, "10.0.0.1", 4, "10.0.0.2", 517, 0, "log", 3);
 		l.now_ns += OFFLINE_ONE_WAY_NS / (OFFLINE_ONE_WAY_FRAMES - 1);
 	}
 	for (unsigned i = 0; i < 100; i++)
 		packet(&l, IPPROTO_UDP, "10.0.0.1", 3, "10.0.0.2", 516, 0, "burst", 5);
+	packet(&l, IPPROTO_ICMP, "10.0.0.2", 0x0303, "10.0.0.1", 0, 0, refused, sizeof(refused));
 	expect(&l, "addr:10.0.0.1>addr:10.0.0.2 udp/514 x1 one-way\n"
 		   "addr:10.0.0.1>multicast udp/5353 x1 one-way\n");
 }
