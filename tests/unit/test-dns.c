@@ -26,6 +26,7 @@
 #define CNAME "c00c 0005 0001 00000014 0006 0363646e c010 "
 #define A_IN ASK("0001")
 #define TTL60 "0000003c"
+#define EDNS "00 0029 1000 00000000 000c 000a 0008 0102030405060708 " /* with a cookie */
 
 static const struct {
 	const char *what, *hex;
@@ -38,6 +39,11 @@ static const struct {
 	    false },
 	{ "an address", QUERY("0001") A_IN A_RR("c00c", TTL60, "cb007105"), 0, "www.example.com",
 	    "203.0.113.5", 60, false, true },
+	{ "a question with EDNS", "1234 0100 0001 0000 0000 0001" A_IN EDNS, 0, "www.example.com",
+	    "", 0, false, false },
+	{ "an answer with EDNS",
+	    "1234 8180 0001 0001 0000 0001" A_IN A_RR("c00c", TTL60, "cb007105") EDNS, 0,
+	    "www.example.com", "203.0.113.5", 60, false, true },
 	{ "two addresses, the smaller lifetime",
 	    QUERY("0002") A_IN A_RR("c00c", TTL60, "cb007105") A_RR("c00c", "00000005", "cb007106"),
 	    0, "www.example.com", "203.0.113.5 203.0.113.6", 5, false, true },
