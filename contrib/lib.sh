@@ -73,7 +73,8 @@ missing_packages() {
 
 # The engine's packages, unless there is one already, from wherever.
 docker_packages() {
-	if command -v dockerd >/dev/null || command -v docker >/dev/null; then
+	# A client alone is none, unless it has one to talk to.
+	if command -v dockerd >/dev/null || timeout 10 docker info >/dev/null 2>&1; then
 		return
 	fi
 	printf 'docker.io\n'
