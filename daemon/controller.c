@@ -176,17 +176,16 @@ make_events(struct controller *c)
 {
 	struct event_base *base = c->loop.base;
 
-	c->ev_drain = evtimer_new(base, observe_drain_cb, c);
 	c->ev_reconcile = evtimer_new(base, enforce_reconcile_cb, c);
 	c->ev_first = evtimer_new(base, enforce_first_cb, c);
 	c->ev_second = event_new(base, -1, EV_PERSIST, on_second, c);
 	c->ev_expire = evtimer_new(base, enforce_expire_cb, c);
 	if (selftest_new(c) < 0)
 		return -ENOMEM;
-	if (c->ev_drain == NULL || c->ev_reconcile == NULL || c->ev_second == NULL ||
-	    c->ev_first == NULL || c->ev_expire == NULL)
+	if (c->ev_reconcile == NULL || c->ev_second == NULL || c->ev_first == NULL ||
+	    c->ev_expire == NULL)
 		return -ENOMEM;
-	return 0;
+	return observe_new(c);
 }
 
 #define CONFIG_INVALID 2 /* the exit code of wrong usage */

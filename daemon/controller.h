@@ -244,8 +244,9 @@ struct controller {
 	struct cap_stats capture;
 
 	struct event *ev_drain, *ev_second, *ev_reconcile, *ev_first, *ev_expire;
-	bool drain_armed;
-	uint64_t events_read_ns;
+	int told_fd; /* an epoll of the instances' sockets of events, ev_told on it */
+	struct event *ev_told;
+	uint64_t events_read_ns;		     /* CLOCK_MONOTONIC */
 	uint64_t reconcile_after_ns, first_after_ns; /* CLOCK_MONOTONIC */
 	json_t *former; /* former.c, until everybody is known; NULL: nobody is remembered */
 	uint64_t former_saved;

@@ -109,9 +109,9 @@ struct instance {
 	uint64_t dump_began_ns, dumped_whole_ns; /* CLOCK_MONOTONIC: of the last that was complete,
 						    when it began */
 	uint64_t named_ns; /* CLOCK_REALTIME: waits for a name's address since; 0: does not */
-	struct event *ev_ct, *ev_dump, *ev_rtnl;
+	struct event *ev_dump, *ev_rtnl;
 	int ct_fd;
-	bool armed; /* waits for the drain timer */
+	bool is_watched; /* its events are: observe.c */
 	struct rtnl_watch *addrs;
 	struct ct_recv_stats ct_stats;
 	uint64_t overrun_logged_ns; /* CLOCK_MONOTONIC */

@@ -2,11 +2,12 @@
 /*
  * The conntrack observer: one set of handed sockets per namespace.
  *
- * Events are not read one wake-up at a time. The first readable event disarms its socket and arms
- * one timer for all; when it fires, every armed socket is drained. That is 2 ms later for the first
- * after a rest, and 10 ms later while they keep coming: a wake-up costs more than what it is for.
- * At rest nothing runs. The host's socket (what NAT translated) is drained first, so that its
- * translations are known when the namespaces' events are looked at.
+ * Events are not read one wake-up at a time. All sockets are watched together, by an epoll of their
+ * own: the first that has something ends the watch and sets a timer, and when that fires, each that
+ * has something is drained. That is 2 ms later for the first after a rest, and 10 ms later while
+ * they keep coming: a wake-up costs more than what it is for. At rest nothing runs. The host's
+ * socket (what NAT translated) is drained first, so that its translations are known when the
+ * namespaces' events are looked at.
  *
  * An overrun is a loss, counted by the kernel, and answered with a dump, which finds the
  * connections that still live; at most one in five seconds, as whoever can make an overrun can make
@@ -34,9 +35,11 @@
 #include <linux/netfilter/nf_conntrack_sctp.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #define DRAIN_DELAY_US 2000
 #define DRAIN_STEADY_US 10000
+#define MAX_READY 512
 #define STEADY_NS (50 * NSEC_PER_MSEC)	 /* since the drain before */
 #define DUMP_EVERY_NS (5 * NSEC_PER_SEC) /* after overruns; a dump competes with the events */
 #define DUMP_MAX_MESSAGES 8		 /* of some 150 entries, then the events have their turn */
@@ -269,55 +272,77 @@ observe_host(struct controller *c)
 }
 
 static void
-arm_drain(struct controller *c, suseconds_t delay_us)
+set_drain(struct controller *c, suseconds_t delay_us)
 {
 	const struct timeval delay = { .tv_usec = delay_us };
 
-	if (c->drain_armed)
-		return;
-	c->drain_armed = true;
 	evtimer_add(c->ev_drain, &delay);
 }
 
+/* Some socket has something. */
 static void
-drain_armed_instance(struct instance *i, bool *more)
-{
-	if (!i->armed || i->ct_fd < 0)
-		return;
-	if (drain_one(i)) {
-		*more = true;
-		return;
-	}
-	i->armed = false;
-	event_add(i->ev_ct, NULL);
-}
-
-void
-observe_drain_cb(evutil_socket_t fd, short what, void *arg)
+events_told(evutil_socket_t fd, short what, void *arg)
 {
 	struct controller *c = arg;
-	bool more = false;
+	bool steady = now_mono() - c->events_read_ns < STEADY_NS;
 
-	c->drain_armed = false;
+	set_drain(c, steady ? DRAIN_STEADY_US : DRAIN_DELAY_US);
+}
+
+static void
+drain_cb(evutil_socket_t fd, short what, void *arg)
+{
+	struct epoll_event ready[MAX_READY];
+	struct controller *c = arg;
+	int n = epoll_wait(c->told_fd, ready, MAX_READY, 0);
+	/* Interrupted, or there are more than that. */
+	bool more = n < 0 || n == MAX_READY;
+
 	c->events_read_ns = now_mono();
-	if (c->host != NULL)
-		drain_armed_instance(c->host, &more);
-	for (struct instance *i = c->instances; i != NULL; i = i->next)
-		if (!i->is_host)
-			drain_armed_instance(i, &more);
+	for (int k = 0; k < n; k++)
+		if (ready[k].data.ptr == c->host)
+			more |= drain_one(c->host);
+	for (int k = 0; k < n; k++)
+		if (ready[k].data.ptr != c->host)
+			more |= drain_one(ready[k].data.ptr);
 	if (more)
-		arm_drain(c, DRAIN_DELAY_US);
+		set_drain(c, DRAIN_DELAY_US);
+	else
+		event_add(c->ev_told, NULL);
 	api_wake(c->api);
 }
 
-static void
-ct_readable(evutil_socket_t fd, short what, void *arg)
+int
+observe_new(struct controller *c)
 {
-	struct instance *i = arg;
-	bool steady = now_mono() - i->ctl->events_read_ns < STEADY_NS;
+	c->told_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (c->told_fd < 0)
+		return -errno;
+	c->ev_told = event_new(c->loop.base, c->told_fd, EV_READ, events_told, c);
+	c->ev_drain = evtimer_new(c->loop.base, drain_cb, c);
+	if (c->ev_told == NULL || c->ev_drain == NULL || event_add(c->ev_told, NULL) < 0)
+		return -ENOMEM;
+	return 0;
+}
 
-	i->armed = true;
-	arm_drain(i->ctl, steady ? DRAIN_STEADY_US : DRAIN_DELAY_US);
+static int
+watch_events(struct instance *i)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = i };
+
+	if (epoll_ctl(i->ctl->told_fd, EPOLL_CTL_ADD, i->ct_fd, &e) < 0)
+		return -errno;
+	i->is_watched = true;
+	return 0;
+}
+
+/* Not left to the closing of the socket: somebody may have another descriptor of it. */
+static void
+unwatch_events(struct instance *i)
+{
+	if (i->is_watched)
+		epoll_ctl(i->ctl->told_fd, EPOLL_CTL_DEL, i->ct_fd, NULL);
+	i->is_watched = false;
 }
 
 static void
@@ -535,10 +560,12 @@ observe_start(struct instance *i, struct msg *m)
 	r = rtnl_watch_new(rtnl_fd, &i->addrs);
 	if (r < 0)
 		return r;
-	i->ev_ct = watch_fd(i, i->ct_fd, EV_READ, ct_readable);
+	r = watch_events(i);
+	if (r < 0)
+		return r;
 	i->ev_dump = watch_fd(i, i->dump_fd, EV_READ | EV_PERSIST, dump_readable);
 	i->ev_rtnl = watch_fd(i, rtnl_watch_fd(i->addrs), EV_READ | EV_PERSIST, addrs_readable);
-	if (i->ev_ct == NULL || i->ev_dump == NULL || i->ev_rtnl == NULL)
+	if (i->ev_dump == NULL || i->ev_rtnl == NULL)
 		return -ENOMEM;
 	/* Most answers are there already: take the addresses now, before the first event. */
 	if (rtnl_watch_read(i->addrs) > 0)
@@ -566,11 +593,11 @@ free_event(struct event **ev)
 void
 observe_stop(struct instance *i)
 {
-	if (i->ct_fd >= 0 && !i->is_host && i->ev_ct != NULL)
+	if (!i->is_host && i->is_watched)
 		drain_one(i);
 	cut_stop(i);
 	aggregate_stop(i);
-	free_event(&i->ev_ct);
+	unwatch_events(i);
 	free_event(&i->ev_dump);
 	free_event(&i->ev_rtnl);
 	addrs_retract(i);
@@ -582,5 +609,4 @@ observe_stop(struct instance *i)
 	observe_forget_listeners(i);
 	i->dump_running = i->dump_wanted = false;
 	i->dump_failures = 0;
-	i->armed = false;
 }

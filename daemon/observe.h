@@ -6,18 +6,17 @@
 #include "netlink/ct.h"
 #include "rules/edge.h"
 
-#include <event2/util.h>
-
 struct controller;
 struct instance;
 struct msg;
 struct w_done;
 
+/* On the controller's loop; 0 or -errno. */
+int observe_new(struct controller *c);
 int observe_start(struct instance *i, struct msg *m);
 /* Its addresses are others than these were. */
 void observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_before);
 void observe_stop(struct instance *i);
-void observe_drain_cb(evutil_socket_t fd, short what, void *arg);
 int observe_dump(struct instance *i);
 /* For cut.c alone: begins one, unless one runs. And reads on once cut.c is no longer busy. */
 void observe_dump_to_cut(struct instance *i);

@@ -277,6 +277,7 @@ open_dump(struct controller *c)
 
 	c->loop.base = event_base_new();
 	assert_non_null(c->loop.base);
+	assert_int_equal(observe_new(c), 0);
 	for (unsigned k = 0; k < 3; k++) {
 		assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends[k]), 0);
 		m.fds[k] = ends[k][0];
@@ -353,6 +354,9 @@ a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known(void 
 	on_sent = NULL;
 	observe_stop(web);
 	aggregate_forget(c, WEB);
+	event_free(c->ev_told);
+	event_free(c->ev_drain);
+	close(c->told_fd);
 	event_base_free(base);
 	close(fd);
 }
