@@ -29,8 +29,6 @@
 #define MAX_FOLLOWERS 32
 #define MAX_UPLOADS (4u * API_MAX_BODY)
 #define LARGE_ANSWER (256u << 10)
-#define SMALL_ANSWER \
-	(16u << 10) /* its memory is soon used again, and looking for what is free costs */
 
 struct follower {
 	struct follower *next;
@@ -299,8 +297,7 @@ answer(struct api *a, struct MHD_Connection *conn, struct api_reply *r)
 		if (text == NULL)
 			text = json_dumps(r->json, API_JSON_FORM);
 		json_decref(r->json);
-		if (text != NULL && strlen(text) >= SMALL_ANSWER)
-			a->c->memory_used = true;
+		a->c->memory_used = true;
 		/* The tree it was made of took ten times as much. */
 		if (text != NULL && strlen(text) >= LARGE_ANSWER)
 			malloc_trim(0);
