@@ -194,7 +194,7 @@ struct controller {
 	struct container *publishers; /* those with ports */
 	size_t n_containers, n_sharing;
 	struct workload *workloads, **workloads_tail;
-	struct workload *by_peer[4096];
+	struct workload *by_peer[4096]; /* roster.c: by the ids of their peers */
 	size_t n_workloads;
 	uint64_t workloads_refused;			    /* times that one found no place */
 	bool memory_used;				    /* by much that is free again */

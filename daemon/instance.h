@@ -111,7 +111,7 @@ struct instance {
 	uint64_t named_ns; /* CLOCK_REALTIME: waits for a name's address since; 0: does not */
 	struct event *ev_dump, *ev_rtnl;
 	int ct_fd;
-	bool is_watched; /* its events are: observe.c */
+	bool is_watched; /* its events are: observe_watch.c */
 	struct rtnl_watch *addrs;
 	struct ct_recv_stats ct_stats;
 	uint64_t overrun_logged_ns; /* CLOCK_MONOTONIC */

@@ -2,12 +2,7 @@
 /*
  * The conntrack observer: one set of handed sockets per namespace.
  *
- * Events are not read one wake-up at a time. All sockets are watched together, by an epoll of their
- * own: the first that has something ends the watch and sets a timer, and when that fires, each that
- * has something is drained. That is 2 ms later for the first after a rest, and 10 ms later while
- * they keep coming: a wake-up costs more than what it is for. At rest nothing runs. The host's
- * socket (what NAT translated) is drained first, so that its translations are known when the
- * namespaces' events are looked at.
+ * When events are read is observe_watch.c's to say.
  *
  * An overrun is a loss, counted by the kernel, and answered with a dump, which finds the
  * connections that still live; at most one in five seconds, as whoever can make an overrun can make
@@ -35,12 +30,7 @@
 #include <linux/netfilter/nf_conntrack_sctp.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <sys/epoll.h>
 
-#define DRAIN_DELAY_US 2000
-#define DRAIN_STEADY_US 10000
-#define MAX_READY 512
-#define STEADY_NS (50 * NSEC_PER_MSEC)	 /* since the drain before */
 #define DUMP_EVERY_NS (5 * NSEC_PER_SEC) /* after overruns; a dump competes with the events */
 #define DUMP_MAX_MESSAGES 8		 /* of some 150 entries, then the events have their turn */
 #define DRAIN_MAX_MESSAGES 8192 /* per socket and turn; the API waits no longer than that */
@@ -214,9 +204,8 @@ on_overrun(struct instance *i)
 	dump_again(i);
 }
 
-/* True if there may be more to read. */
-static bool
-drain_one(struct instance *i)
+bool
+observe_drain(struct instance *i)
 {
 	int r = receive_events(i);
 
@@ -252,97 +241,17 @@ on_dumped(void *arg, const struct ct_entry *e)
 	/* Its own event may be on its way: that one counts it, and then this one does not. */
 	if (i->dump_unread) {
 		i->dump_unread = false;
-		drain_one(i);
+		observe_drain(i);
 	}
 	learn_entry(i, e, FLOW_F_FROM_DUMP);
 	return 0;
 }
 
 void
-observe_drain(struct instance *i)
-{
-	drain_one(i);
-}
-
-void
 observe_host(struct controller *c)
 {
 	if (c->host != NULL && c->host->ct_fd >= 0)
-		drain_one(c->host);
-}
-
-static void
-set_drain(struct controller *c, suseconds_t delay_us)
-{
-	const struct timeval delay = { .tv_usec = delay_us };
-
-	evtimer_add(c->ev_drain, &delay);
-}
-
-/* Some socket has something. */
-static void
-events_told(evutil_socket_t fd, short what, void *arg)
-{
-	struct controller *c = arg;
-	bool steady = now_mono() - c->events_read_ns < STEADY_NS;
-
-	set_drain(c, steady ? DRAIN_STEADY_US : DRAIN_DELAY_US);
-}
-
-static void
-drain_cb(evutil_socket_t fd, short what, void *arg)
-{
-	struct epoll_event ready[MAX_READY];
-	struct controller *c = arg;
-	int n = epoll_wait(c->told_fd, ready, MAX_READY, 0);
-	/* Interrupted, or there are more than that. */
-	bool more = n < 0 || n == MAX_READY;
-
-	c->events_read_ns = now_mono();
-	for (int k = 0; k < n; k++)
-		if (ready[k].data.ptr == c->host)
-			more |= drain_one(c->host);
-	for (int k = 0; k < n; k++)
-		if (ready[k].data.ptr != c->host)
-			more |= drain_one(ready[k].data.ptr);
-	if (more)
-		set_drain(c, DRAIN_DELAY_US);
-	else
-		event_add(c->ev_told, NULL);
-	api_wake(c->api);
-}
-
-int
-observe_new(struct controller *c)
-{
-	c->told_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (c->told_fd < 0)
-		return -errno;
-	c->ev_told = event_new(c->loop.base, c->told_fd, EV_READ, events_told, c);
-	c->ev_drain = evtimer_new(c->loop.base, drain_cb, c);
-	if (c->ev_told == NULL || c->ev_drain == NULL || event_add(c->ev_told, NULL) < 0)
-		return -ENOMEM;
-	return 0;
-}
-
-static int
-watch_events(struct instance *i)
-{
-	struct epoll_event e = { .events = EPOLLIN, .data.ptr = i };
-
-	if (epoll_ctl(i->ctl->told_fd, EPOLL_CTL_ADD, i->ct_fd, &e) < 0)
-		return -errno;
-	i->is_watched = true;
-	return 0;
-}
-
-/* Not left to the closing of the socket: somebody may have another descriptor of it. */
-static void
-unwatch_events(struct instance *i)
-{
-	if (i->is_watched)
-		epoll_ctl(i->ctl->told_fd, EPOLL_CTL_DEL, i->ct_fd, NULL);
-	i->is_watched = false;
+		observe_drain(c->host);
 }
 
 static void
@@ -560,7 +469,7 @@ observe_start(struct instance *i, struct msg *m)
 	r = rtnl_watch_new(rtnl_fd, &i->addrs);
 	if (r < 0)
 		return r;
-	r = watch_events(i);
+	r = observe_watch(i);
 	if (r < 0)
 		return r;
 	i->ev_dump = watch_fd(i, i->dump_fd, EV_READ | EV_PERSIST, dump_readable);
@@ -594,10 +503,10 @@ void
 observe_stop(struct instance *i)
 {
 	if (!i->is_host && i->is_watched)
-		drain_one(i);
+		observe_drain(i);
 	cut_stop(i);
 	aggregate_stop(i);
-	unwatch_events(i);
+	observe_unwatch(i);
 	free_event(&i->ev_dump);
 	free_event(&i->ev_rtnl);
 	addrs_retract(i);

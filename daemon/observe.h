@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is read of instances: conntrack in observe.c, sockets in observe_sockets.c. */
+/*
+ * What is read of instances: conntrack in observe.c, at the time that observe_watch.c says; sockets
+ * in observe_sockets.c.
+ */
 #ifndef NANOSEG_DAEMON_OBSERVE_H
 #define NANOSEG_DAEMON_OBSERVE_H
 
@@ -11,8 +14,6 @@ struct instance;
 struct msg;
 struct w_done;
 
-/* On the controller's loop; 0 or -errno. */
-int observe_new(struct controller *c);
 int observe_start(struct instance *i, struct msg *m);
 /* Its addresses are others than these were. */
 void observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_before);
@@ -24,8 +25,8 @@ void observe_dump_go_on(struct instance *i);
 #define OBSERVE_DUMP_SEQ 1u
 void observe_tick(struct instance *i); /* once a second */
 void observe_on_dump_asked(struct controller *c, const struct w_done *d);
-/* Reads what its events have said by now. */
-void observe_drain(struct instance *i);
+/* Reads what its events have said by now. True if there may be more to read. */
+bool observe_drain(struct instance *i);
 /* Reads what the host's connection table has said by now, so that the NAT cache knows it. */
 void observe_host(struct controller *c);
 struct tuple observe_tuple_of(const struct ct_entry *e);
@@ -33,6 +34,12 @@ struct tuple observe_tuple_of(const struct ct_entry *e);
 int observe_event(void *arg, const struct ct_entry *e);
 /* It may have had conversations of UDP before conntrack saw them. */
 bool observe_may_be_midstream(const struct instance *i);
+
+/* observe_watch.c */
+/* The watch, on the controller's loop; who comes into it, and goes. 0 or -errno. */
+int observe_new(struct controller *c);
+int observe_watch(struct instance *i);
+void observe_unwatch(struct instance *i);
 
 /* observe_sockets.c */
 /* The established TCP connections of the instance, from the local end: not oriented. */

@@ -9,6 +9,7 @@
 #include "daemon/aggregate_internal.h"
 #include "daemon/observe.h"
 
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ int __wrap_rtnl_watch_fd(const struct rtnl_watch *w);
 int __wrap_rtnl_watch_read(struct rtnl_watch *w);
 
 static unsigned overruns, dumps;
+static int events_end;		   /* of the socket that open_dump() gives for events */
 static int dump_result;		   /* of the next part: 0: it is the last */
 static struct rtnl_watch *watched; /* the fixture's addresses */
 static int watched_fd;
@@ -283,7 +285,7 @@ open_dump(struct controller *c)
 		m.fds[k] = ends[k][0];
 	}
 	m.fds[3] = -1;
-	close(ends[0][1]);
+	events_end = ends[0][1];
 	watched = web->addrs;
 	on_sent = count_dumps;
 	dumps = 0;
@@ -321,8 +323,9 @@ a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known(void 
 	struct ctl_fixture *f = *state;
 	struct controller *c = f->c;
 	struct instance *web = web_of(c);
+	struct epoll_event told;
 	struct event_base *base;
-	int fd = open_dump(c);
+	int fd = open_dump(c), other;
 
 	/* At the attach. */
 	assert_int_equal(dumps, 1);
@@ -352,7 +355,15 @@ a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known(void 
 	assert_int_equal(seconds_until_a_dump(c), 200);
 	base = c->loop.base;
 	on_sent = NULL;
+	/* Whoever else has its socket does not keep it in the watch. */
+	other = dup(web->ct_fd);
+	assert_int_equal(send(events_end, "x", 1, 0), 1);
+	assert_int_equal(epoll_wait(c->told_fd, &told, 1, 0), 1);
 	observe_stop(web);
+	assert_int_equal(send(events_end, "x", 1, 0), 1);
+	assert_int_equal(epoll_wait(c->told_fd, &told, 1, 0), 0);
+	close(other);
+	close(events_end);
 	aggregate_forget(c, WEB);
 	event_free(c->ev_told);
 	event_free(c->ev_drain);
