@@ -50,11 +50,7 @@ match_labels(struct builder *b, uint32_t bits, uint32_t set)
 static void
 match_counted(struct builder *b)
 {
-	const uint32_t mask[LABEL_WORDS] = { 0, 0, 0, LABEL_COUNTED }, none[LABEL_WORDS] = { 0 };
-
-	expr_ct(b, NFT_CT_LABELS, NFT_REG_1);
-	expr_mask(b, mask, sizeof(mask));
-	expr_cmp(b, NFT_CMP_NEQ, none, sizeof(none));
+	match_labels(b, LABEL_COUNTED, LABEL_COUNTED);
 }
 
 /* The other bits stay what they are. */
@@ -236,26 +232,25 @@ rules_first(struct builder *b, unsigned side)
 	expr_count(b, 0);
 }
 
-/* Where most packets come to: nothing is asked. The key is of one family, and ends the other's
- * rule. */
 static void
-rule_bytes(struct builder *b, bool v6, unsigned side)
+rule_bytes_end(struct builder *b, bool v6, bool icmp, unsigned side)
 {
-	rule_begin(b, SEEN_BYTES);
-	load_key(b, v6, false, SPORT_NONE);
+	load_key(b, v6, icmp, SPORT_NONE);
 	expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
 	expr_verdict(b, NFT_RETURN, NULL);
 }
 
+/* Most packets come to the first: nothing is asked, the key is of one family and ends the other's
+ * rule. */
 static void
-rule_bytes_icmp(struct builder *b, bool v6, unsigned side)
+rules_bytes(struct builder *b, bool v6, unsigned side)
 {
+	rule_begin(b, SEEN_BYTES);
+	rule_bytes_end(b, v6, false, side);
 	rule_begin(b, SEEN_EACH);
 	match_proto(b, v6, NFT_CMP_EQ, v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
 	match_status(b, IPS_SEEN_REPLY, NFT_CMP_NEQ);
-	load_key(b, v6, true, SPORT_NONE);
-	expr_count_in(b, v6 ? NFT_SEEN_BYTE6 : NFT_SEEN_BYTE4, side);
-	expr_verdict(b, NFT_RETURN, NULL);
+	rule_bytes_end(b, v6, true, side);
 }
 
 void
@@ -286,10 +281,8 @@ seen_rules_of(struct builder *b, unsigned side)
 	rules_tcp(b, side);
 	rules_sctp(b, side);
 	rules_first(b, side);
-	for (unsigned v6 = 0; v6 < 2; v6++) {
-		rule_bytes(b, v6, side);
-		rule_bytes_icmp(b, v6, side);
-	}
+	for (unsigned v6 = 0; v6 < 2; v6++)
+		rules_bytes(b, v6, side);
 }
 
 void
