@@ -6,8 +6,9 @@
 
 Needs root. Goes on until the intervals of both ratios are on one side of 0.95, in at least 15 rounds, or 280 s are
 over. Both ends of each connection are observed (with names in packets, serverNames): by an event each, and counted by
-the kernel, which is what comes after five seconds of so many connections (aggregation: auto, the default). Beside them conntrack with somebody who takes the same one event at each end and does
-nothing with it (tests/bench/ctread.c): what anybody pays who is told of connections.
+the kernel, which is what comes after five seconds of so many connections (aggregation: auto, the default). Beside
+them conntrack with somebody who takes the same one event at each end and does nothing with it (tests/bench/ctread.c):
+what anybody pays who is told of connections.
 """
 import os
 import random

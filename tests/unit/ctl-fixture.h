@@ -122,10 +122,13 @@ ctl_rmdir(const char *dir)
 {
 	static const char *const names[] = { "", "-wal", "-shm", "-journal", ".new", ".new-wal",
 		".v1" };
+	static const char *const files[] = { "places", "policy.json" };
 	char path[512];
 
-	snprintf(path, sizeof(path), "%s/places", dir);
-	unlink(path);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		unlink(path);
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		snprintf(path, sizeof(path), "%s/nanoseg.db%s", dir, names[i]);
 		unlink(path);
