@@ -21,7 +21,7 @@
  * that live are announced, without until everybody is known. What they have of l, who lives on, is
  * never lost.
  */
-#include "reuse-world.h"
+#include "reuse-begin.h"
 
 static unsigned long replayed, orders;
 static unsigned long every = 20; /* of the orders one is replayed */
