@@ -502,6 +502,35 @@ no_order_of_events_matters(void **state)
 	}
 }
 
+/* Of addresses that become one prefix, also where the new address is another. */
+static void
+ports_are_summed_up_wherever_addresses_were(void **state)
+{
+	struct fixture *f = *state;
+	const uint32_t base = 0x0a010000, per_block = EDGE_ADDRS_EXACT / FOLD_BLOCKS + 1;
+	struct addr far = addr_number(0x0ac80000, 1);
+	size_t pos = 0, ranges = 0;
+	const struct edge *e;
+
+	/* Eight prefixes with different ports each, too few in one of them to be a range. */
+	for (uint32_t block = 0; block < FOLD_BLOCKS; block++)
+		for (uint32_t i = 0; i < per_block; i++) {
+			struct addr a = addr_number(base, block * 256 + i);
+
+			see_addr(f, false, &a, (uint16_t)(30000 + block * per_block + i));
+		}
+	while ((e = edge_table_next(f->t, &pos)) != NULL)
+		assert_int_equal(e->key.port_lo, e->key.port_hi);
+	assert_int_equal(edge_table_count(f->t), FOLD_BLOCKS * per_block);
+
+	/* With a ninth they are one prefix: what is new stays an edge of its own. */
+	assert_int_equal(see_addr(f, false, &far, 30000)->flags, 0);
+	assert_int_equal(edge_table_count(f->t), 2);
+	for (pos = 0; (e = edge_table_next(f->t, &pos)) != NULL;)
+		ranges += e->key.port_lo < e->key.port_hi;
+	assert_int_equal(ranges, 1);
+}
+
 /* The ports' rule once more, from its words, over the set of what was seen. */
 static void
 ports_are_what_the_rule_says(void **state)
@@ -656,6 +685,7 @@ main(void)
 		T(the_internet_and_names_say_what_was_seen_of_them),
 		T(what_was_decided_is_never_reshaped),
 		T(no_order_of_events_matters),
+		T(ports_are_summed_up_wherever_addresses_were),
 		T(ports_are_what_the_rule_says),
 		T(a_restart_in_between_changes_nothing),
 		T(a_full_table_still_folds),
