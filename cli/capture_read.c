@@ -131,7 +131,9 @@ next_frame(struct capture *c, struct savefile_frame *ret)
 		return 0;
 	why = savefile_fault(c->file);
 	if (why == NULL)
-		why = r < 0 ? strerror(-r) : "the file ends in the middle of it";
+		why = r < 0		 ? strerror(-r)
+		      : c->position == 0 ? "the file is empty"
+					 : "the file ends in the middle of it";
 	snprintf(c->unread, sizeof(c->unread), "%s", why);
 	return 0;
 }

@@ -406,6 +406,18 @@ is_pcap(uint32_t magic)
 	return magic == PCAP_MAGIC || magic == PCAP_MAGIC_NS || magic == PCAP_MAGIC_PATCHED;
 }
 
+/* gzip, zstd, xz or bzip2, by the first four bytes. */
+static bool
+is_compressed(const uint8_t *buf)
+{
+	return memcmp(buf, "\x1f\x8b", 2) == 0 || memcmp(buf, "\x28\xb5\x2f\xfd", 4) == 0 ||
+	       memcmp(buf,
+		   "\xfd"
+		   "7zX",
+		   4) == 0 ||
+	       memcmp(buf, "BZh", 3) == 0;
+}
+
 static int
 begin(struct savefile *s, const uint8_t *buf, size_t len, size_t *ret_used)
 {
@@ -416,7 +428,8 @@ begin(struct savefile *s, const uint8_t *buf, size_t len, size_t *ret_used)
 	if (is_pcap(get32(s, buf)))
 		return pcap_begin(s, buf, len, ret_used);
 	if (get32(s, buf) != BLOCK_SECTION)
-		return malformed(s, "neither pcap nor pcapng");
+		return malformed(s, is_compressed(buf) ? "it is compressed, decompress it first"
+						       : "neither pcap nor pcapng");
 	s->form = PCAPNG;
 	return block_next(s, buf, len, ret_used, NULL);
 }

@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """nanoseg learn as people call it: files that are whole, cut, damaged or none, every form, standard
 input, a terminal. Needs no root and no captures but those it makes."""
+import bz2
+import gzip
 import json
+import lzma
 import os
 import pty
 import re
@@ -224,9 +227,15 @@ def test_input(file):
     code, out, err = learn("--pcap", file("usb.pcap", pcap([b"x" * 80], link=189)), "-o", "json")
     check("a link without addresses: counted, and said", None if code == 0 and "USB" in err and
           json.loads(out)["frames"] == 1 else (code, out, err))
-    for name, data in (("empty", b""), ("text", b"hello\n" * 50), ("zeros", bytes(400))):
+    for name, data, said in (("empty", b"", "the file is empty"), ("text", b"hello\n" * 50, "neither pcap"),
+                             ("zeros", bytes(400), "neither pcap"),
+                             ("cut", pcap(talk)[:9], "in the middle"),
+                             ("gzip", gzip.compress(pcap(talk)), "it is compressed"),
+                             ("bzip2", bz2.compress(pcap(talk)), "it is compressed"),
+                             ("xz", lzma.compress(pcap(talk)), "it is compressed"),
+                             ("zstd", b"\x28\xb5\x2f\xfd" + bytes(60), "it is compressed")):
         code, out, err = learn("--pcap", file(name, data))
-        check("no capture: " + name, None if code == 2 and err and not out else (code, out, err))
+        check("no capture: " + name, None if code == 2 and said in err and not out else (code, out, err))
     far = pcap(talk, when=0xFFFFFFFF)
     code, out, err = learn("--pcap", file("far.pcap", far), "-o", "json")
     check("a clock far ahead", None if code == 0 and len(json.loads(out)["edges"]) == 1
