@@ -308,6 +308,36 @@ a_notice_says_how_long_it_is_and_a_change_of_a_person_comes_first(void **state)
 	assert_int_equal(wl(f, "web")->mode, MODE_ENFORCE);
 }
 
+static void
+a_rollback_stops_its_own_project_alone(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	wl(f, "web")->rolled_back = true;
+	pass(f->c, 10 * NSEC_PER_SEC);
+	assert_waits(f, "web", MODE_OBSERVE, "stopped: its promotion was rolled back");
+	assert_waits(f, "api", MODE_OBSERVE, "waiting: web was rolled back");
+	workload_set_text(&wl(f, "api")->project, "office");
+	pass(f->c, 10 * NSEC_PER_SEC);
+	assert_int_equal(wl(f, "api")->mode, MODE_AUDIT);
+	assert_int_equal(wl(f, "web")->mode, MODE_OBSERVE);
+}
+
+/* What rules of others refuse says nothing of what its own would. */
+static void
+what_is_refused_already_does_not_break_the_quiet(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct flow_event ev;
+
+	pass(f->c, 10 * NSEC_PER_SEC);
+	pass(f->c, 20 * HOUR);
+	ev = ctl_event(1, FLOW_DENIED, "10.0.0.1", "10.0.0.2", 4444);
+	learn_flow(f->c, &ev);
+	pass(f->c, 2 * HOUR);
+	assert_waits(f, "web", MODE_AUDIT, "quiet in audit for 22h of 1d");
+}
+
 int
 main(void)
 {
@@ -320,6 +350,8 @@ main(void)
 		PROMOTE_TEST(the_window_of_the_week_is_kept_to),
 		PROMOTE_TEST(only_its_weekday_counts_and_its_end_is_outside),
 		PROMOTE_TEST(a_notice_says_how_long_it_is_and_a_change_of_a_person_comes_first),
+		PROMOTE_TEST(a_rollback_stops_its_own_project_alone),
+		PROMOTE_TEST(what_is_refused_already_does_not_break_the_quiet),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
