@@ -118,6 +118,23 @@ takes_the_internet_and_names_by_what_the_policy_says_of_them(void **state)
 	assert_int_equal(broken(&p, NULL, flow(W("web"), FQDN("example.com"), 6, 25)), 1);
 }
 
+/* Whatever part of it is denied: some of what was seen may have gone there. */
+static void
+what_denies_a_half_of_the_internet_breaks_it(void **state)
+{
+	const struct peer halves[] = { CIDR("0.0.0.0/1"), CIDR("128.0.0.0/1") };
+
+	for (size_t i = 0; i < ARRAY_SIZE(halves); i++) {
+		struct policy_edge edges[] = {
+			EDGE(W("web"), INTERNET, IPPROTO_TCP, 443, 443, EDGE_APPROVED),
+			EDGE(W("web"), halves[i], IPPROTO_TCP, 443, 443, EDGE_DENIED),
+		};
+		const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
+
+		assert_int_equal(broken(&p, NULL, flow(W("web"), INTERNET, 6, 443)), 1);
+	}
+}
+
 static void
 counts_only_ends_that_enforce(void **state)
 {
@@ -135,6 +152,13 @@ counts_only_ends_that_enforce(void **state)
 	json_decref(answer);
 	answer = run(&p, NULL, SIMULATE_ALL, flows, 3);
 	assert_int_equal(json_array_size(json_object_get(answer, "broken")), 3);
+	json_decref(answer);
+	list[0].direction = WL_EGRESS;
+	answer = run(&p, NULL, simulate_modes_of(&p), flows, 3);
+	assert_int_equal(json_array_size(json_object_get(answer, "broken")), 1);
+	by = json_object_get(json_array_get(json_object_get(answer, "broken"), 0), "refusedBy");
+	assert_string_equal(json_string_value(json_array_get(by, 0)), "source");
+	assert_int_equal(number(answer, "ungoverned"), 2);
 	json_decref(answer);
 	list[0].mode = MODE_OBSERVE;
 	assert_int_equal(simulate_modes_of(&p), SIMULATE_ALL);
@@ -290,6 +314,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(judges_by_name_who_does_not_run),
 		cmocka_unit_test(takes_the_internet_and_names_by_what_the_policy_says_of_them),
+		cmocka_unit_test(what_denies_a_half_of_the_internet_breaks_it),
 		cmocka_unit_test(counts_only_ends_that_enforce),
 		cmocka_unit_test(puts_public_addresses_together_and_tells_what_is_unused),
 		cmocka_unit_test(refuses_ends_that_nothing_is_seen_of),
