@@ -384,6 +384,20 @@ what_is_usual_or_beside_more_or_just_begun_is_no_noise(void **state)
 	assert_int_equal(raised(f->c, ALERT_NOISY), 0);
 }
 
+static void
+few_are_no_noise_however_unusual(void **state)
+{
+	struct ctl_fixture *f = *state;
+
+	for (int i = 0; i < 212; i++) {
+		/* 40 a second at last */
+		see(f->c, FLOW_ANSWERED, "10.0.0.2", 80, i < 200 ? 1 : 40 * LOOK_NS / NSEC_PER_SEC);
+		look(f->c);
+	}
+	assert_true(workload_find(f->c, "web")->activity->out > 20);
+	assert_int_equal(told(f->c, "web", "noisyNeighbour"), -1);
+}
+
 static int
 teardown(void **state)
 {
@@ -410,6 +424,7 @@ main(void)
 		TEST(unanswered_attempts_are_a_scan_too),
 		TEST(a_scan_within_a_short_period_is_seen),
 		TEST(what_is_usual_or_beside_more_or_just_begun_is_no_noise),
+		TEST(few_are_no_noise_however_unusual),
 		TEST(noise_is_what_is_not_usual_and_most_of_all),
 		TEST(noise_is_told_after_three_periods_and_not_of_what_is_busy_from_its_begin),
 	};
