@@ -239,6 +239,30 @@ a_flood_of_flows_is_bounded_and_marks_the_hour(void **state)
 	json_decref(o);
 }
 
+/* More than there is room for between two looks: they are lost, and that is told. */
+static void
+a_burst_of_addresses_is_bounded_before_it_is_stored(void **state)
+{
+	const int seen = 20000, room = 16384;
+	struct ctl_fixture *f = *state;
+	char text[32];
+	struct told t;
+	json_t *o;
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	for (int i = 0; i < seen; i++) {
+		snprintf(text, sizeof(text), "203.%d.%d.7", i / 250, i % 250);
+		see(f->c, 1, "10.0.0.1", text, 443);
+	}
+	assert_int_equal(history_flush(f->c), 0);
+	t = read_all(f->c);
+	assert_int_equal(t.connections, room);
+	o = history_to_json(f->c, 0);
+	assert_int_equal(json_integer_value(json_object_get(o, "lost")), seen - room);
+	assert_int_equal(json_integer_value(json_object_get(o, "incompleteHours")), 1);
+	json_decref(o);
+}
+
 static void
 days_make_way_in_steps_and_their_flows_with_them(void **state)
 {
@@ -389,6 +413,7 @@ main(void)
 		TEST(what_is_folded_is_told_once),
 		TEST(many_addresses_are_the_internet),
 		TEST(a_flood_of_flows_is_bounded_and_marks_the_hour),
+		TEST(a_burst_of_addresses_is_bounded_before_it_is_stored),
 		TEST(days_make_way_in_steps_and_their_flows_with_them),
 		TEST(a_clock_that_lies_costs_a_day_at_most),
 		TEST(it_is_stored_each_minute_and_an_hour_without_loss_is_whole),
