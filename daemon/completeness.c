@@ -35,11 +35,18 @@ hour_of(uint64_t real_ns)
 static void
 mark(struct workload *w, uint64_t real_ns, unsigned what)
 {
-	if (w->log == NULL)
-		w->log = calloc(1, sizeof(*w->log));
-	if (w->log == NULL)
-		return;
-	w->dirty |= complete_log_mark(w->log, hour_of(real_ns), what);
+	struct complete_hours *hours;
+	struct complete_log log;
+
+	complete_log_unfold(w->log, &log);
+	if (complete_log_mark(&log, hour_of(real_ns), what)) {
+		hours = complete_log_fold(&log);
+		if (hours == NULL)
+			return;
+		free(w->log);
+		w->log = hours;
+		w->dirty = true;
+	}
 	if ((what & COMPLETE_BROKEN) != 0)
 		w->lost_ns = real_ns;
 }
@@ -48,7 +55,7 @@ mark(struct workload *w, uint64_t real_ns, unsigned what)
 static void
 mark_found(struct workload *w, uint64_t now)
 {
-	bool known = w->log != NULL && w->log->head != 0 && w->log->begin < hour_of(now);
+	bool known = w->log != NULL && w->log->begin < hour_of(now);
 
 	mark(w, now, known ? COMPLETE_BROKEN : COMPLETE_RAN);
 	w->lost_ns = now;
@@ -247,12 +254,12 @@ complete_count_windows(struct controller *c)
 
 /* It runs now and then, and for less than half of the time. */
 static bool
-is_short_lived(const struct workload *w, uint64_t now)
+is_short_lived(const struct workload *w, const struct complete_log *l, uint64_t now)
 {
 	unsigned begun = 0;
 
-	for (size_t i = 0; w->log != NULL && i < sizeof(w->log->began); i++)
-		begun += (unsigned)__builtin_popcount(w->log->began[i]);
+	for (size_t i = 0; i < sizeof(l->began); i++)
+		begun += (unsigned)__builtin_popcount(l->began[i]);
 	return begun > 1 && w->first_seen_ns < now && w->observed_ns < (now - w->first_seen_ns) / 2;
 }
 
@@ -266,7 +273,6 @@ evidence_of(const struct edge *e)
 int
 complete_update(struct controller *c, uint64_t max_age_ns)
 {
-	static const struct complete_log none;
 	size_t n_peers = peer_table_count(c->peers), n = 0, pos = 0;
 	_cleanup_free_ struct complete_edge *list = NULL;
 	_cleanup_free_ size_t *end = NULL;
@@ -300,9 +306,11 @@ complete_update(struct controller *c, uint64_t max_age_ns)
 	}
 	for (struct workload *w = c->workloads; w != NULL; w = w->next) {
 		size_t first = w->peer > 0 ? end[w->peer - 1] : 0;
+		struct complete_log log;
 
-		complete_estimate(w->log != NULL ? w->log : &none, hour_of(now), list + first,
-		    end[w->peer] - first, is_short_lived(w, now), &w->complete);
+		complete_log_unfold(w->log, &log);
+		complete_estimate(&log, hour_of(now), list + first, end[w->peer] - first,
+		    is_short_lived(w, &log, now), &w->complete);
 	}
 	c->completed_ns = now_mono();
 	return 0;

@@ -47,7 +47,7 @@ struct workload {
 	uint64_t lost_events, lost_packets, ct_forgotten; /* of instances that are gone */
 	unsigned loss_sources; /* bits of enum loss_source, since the start */
 	/* completeness.c */
-	struct complete_log *log; /* NULL: it has not run */
+	struct complete_hours *log; /* NULL: it has not run */
 	struct completeness complete;
 	uint64_t lost_ns;     /* CLOCK_REALTIME, when something may last have been missed */
 	uint64_t missed_ns;   /* and when a source last said that something was; 0: never */

@@ -384,10 +384,9 @@ load_workload(void *arg, const struct stored_workload *s)
 	w->missed_ns = s->missed_ns;
 	workload_set_text(&w->networks, s->networks != NULL ? s->networks : "");
 	if (s->log != NULL) {
-		w->log = malloc(sizeof(*w->log));
+		w->log = complete_log_fold(s->log);
 		if (w->log == NULL)
 			return -ENOMEM;
-		*w->log = *s->log;
 	}
 	r = load_images(s->images_json, w);
 	w->dirty = false;

@@ -109,7 +109,8 @@ store_put_workload(struct store *s, const struct workload *w)
 	_cleanup_free_ char *selector = labels_text(w->selector, w->n_selector);
 	_cleanup_free_ char *images = images_text(w);
 	sqlite3_stmt *st = s->put_workload;
-	uint8_t log[COMPLETE_LOG_BYTES];
+	uint8_t bytes[COMPLETE_LOG_BYTES];
+	struct complete_log log;
 
 	if (labels == NULL || selector == NULL || images == NULL)
 		return -ENOMEM;
@@ -128,8 +129,9 @@ store_put_workload(struct store *s, const struct workload *w)
 	sqlite3_bind_text(st, 13, images, -1, SQLITE_TRANSIENT);
 	store_bind_text(st, 14, w->mode_by);
 	if (w->log != NULL) {
-		complete_log_encode(w->log, log);
-		sqlite3_bind_blob(st, 15, log, sizeof(log), SQLITE_TRANSIENT);
+		complete_log_unfold(w->log, &log);
+		complete_log_encode(&log, bytes);
+		sqlite3_bind_blob(st, 15, bytes, sizeof(bytes), SQLITE_TRANSIENT);
 	}
 	store_bind_text(st, 16, w->networks);
 	sqlite3_bind_int(st, 17, w->rolled_back);

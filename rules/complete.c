@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define Z_95 1.6449 /* one-sided */
@@ -128,6 +129,52 @@ complete_log_decode(const uint8_t *buf, size_t len, struct complete_log *ret)
 	memcpy(ret->broken, buf + 8 + sizeof(ret->ran), sizeof(ret->broken));
 	memcpy(ret->began, buf + 8 + 2 * sizeof(ret->ran), sizeof(ret->began));
 	return 0;
+}
+
+/* The bytes from the first hour's to the last one's, before they go round. */
+static uint32_t
+first_byte(uint32_t begin, uint32_t head, size_t *ret_n)
+{
+	uint32_t n = MIN(head / 8 - begin / 8 + 1, COMPLETE_HOURS / 8);
+
+	*ret_n = n;
+	return head / 8 + 1 - n;
+}
+
+struct complete_hours *
+complete_log_fold(const struct complete_log *l)
+{
+	const uint8_t *maps[] = { l->ran, l->broken, l->began };
+	size_t n;
+	uint32_t first = first_byte(l->begin, l->head, &n);
+	struct complete_hours *h = malloc(sizeof(*h) + ARRAY_SIZE(maps) * n);
+
+	if (h == NULL)
+		return NULL;
+	h->begin = l->begin;
+	h->head = l->head;
+	for (size_t m = 0; m < ARRAY_SIZE(maps); m++)
+		for (size_t k = 0; k < n; k++)
+			h->bits[m * n + k] = maps[m][(first + k) % sizeof(l->ran)];
+	return h;
+}
+
+void
+complete_log_unfold(const struct complete_hours *h, struct complete_log *ret)
+{
+	uint8_t *maps[] = { ret->ran, ret->broken, ret->began };
+	uint32_t first;
+	size_t n;
+
+	memset(ret, 0, sizeof(*ret));
+	if (h == NULL)
+		return;
+	first = first_byte(h->begin, h->head, &n);
+	ret->begin = h->begin;
+	ret->head = h->head;
+	for (size_t m = 0; m < ARRAY_SIZE(maps); m++)
+		for (size_t k = 0; k < n; k++)
+			maps[m][(first + k) % sizeof(ret->ran)] = h->bits[m * n + k];
 }
 
 /* P(Bin(n, p) <= k), 0 <= p < 1. */

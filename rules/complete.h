@@ -45,6 +45,18 @@ void complete_log_encode(const struct complete_log *l, uint8_t buf[static COMPLE
 /* 0 or -EBADMSG. */
 int complete_log_decode(const uint8_t *buf, size_t len, struct complete_log *ret);
 
+/* The same, with no room but for the hours from begin to head: there are many names that were seen
+ * once. */
+struct complete_hours {
+	uint32_t begin, head;
+	uint8_t bits[];
+};
+
+/* Of malloc(); NULL: no memory. */
+struct complete_hours *complete_log_fold(const struct complete_log *l);
+/* h: NULL if nothing was marked yet. */
+void complete_log_unfold(const struct complete_hours *h, struct complete_log *ret);
+
 /* One edge, of those that were ever seen. */
 struct complete_edge {
 	uint32_t first_hour;

@@ -23,16 +23,23 @@ wl(struct ctl_fixture *f, const char *name)
 	return w;
 }
 
+static _unused_ void
+set_log(struct workload *w, const struct complete_log *log)
+{
+	free(w->log);
+	w->log = complete_log_fold(log);
+}
+
 /* Watched without a gap for weeks, up to now. */
 static _unused_ void
 watch_all_along(struct workload *w)
 {
 	uint32_t now = (uint32_t)(fake_now / HOUR);
+	struct complete_log log = { 0 };
 
-	free(w->log);
-	w->log = calloc(1, sizeof(*w->log));
 	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
-		complete_log_mark(w->log, h, COMPLETE_RAN);
+		complete_log_mark(&log, h, COMPLETE_RAN);
+	set_log(w, &log);
 	w->first_seen_ns = fake_now - WEEKS * 7 * DAY;
 	w->observed_ns = WEEKS * 7 * DAY;
 }

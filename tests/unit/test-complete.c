@@ -3,6 +3,7 @@
 #include "rules/complete.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -347,6 +348,35 @@ a_log_comes_back_from_its_bytes_and_bad_ones_do_not(void **state)
 	assert_int_equal(complete_log_decode(buf, COMPLETE_LOG_BYTES, &back), -EBADMSG);
 }
 
+/* However long it is, and wherever in the ring. */
+static void
+a_folded_log_is_the_same_and_as_short_as_it_was_watched(void **state)
+{
+	static const uint32_t lengths[] = { 0, 1, 7, 8, 9, 200, COMPLETE_HOURS - 9,
+		COMPLETE_HOURS - 1, COMPLETE_HOURS, 2 * COMPLETE_HOURS + 3 };
+	static const unsigned marks[] = { COMPLETE_RAN, COMPLETE_BROKEN, COMPLETE_BEGAN };
+	struct complete_log l, back;
+	struct complete_hours *h;
+
+	complete_log_unfold(NULL, &back);
+	memset(&l, 0, sizeof(l));
+	assert_memory_equal(&l, &back, sizeof(l));
+	for (uint32_t begin = T0; begin < T0 + COMPLETE_HOURS; begin += 5) {
+		for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+			memset(&l, 0, sizeof(l));
+			for (uint32_t k = 0; k <= lengths[i]; k++)
+				complete_log_mark(&l, begin + k, marks[(begin + k * k) % 3]);
+			h = complete_log_fold(&l);
+			assert_non_null(h);
+			if (lengths[i] == 1)
+				assert_true(malloc_usable_size(h) < 32);
+			complete_log_unfold(h, &back);
+			assert_memory_equal(&l, &back, sizeof(l));
+			free(h);
+		}
+	}
+}
+
 /* Any log that is taken can be estimated, at any hour. */
 static void
 hostile_logs_and_edges_are_survived(void **state)
@@ -398,6 +428,7 @@ main(void)
 		cmocka_unit_test(the_log_keeps_its_bound_and_forgets_the_oldest),
 		cmocka_unit_test(a_clock_that_jumps_begins_anew),
 		cmocka_unit_test(a_log_comes_back_from_its_bytes_and_bad_ones_do_not),
+		cmocka_unit_test(a_folded_log_is_the_same_and_as_short_as_it_was_watched),
 		cmocka_unit_test(hostile_logs_and_edges_are_survived),
 	};
 

@@ -85,12 +85,13 @@ kin_is_of_the_project_or_the_network_and_told_once(void **state)
 	struct ctl_fixture *f = *state;
 	_cleanup_(kin_freep) struct kin *kin = NULL;
 	struct workload *me = workload_get(f->c, "shop/me");
+	struct complete_log log = { 0 };
 	const char *got[8];
 
 	workload_set_text(&me->project, "shop");
 	workload_set_text(&me->networks, "net");
-	me->log = calloc(1, sizeof(*me->log));
-	complete_log_mark(me->log, (uint32_t)(fake_now / COMPLETE_HOUR_NS), COMPLETE_BEGAN);
+	complete_log_mark(&log, (uint32_t)(fake_now / COMPLETE_HOUR_NS), COMPLETE_BEGAN);
+	me->log = complete_log_fold(&log);
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		struct workload *w = workload_get(f->c, others[i].name);
 

@@ -18,30 +18,34 @@ too_short(struct ctl_fixture *f)
 static void
 one_week(struct ctl_fixture *f)
 {
-	wl(f, "web")->log->begin = (uint32_t)(fake_now / HOUR) - WEEK_HOURS;
+	struct complete_log l;
+
+	complete_log_unfold(wl(f, "web")->log, &l);
+	l.begin = (uint32_t)(fake_now / HOUR) - WEEK_HOURS;
+	set_log(wl(f, "web"), &l);
 }
 
 static void
 a_gap(struct ctl_fixture *f)
 {
-	struct complete_log *l = wl(f, "web")->log;
 	uint32_t now = (uint32_t)(fake_now / HOUR);
+	struct complete_log l = { 0 };
 
-	memset(l, 0, sizeof(*l));
 	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
 		complete_log_mark(
-		    l, h, COMPLETE_RAN | (h % WEEK_HOURS == 77 ? COMPLETE_BROKEN : 0));
+		    &l, h, COMPLETE_RAN | (h % WEEK_HOURS == 77 ? COMPLETE_BROKEN : 0));
+	set_log(wl(f, "web"), &l);
 }
 
 static void
 much_loss(struct ctl_fixture *f)
 {
-	struct complete_log *l = wl(f, "web")->log;
 	uint32_t now = (uint32_t)(fake_now / HOUR);
+	struct complete_log l = { 0 };
 
-	memset(l, 0, sizeof(*l));
 	for (uint32_t h = now - WEEKS * WEEK_HOURS; h <= now; h++)
-		complete_log_mark(l, h, COMPLETE_RAN | (h + 20 > now ? COMPLETE_BROKEN : 0));
+		complete_log_mark(&l, h, COMPLETE_RAN | (h + 20 > now ? COMPLETE_BROKEN : 0));
+	set_log(wl(f, "web"), &l);
 }
 
 /* Of one window of five hundred: what is claimed stands. */

@@ -346,6 +346,7 @@ windows_and_runs_reach_status(void **state)
 {
 	struct ctl_fixture *f = *state;
 	_cleanup_(kin_freep) struct kin *kin = NULL;
+	struct complete_log log = { 0 };
 	json_t *o;
 
 	assert_int_equal(kin_new(f->c, &kin), 0);
@@ -359,10 +360,9 @@ windows_and_runs_reach_status(void **state)
 	assert_true(json_is_null(json_object_get(o, "why")));
 	json_decref(o);
 	/* A nightly job of an hour: its runs are what counts. */
-	memset(wl(f, "web")->log, 0, sizeof(struct complete_log));
 	for (unsigned day = 21; day > 0; day--)
-		complete_log_mark(
-		    wl(f, "web")->log, (uint32_t)(fake_now / HOUR) - day * 24, COMPLETE_BEGAN);
+		complete_log_mark(&log, (uint32_t)(fake_now / HOUR) - day * 24, COMPLETE_BEGAN);
+	set_log(wl(f, "web"), &log);
 	wl(f, "web")->observed_ns = 21 * HOUR;
 	assert_int_equal(complete_update(f->c, 0), 0);
 	o = complete_to_json(kin, wl(f, "web"));

@@ -40,7 +40,7 @@ every_field_comes_back(void **state)
 		.expires_ns = T0 + 2 };
 	struct controller *c = ctl_new(*state);
 	char id[EDGE_ID_STRLEN], name[PEER_NAME_MAX + 1];
-	struct complete_log log;
+	struct complete_log log = { 0 }, back;
 	struct edge_evidence ev;
 	struct policy_network net = { .name = strdup("office"), .n_prefixes = 1 };
 	struct workload *w;
@@ -62,10 +62,9 @@ every_field_comes_back(void **state)
 	w->auto_promoted = w->rolled_back = true;
 	w->missed_ns = 5;
 	workload_set_text(&w->networks, "shop_default");
-	w->log = calloc(1, sizeof(*w->log));
-	complete_log_mark(w->log, 480000, COMPLETE_BEGAN);
-	complete_log_mark(w->log, 480100, COMPLETE_BROKEN);
-	log = *w->log;
+	complete_log_mark(&log, 480000, COMPLETE_BEGAN);
+	complete_log_mark(&log, 480100, COMPLETE_BROKEN);
+	w->log = complete_log_fold(&log);
 	w->labels = calloc(1, sizeof(*w->labels));
 	w->labels[0] = (struct policy_label){ strdup("scope"), strdup("pci") };
 	w->selector = calloc(1, sizeof(*w->selector));
@@ -119,7 +118,8 @@ every_field_comes_back(void **state)
 	assert_true(w->mode_since_ns == 3 && w->observed_ns == 4 && w->auto_promoted);
 	assert_true(w->rolled_back && w->missed_ns == 5);
 	assert_string_equal(w->networks, "shop_default");
-	assert_memory_equal(w->log, &log, sizeof(log));
+	complete_log_unfold(w->log, &back);
+	assert_memory_equal(&back, &log, sizeof(log));
 	assert_string_equal(w->labels[0].value, "pci");
 	assert_string_equal(w->selector[0].key, "compose.project");
 	assert_int_equal(w->n_images, 2);
