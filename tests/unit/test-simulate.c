@@ -197,6 +197,25 @@ puts_public_addresses_together_and_tells_what_is_unused(void **state)
 }
 
 static void
+what_is_refused_uses_no_edge(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("web"), FQDN("*.example.com"), 6, 443, 443, EDGE_APPROVED),
+		EDGE(W("web"), FQDN("bad.example.com"), 6, 443, 443, EDGE_DENIED),
+	};
+	const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
+	const struct simulate_flow bad = flow(W("web"), FQDN("bad.example.com"), 6, 443),
+				   good = flow(W("web"), FQDN("good.example.com"), 6, 443);
+	json_t *answer = run(&p, NULL, SIMULATE_ALL, &bad, 1);
+
+	assert_int_equal(json_array_size(json_object_get(answer, "unused")), 1);
+	json_decref(answer);
+	answer = run(&p, NULL, SIMULATE_ALL, &good, 1);
+	assert_int_equal(json_array_size(json_object_get(answer, "unused")), 0);
+	json_decref(answer);
+}
+
+static void
 refuses_ends_that_nothing_is_seen_of(void **state)
 {
 	static const struct policy p;
@@ -317,6 +336,7 @@ main(void)
 		cmocka_unit_test(what_denies_a_half_of_the_internet_breaks_it),
 		cmocka_unit_test(counts_only_ends_that_enforce),
 		cmocka_unit_test(puts_public_addresses_together_and_tells_what_is_unused),
+		cmocka_unit_test(what_is_refused_uses_no_edge),
 		cmocka_unit_test(refuses_ends_that_nothing_is_seen_of),
 		cmocka_unit_test(agrees_with_the_evaluator),
 	};
