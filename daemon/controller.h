@@ -247,6 +247,7 @@ struct controller {
 	int told_fd; /* an epoll of the instances' sockets of events, ev_told on it */
 	struct event *ev_told;
 	uint64_t events_read_ns;		     /* CLOCK_MONOTONIC */
+	unsigned events_read;			     /* then */
 	uint64_t reconcile_after_ns, first_after_ns; /* CLOCK_MONOTONIC */
 	json_t *former; /* former.c, until everybody is known; NULL: nobody is remembered */
 	uint64_t former_saved;

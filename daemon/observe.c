@@ -167,10 +167,14 @@ static int
 receive_events(struct instance *i)
 {
 	uint8_t buf[65536] __attribute__((aligned(8)));
+	int r;
 
 	i->ctl->drained_ns = now_real();
-	return ct_recv_events(
+	r = ct_recv_events(
 	    i->ct_fd, buf, sizeof(buf), DRAIN_MAX_MESSAGES, observe_event, i, &i->ct_stats);
+	if (r > 0)
+		i->ctl->events_read += (unsigned)r;
+	return r;
 }
 
 static void

@@ -3,8 +3,9 @@
  * When the instances' events are read: not one wake-up at a time. All sockets are watched together,
  * by an epoll of their own: the first that has something ends the watch and sets a timer, and when
  * that fires, each that has something is drained. That is 2 ms later for the first after a rest,
- * and every 20 ms while they keep coming: a wake-up costs more than what it is for. At rest nothing
- * runs. The host's socket (what NAT translated) is drained first, so that its translations are
+ * and 50 ms while they keep coming: a wake-up costs more than what it is for. Many at a time would
+ * no longer be in the cache when they are read: then it is every 10 ms. At rest nothing runs.
+ * The host's socket (what NAT translated) is drained first, so that its translations are
  * known when the namespaces' events are looked at.
  */
 #include "daemon/api.h"
@@ -16,8 +17,10 @@
 #include <sys/epoll.h>
 
 #define DRAIN_DELAY_US 2000
-#define DRAIN_STEADY_US 20000
-#define STEADY_NS (50 * NSEC_PER_MSEC) /* since the drain before */
+#define DRAIN_STEADY_US 50000
+#define DRAIN_MANY_US 10000
+#define MANY 256			/* events at once */
+#define STEADY_NS (100 * NSEC_PER_MSEC) /* since the drain before */
 #define MAX_READY 512
 
 static void
@@ -32,7 +35,10 @@ set_drain(struct controller *c, suseconds_t delay_us)
 static void
 events_told(evutil_socket_t fd, short what, void *arg)
 {
-	set_drain(arg, DRAIN_DELAY_US);
+	struct controller *c = arg;
+	bool steady = now_mono() - c->events_read_ns < STEADY_NS;
+
+	set_drain(c, steady ? DRAIN_STEADY_US : DRAIN_DELAY_US);
 }
 
 static void
@@ -43,11 +49,9 @@ drain_cb(evutil_socket_t fd, short what, void *arg)
 	int n = epoll_wait(c->told_fd, ready, MAX_READY, 0);
 	/* Interrupted, or there are more than that. */
 	bool more = n < 0 || n == MAX_READY;
-	uint64_t now = now_mono();
-	bool steady = n > 0 && now - c->events_read_ns < STEADY_NS;
 
-	if (n > 0)
-		c->events_read_ns = now;
+	c->events_read_ns = now_mono();
+	c->events_read = 0;
 	for (int k = 0; k < n; k++)
 		if (ready[k].data.ptr == c->host)
 			more |= observe_drain(c->host);
@@ -56,8 +60,8 @@ drain_cb(evutil_socket_t fd, short what, void *arg)
 			more |= observe_drain(ready[k].data.ptr);
 	if (more)
 		set_drain(c, DRAIN_DELAY_US);
-	else if (steady)
-		set_drain(c, DRAIN_STEADY_US);
+	else if (c->events_read >= MANY)
+		set_drain(c, DRAIN_MANY_US);
 	else
 		event_add(c->ev_told, NULL);
 	api_wake(c->api);
