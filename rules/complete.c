@@ -32,6 +32,7 @@
 #define GROUP_MIN 3.0
 #define APART 6u /* windows without a new edge end a group */
 #define PREDICT_MAX (1u << 20)
+#define LOG_MAPS 3u /* of a log: ran, broken, began */
 
 static unsigned
 slot(uint32_t hour)
@@ -144,16 +145,16 @@ first_byte(uint32_t begin, uint32_t head, size_t *ret_n)
 struct complete_hours *
 complete_log_fold(const struct complete_log *l)
 {
-	const uint8_t *maps[] = { l->ran, l->broken, l->began };
+	const uint8_t *maps[LOG_MAPS] = { l->ran, l->broken, l->began };
 	size_t n;
 	uint32_t first = first_byte(l->begin, l->head, &n);
-	struct complete_hours *h = malloc(sizeof(*h) + ARRAY_SIZE(maps) * n);
+	struct complete_hours *h = malloc(sizeof(*h) + LOG_MAPS * n);
 
 	if (h == NULL)
 		return NULL;
 	h->begin = l->begin;
 	h->head = l->head;
-	for (size_t m = 0; m < ARRAY_SIZE(maps); m++)
+	for (size_t m = 0; m < LOG_MAPS; m++)
 		for (size_t k = 0; k < n; k++)
 			h->bits[m * n + k] = maps[m][(first + k) % sizeof(l->ran)];
 	return h;
@@ -162,7 +163,7 @@ complete_log_fold(const struct complete_log *l)
 void
 complete_log_unfold(const struct complete_hours *h, struct complete_log *ret)
 {
-	uint8_t *maps[] = { ret->ran, ret->broken, ret->began };
+	uint8_t *maps[LOG_MAPS] = { ret->ran, ret->broken, ret->began };
 	uint32_t first;
 	size_t n;
 
@@ -172,7 +173,7 @@ complete_log_unfold(const struct complete_hours *h, struct complete_log *ret)
 	first = first_byte(h->begin, h->head, &n);
 	ret->begin = h->begin;
 	ret->head = h->head;
-	for (size_t m = 0; m < ARRAY_SIZE(maps); m++)
+	for (size_t m = 0; m < LOG_MAPS; m++)
 		for (size_t k = 0; k < n; k++)
 			maps[m][(first + k) % sizeof(ret->ran)] = h->bits[m * n + k];
 }
