@@ -66,9 +66,9 @@ say(const char *file, const char *what, double at, double took)
 
 /* A socket on its way; 0 if it is open within the time. */
 static int
-try_connect(const struct sockaddr_in *to, int wait_ms)
+try_connect(const struct sockaddr_in6 *to, int wait_ms)
 {
-	int error = 0, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error = 0, s = socket(to->sin6_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct pollfd p = { .fd = s, .events = POLLOUT };
 	socklen_t len = sizeof(error);
 
@@ -200,7 +200,7 @@ run_send(const struct sockaddr_in *to, unsigned seconds, const char *file, const
 }
 
 static int
-run_connect(const struct sockaddr_in *to, int max)
+run_connect(const struct sockaddr_in6 *to, int max)
 {
 	double began = now_ms(CLOCK_MONOTONIC);
 
@@ -266,6 +266,7 @@ int
 main(int argc, char **argv)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET };
+	struct sockaddr_in6 to6 = { .sin6_family = AF_INET6 };
 
 	if (argc == 1) {
 		sleep(600);
@@ -282,11 +283,14 @@ main(int argc, char **argv)
 			load_once(argv[2], (uint16_t)strtoul(argv[3], NULL, 10), argv[4]);
 			usleep(LOAD_PAUSE_US);
 		}
-	if (inet_pton(AF_INET, argv[2], &to.sin_addr) != 1)
+	to.sin_port = to6.sin6_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
+	if (inet_pton(AF_INET, argv[2], &to.sin_addr) == 1)
+		memcpy(&to6, &to, sizeof(to));
+	else if (strcmp(argv[1], "connect") != 0 ||
+		 inet_pton(AF_INET6, argv[2], &to6.sin6_addr) != 1)
 		return 2;
-	to.sin_port = htons((uint16_t)strtoul(argv[3], NULL, 10));
 	if (strcmp(argv[1], "send") == 0)
 		return run_send(&to, argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0,
 		    argc > 5 ? argv[5] : NULL, argc > 6 ? argv[6] : NULL);
-	return run_connect(&to, argc > 4 ? (int)strtoul(argv[4], NULL, 10) : 1);
+	return run_connect(&to6, argc > 4 ? (int)strtoul(argv[4], NULL, 10) : 1);
 }

@@ -185,7 +185,7 @@ t.ok(guarded and c.error6() == errno.EPERM and not oracle.seen, "with its guard 
 gone(c)
 tries = []
 for k in range(STARTS):
-    c = Late("connect", server.v4, OPEN, 50)
+    c = Late("connect", (server.v4, server.v6)[k % 2], OPEN, 50)
     c.network()
     c.start()
     wait(c.ended, 10)

@@ -39,7 +39,7 @@ see(struct controller *c, uint64_t netns, const char *src, const char *dst, uint
 struct told {
 	struct store *s;
 	char text[65536];
-	unsigned entries;
+	unsigned entries, internet; /* of those, to all of the internet */
 	uint64_t connections;
 };
 
@@ -58,6 +58,7 @@ tell(void *arg, uint64_t flow, uint32_t day, const uint64_t counts[static HISTOR
 	snprintf(t->text + strlen(t->text), sizeof(t->text) - strlen(t->text), "%s>%s:%u=%llu ",
 	    peer_format(&f.from, from), peer_format(&f.to, to), f.port, (unsigned long long)n);
 	t->entries++;
+	t->internet += f.to.kind == PEER_INTERNET;
 	t->connections += n;
 	return 0;
 }
@@ -263,6 +264,28 @@ a_burst_of_addresses_is_bounded_before_it_is_stored(void **state)
 	json_decref(o);
 }
 
+/* With no bound the table would have no end: looking for a place in it would have none either. */
+static void
+the_servers_whose_addresses_are_kept_apart_are_bounded(void **state)
+{
+	const int seen = 9000, apart = 4096;
+	struct ctl_fixture *f = *state;
+	char text[32];
+	struct told t;
+
+	ctl_instance(f->c, 1, "web", "10.0.0.1");
+	for (int i = 0; i < seen; i++) {
+		snprintf(text, sizeof(text), "203.%d.%d.7", i / 250, i % 250);
+		see(f->c, 1, "10.0.0.1", text, (uint16_t)(i + 1));
+	}
+	alarm(60);
+	assert_int_equal(history_flush(f->c), 0);
+	alarm(0);
+	t = read_all(f->c);
+	assert_int_equal(t.connections, seen);
+	assert_int_equal(t.internet, seen - apart);
+}
+
 static void
 days_make_way_in_steps_and_their_flows_with_them(void **state)
 {
@@ -414,6 +437,7 @@ main(void)
 		TEST(many_addresses_are_the_internet),
 		TEST(a_flood_of_flows_is_bounded_and_marks_the_hour),
 		TEST(a_burst_of_addresses_is_bounded_before_it_is_stored),
+		TEST(the_servers_whose_addresses_are_kept_apart_are_bounded),
 		TEST(days_make_way_in_steps_and_their_flows_with_them),
 		TEST(a_clock_that_lies_costs_a_day_at_most),
 		TEST(it_is_stored_each_minute_and_an_hour_without_loss_is_whole),
