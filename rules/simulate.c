@@ -210,9 +210,9 @@ sample(const struct simulation *s, uint8_t family, uint64_t k)
 	return a;
 }
 
-/* The edge of that number has let something pass. */
-static void
-use_edge(struct simulation *s, uint64_t number)
+/* 1 + the index of the edge of that number; 0. */
+static uint32_t
+find_edge(const struct simulation *s, uint64_t number)
 {
 	size_t lo = 0, hi = s->policy->n_edges;
 
@@ -220,15 +220,21 @@ use_edge(struct simulation *s, uint64_t number)
 		size_t mid = lo + (hi - lo) / 2;
 		uint64_t at = s->numbers[s->by_number[mid]];
 
-		if (at == number) {
-			s->used[s->by_number[mid]] = true;
-			return;
-		}
+		if (at == number)
+			return (uint32_t)s->by_number[mid] + 1;
 		if (at < number)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
+	return 0;
+}
+
+static void
+use_edge(struct simulation *s, uint32_t by)
+{
+	if (by != 0)
+		s->used[by - 1] = true;
 }
 
 struct words {
@@ -259,12 +265,12 @@ speaks_of(struct simulation *s, size_t flow, enum edge_state state, bool mark)
 }
 
 static bool
-refuses(struct simulation *s, const struct match *m, enum flow_dir dir, const struct addr *other,
-    const struct sim_flow *f)
+refuses(const struct simulation *s, const struct match *m, enum flow_dir dir,
+    const struct addr *other, const struct sim_flow *f, uint32_t *ret_by)
 {
 	if (match_refuses(m, dir, other, f->proto, f->port))
 		return true;
-	use_edge(s, match_edge(m, dir, other, f->proto, f->port));
+	*ret_by = find_edge(s, match_edge(m, dir, other, f->proto, f->port));
 	return false;
 }
 
@@ -272,7 +278,8 @@ refuses(struct simulation *s, const struct match *m, enum flow_dir dir, const st
 static bool
 end_refuses(struct simulation *s, const struct match *m, enum flow_dir dir, size_t flow)
 {
-	const struct sim_flow *f = &s->flows[flow];
+	struct sim_flow *f = &s->flows[flow];
+	uint32_t samples[SAMPLES], *by = &f->by[dir == DIR_INGRESS];
 	const struct peer *far = peer_get(s->peers, dir == DIR_EGRESS ? f->to : f->from);
 	struct addr from, to, other;
 
@@ -280,22 +287,25 @@ end_refuses(struct simulation *s, const struct match *m, enum flow_dir dir, size
 	case PEER_INTERNET:
 		for (uint64_t k = 0; k < SAMPLES; k++) {
 			other = sample(s, f->family, k);
-			if (refuses(s, m, dir, &other, f))
+			if (refuses(s, m, dir, &other, f, &samples[k]))
 				return true;
 		}
+		for (uint64_t k = 0; k < SAMPLES; k++)
+			use_edge(s, samples[k]);
 		return false;
 	case PEER_MULTICAST:
 		addr_parse(f->family == 6 ? "ff02::fb" : "224.0.0.251", &other);
-		return refuses(s, m, dir, &other, f);
+		return refuses(s, m, dir, &other, f, by);
 	case PEER_FQDN:
 		return !speaks_of(s, flow, EDGE_APPROVED, false) ||
 		       speaks_of(s, flow, EDGE_DENIED, false);
 	case PEER_ADDR:
-		return refuses(s, m, dir, &far->prefix.addr, f);
+		return refuses(s, m, dir, &far->prefix.addr, f, by);
 	default:
 		break;
 	}
-	return !nearest(s, f, &from, &to) || refuses(s, m, dir, dir == DIR_EGRESS ? &to : &from, f);
+	return !nearest(s, f, &from, &to) ||
+	       refuses(s, m, dir, dir == DIR_EGRESS ? &to : &from, f, by);
 }
 
 static void
@@ -340,15 +350,21 @@ judge_workload(struct simulation *s, peer_id id, simulate_rules_fn fn, void *arg
 	return 0;
 }
 
-/* What passes uses the edges that speak of it. 1: there is more; 0. */
+/* What passes uses the edges that speak of it, and those whose rules let it. 1: more; 0. */
 static int
 mark_used(struct simulation *s)
 {
 	size_t until = MIN(s->n_flows, s->at + PART);
 
-	for (; s->at < until; s->at++)
-		if ((s->flows[s->at].what & SIM_REFUSED) == 0)
-			speaks_of(s, s->at, EDGE_APPROVED, true);
+	for (; s->at < until; s->at++) {
+		const struct sim_flow *f = &s->flows[s->at];
+
+		if ((f->what & SIM_REFUSED) != 0)
+			continue;
+		speaks_of(s, s->at, EDGE_APPROVED, true);
+		use_edge(s, f->by[0]);
+		use_edge(s, f->by[1]);
+	}
 	return s->at < s->n_flows;
 }
 

@@ -17,6 +17,7 @@ struct sim_flow {
 	uint8_t proto, family, what;
 	uint16_t port;
 	uint32_t hours;
+	uint32_t by[2]; /* 1 + the edge that lets it pass at its source and its destination; 0 */
 	uint64_t connections, last_seen_ns;
 };
 

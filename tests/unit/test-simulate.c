@@ -215,6 +215,133 @@ what_is_refused_uses_no_edge(void **state)
 	json_decref(answer);
 }
 
+/* Edges of the policy that are not used, after the flow; a bit each. */
+static unsigned
+unused(const struct policy *p, const struct inventory *inv, struct simulate_flow f)
+{
+	json_t *answer = run(p, inv, simulate_modes_of(p), &f, 1),
+	       *list = json_object_get(answer, "unused");
+	char id[EDGE_ID_STRLEN];
+	unsigned ret = 0;
+
+	for (size_t i = 0; i < p->n_edges; i++) {
+		const struct policy_edge *e = &p->edges[i];
+
+		edge_id_format(
+		    edge_key_number(&e->from, &e->to, e->proto, e->port_lo, e->port_hi), id);
+		for (size_t k = 0; k < json_array_size(list); k++)
+			if (strcmp(json_string_value(json_array_get(list, k)), id) == 0)
+				ret |= 1u << i;
+	}
+	json_decref(answer);
+	return ret;
+}
+
+/* By words a prefix does not speak of a workload: its rule lets the connection pass all the same.
+ */
+static void
+what_passes_by_an_address_uses_the_edge_of_it(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("web"), CIDR("10.0.0.0/24"), 6, 90, 90, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.0.1.0/24"), 6, 90, 90, EDGE_APPROVED),
+		EDGE(CIDR("10.0.0.0/24"), W("db"), 6, 90, 90, EDGE_APPROVED),
+		EDGE(CIDR("10.0.0.2/32"), W("db"), 6, 90, 90, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("0.0.0.0/1"), 6, 443, 443, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("128.0.0.0/1"), 6, 443, 443, EDGE_APPROVED),
+	};
+	const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
+	const struct addr web = A("10.0.0.1"), db = A("10.0.0.2");
+	const struct inventory_entry entries[] = { { "db", &db, 1 }, { "web", &web, 1 } };
+	const struct inventory inv = { .entries = entries, .n_entries = 2 };
+
+	assert_int_equal(unused(&p, &inv, flow(W("web"), W("db"), 6, 90)), 0x3a);
+	assert_int_equal(unused(&p, &inv, flow(W("web"), INTERNET, 6, 443)), 0x0f);
+	assert_int_equal(unused(&p, &inv, flow(W("web"), W("db"), 6, 91)), 0x3f);
+}
+
+/* The source lets it pass; at the destination the prefix has but one of two addresses. */
+static void
+what_the_other_end_refuses_uses_no_edge(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("web"), CIDR("10.0.0.2/32"), 6, 90, 90, EDGE_APPROVED),
+		EDGE(CIDR("10.0.0.2/32"), W("web"), 6, 91, 91, EDGE_APPROVED),
+	};
+	const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
+	const struct addr web = A("10.0.0.1"), db[] = { A("10.0.0.2"), A("10.0.0.3") };
+	const struct inventory_entry entries[] = { { "db", db, 2 }, { "web", &web, 1 } };
+	const struct inventory inv = { .entries = entries, .n_entries = 2 };
+	const struct simulate_flow out = flow(W("web"), W("db"), 6, 90),
+				   in = flow(W("db"), W("web"), 6, 91);
+	struct policy_workload only_web = workload("web", MODE_ENFORCE, WL_BOTH);
+	struct policy as_written = p;
+
+	assert_int_equal(broken(&p, &inv, out), 1);
+	assert_int_equal(unused(&p, &inv, out), 3);
+	assert_int_equal(broken(&p, &inv, in), 1);
+	assert_int_equal(unused(&p, &inv, in), 3);
+	/* db does not enforce: it passes. */
+	as_written.workloads = &only_web;
+	as_written.n_workloads = 1;
+	assert_int_equal(broken(&as_written, &inv, out), 0);
+	assert_int_equal(unused(&as_written, &inv, out), 2);
+	assert_int_equal(broken(&as_written, &inv, in), 0);
+	assert_int_equal(unused(&as_written, &inv, in), 1);
+}
+
+/* Most of it passes, a part is refused: nothing of that flow counts. */
+static void
+half_of_the_internet_uses_no_edge(void **state)
+{
+	const struct peer halves[] = { CIDR("0.0.0.0/1"), CIDR("128.0.0.0/1") };
+
+	for (size_t i = 0; i < ARRAY_SIZE(halves); i++) {
+		struct policy_edge edge = EDGE(W("web"), halves[i], 6, 443, 443, EDGE_APPROVED);
+		const struct policy p = { .edges = &edge, .n_edges = 1 };
+
+		assert_int_equal(broken(&p, NULL, flow(W("web"), INTERNET, 6, 443)), 1);
+		assert_int_equal(unused(&p, NULL, flow(W("web"), INTERNET, 6, 443)), 1);
+	}
+}
+
+static void
+of_many_addresses_the_nearest_two_are_asked(void **state)
+{
+	struct policy_workload list[] = { workload("one", MODE_ENFORCE, WL_EGRESS),
+		workload("web", MODE_ENFORCE, WL_EGRESS) };
+	struct policy_edge edges[] = {
+		EDGE(W("web"), CIDR("10.2.0.2/32"), 6, 1, 1, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.9.0.2/32"), 6, 2, 2, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.7.0.5/32"), 6, 3, 3, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.7.0.6/32"), 6, 4, 4, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.1.0.1/32"), 6, 5, 5, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.2.0.1/32"), 6, 6, 6, EDGE_APPROVED),
+		EDGE(W("one"), CIDR("10.3.0.1/32"), 6, 7, 7, EDGE_APPROVED),
+	};
+	const struct policy p = { .workloads = list,
+		.n_workloads = ARRAY_SIZE(list),
+		.edges = edges,
+		.n_edges = ARRAY_SIZE(edges) };
+	const struct addr db[] = { A("10.9.0.2"), A("10.2.0.2") }, one = A("10.3.0.1"),
+			  two[] = { A("10.7.0.5"), A("10.7.0.6") },
+			  web[] = { A("10.1.0.1"), A("10.2.0.1") };
+	const struct inventory_entry entries[] = { { "db", db, 2 }, { "one", &one, 1 },
+		{ "two", two, 2 }, { "web", web, 2 } };
+	const struct inventory inv = { .entries = entries, .n_entries = 4 };
+
+	/* On the common network, though neither is the first. */
+	assert_int_equal(broken(&p, &inv, flow(W("web"), W("db"), 6, 1)), 0);
+	assert_int_equal(broken(&p, &inv, flow(W("web"), W("db"), 6, 2)), 1);
+	/* Of equals the first. */
+	assert_int_equal(broken(&p, &inv, flow(W("web"), W("two"), 6, 3)), 0);
+	assert_int_equal(broken(&p, &inv, flow(W("web"), W("two"), 6, 4)), 1);
+	/* A replica to another one, not to itself; to itself where it is the only one. */
+	assert_int_equal(broken(&p, &inv, flow(W("web"), W("web"), 6, 5)), 1);
+	assert_int_equal(broken(&p, &inv, flow(W("web"), W("web"), 6, 6)), 0);
+	assert_int_equal(broken(&p, &inv, flow(W("one"), W("one"), 6, 7)), 0);
+}
+
 static void
 refuses_ends_that_nothing_is_seen_of(void **state)
 {
@@ -337,6 +464,10 @@ main(void)
 		cmocka_unit_test(counts_only_ends_that_enforce),
 		cmocka_unit_test(puts_public_addresses_together_and_tells_what_is_unused),
 		cmocka_unit_test(what_is_refused_uses_no_edge),
+		cmocka_unit_test(what_passes_by_an_address_uses_the_edge_of_it),
+		cmocka_unit_test(what_the_other_end_refuses_uses_no_edge),
+		cmocka_unit_test(half_of_the_internet_uses_no_edge),
+		cmocka_unit_test(of_many_addresses_the_nearest_two_are_asked),
 		cmocka_unit_test(refuses_ends_that_nothing_is_seen_of),
 		cmocka_unit_test(agrees_with_the_evaluator),
 	};
