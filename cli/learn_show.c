@@ -144,36 +144,43 @@ static void
 print_sums(const json_t *answer)
 {
 	static const struct {
-		const char *key, *text;
+		const char *key, *text, *plural;
 	} parts[] = {
-		{ "frames", "frames" },
-		{ "malformed", "malformed" },
-		{ "other", "without a connection" },
-		{ "flows", "answered connections" },
-		{ "attempts", "attempts" },
+		{ "frames", "frame", "s" },
+		{ "malformed", "malformed", "" },
+		{ "other", "without a connection", "" },
+		{ "flows", "answered connection", "s" },
+		{ "attempts", "attempt", "s" },
 	};
 	char number[SHOW_NUMBER_LEN];
 
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		printf("%s%s %s", i > 0 ? ", " : "",
-		    show_number(show_int(answer, parts[i].key, 0), number), parts[i].text);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		int64_t n = show_int(answer, parts[i].key, 0);
+
+		printf("%s%s %s%s", i > 0 ? ", " : "", show_number(n, number), parts[i].text,
+		    n == 1 ? "" : parts[i].plural);
+	}
 	putchar('\n');
 }
 
 static void
 print_tunnels(const json_t *answer)
 {
-	int64_t others = show_int(answer, "otherTunnelFrames", 0);
+	int64_t n, others = show_int(answer, "otherTunnelFrames", 0);
 	char number[SHOW_NUMBER_LEN];
 	const json_t *t;
 	size_t i;
 
 	json_array_foreach(show_in(answer, "tunnels"), i, t)
-	    printf("tunnel %s from %s to %s, %s frames: what is inside was not looked at\n",
-		show_text(t, "kind", "?"), show_text(t, "src", "?"), show_text(t, "dst", "?"),
-		show_number(show_int(t, "frames", 0), number));
+	{
+		n = show_int(t, "frames", 0);
+		printf("tunnel %s from %s to %s, %s frame%s: what is inside was not looked at\n",
+		    show_text(t, "kind", "?"), show_text(t, "src", "?"), show_text(t, "dst", "?"),
+		    show_number(n, number), n == 1 ? "" : "s");
+	}
 	if (others > 0)
-		printf("%s frames of more tunnels\n", show_number(others, number));
+		printf("%s frame%s of more tunnels\n", show_number(others, number),
+		    others == 1 ? "" : "s");
 }
 
 static int

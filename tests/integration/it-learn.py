@@ -108,7 +108,17 @@ def test_forms(file):
     check("an edge has its evidence", None if edge["bytes"] == 120 and edge["flags"] == [] and
           edge["firstSeen"] == "2023-11-14T22:13:20.000Z" else edge)
     code, out, err = learn("--pcap", plain)
-    check("table", None if code == 0 and "tcp/80" in out and "3 frames" in out else (out, err))
+    check("table", None if code == 0 and "tcp/80" in out and
+          out.splitlines()[-1] == "3 frames, 0 malformed, 0 without a connection, 1 answered connection, 0 attempts"
+          else (out, err))
+    gre = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 24, 1, 0, 64, 47, 0, ip("10.0.0.1"), ip("10.0.0.2")) + bytes(4)
+    for n, s in (1, ""), (2, "s"):
+        frames = [tcp("10.0.0.1", 4000 + k, "10.0.0.2", 80, SYN) for k in range(n)]
+        out = learn("--pcap", file("n.pcap", pcap(frames + [gre] * n)))[1]
+        check("%d of each: the words agree" % n, None if " %d attempt%s\n" % (n, s) in out and
+              "10.0.0.2, %d frame%s: what" % (n, s) in out else out)
+    out = learn("--pcap", file("one.pcap", pcap(frames[:1])))[1]
+    check("a single frame is one", None if out.splitlines()[-1].startswith("1 frame, ") else out)
     map_file = file("m.yaml", "workloads:\n - {name: shop/web, addresses: [10.0.0.1]}\n"
                     " - {name: \"two\\nlines\", addresses: [10.0.0.0/24]}\n")
     code, out, err = learn("--pcap", plain, "--map", map_file, "-o", "policy")
