@@ -137,8 +137,9 @@ for what, tail in hostile.items():
             pass
     lab.later(remove)
 t.ok(set(made) == set(hostile), "namespaces with hostile names", sorted(made))
+labelled = {}
 for what, label in (("esc", "\x1b[2Jx"), ("newline", "a\nb"), ("dots", "../x"), ("slash", "a/b/c"), ("long", "Z" * 255)):
-    docker.run(PREFIX + "-h" + what, labels=compose(PROJECT + label, label))
+    labelled[what] = docker.run(PREFIX + "-h" + what, labels=compose(PROJECT + label, label), network=net)
 
 
 def others():
@@ -147,9 +148,15 @@ def others():
 
 wait(lambda: len(others()) >= 8 + len(made) + 5, 5)
 t.ok(len(others()) >= 8 + len(made) + 5, "every one of them is a workload of its own", sorted(others()))
+talking = list(labelled.values())
+for k, place in enumerate(talking):
+    place.serve(7000 + k)
+t.ok(wait(lambda: all(talking[k - 1].tcp(p.v4, 7000 + k) == "open" for k, p in enumerate(talking)), 10) and
+     wait(lambda: all(api.edge(port=7000 + k) for k in range(len(talking))), 10),
+     "and those that talk are both ends of edges", api.edges())
 answers = {}
 for url in ("/v1/status", "/v1/edges", "/v1/graph", "/v1/policy", "/v1/policy?format=yaml", "/v1/flows", "/v1/denials",
-            "/v1/doctor"):
+            "/v1/doctor", "/v1/top", "/v1/alerts"):
     status, raw = api.raw("GET", url)
     answers[url] = (status, raw)
 bad = []
@@ -168,16 +175,25 @@ names = list(api.workloads())
 cli = [BUILD + "/cli/nanoseg", "--socket", d.sock]
 bad = []
 for cmd in (["status"], ["graph"], ["edges"], ["flows"], ["denials"], ["doctor"], ["policy", "show"],
-            ["status", "-o", "yaml"], ["graph", "-o", "json"], ["status", "-o", "json"]):
+            ["status", "-o", "yaml"], ["graph", "-o", "json"], ["status", "-o", "json"], ["status", "--why"],
+            ["status", "--why", "-o", "wide"], ["top"], ["top", "-o", "wide"], ["top", "-n", "1", "-o", "yaml"], ["alerts"],
+            ["edges", "-o", "wide"], ["simulate"], ["simulate", "-o", "wide"], ["simulate", "-o", "json"]):
     r = run(*cli, *cmd, check=False)
     raw = [hex(ord(ch)) for ch in r.out + r.err if ord(ch) < 32 and ch != "\n" or ord(ch) in (0x7f, 0x202e, 0xfffd)]
-    if r.returncode != 0 or raw or cmd == ["status"] and PREFIX not in r.out:
+    lost = cmd[0] in ("status", "top", "simulate") and PREFIX not in r.out
+    if r.returncode != (3 if cmd[0] == "simulate" else 0) or raw or lost:
         bad.append((cmd, r.returncode, raw[:5], r.err))
 t.ok(not bad, "and so is what the command line shows", bad)
 t.ok(not [n for n in names if "../" in n or n.count("/") > 2], "a label with ../ or / makes no path", names)
 status, shown = api.raw("GET", "/v1/policy?format=yaml")
 status, r = api.call("POST", "/v1/policy/validate", shown)
 t.ok(status == 200 and r["workloads"] >= len(names), "the policy with all these names can be read again", status, r)
+r = run(*cli, "simulate", "-o", "json", "-f", "-", check=False, stdin=None, input=shown)
+would = json.loads(r.out or "{}")
+ends = {e[k] for e in would.get("broken", []) for k in ("from", "to")}
+t.ok(r.returncode == 3 and len([e for e in would["broken"] if 7000 <= e.get("port", 0) < 7000 + len(talking)]) == 5 and
+     {x for x in ends if x.startswith("workload:")} <= {"workload:" + n for n in names},
+     "and what it would break is told by those names", r.returncode, would.get("broken"), r.err)
 log = d.text(0)
 t.ok(not [ch for ch in log if ord(ch) < 32 and ch not in "\n\t" or ord(ch) == 0x202e],
      "and the log shows none of it raw")
