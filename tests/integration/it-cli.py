@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -75,6 +76,24 @@ SIMULATED = {
     "unused": ["e-000000000003"], "covered": 5, "brokenEdges": 2, "brokenConnections": 1235,
     "live": [{"from": wl(NEWLINE), "to": wl(BIDI), "proto": "tcp", "port": 80, "connections": 3}],
     "history": {"from": "2026-01-01T10:00:00.000Z", "incompleteHours": 2, "kept": True}, "notLooked": 0}
+# What is covered beyond the evidence, and the words for it.
+COVERED = [
+    (("internet", {"ports": 1, "addressesSeen": 5000, "prefixesSeen": ["198.18.0.0/20", "203.0.113.7/32"]}),
+     "the internet, 5,000 addresses seen in 198.18.0.0/20, 203.0.113.7/32"),
+    (("internet", {"ports": 1, "addressesSeen": 1, "prefixesSeen": ["203.0.113.7/32"], "instancesSeen": 2}),
+     "the internet, 1 address seen in 203.0.113.7/32; any later instance, 2 seen"),
+    (("cidr:10.1.0.0/20", {"ports": 1, "addressesSeen": 37, "prefixesSeen": ["10.1.2.0/24"], "instancesSeen": 0}),
+     "a /20, 37 addresses seen; any later instance, none seen"),
+    (("fqdn:*.example.com", {"ports": 1, "addressesSeen": None}), "all that the name leads to"),
+    (("network:lan", {"ports": 1}), "a network"),
+    (("cidr:10.2.0.0/16", {"ports": 1500, "portsSeen": 600, "addressesSeen": 2}),
+     "1,500 ports, 600 seen; a /16, 2 addresses seen"),
+    ((wl("db"), {"ports": 20, "portsSeen": None, "instancesSeen": 300}), "20 ports; any later instance, 300 seen"),
+    (("internet", {"ports": 1, "addressesSeen": 8, "prefixesSeen": [ESC, None, 7] + [LONG] * 50}),
+     "the internet, 8 addresses seen in evil\\x1b[31m"),
+    (("internet", {"ports": "x", "addressesSeen": [], "prefixesSeen": 3, "instancesSeen": {}}), "the internet"),
+    ((wl("db"), []), "-"),
+]
 NOTHING = {"broken": [], "unused": [], "covered": 0, "brokenEdges": 0, "live": None,
            "history": {"from": None, "incompleteHours": 0, "kept": True}}
 TOP = {"workloads": [
@@ -340,6 +359,15 @@ def test_shown():
     check("edges: a workload called like an address is not that address",
           None if row[1:3] == ["workload:10.0.0.1", "addr:10.0.0.1"] else row)
     check("edges: a row an edge", None if len(r.out.splitlines()) == len(EDGES) + 2 else str(r))
+    daemon.replies["/v1/edges"] = [edge(100 + k, wl("web"), to, covers=covers)
+                                   for k, ((to, covers), _) in enumerate(COVERED)]
+    r = run("edges", "-o", "wide")
+    rows = {x.split()[0]: x for x in r.out.splitlines() if x.startswith("e-")}
+    check("edges -o wide: what each covers beyond the evidence",
+          [text for k, (_, text) in enumerate(COVERED)
+           if not re.search("  %s($|  |.*xx)" % re.escape(text), rows.get("e-%016x" % (100 + k), ""))] and str(r))
+    check("edges -o wide: none of it raw", re.search("[\x00-\x09\x0b-\x1f\x7f]", r.out + r.err) and str(r))
+    daemon.replies["/v1/edges"] = EDGES
     r = run("graph")
     expect("graph: grouped by source", r, 0, ["web\n  -> app", "1,234 conn", "no connection yet:",
                                               "  silent", "-x host", "flags: "])
