@@ -70,6 +70,24 @@ container_free(struct container *k)
 	free(k);
 }
 
+/*
+ * An engine says of it that it uses another's namespace, and the kernel has shown one of each:
+ * with a file, which nobody inside can make.
+ */
+static bool
+is_apart(const struct controller *c, const struct container *k)
+{
+	bool own = false, others = false;
+
+	for (const struct instance *i = c->instances; i != NULL && !(own && others); i = i->next) {
+		if ((i->ns.flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) == 0)
+			continue;
+		own |= strcmp(i->ns.container_id, k->id) == 0;
+		others |= strcmp(i->ns.container_id, k->shares) == 0;
+	}
+	return own && others;
+}
+
 /* The container that the namespace of this one was made for, as far as it is known. */
 static struct container *
 container_owner(struct controller *c, struct container *k)
@@ -78,7 +96,7 @@ container_owner(struct controller *c, struct container *k)
 
 	for (int depth = 0; k != NULL && k->shares[0] != '\0' && depth < 4; depth++) {
 		owner = *container_slot(c, k->shares);
-		if (owner == NULL || owner == k)
+		if (owner == NULL || owner == k || is_apart(c, k))
 			break;
 		k = owner;
 	}
@@ -110,7 +128,8 @@ instance_next_member(const struct instance *i, size_t *pos)
 		return i->container;
 	for (size_t b = 0; b < ARRAY_SIZE(c->containers); b++)
 		for (k = c->containers[b]; k != NULL; k = k->next)
-			if (strcmp(k->shares, i->container->id) == 0 && ++n == *pos - 1)
+			if (strcmp(k->shares, i->container->id) == 0 && !is_apart(c, k) &&
+			    ++n == *pos - 1)
 				return k;
 	return NULL;
 }

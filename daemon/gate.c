@@ -184,8 +184,11 @@ identify(const struct gate_wait *g, const struct instance *i, struct workload **
 	const struct container *k = container_of(g, i);
 
 	*ret = NULL;
-	if ((i != NULL && i->is_host) || (k != NULL && k->host_network))
+	if (i != NULL && i->is_host)
 		return true;
+	/* An engine's word that it is in the host's network is none of the kernel's. */
+	if (i == NULL && k != NULL && k->host_network)
+		return false;
 	/* One that joins another's namespace has an image of its own. */
 	if (g->id[0] != '\0' && k != NULL && container_known(g->c, g->id) == NULL)
 		return false;

@@ -327,6 +327,22 @@ instance_ask_all(struct controller *c)
 		instance_ask(i);
 }
 
+/* Who was taken for a guest here, for want of a namespace for its host, may have one of its own. */
+static void
+identify_guests(const struct instance *host)
+{
+	struct controller *c = host->ctl;
+	const struct container *k;
+
+	if (c->n_sharing == 0 || host->ns.container_id[0] == '\0')
+		return;
+	for (struct instance *i = c->instances; i != NULL; i = i->next) {
+		k = i != host ? container_known(c, i->ns.container_id) : NULL;
+		if (k != NULL && strcmp(k->shares, host->ns.container_id) == 0)
+			instance_identify(i);
+	}
+}
+
 void
 instance_on_netns(struct controller *c, const struct w_netns *n)
 {
@@ -364,6 +380,7 @@ instance_on_netns(struct controller *c, const struct w_netns *n)
 	if (i->is_host || c->only == NULL)
 		instance_attach(i);
 	instance_identify(i);
+	identify_guests(i);
 	/* Another container of the same workload, as in a pod. */
 	if (before != NULL && i->workload == before)
 		i->renamed_ns = renamed_ns;

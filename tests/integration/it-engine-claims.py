@@ -3,7 +3,9 @@
 """Engines that lie or are slow, and a whole nanosegd: whatever they say, a container is never anybody
 else. On a machine of its own, with engines that are played, and containers that are processes in
 cgroups and namespaces of the form that engines make."""
+import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -104,12 +106,45 @@ def is_enforced(n):
                                 check=False).out
 
 
+def gate(n, pid=None):
+    """What the start gate answers about it."""
+    body = json.dumps({"id": cid(n), "pid": pid or pids[n], "timeoutMs": 3000})
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(10)
+        s.connect(d.sock)
+        s.sendall(("POST /v1/gate HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" %
+                   (len(body), body)).encode())
+        data = b""
+        while more := s.recv(4096):
+            data += more
+    return int(data.split(b" ")[1]), json.loads(data.split(b"\r\n\r\n", 1)[1])
+
+
 watcher = threading.Thread(target=watch)
 watcher.start()
 t.ok(wait(lambda: who() == {1: "shop/web", 2: "shop/db"}, 10),
      "processes and namespaces that an engine takes for another's change nothing", who(), d.text()[-800:])
 api.mode("enforce", "shop/web")
 t.ok(wait(lambda: is_enforced(1), 5) and not is_enforced(2), "the rules are where the container is")
+
+# One is said to be a guest of the other.
+docker.add(1, Names=["/web-1"], Labels=compose("web"), HostConfig={"NetworkMode": "container:" + cid(2)},
+           Ports=[{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 7080, "Type": "tcp"}])
+docker.send(event("container", "rename", 1))
+
+
+def behind():
+    return api.get("/v1/explain", src="shop/db", dst="host", port=7080, proto="tcp").get("behind")
+
+
+t.ok(wait(behind, 5) == "workload:shop/web" and who() == {1: "shop/web", 2: "shop/db"} and is_enforced(1) and not is_enforced(2),
+     "one that is said to use the other's namespace has its own name in its own", who(), behind())
+shown = [m["id"] for w in api.get("/v1/status")["workloads"] for i in w["instances"] for m in i["members"]
+         if names.get(i["netns"]) == 2]
+t.ok(len(shown) == 1, "and is no member of the other one's", shown)
+docker.add(1, Names=["/web-1"], Labels=compose("web"))
+docker.send(event("container", "rename", 1))
+wait(lambda: behind() is None, 5)
 
 # Another engine claims one, and another name for it.
 podman.add(1, Names=["/mine"], Labels=compose("db"))
@@ -121,6 +156,18 @@ t.ok(good and who() == {1: "shop/web", 2: "shop/db"}, "a second engine's claim i
 podman.send(event("container", "die", 1))
 time.sleep(0.3)
 t.ok(who()[1] == "shop/web" and is_enforced(1), "nor does its end of it end anything", who())
+
+# One that asks the gate, and of which its engine says that it has no namespace.
+allowed[5] = "shop/web"
+docker.add(5, Names=["/web-5"], Labels=compose("web"), State="created", HostConfig={"NetworkMode": "host"})
+start(5)
+names[os.stat("/proc/%d/ns/net" % pids[5]).st_ino] = 5
+answer = gate(5)
+t.ok(answer[0] == 200 and answer[1]["reason"] == "its rules are in force" and is_enforced(5),
+     "one that is said to be in the host's network starts when its rules are in force", answer)
+docker.add(6, Names=["/web-6"], Labels=compose("web"), State="created", HostConfig={"NetworkMode": "host"})
+answer = gate(6, os.getpid())
+t.ok(answer[0] == 200 and answer[1]["reason"] == "its workload is not enforced", "one that is there, at once", answer)
 
 # A new one while its engine does not answer any question; then it does.
 docker.special = {k: lambda conn: time.sleep(30) for k in ("list", "one", "inspect", "image")}

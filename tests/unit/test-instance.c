@@ -259,6 +259,51 @@ who_is_not_known_yet_has_an_address_of_nobodys(void **state)
 	inventory_free(inv);
 }
 
+#define HOST "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee01"
+
+static void
+engine_says(struct controller *c, const char *id, const char *name, const char *shares)
+{
+	json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:{}, s:{}}", "id", id, "runtime", "docker",
+	    "name", name, "shares", shares, "labels", "imageLabels");
+	char *text = json_dumps(o, 0);
+
+	instance_on_container(c, text, strlen(text));
+	free(text);
+	json_decref(o);
+}
+
+static const char *
+name_of(struct controller *c, uint64_t cookie)
+{
+	const struct instance *i = instance_find(c, cookie);
+
+	return i != NULL && i->workload != NULL ? i->workload->name : "";
+}
+
+/* Whatever an engine says, and whichever namespace is seen first. */
+static void
+who_has_a_namespace_with_a_file_is_no_guest_of_who_has_another(void **state)
+{
+	struct controller *c = *state;
+	size_t pos = 0;
+
+	engine_says(c, HOST, "host", "");
+	engine_says(c, ID, "guest", HOST);
+	announce(c, 1, NETNS_F_ENGINE, ID);
+	assert_string_equal(name_of(c, 1), "host");
+	/* What is made inside of that one has no file, and takes no guest out of it. */
+	announce(c, 2, NETNS_F_PROC, HOST);
+	assert_string_equal(name_of(c, 1), "host");
+	announce(c, 3, NETNS_F_ENGINE, HOST);
+	assert_string_equal(name_of(c, 1), "guest");
+	assert_string_equal(name_of(c, 3), "host");
+	engine_says(c, ID, "guest", HOST);
+	assert_string_equal(name_of(c, 1), "guest");
+	assert_non_null(instance_next_member(instance_find(c, 3), &pos));
+	assert_null(instance_next_member(instance_find(c, 3), &pos));
+}
+
 int
 main(void)
 {
@@ -278,6 +323,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    a_container_in_the_hosts_network_is_listed_and_not_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_on_a_bridge_is_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    who_has_a_namespace_with_a_file_is_no_guest_of_who_has_another, setup,
+		    teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_is_read_in_proc_adds_to_the_engines_word_and_takes_nothing_from_it, setup,
 		    teardown),
