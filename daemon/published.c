@@ -97,11 +97,16 @@ peer_of(const struct controller *c, const struct container *k)
 	return w != NULL && !workload_refuses(w, owner) ? w->peer : PEER_ID_NONE;
 }
 
-/* Of those that publish this port at that address, or (NULL) at every address. */
-static peer_id
-find_at(const struct controller *c, const struct addr *a, uint8_t proto, uint16_t port)
+/*
+ * Does anybody publish this port at that address, or (NULL) at every address? Who, if that is
+ * certain: an instance that counts as nobody has the port all the same.
+ */
+static bool
+find_at(
+    const struct controller *c, const struct addr *a, uint8_t proto, uint16_t port, peer_id *ret)
 {
 	peer_id found = PEER_ID_NONE, here;
+	bool any = false;
 
 	for (const struct container *k = c->publishers; k != NULL; k = k->next_publisher)
 		for (size_t i = 0; i < k->n_ports; i++) {
@@ -111,19 +116,24 @@ find_at(const struct controller *c, const struct addr *a, uint8_t proto, uint16_
 			    (a == NULL ? p->addr.family != 0 : !addr_eq(&p->addr, a)))
 				continue;
 			here = peer_of(c, k);
-			if (found != PEER_ID_NONE && found != here)
-				return PEER_ID_NONE;
-			found = here;
+			found = any && found != here ? PEER_ID_NONE : here;
+			any = true;
+			if (found == PEER_ID_NONE)
+				goto out;
 		}
-	return found;
+out:
+	*ret = found;
+	return any;
 }
 
 peer_id
 published_find(const struct controller *c, const struct addr *a, uint8_t proto, uint16_t port)
 {
-	peer_id found = find_at(c, a, proto, port);
+	peer_id found;
 
-	return found != PEER_ID_NONE ? found : find_at(c, NULL, proto, port);
+	if (!find_at(c, a, proto, port, &found))
+		(void)find_at(c, NULL, proto, port, &found);
+	return found;
 }
 
 bool
