@@ -241,6 +241,8 @@ t.note("boot: systemd done after %.1f s, all containers %.1f s later, %s starts 
 order = m.sh("systemctl show -P ActiveEnterTimestampMonotonic nanosegd; systemctl show -P ExecMainStartTimestampMonotonic docker").out.split()
 t.ok(int(order[0]) <= int(order[1]), "dockerd is started when nanosegd is ready", order)
 t.note("nanosegd ready %.0f ms before dockerd was started" % ((int(order[1]) - int(order[0])) / 1000))
+shim = m.sh("systemctl show -P ExecMainStartTimestampMonotonic containerd").out.strip()
+t.ok(shim.isdigit() and int(order[0]) <= int(shim), "and so is containerd, which dockerd asks for", order, shim)
 
 # The wrong order: dockerd starts all of them, the daemon comes a while later.
 m.cut_power()
