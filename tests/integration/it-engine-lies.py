@@ -156,6 +156,27 @@ def about_another(folder):
     d.end()
 
 
+def one_many_times(folder):
+    """A list that has one container again and again, by other names; and another's name."""
+    e, d = with_one(folder, "many", Names=["/one"])
+    again = [facts(2, Names=[f"/two{k}"]) for k in range(3000)] + [facts(3, Names=["/one"]), facts(1, Names=["/one"])]
+    e.special["list"] = ok(json.dumps(again).encode())
+    since = d.mark()
+    e.hang_up()
+    check("the list's last word on it is told", d.container(2, since, 9, name="two2999") and d.container(3, since, name="one"))
+    time.sleep(0.5)
+    check("and told a few times at most", len(told(d, 2, since)) <= 4, len(told(d, 2, since)))
+    e.special.clear()
+    since = d.mark()
+    e.hang_up()
+    check("gone once when it is gone, and the other one with its name", gone(d, 2, since, 9) and gone(d, 3, since) and
+          len([m for m in d.msgs[since:] if m["msg"] == "D_GONE"]) == 2 and known(d) == {cid(1)}, d.msgs[since:])
+    since = d.mark()
+    d.say("controller")
+    check("a new controller is told that all is known", d.wait("D_SYNCED", since=since, seconds=9) and known(d) == {cid(1)})
+    d.end()
+
+
 def events_in_any_order(folder):
     e, d = with_one(folder, "order")
     since = d.mark()
@@ -254,4 +275,4 @@ def trickle(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main((one_by_two_names, two_claim_one, about_another), (events_in_any_order, ), (without_end, ), (trickle, )))
+    sys.exit(main((one_by_two_names, two_claim_one, about_another), (one_many_times, events_in_any_order, ), (without_end, ), (trickle, )))
