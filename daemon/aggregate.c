@@ -25,11 +25,15 @@
 #include <errno.h>
 #include <string.h>
 
-/* When it is worth it: connections a second, and for how many of them. */
+/*
+ * When it is worth it: connections a second, and for how many of them. For each event the kernel
+ * goes through the event sockets of all namespaces: with more of those that is what it costs.
+ */
 #define BUSY_RATE 2000u
 #define BUSY_S 5u
 #define QUIET_RATE 500u
 #define QUIET_S 60u
+#define MANY_NAMESPACES 256u
 /* The rules are hooked when what began as they were loaded is settled. */
 #define SETTLE_NS (2 * NSEC_PER_SEC)
 /* Longer than conntrack waits for any answer, nf_conntrack_tcp_timeout_syn_sent being 120 s. */
@@ -375,11 +379,12 @@ count_rates(struct aggregate *a)
 {
 	uint64_t events = a->inst->events - a->events;
 	uint64_t counted = a->connections - a->connections_before;
+	const uint64_t many = MAX((uint64_t)a->inst->ctl->n_instances, MANY_NAMESPACES);
 
 	a->events = a->inst->events;
 	a->connections_before = a->connections;
-	a->busy_s = events >= BUSY_RATE ? a->busy_s + 1 : 0;
-	a->quiet_s = counted + events < QUIET_RATE ? a->quiet_s + 1 : 0;
+	a->busy_s = events * many >= BUSY_RATE * MANY_NAMESPACES ? a->busy_s + 1 : 0;
+	a->quiet_s = (counted + events) * many < QUIET_RATE * MANY_NAMESPACES ? a->quiet_s + 1 : 0;
 }
 
 static void

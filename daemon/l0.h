@@ -64,8 +64,11 @@ bool l0_task_is_runtime(int taskfd);
  * started the container is? A runtime's first process is put into the cgroup before it leaves its
  * engine's namespace, and with the host's network it stays there. Nobody in a container can have a
  * process from outside it join a namespace that he made, so none of those is hidden by this.
+ *
+ * 1, 0, or a negative errno if it cannot be told: such a first process is gone in a moment, and so
+ * is who started it.
  */
-bool l0_task_inherits(int procfd, int taskfd, uint64_t place, uint64_t ino);
+int l0_task_inherits(int procfd, int taskfd, uint64_t place, uint64_t ino);
 /* What a process may do that rules in its network namespace cannot hold: TASK_F_*. */
 int l0_task_facts(int taskfd, uint8_t *ret);
 /* From the text of /proc/PID/status: the capabilities that the process or a child may have. */

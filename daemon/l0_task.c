@@ -60,7 +60,7 @@ status_number(const char *text, size_t len, const char *key, int base, uint64_t 
 	return false;
 }
 
-/* A negative errno if there is none that is visible from here. */
+/* 0: none that is visible from here; or a negative errno. */
 static pid_t
 parent_of(int taskfd)
 {
@@ -70,8 +70,8 @@ parent_of(int taskfd)
 
 	if (n < 0)
 		return (pid_t)n;
-	if (!status_number(text, (size_t)n, "PPid:\t", 10, &ppid) || ppid == 0 || ppid > INT_MAX)
-		return -ENOENT;
+	if (!status_number(text, (size_t)n, "PPid:\t", 10, &ppid) || ppid > INT_MAX)
+		return -EBADMSG;
 	return (pid_t)ppid;
 }
 
@@ -80,26 +80,47 @@ open_parent(int procfd, int taskfd)
 {
 	pid_t pid = parent_of(taskfd);
 
-	return pid < 0 ? pid : l0_open_task(procfd, pid);
+	if (pid <= 0)
+		return pid < 0 ? pid : -ENOENT;
+	return l0_open_task(procfd, pid);
 }
 
-bool
+/* 1: what is asked for is so; 0; a negative errno: the process has ended, or cannot be looked at.
+ */
+static int
+is_in(int taskfd, uint64_t ino)
+{
+	uint64_t theirs;
+	int r = l0_task_netns_ino(taskfd, &theirs);
+
+	return r < 0 ? r : theirs == ino;
+}
+
+int
 l0_task_inherits(int procfd, int taskfd, uint64_t place, uint64_t ino)
 {
-	_cleanup_close_ int at = open_parent(procfd, taskfd);
+	_cleanup_close_ int own = -1;
+	int at = taskfd;
 
-	for (unsigned i = 0; i < MAX_GENERATIONS && at >= 0; i++) {
+	for (unsigned i = 0; i < MAX_GENERATIONS; i++) {
 		struct l0_claim c = { .place = 0 };
-		uint64_t theirs;
-		int next;
+		pid_t pid = parent_of(at);
+		int next, r;
 
-		if (l0_task_claim(at, &c) < 0 || c.place != place)
-			return l0_task_netns_ino(at, &theirs) == 0 && theirs == ino;
-		next = open_parent(procfd, at);
-		close_fd(&at);
-		at = next;
+		if (pid <= 0)
+			return pid;
+		next = l0_open_task(procfd, pid);
+		close_fd(&own);
+		at = own = next;
+		if (at < 0)
+			return at == -ENOENT ? -ESRCH : at;
+		r = l0_task_claim(at, &c);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (r < 0 || c.place != place)
+			return is_in(at, ino);
 	}
-	return false;
+	return 0;
 }
 
 bool
@@ -327,7 +348,9 @@ l0_task_stray_claim(int procfd, int taskfd, bool is_set_up, struct l0_claim *ret
 		pid_t pid = parent_of(at);
 		int r;
 
-		parent = pid < 0 ? pid : l0_open_task(procfd, pid);
+		if (pid <= 0)
+			return pid < 0 ? pid : -ENOENT;
+		parent = l0_open_task(procfd, pid);
 		if (parent < 0)
 			return parent;
 		if (pid == 1 || is_hosts(parent)) {

@@ -211,15 +211,16 @@ take_users(struct scan *s, struct ns *n, int procfd, int task, const struct l0_c
 }
 
 bool
-claim_is_inherited(const struct ns *n, int procfd, pid_t pid)
+claim_is_own(const struct ns *n, int procfd, pid_t pid)
 {
 	_cleanup_close_ int task = l0_open_task(procfd, pid);
 	struct l0_claim c = { .place = 0 };
+	uint64_t ino;
 
-	if (task < 0)
+	if (task < 0 || l0_task_netns_ino(task, &ino) < 0 || ino != n->info.ino)
 		return false;
 	l0_task_claim(task, &c);
-	return l0_task_inherits(procfd, task, c.place, n->info.ino);
+	return l0_task_inherits(procfd, task, c.place, ino) == 0;
 }
 
 void
@@ -242,7 +243,7 @@ claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid, bool is_set_up)
 	if (r < 0 && n->owner == 0)
 		r = l0_task_stray_claim(procfd, task, is_set_up, &c);
 	if ((r < 0 && n->owner == 0) || !is_inside(n, task) ||
-	    l0_task_inherits(procfd, task, c.place, n->info.ino))
+	    l0_task_inherits(procfd, task, c.place, n->info.ino) != 0)
 		return;
 	if (n->owner != 0)
 		take_users(s, n, procfd, task, &c);

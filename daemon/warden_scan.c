@@ -328,7 +328,7 @@ scan_look(struct scan *s, pid_t pid, const char *container_id, struct ns **ret)
 	n->id_reads = 0;
 	claim_read(s, n, procfd, pid, container_id[0] == '\0');
 	if (n->info.container_id[0] == '\0' && container_id[0] != '\0' &&
-	    !claim_is_inherited(n, procfd, pid))
+	    claim_is_own(n, procfd, pid))
 		memcpy(n->info.container_id, container_id, sizeof(n->info.container_id));
 	n->dirty = false;
 	s->ops->changed(s->arg, n);

@@ -2,16 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """TCP connections a second that are observed, against conntrack alone: in turns, each against the one beside it.
 
-    top_builddir=BUILD bench-connect.py [SECONDS]
+    top_builddir=BUILD bench-connect.py [SECONDS [BESIDE]]
 
 Needs root. Goes on until the intervals of both ratios are on one side of 0.95, in at least 15 rounds, or 280 s are
 over. Both ends of each connection are observed (with names in packets, serverNames): by an event each, and counted by
 the kernel, which is what comes after five seconds of so many connections (aggregation: auto, the default). Beside
 them conntrack with somebody who takes the same one event at each end and does nothing with it (tests/bench/ctread.c):
-what anybody pays who is told of connections.
+what anybody pays who is told of connections. BESIDE: with an event socket in so many idle namespaces more, past which
+the kernel goes for each event.
 """
+import ctypes
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +22,8 @@ import time
 from benchlib import ordered, text, verdict
 from daemonlib import BUILD, Lab, Plain, isolate, read, run, wait_for
 
+CLONE_NEWNET, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 0x40000000, 270, 1
+NETLINK_NETFILTER, NFNLGRP_CONNTRACK_UPDATE = 12, 2
 FLOWS, PORTS, TARGET, ROUNDS_MIN = 8000, range(9000, 9064), 0.95, 15
 
 
@@ -47,6 +52,21 @@ def counts(lab):
                if w["name"] in lab.names for i in w["instances"])
 
 
+def idle_listeners(n):
+    libc, sockets = ctypes.CDLL(None, use_errno=True), []
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    for _ in range(n):
+        if libc.unshare(CLONE_NEWNET):
+            sys.exit("no namespace: " + os.strerror(ctypes.get_errno()))
+        s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+        s.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_CONNTRACK_UPDATE)
+        sockets.append(s)
+    if libc.setns(home, CLONE_NEWNET):
+        sys.exit("setns")
+    os.close(home)
+    return sockets
+
+
 def say(name, what):
     print("%-36s %s" % (name, what), flush=True)
 
@@ -70,6 +90,7 @@ try:
         lab.start()
     if not wait_for(lambda: counts(labs[2][1]), 30):
         sys.exit("the kernel does not count")
+    beside = idle_listeners(int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     for name, lab in labs:
         lab.connect(PORTS, FLOWS)
     turn = 0
@@ -83,7 +104,8 @@ try:
             cpus.setdefault(name, []).append(cpu)
         turn += 1
         ratios, counted = ([a / b for a, b in zip(rates[name], rates["alone"])] for name in ("observed", "counted"))
-    say("load of the machine", "%s, %d rounds of %d connections" % (read("/proc/loadavg").split()[0], turn, FLOWS))
+    say("load of the machine", "%s, %d rounds of %d connections, %d namespaces beside" % (
+        read("/proc/loadavg").split()[0], turn, FLOWS, len(beside)))
     for name, _ in labs:
         say(name, text(rates[name], "a second", 0) + ", " + text(cpus[name], "us of CPU each"))
     say("observed against conntrack alone", text(ratios, "", 3) + "; " + verdict(ratios, at_least=TARGET))

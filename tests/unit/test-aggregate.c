@@ -229,6 +229,33 @@ a_namespace_without_a_table_is_left_alone(void **state)
 		assert_int_equal(second(c, s % 5 == 0 ? 0 : 2000), 0);
 }
 
+/* An event goes past the sockets of all: with four times as many a quarter is busy. */
+static void
+of_many_namespaces_fewer_connections_are_many(void **state)
+{
+	static const struct {
+		size_t namespaces;
+		uint64_t busy;
+	} c[] = { { 1, 2000 }, { 256, 2000 }, { 1024, 500 } };
+	struct controller *ctl = ((struct ctl_fixture *)*state)->c;
+	size_t n = ctl->n_instances;
+
+	for (size_t k = 0; k < ARRAY_SIZE(c); k++) {
+		ctl->n_instances = c[k].namespaces;
+		for (unsigned s = 0; s < 10; s++)
+			assert_int_equal(second(ctl, c[k].busy - 1), 0);
+		for (unsigned s = 0; s < 4; s++)
+			assert_int_equal(second(ctl, c[k].busy), 0);
+		assert_int_equal(second(ctl, c[k].busy), AGG_OPEN);
+		answer(ctl, AGG_OPEN, -ENOENT, 0);
+		aggregate_stop(instance_find(ctl, COOKIE));
+		aggregate_forget(ctl, COOKIE);
+		aggregate_start(instance_find(ctl, COOKIE));
+	}
+	become_busy(ctl);
+	ctl->n_instances = n;
+}
+
 #define AGGREGATE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -241,6 +268,7 @@ main(void)
 		AGGREGATE_TEST(a_reading_that_fails_is_made_up_for_by_the_next),
 		AGGREGATE_TEST(bytes_are_the_clients_for_as_long_as_its_counters_stand),
 		AGGREGATE_TEST(a_namespace_without_a_table_is_left_alone),
+		AGGREGATE_TEST(of_many_namespaces_fewer_connections_are_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

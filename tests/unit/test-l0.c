@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/l0.h"
+#include "rules/util.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -296,6 +300,114 @@ tells_a_runtimes_process_and_its_age(void **state)
 	}
 }
 
+#define ENGINES_NS 100
+#define OWN_NS 200
+
+struct proc {
+	int pid, ppid;
+	const char *cgroup; /* NULL: it is over, and what is left is its number */
+	int ino;
+};
+
+static void
+write_at(int dirfd, const char *name, const char *text)
+{
+	int fd = openat(dirfd, name, O_CREAT | O_WRONLY | O_EXCL, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void
+make_process(int procfd, const struct proc *p)
+{
+	char name[16], text[128];
+	int fd;
+
+	snprintf(name, sizeof(name), "%d", p->pid);
+	assert_int_equal(mkdirat(procfd, name, 0700), 0);
+	if (p->cgroup == NULL)
+		return;
+	fd = openat(procfd, name, O_RDONLY | O_DIRECTORY);
+	assert_true(fd >= 0);
+	snprintf(text, sizeof(text), "Name:\tx\nPPid:\t%d\n", p->ppid);
+	write_at(fd, "status", text);
+	snprintf(text, sizeof(text), "0::%s\n", p->cgroup);
+	write_at(fd, "cgroup", text);
+	assert_int_equal(mkdirat(fd, "ns", 0700), 0);
+	snprintf(text, sizeof(text), "net:[%d]", p->ino);
+	assert_int_equal(symlinkat(text, fd, "ns/net"), 0);
+	close(fd);
+}
+
+/* Does the first of them inherit its namespace? */
+static int
+inherits(const struct proc *list, size_t n)
+{
+	char dir[] = "/tmp/test-l0-XXXXXX", clean[64];
+	struct l0_claim c = { .place = 0 };
+	int procfd, task, r;
+
+	assert_non_null(mkdtemp(dir));
+	procfd = open(dir, O_RDONLY | O_DIRECTORY);
+	assert_true(procfd >= 0);
+	for (size_t i = 0; i < n; i++)
+		make_process(procfd, &list[i]);
+	task = l0_open_task(procfd, list[0].pid);
+	assert_true(task >= 0);
+	l0_claim_parse("0::/docker/" ID, sizeof("0::/docker/" ID) - 1, &c);
+	r = l0_task_inherits(procfd, task, c.place, (uint64_t)list[0].ino);
+	close(task);
+	close(procfd);
+	snprintf(clean, sizeof(clean), "rm -r %s", dir);
+	assert_int_equal(system(clean), 0);
+	return r;
+}
+
+/* What has ended says nothing: an engine's namespace is not its container's for that. */
+static void
+tells_who_is_there_because_of_another(void **state)
+{
+	const char *own = "/docker/" ID, *other = "/docker/" ID2, *engine = "/engine";
+	static const size_t n = 3;
+	const struct {
+		struct proc list[3];
+		int want; /* -1: any negative */
+	} c[] = {
+		{ { { 30, 20, own, ENGINES_NS }, { 20, 10, engine, ENGINES_NS },
+		      { 10, 0, engine, 1 } },
+		    1 },
+		{ { { 30, 20, own, OWN_NS }, { 20, 10, engine, ENGINES_NS }, { 10, 0, engine, 1 } },
+		    0 },
+		{ { { 30, 20, own, ENGINES_NS }, { 20, 10, own, ENGINES_NS },
+		      { 10, 0, engine, ENGINES_NS } },
+		    1 },
+		{ { { 30, 20, own, OWN_NS }, { 20, 10, own, OWN_NS },
+		      { 10, 0, engine, ENGINES_NS } },
+		    0 },
+		{ { { 30, 20, own, OWN_NS }, { 20, 10, other, OWN_NS }, { 10, 0, engine, 1 } }, 1 },
+		/* Nobody above it is seen from here. */
+		{ { { 30, 0, own, OWN_NS }, { 20, 10, engine, 1 }, { 10, 0, engine, 1 } }, 0 },
+		/* It, who started it, or who is above that. */
+		{ { { 30, 20, NULL, ENGINES_NS }, { 20, 10, engine, 1 }, { 10, 0, engine, 1 } },
+		    -1 },
+		{ { { 30, 20, own, ENGINES_NS }, { 20, 10, NULL, 0 }, { 10, 0, engine, 1 } }, -1 },
+		{ { { 30, 20, own, ENGINES_NS }, { 21, 10, engine, ENGINES_NS },
+		      { 10, 0, engine, 1 } },
+		    -1 },
+		{ { { 30, 20, own, ENGINES_NS }, { 20, 9, own, ENGINES_NS }, { 10, 0, engine, 1 } },
+		    -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+		int r = inherits(c[i].list, n);
+
+		if (MAX(r, -1) != c[i].want)
+			fail_msg("case %zu: %d", i, r);
+	}
+}
+
 int
 main(void)
 {
@@ -309,6 +421,7 @@ main(void)
 		cmocka_unit_test(reads_the_last_part_of_a_cgroup),
 		cmocka_unit_test(reads_no_byte_past_the_end),
 		cmocka_unit_test(tells_a_runtimes_process_and_its_age),
+		cmocka_unit_test(tells_who_is_there_because_of_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
