@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A start is answered when the warden has looked at its links, and not by an earlier look. */
+#include "ctl-fixture.h"
+#include "daemon/api.h"
+#include "daemon/enforce.h"
+#include "daemon/gate.h"
+#include "netlink/nft.h"
+
+#define COOKIE 7
+
+static uint32_t looks[8];
+static unsigned n_looks;
+static void *kept; /* the gate, which ends with its process */
+
+static void
+note_look(uint16_t type, uint32_t seq, const void *body, size_t len)
+{
+	if (type != MSG_W_LOOK)
+		return;
+	assert_true(n_looks < ARRAY_SIZE(looks));
+	looks[n_looks++] = seq;
+}
+
+/* An enforced namespace whose rules are in force, with a guard that is to be in place. */
+static int
+set_up(void **state)
+{
+	struct ctl_fixture *f;
+	struct instance *i;
+
+	ctl_setup(state);
+	f = *state;
+	f->c->loop.base = event_base_new();
+	assert_non_null(f->c->loop.base);
+	f->c->ev_reconcile = evtimer_new(f->c->loop.base, enforce_reconcile_cb, f->c);
+	assert_non_null(f->c->ev_reconcile);
+	f->c->warden.features = NFT_CAN_INGRESS;
+	f->c->config->host_guard = HOST_GUARD_ON;
+	i = ctl_instance(f->c, COOKIE, "web", "10.0.0.7");
+	i->workload->mode = MODE_ENFORCE;
+	i->has_applied = i->match = i->has_guard = true;
+	i->applied_revision = f->c->revision;
+	evtimer_del(f->c->ev_reconcile);
+	assert_int_equal(gate_new(f->c), 0);
+	kept = f->c->gate;
+	n_looks = 0;
+	on_sent = note_look;
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct event_base *base = f->c->loop.base;
+
+	on_sent = NULL;
+	event_free(f->c->ev_reconcile);
+	f->c->ev_reconcile = NULL;
+	ctl_teardown(state);
+	event_base_free(base);
+	return 0;
+}
+
+static struct api_wait *
+ask(struct controller *c)
+{
+	static const char body[] = "{\"id\": \"web\", \"pid\": 4242}";
+	const struct api_request q = { .c = c, .body = body, .body_len = strlen(body) };
+	struct api_reply r = { 0 };
+
+	gate_post(&q, &r);
+	assert_non_null(r.wait);
+	return r.wait;
+}
+
+static void
+looked(struct controller *c, uint32_t seq, uint64_t cookie, int error)
+{
+	const struct w_looked l = { .cookie = cookie, .error = error, .pid = 4242 };
+
+	gate_on_looked(c, &l, seq);
+}
+
+static bool
+is_answered(struct api_wait *w)
+{
+	return w->answered(w, NULL);
+}
+
+/* Whether it is that it may start. Frees it. */
+static bool
+may_start(struct api_wait *w)
+{
+	struct api_reply r = { 0 };
+	bool ret;
+
+	assert_true(is_answered(w));
+	w->reply(w, &r);
+	ret = r.status == 0 && r.json != NULL && json_is_true(json_object_get(r.json, "start"));
+	json_decref(r.json);
+	w->free(w);
+	return ret;
+}
+
+static void
+the_answer_comes_after_the_look_at_its_links(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct api_wait *w = ask(c);
+
+	assert_int_equal(n_looks, 1);
+	looked(c, looks[0], COOKIE, 0);
+	/* Its rules are in force, and it is known: but what was looked at was before that. */
+	assert_false(is_answered(w));
+	assert_int_equal(n_looks, 2);
+	assert_int_not_equal(looks[1], looks[0]);
+	looked(c, looks[0], COOKIE, 0);
+	assert_false(is_answered(w));
+	looked(c, looks[1], COOKIE, 0);
+	assert_true(may_start(w));
+}
+
+static void
+a_look_that_fails_or_is_at_another_is_none(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct api_wait *w = ask(c);
+
+	ctl_instance(c, COOKIE + 1, "other", "10.0.0.8")->has_guard = true;
+	evtimer_del(c->ev_reconcile);
+	looked(c, looks[0], COOKIE, 0);
+	looked(c, looks[1], COOKIE, -EIO);
+	assert_false(is_answered(w));
+	looked(c, looks[1], COOKIE + 1, 0);
+	assert_false(is_answered(w));
+	instance_find(c, COOKIE)->guard.error = -EINVAL;
+	looked(c, looks[1], COOKIE, 0);
+	assert_false(is_answered(w));
+	instance_find(c, COOKIE)->guard.error = 0;
+	looked(c, looks[1], COOKIE, 0);
+	assert_true(may_start(w));
+}
+
+/* Rules that are made anew meanwhile make the look one from before them. */
+static void
+new_rules_ask_for_a_new_look(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct api_wait *w = ask(c);
+	uint32_t first;
+
+	looked(c, looks[0], COOKIE, 0);
+	first = looks[1];
+	instance_find(c, COOKIE)->applied_revision = c->revision + 1;
+	gate_check(c);
+	looked(c, first, COOKIE, 0);
+	assert_false(is_answered(w));
+	instance_find(c, COOKIE)->applied_revision = c->revision;
+	gate_check(c);
+	looked(c, first, COOKIE, 0);
+	assert_false(is_answered(w));
+	assert_int_equal(n_looks, 3);
+	looked(c, looks[2], COOKIE, 0);
+	assert_true(may_start(w));
+}
+
+static void
+without_a_look_it_is_refused_in_the_end(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct api_wait *w = ask(c);
+
+	looked(c, looks[0], COOKIE, 0);
+	ctl_wait(c->config->identify_timeout_ns - NSEC_PER_MSEC);
+	gate_check(c);
+	assert_false(is_answered(w));
+	ctl_wait(NSEC_PER_MSEC);
+	gate_check(c);
+	assert_false(may_start(w));
+}
+
+static void
+where_no_guard_is_wanted_its_rules_are_enough(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct api_wait *w;
+
+	c->config->host_guard = HOST_GUARD_OFF;
+	w = ask(c);
+	looked(c, looks[0], COOKIE, 0);
+	assert_true(may_start(w));
+	assert_int_equal(n_looks, 1);
+}
+
+#define GATE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		GATE_TEST(the_answer_comes_after_the_look_at_its_links),
+		GATE_TEST(a_look_that_fails_or_is_at_another_is_none),
+		GATE_TEST(new_rules_ask_for_a_new_look),
+		GATE_TEST(without_a_look_it_is_refused_in_the_end),
+		GATE_TEST(where_no_guard_is_wanted_its_rules_are_enough),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
