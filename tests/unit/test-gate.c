@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A start is answered when the warden has looked at its links, and not by an earlier look. */
+/*
+ * A start is answered when the warden has looked at its links, and not by an earlier look; and
+ * READY comes when there is a gate to ask.
+ */
 #include "ctl-fixture.h"
 #include "daemon/api.h"
+#include "daemon/dispatch.h"
 #include "daemon/enforce.h"
 #include "daemon/gate.h"
 #include "netlink/nft.h"
+
+#include <sys/socket.h>
 
 #define COOKIE 7
 
@@ -193,6 +199,37 @@ where_no_guard_is_wanted_its_rules_are_enough(void **state)
 	assert_int_equal(n_looks, 1);
 }
 
+static void
+never(void *arg, struct chan *c, int error)
+{
+	fail();
+}
+
+/* What is started after READY is seen from its beginning, and can ask whether it may. */
+static void
+the_supervisor_is_told_when_the_gate_is_up_as_well(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct msg m = { .h.type = MSG_W_SCANNED };
+	struct msg_header h;
+	int s[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, s), 0);
+	assert_int_equal(chan_new(c->loop.base, s[0], NULL, never, NULL, &c->loop.control), 0);
+	c->scanned = false;
+	dispatch_msg(c, ROLE_WARDEN, &m);
+	assert_true(c->scanned);
+	assert_true(recv(s[1], &h, sizeof(h), 0) < 0);
+	c->listening = true;
+	dispatch_msg(c, ROLE_WARDEN, &m);
+	assert_int_equal(recv(s[1], &h, sizeof(h), 0), sizeof(h));
+	assert_int_equal(h.type, MSG_SUP_WATCHING);
+	dispatch_msg(c, ROLE_WARDEN, &m);
+	assert_true(recv(s[1], &h, sizeof(h), 0) < 0);
+	chan_free(c->loop.control);
+	close(s[1]);
+}
+
 #define GATE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -204,6 +241,7 @@ main(void)
 		GATE_TEST(new_rules_ask_for_a_new_look),
 		GATE_TEST(without_a_look_it_is_refused_in_the_end),
 		GATE_TEST(where_no_guard_is_wanted_its_rules_are_enough),
+		GATE_TEST(the_supervisor_is_told_when_the_gate_is_up_as_well),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
