@@ -85,7 +85,9 @@ open_parent(int procfd, int taskfd)
 	return l0_open_task(procfd, pid);
 }
 
-/* 1: what is asked for is so; 0; a negative errno: the process has ended, or cannot be looked at.
+/*
+ * 1, 0, or a negative errno: the process has ended. Whom not even we may look at is no engine: the
+ * first process of a machine that keeps some of root's capabilities for itself.
  */
 static int
 is_in(int taskfd, uint64_t ino)
@@ -93,6 +95,8 @@ is_in(int taskfd, uint64_t ino)
 	uint64_t theirs;
 	int r = l0_task_netns_ino(taskfd, &theirs);
 
+	if (r == -EACCES || r == -EPERM)
+		return 0;
 	return r < 0 ? r : theirs == ino;
 }
 
