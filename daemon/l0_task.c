@@ -60,7 +60,7 @@ status_number(const char *text, size_t len, const char *key, int base, uint64_t 
 	return false;
 }
 
-/* 0: none that is visible from here; or a negative errno. */
+/* -ENXIO: there is none that is visible from here; or another negative errno. */
 static pid_t
 parent_of(int taskfd)
 {
@@ -72,7 +72,7 @@ parent_of(int taskfd)
 		return (pid_t)n;
 	if (!status_number(text, (size_t)n, "PPid:\t", 10, &ppid) || ppid > INT_MAX)
 		return -EBADMSG;
-	return (pid_t)ppid;
+	return ppid != 0 ? (pid_t)ppid : -ENXIO;
 }
 
 static int
@@ -80,9 +80,7 @@ open_parent(int procfd, int taskfd)
 {
 	pid_t pid = parent_of(taskfd);
 
-	if (pid <= 0)
-		return pid < 0 ? pid : -ENOENT;
-	return l0_open_task(procfd, pid);
+	return pid < 0 ? pid : l0_open_task(procfd, pid);
 }
 
 /*
@@ -103,28 +101,21 @@ is_in(int taskfd, uint64_t ino)
 int
 l0_task_inherits(int procfd, int taskfd, uint64_t place, uint64_t ino)
 {
-	_cleanup_close_ int own = -1;
-	int at = taskfd;
+	_cleanup_close_ int at = open_parent(procfd, taskfd);
 
-	for (unsigned i = 0; i < MAX_GENERATIONS; i++) {
+	for (unsigned i = 0; i < MAX_GENERATIONS && at >= 0; i++) {
 		struct l0_claim c = { .place = 0 };
-		pid_t pid = parent_of(at);
-		int next, r;
+		int next, r = l0_task_claim(at, &c);
 
-		if (pid <= 0)
-			return pid;
-		next = l0_open_task(procfd, pid);
-		close_fd(&own);
-		at = own = next;
-		if (at < 0)
-			return at == -ENOENT ? -ESRCH : at;
-		r = l0_task_claim(at, &c);
 		if (r < 0 && r != -ENOENT)
 			return r;
 		if (r < 0 || c.place != place)
 			return is_in(at, ino);
+		next = open_parent(procfd, at);
+		close_fd(&at);
+		at = next;
 	}
-	return 0;
+	return at >= 0 || at == -ENXIO ? 0 : at;
 }
 
 bool
@@ -352,9 +343,7 @@ l0_task_stray_claim(int procfd, int taskfd, bool is_set_up, struct l0_claim *ret
 		pid_t pid = parent_of(at);
 		int r;
 
-		if (pid <= 0)
-			return pid < 0 ? pid : -ENOENT;
-		parent = l0_open_task(procfd, pid);
+		parent = pid < 0 ? pid : l0_open_task(procfd, pid);
 		if (parent < 0)
 			return parent;
 		if (pid == 1 || is_hosts(parent)) {
