@@ -211,16 +211,15 @@ take_users(struct scan *s, struct ns *n, int procfd, int task, const struct l0_c
 }
 
 bool
-claim_is_own(const struct ns *n, int procfd, pid_t pid)
+claim_is_own(struct ns *n, int procfd, pid_t pid)
 {
 	_cleanup_close_ int task = l0_open_task(procfd, pid);
 	struct l0_claim c = { .place = 0 };
-	uint64_t ino;
 
-	if (task < 0 || l0_task_netns_ino(task, &ino) < 0 || ino != n->info.ino)
+	if (task < 0 || !is_inside(n, task))
 		return false;
 	l0_task_claim(task, &c);
-	return l0_task_inherits(procfd, task, c.place, ino) == 0;
+	return l0_task_inherits(procfd, task, c.place, n->info.ino) == 0;
 }
 
 void

@@ -122,7 +122,7 @@ bool claim_is_known(const struct ns *n);
 void claim_read(struct scan *s, struct ns *n, int procfd, pid_t pid, bool is_set_up);
 void claim_check(struct scan *s, struct ns *n);
 /* Is it certainly there for itself, and not only because whoever started it is? */
-bool claim_is_own(const struct ns *n, int procfd, pid_t pid);
+bool claim_is_own(struct ns *n, int procfd, pid_t pid);
 /* Has that container so many namespaces already that another one is not looked at? */
 bool claim_is_crowded(struct scan *s, const struct l0_claim *c);
 /* A process with that claim is in a namespace not seen before. */
