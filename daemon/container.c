@@ -80,7 +80,7 @@ is_apart(const struct controller *c, const struct container *k)
 	bool own = false, others = false;
 
 	for (const struct instance *i = c->instances; i != NULL && !(own && others); i = i->next) {
-		if ((i->ns.flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) == 0)
+		if (!instance_netns_has_file(&i->ns))
 			continue;
 		own |= strcmp(i->ns.container_id, k->id) == 0;
 		others |= strcmp(i->ns.container_id, k->shares) == 0;

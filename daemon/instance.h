@@ -241,6 +241,13 @@ struct container *container_find(struct controller *c, const char *id);
 /* Of that container itself. */
 struct container *container_known(struct controller *c, const char *id);
 
+/* Nobody inside a container can make one. */
+static inline bool
+instance_netns_has_file(const struct w_netns *n)
+{
+	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) != 0;
+}
+
 /* nested.c */
 /*
  * Is it one that a container, or a user's container, has made inside? Then it is counted as a part

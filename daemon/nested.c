@@ -20,12 +20,6 @@ struct nested {
 	struct w_netns ns;
 };
 
-static bool
-has_file(const struct w_netns *n)
-{
-	return (n->flags & (NETNS_F_NAMED | NETNS_F_ENGINE)) != 0;
-}
-
 /* The id of the container whose namespace it is, also where that one has been joined. */
 static const char *
 owner_id(struct controller *c, const char *id)
@@ -55,10 +49,11 @@ is_nested(struct controller *c, const struct w_netns *n)
 {
 	if ((n->flags & NETNS_F_NESTED) != 0)
 		return true;
-	if (n->container_id[0] == '\0' || has_file(n))
+	if (n->container_id[0] == '\0' || instance_netns_has_file(n))
 		return false;
 	for (const struct instance *i = c->instances; i != NULL; i = i->next)
-		if (has_file(&i->ns) && i->ns.cookie != n->cookie && is_same(c, &i->ns, n))
+		if (instance_netns_has_file(&i->ns) && i->ns.cookie != n->cookie &&
+		    is_same(c, &i->ns, n))
 			return true;
 	return false;
 }
@@ -103,12 +98,12 @@ nested_sort_out(struct controller *c, const struct w_netns *own)
 	struct instance *i, *next;
 	struct w_netns ns;
 
-	if (!has_file(own))
+	if (!instance_netns_has_file(own))
 		return;
 	for (i = c->instances; i != NULL; i = next) {
 		next = i->next;
 		ns = i->ns;
-		if (has_file(&ns) || !is_same(c, &ns, own))
+		if (instance_netns_has_file(&ns) || !is_same(c, &ns, own))
 			continue;
 		instance_on_netns_gone(c, ns.cookie);
 		nested_add(c, &ns);
@@ -148,7 +143,7 @@ nested_count(const struct instance *i, bool *ret_many)
 		return 0;
 	for (const struct nested *k = c->nested; k != NULL; k = k->next)
 		n += is_same(c, &k->ns, &i->ns);
-	if (!has_file(&i->ns))
+	if (!instance_netns_has_file(&i->ns))
 		for (const struct instance *k = c->instances; k != NULL; k = k->next)
 			n += k != i && is_same(c, &k->ns, &i->ns);
 	*ret_many = n >= NESTED_MANY;
