@@ -105,9 +105,10 @@ static bool
 find_at(
     const struct controller *c, const struct addr *a, uint8_t proto, uint16_t port, peer_id *ret)
 {
-	peer_id found = PEER_ID_NONE, here;
 	bool any = false;
+	peer_id here;
 
+	*ret = PEER_ID_NONE;
 	for (const struct container *k = c->publishers; k != NULL; k = k->next_publisher)
 		for (size_t i = 0; i < k->n_ports; i++) {
 			const struct published *p = &k->ports[i];
@@ -116,13 +117,13 @@ find_at(
 			    (a == NULL ? p->addr.family != 0 : !addr_eq(&p->addr, a)))
 				continue;
 			here = peer_of(c, k);
-			found = any && found != here ? PEER_ID_NONE : here;
+			if (here == PEER_ID_NONE || (any && here != *ret)) {
+				*ret = PEER_ID_NONE;
+				return true;
+			}
+			*ret = here;
 			any = true;
-			if (found == PEER_ID_NONE)
-				goto out;
 		}
-out:
-	*ret = found;
 	return any;
 }
 
