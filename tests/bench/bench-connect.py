@@ -20,9 +20,8 @@ import sys
 import time
 
 from benchlib import ordered, text, verdict
-from daemonlib import BUILD, Lab, Plain, isolate, read, run, wait_for
+from daemonlib import BUILD, CLONE_NEWNET, Lab, Plain, isolate, read, run, wait_for
 
-CLONE_NEWNET, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 0x40000000, 270, 1
 NETLINK_NETFILTER, NFNLGRP_CONNTRACK_UPDATE = 12, 2
 FLOWS, PORTS, TARGET, ROUNDS_MIN = 8000, range(9000, 9064), 0.95, 15
 
@@ -59,7 +58,7 @@ def idle_listeners(n):
         if libc.unshare(CLONE_NEWNET):
             sys.exit("no namespace: " + os.strerror(ctypes.get_errno()))
         s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        s.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_CONNTRACK_UPDATE)
+        s.bind((0, 1 << (NFNLGRP_CONNTRACK_UPDATE - 1)))
         sockets.append(s)
     if libc.setns(home, CLONE_NEWNET):
         sys.exit("setns")

@@ -3,9 +3,7 @@
 """Engines that lie or are slow, and a whole nanosegd: whatever they say, a container is never anybody
 else. On a machine of its own, with engines that are played, and containers that are processes in
 cgroups and namespaces of the form that engines make."""
-import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -108,16 +106,7 @@ def is_enforced(n):
 
 def gate(n, pid=None):
     """What the start gate answers about it."""
-    body = json.dumps({"id": cid(n), "pid": pid or pids[n], "timeoutMs": 3000})
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(10)
-        s.connect(d.sock)
-        s.sendall(("POST /v1/gate HTTP/1.1\r\nHost: n\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" %
-                   (len(body), body)).encode())
-        data = b""
-        while more := s.recv(4096):
-            data += more
-    return int(data.split(b" ")[1]), json.loads(data.split(b"\r\n\r\n", 1)[1])
+    return api.call("POST", "/v1/gate", {"id": cid(n), "pid": pid or pids[n], "timeoutMs": 3000})
 
 
 watcher = threading.Thread(target=watch)

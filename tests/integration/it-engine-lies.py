@@ -275,4 +275,4 @@ def trickle(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main((one_by_two_names, two_claim_one, about_another), (one_many_times, events_in_any_order, ), (without_end, ), (trickle, )))
+    sys.exit(main((one_by_two_names, two_claim_one, about_another), (one_many_times, events_in_any_order), (without_end, ), (trickle, )))
