@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A start is answered when the warden has looked at its links, and not by an earlier look; and
- * READY comes when there is a gate to ask.
+ * A start is answered when the warden has looked at its links, and not by an earlier look; who is
+ * waited for and for how long; the marker; and READY comes when there is a gate to ask.
  */
 #include "ctl-fixture.h"
 #include "daemon/api.h"
 #include "daemon/dispatch.h"
 #include "daemon/enforce.h"
 #include "daemon/gate.h"
+#include "daemon/segment.h"
+#include "daemon/store.h"
 #include "netlink/nft.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #define COOKIE 7
 
@@ -69,15 +72,22 @@ tear_down(void **state)
 }
 
 static struct api_wait *
-ask(struct controller *c)
+ask_as(struct controller *c, const char *id)
 {
-	static const char body[] = "{\"id\": \"web\", \"pid\": 4242}";
-	const struct api_request q = { .c = c, .body = body, .body_len = strlen(body) };
+	char body[128];
+	int n = snprintf(body, sizeof(body), "{\"id\": \"%s\", \"pid\": 4242}", id);
+	const struct api_request q = { .c = c, .body = body, .body_len = (size_t)n };
 	struct api_reply r = { 0 };
 
 	gate_post(&q, &r);
 	assert_non_null(r.wait);
 	return r.wait;
+}
+
+static struct api_wait *
+ask(struct controller *c)
+{
+	return ask_as(c, "web");
 }
 
 static void
@@ -199,6 +209,91 @@ where_no_guard_is_wanted_its_rules_are_enough(void **state)
 	assert_int_equal(n_looks, 1);
 }
 
+/* They cannot leak anything: only the first connection is at stake. */
+static void
+its_peers_rules_are_waited_for_but_not_for_long(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct instance *peer = ctl_instance(c, COOKIE + 1, "db", "10.0.0.8");
+	struct api_wait *w;
+
+	evtimer_del(c->ev_reconcile);
+	c->config->host_guard = HOST_GUARD_OFF;
+	peer->apply_seq = 1;
+	w = ask(c);
+	looked(c, looks[0], COOKIE, 0);
+	assert_false(is_answered(w));
+	peer->apply_seq = 0;
+	gate_check(c);
+	assert_true(may_start(w));
+	peer->apply_seq = 1;
+	w = ask(c);
+	looked(c, looks[1], COOKIE, 0);
+	ctl_wait(299 * NSEC_PER_MSEC);
+	gate_check(c);
+	assert_false(is_answered(w));
+	ctl_wait(NSEC_PER_MSEC);
+	gate_check(c);
+	assert_true(may_start(w));
+}
+
+/* Whether it may start whom nobody identifies in time. */
+static bool
+unknown_may_start(struct controller *c, const char *id, enum config_on_unknown how)
+{
+	struct api_wait *w;
+
+	c->config->on_unknown = how;
+	w = ask_as(c, id);
+	ctl_wait(c->config->identify_timeout_ns - NSEC_PER_MSEC);
+	gate_check(c);
+	assert_false(is_answered(w));
+	ctl_wait(NSEC_PER_MSEC);
+	gate_check(c);
+	return may_start(w);
+}
+
+static void
+who_is_not_identified_starts_as_configured_and_never_with_an_engines_id(void **state)
+{
+	static const char id[] = "c0ffee00c0ffee00c0ffee00c0ffee00"
+				 "c0ffee00c0ffee00c0ffee00c0ffee00";
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+
+	assert_true(unknown_may_start(c, "by-hand", ON_UNKNOWN_ALLOW));
+	assert_false(unknown_may_start(c, "by-hand", ON_UNKNOWN_QUARANTINE));
+	assert_false(unknown_may_start(c, id, ON_UNKNOWN_ALLOW));
+	assert_false(unknown_may_start(c, id, ON_UNKNOWN_QUARANTINE));
+}
+
+/* Else the daemon's end would let start what the policy holds. */
+static void
+nothing_is_enforced_before_the_marker_is_there(void **state)
+{
+	const struct actor root = { .name = "uid:0" };
+	struct ctl_fixture *f = *state;
+	struct workload *w = workload_find(f->c, "web");
+	const struct mode_change m = { w, MODE_ENFORCE, WL_BOTH };
+	json_t *stored;
+	char mark[96];
+
+	snprintf(mark, sizeof(mark), "%s/enforced", f->dir);
+	assert_int_equal(access(mark, F_OK), 0);
+	w->mode = MODE_OBSERVE;
+	gate_tick(f->c);
+	assert_int_equal(access(mark, F_OK), -1);
+	/* It cannot be written. */
+	assert_int_equal(mkdir(mark, 0700), 0);
+	assert_true(segment_set_modes(f->c, &m, 1, 0, "r", &root, &f->d) < 0);
+	assert_int_equal(w->mode, MODE_OBSERVE);
+	stored = store_revisions(f->c->store, 10);
+	assert_int_equal(json_array_size(stored), 0);
+	json_decref(stored);
+	assert_int_equal(rmdir(mark), 0);
+	assert_int_equal(segment_set_modes(f->c, &m, 1, 0, "r", &root, &f->d), 0);
+	assert_int_equal(access(mark, F_OK), 0);
+}
+
 static void
 never(void *arg, struct chan *c, int error)
 {
@@ -241,6 +336,9 @@ main(void)
 		GATE_TEST(new_rules_ask_for_a_new_look),
 		GATE_TEST(without_a_look_it_is_refused_in_the_end),
 		GATE_TEST(where_no_guard_is_wanted_its_rules_are_enough),
+		GATE_TEST(its_peers_rules_are_waited_for_but_not_for_long),
+		GATE_TEST(who_is_not_identified_starts_as_configured_and_never_with_an_engines_id),
+		GATE_TEST(nothing_is_enforced_before_the_marker_is_there),
 		GATE_TEST(the_supervisor_is_told_when_the_gate_is_up_as_well),
 	};
 
