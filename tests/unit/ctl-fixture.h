@@ -273,6 +273,31 @@ ctl_teardown(void **state)
 	return 0;
 }
 
+/* With an event loop, which nobody runs. */
+static _unused_ int
+ctl_setup_loop(void **state)
+{
+	struct ctl_fixture *f;
+
+	ctl_setup(state);
+	f = *state;
+	f->c->loop.base = event_base_new();
+	assert_non_null(f->c->loop.base);
+	return 0;
+}
+
+static _unused_ int
+ctl_teardown_loop(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct event_base *base = f->c->loop.base;
+
+	on_sent = NULL;
+	ctl_teardown(state);
+	event_base_free(base);
+	return 0;
+}
+
 static _unused_ void
 ctl_restart(struct ctl_fixture *f)
 {

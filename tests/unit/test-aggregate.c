@@ -70,10 +70,8 @@ set_up(void **state)
 	struct ctl_fixture *f;
 	struct instance *i;
 
-	ctl_setup(state);
+	ctl_setup_loop(state);
 	f = *state;
-	f->c->loop.base = event_base_new();
-	assert_non_null(f->c->loop.base);
 	i = ctl_instance(f->c, COOKIE, "busy", "10.0.0.7");
 	aggregate_start(i);
 	on_sent = note_verb;
@@ -84,14 +82,10 @@ static int
 tear_down(void **state)
 {
 	struct ctl_fixture *f = *state;
-	struct event_base *base = f->c->loop.base;
 
-	on_sent = NULL;
 	aggregate_stop(instance_find(f->c, COOKIE));
 	aggregate_forget(f->c, COOKIE);
-	ctl_teardown(state);
-	event_base_free(base);
-	return 0;
+	return ctl_teardown_loop(state);
 }
 
 static void

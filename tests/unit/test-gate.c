@@ -37,10 +37,8 @@ set_up(void **state)
 	struct ctl_fixture *f;
 	struct instance *i;
 
-	ctl_setup(state);
+	ctl_setup_loop(state);
 	f = *state;
-	f->c->loop.base = event_base_new();
-	assert_non_null(f->c->loop.base);
 	f->c->ev_reconcile = evtimer_new(f->c->loop.base, enforce_reconcile_cb, f->c);
 	assert_non_null(f->c->ev_reconcile);
 	f->c->warden.features = NFT_CAN_INGRESS;
@@ -61,14 +59,10 @@ static int
 tear_down(void **state)
 {
 	struct ctl_fixture *f = *state;
-	struct event_base *base = f->c->loop.base;
 
-	on_sent = NULL;
 	event_free(f->c->ev_reconcile);
 	f->c->ev_reconcile = NULL;
-	ctl_teardown(state);
-	event_base_free(base);
-	return 0;
+	return ctl_teardown_loop(state);
 }
 
 static struct api_wait *
