@@ -117,7 +117,7 @@ find_at(
 			    (a == NULL ? p->addr.family != 0 : !addr_eq(&p->addr, a)))
 				continue;
 			here = peer_of(c, k);
-			if (here == PEER_ID_NONE || (any && here != *ret)) {
+			if (any && here != *ret) {
 				*ret = PEER_ID_NONE;
 				return true;
 			}

@@ -122,7 +122,8 @@ ctl_rmdir(const char *dir)
 {
 	static const char *const names[] = { "", "-wal", "-shm", "-journal", ".new", ".new-wal",
 		".v1" };
-	static const char *const files[] = { "places", "policy.json", "enforced" };
+	static const char *const files[] = { "places", "policy.json", "enforced",
+		"nanosegd.yaml.last" };
 	char path[512];
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {

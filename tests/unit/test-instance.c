@@ -304,6 +304,20 @@ who_has_a_namespace_with_a_file_is_no_guest_of_who_has_another(void **state)
 	assert_null(instance_next_member(instance_find(c, 3), &pos));
 }
 
+/* Then the other one may be what somebody made inside. */
+static void
+without_files_who_is_said_to_be_a_guest_is_one(void **state)
+{
+	struct controller *c = *state;
+
+	engine_says(c, HOST, "host", "");
+	engine_says(c, ID, "guest", HOST);
+	announce(c, 1, NETNS_F_PROC, ID);
+	announce(c, 2, NETNS_F_PROC, HOST);
+	assert_string_equal(name_of(c, 1), "host");
+	assert_string_equal(name_of(c, 2), "host");
+}
+
 int
 main(void)
 {
@@ -326,6 +340,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    who_has_a_namespace_with_a_file_is_no_guest_of_who_has_another, setup,
 		    teardown),
+		cmocka_unit_test_setup_teardown(
+		    without_files_who_is_said_to_be_a_guest_is_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_is_read_in_proc_adds_to_the_engines_word_and_takes_nothing_from_it, setup,
 		    teardown),
