@@ -538,6 +538,14 @@ gate_new(struct controller *c)
 	return 0;
 }
 
+void
+gate_free(struct controller *c)
+{
+	if (c->gate != NULL)
+		event_free(c->gate->timer);
+	free(steal_ptr(c->gate));
+}
+
 /* By somebody's hand: what we know of the file is not so. */
 static bool
 marker_is_gone(const struct controller *c)

@@ -12,6 +12,8 @@ struct w_looked;
 
 /* gate.c */
 int gate_new(struct controller *c); /* after segment_load() */
+/* Nobody waits any more. A controller's own ends with its process. */
+void gate_free(struct controller *c);
 /* Something that a start waits for may have changed. */
 void gate_check(struct controller *c);
 void gate_tick(struct controller *c); /* once a second */

@@ -19,7 +19,6 @@
 
 static uint32_t looks[8];
 static unsigned n_looks;
-static void *kept; /* the gate, which ends with its process */
 
 static void
 note_look(uint16_t type, uint32_t seq, const void *body, size_t len)
@@ -49,7 +48,6 @@ set_up(void **state)
 	i->applied_revision = f->c->revision;
 	evtimer_del(f->c->ev_reconcile);
 	assert_int_equal(gate_new(f->c), 0);
-	kept = f->c->gate;
 	n_looks = 0;
 	on_sent = note_look;
 	return 0;
@@ -60,6 +58,7 @@ tear_down(void **state)
 {
 	struct ctl_fixture *f = *state;
 
+	gate_free(f->c);
 	event_free(f->c->ev_reconcile);
 	f->c->ev_reconcile = NULL;
 	return ctl_teardown_loop(state);
