@@ -38,6 +38,7 @@
 #define SEEN_FIN_SRC 0x10
 #define SEEN_FIN_DST 0x20
 #define SEEN_SYN_DST 0x40 /* a SYN of its own from the destination */
+#define SEEN_CROSSED 0x80 /* both had asked; turned round for the one that answered first */
 
 enum { UNANSWERED, ANSWERED, N_LISTS };
 
@@ -365,7 +366,9 @@ tcp_first(struct track *t, struct slot *s, uint8_t flags)
 /*
  * A SYN is its sender's and the answer to it the other end's, where the direction was a guess (met
  * in the middle) or both ends have asked and one of them answers now. Of what was seen until then
- * only the source's acknowledgement still counts, for it is compared with the answer.
+ * only the source's acknowledgement still counts, for it is compared with the answer. If the other
+ * one answers as well, they have opened it together, and it is whose SYN was first, as conntrack
+ * has it.
  */
 static void
 settle_direction(struct slot *s, uint8_t flags, bool *forward)
@@ -373,15 +376,38 @@ settle_direction(struct slot *s, uint8_t flags, bool *forward)
 	bool by_source = !(flags & TCP_ACK), met = s->c.flags & TRACK_F_MIDSTREAM;
 	bool crossed = !by_source && (s->seen & SEEN_SYN_DST) && !(s->seen & SEEN_SYN_ACK);
 
-	if (!(flags & TCP_SYN) || (flags & TCP_RST) || (!met && !crossed))
+	if (!(flags & TCP_SYN) || (flags & TCP_RST))
+		return;
+	if (!by_source && *forward && (s->seen & SEEN_CROSSED)) {
+		turn_round(&s->c);
+		s->seen = SEEN_SYN;
+		*forward = false;
+		return;
+	}
+	if (!met && !crossed)
 		return;
 	s->c.flags &= (uint8_t)~TRACK_F_MIDSTREAM;
 	s->seen &= SEEN_SRC;
 	if (*forward == by_source)
 		return;
 	turn_round(&s->c);
-	s->seen = 0;
+	s->seen = crossed && !met ? SEEN_CROSSED : 0;
 	*forward = by_source;
+}
+
+/* Does this frame begin another connection on the ports of one that is there? */
+static bool
+begins_another(const struct slot *s, uint8_t flags, bool forward)
+{
+	switch (flags & (TCP_SYN | TCP_ACK | TCP_RST)) {
+	case TCP_SYN:
+	case TCP_SYN | TCP_RST:
+		return s->ended;
+	case TCP_SYN | TCP_ACK: /* the end that asked is asked itself, and answers */
+		return forward && (s->seen & SEEN_SYN_DST) && (s->c.flags & TRACK_F_ANSWERED);
+	default:
+		return false;
+	}
 }
 
 /* Who has acknowledged a SYN's answer has heard it. */
@@ -494,8 +520,8 @@ track_frame(struct track *t, const struct frame_info *f, const uint8_t *frame, u
 		forward = reply == 0;
 	if (i != NONE && p.proto == IPPROTO_TCP)
 		settle_direction(&t->slots[i], f->tcp_flags, &forward);
-	if (i != NONE && t->slots[i].ended && p.proto == IPPROTO_TCP &&
-	    (f->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+	if (i != NONE && p.proto == IPPROTO_TCP &&
+	    begins_another(&t->slots[i], f->tcp_flags, forward)) {
 		forget(t, i);
 		i = NONE;
 	}
