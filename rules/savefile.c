@@ -373,7 +373,7 @@ static int
 block_next(struct savefile *s, const uint8_t *buf, size_t len, size_t *ret_used,
     struct savefile_frame *ret)
 {
-	uint32_t type, total;
+	uint32_t type, said, total;
 	int r;
 
 	if (len < BLOCK_HEADER)
@@ -381,9 +381,11 @@ block_next(struct savefile *s, const uint8_t *buf, size_t len, size_t *ret_used,
 	type = get32(s, buf);
 	if (type == BLOCK_SECTION)
 		return section_begin(s, buf, len, ret_used);
-	total = get32(s, buf + 4);
-	if (total < BLOCK_MIN + body_min(type) || total % 4 != 0)
+	/* Some count without the padding, which is there all the same. */
+	said = get32(s, buf + 4);
+	if (said < BLOCK_MIN + body_min(type) || said > UINT32_MAX - 3)
 		return malformed(s, "a block of a wrong length");
+	total = (said + 3) & ~3u;
 	if (body_min(type) == 0) {
 		s->skip = total;
 		return skip_on(s, len, ret_used);
@@ -392,7 +394,7 @@ block_next(struct savefile *s, const uint8_t *buf, size_t len, size_t *ret_used,
 		return malformed(s, "a block larger than any frame");
 	if (len < total)
 		return want(total, ret_used);
-	if (get32(s, buf + total - BLOCK_TRAILER) != total)
+	if (get32(s, buf + total - BLOCK_TRAILER) != said)
 		return malformed(s, "a block with two lengths");
 	r = block_body(s, type, buf + BLOCK_HEADER, total - BLOCK_MIN, ret);
 	if (r >= 0)
