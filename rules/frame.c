@@ -6,7 +6,7 @@
  *
  * A frame may be cut by the capture's snapshot length. What is missing because of that is not
  * malformed, so lengths inside the packet are compared with each other, and only the bytes up to
- * the ports are demanded of the capture.
+ * the ports are demanded of the capture. A first fragment of TCP needs its flags, no more.
  */
 #include "rules/frame_internal.h"
 
@@ -28,9 +28,10 @@ set_payload(const uint8_t *buf, const struct cursor *c, struct frame_info *f)
 static int
 parse_tcp(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
+	bool cut = f->flags & FRAME_F_FIRST_FRAGMENT;
 	size_t header;
 
-	if (c.pkt_len < 20 || c.len < 4)
+	if (c.pkt_len < (cut ? 14 : 20) || c.len < 4)
 		return -EBADMSG;
 	f->tuple.sport = be16(c.p);
 	f->tuple.dport = be16(c.p + 2);
@@ -40,7 +41,7 @@ parse_tcp(const uint8_t *buf, struct cursor c, struct frame_info *f)
 		return 0;
 	}
 	header = (size_t)(c.p[12] >> 4) * 4;
-	if (header < 20 || header > c.pkt_len)
+	if (header < 20 || (header > c.pkt_len && !cut))
 		return -EBADMSG;
 	f->tcp_flags = c.p[13];
 	f->tcp_seq = be32(c.p + 4);
@@ -50,6 +51,7 @@ parse_tcp(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	return 0;
 }
 
+/* More than the packet has may have been cut by whoever rewrote the capture. */
 static int
 parse_udp(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
@@ -65,10 +67,7 @@ parse_udp(const uint8_t *buf, struct cursor c, struct frame_info *f)
 			udp_len = c.pkt_len; /* RFC 2675: a jumbogram */
 		if (udp_len < 8)
 			return -EBADMSG;
-		if (udp_len <= c.pkt_len)
-			limit(&c, udp_len);
-		else if (!(f->flags & FRAME_F_FIRST_FRAGMENT))
-			return -EBADMSG;
+		limit(&c, udp_len);
 	}
 	skip(&c, MIN((size_t)8, c.len));
 	set_payload(buf, &c, f);

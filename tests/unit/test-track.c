@@ -103,6 +103,8 @@ static const struct {
 	{ "and is not answered",
 	    "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A,B:80>A:1 S,A:1>B:80 A,B:80>A:1 A",
 	    "A:1>B:80 answered" },
+	{ "nor does it answer, unasked", "A:1>B:80 S,B:80>A:1 SA,A:1>B:80 A,A:1>B:80 SA",
+	    "A:1>B:80 answered" },
 	{ "an answer to nobody's SYN turns nothing round",
 	    "A:1>B:80 S,A:1>B:80 SA,B:80>A:1 SA,A:1>B:80 A", "A:1>B:80 answered" },
 	{ "met in the middle", "A:1>B:80 .,B:80>A:1 .", "A:1>B:80 answered midstream" },
