@@ -32,6 +32,9 @@
 #define NLPID_IP6 0x8e
 
 #define COOKED_OUTGOING 4
+#define COOKED_IEEE80211 801 /* hardware, as in linux/if_arp.h */
+#define COOKED_PRISM 802
+#define COOKED_RADIOTAP 803
 #define COOKED_LLC 4 /* in place of an Ethernet type, as in linux/if_ether.h */
 
 /* What is under the labels is not said; an IP packet tells by its version (RFC 4928 2.1). */
@@ -153,6 +156,7 @@ static const struct {
 	{ 0x8926, 4 },	/* VN-Tag */
 	{ 0x892f, 4 },	/* HSR */
 	{ 0x893f, 6 },	/* IEEE 802.1BR */
+	{ 0xf1c1, 4 },	/* IEEE 802.1CB */
 };
 
 static size_t
@@ -230,10 +234,20 @@ frame_bridged(const uint8_t *buf, struct cursor c, struct frame_info *f)
 	return frame_ethernet(buf, c, f);
 }
 
-/* Linux writes numbers of its own where a frame has a length in place of a type. */
+/*
+ * Linux writes numbers of its own where a frame has a length in place of a type; of a wireless
+ * device that listens to all, the hardware says what is there.
+ */
 static int
-parse_cooked(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_info *f)
+parse_cooked(
+    const uint8_t *buf, struct cursor c, uint16_t hardware, uint16_t type, struct frame_info *f)
 {
+	if (hardware == COOKED_IEEE80211)
+		return frame_ieee80211(buf, c, f);
+	if (hardware == COOKED_PRISM)
+		return frame_prism(buf, c, f);
+	if (hardware == COOKED_RADIOTAP)
+		return frame_radiotap(buf, c, f);
 	if (type == COOKED_LLC)
 		return frame_llc(buf, c, f);
 	return type < ETHERTYPE_MIN ? -ENODATA : frame_ethertype(buf, c, type, f);
@@ -242,30 +256,32 @@ parse_cooked(const uint8_t *buf, struct cursor c, uint16_t type, struct frame_in
 int
 frame_sll(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
-	uint16_t type;
+	uint16_t hardware, type;
 
 	if (c.len < 16)
 		return -EBADMSG;
+	hardware = be16(c.p + 2);
 	if (be16(c.p) == COOKED_OUTGOING)
 		f->flags |= FRAME_F_OUTGOING;
 	type = be16(c.p + 14);
 	skip(&c, 16);
-	return parse_cooked(buf, c, type, f);
+	return parse_cooked(buf, c, hardware, type, f);
 }
 
 int
 frame_sll2(const uint8_t *buf, struct cursor c, struct frame_info *f)
 {
-	uint16_t type;
+	uint16_t hardware, type;
 
 	if (c.len < 20)
 		return -EBADMSG;
 	type = be16(c.p);
+	hardware = be16(c.p + 8);
 	f->ifindex = be32(c.p + 4);
 	if (c.p[10] == COOKED_OUTGOING)
 		f->flags |= FRAME_F_OUTGOING;
 	skip(&c, 20);
-	return parse_cooked(buf, c, type, f);
+	return parse_cooked(buf, c, hardware, type, f);
 }
 
 int

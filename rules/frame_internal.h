@@ -87,6 +87,13 @@ int frame_token_ring(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_ieee80211(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_radiotap(const uint8_t *buf, struct cursor c, struct frame_info *f);
 int frame_prism(const uint8_t *buf, struct cursor c, struct frame_info *f);
+/* frame_other.c */
+int frame_arcnet(const uint8_t *buf, struct cursor c, struct frame_info *f); /* of BSD */
+int frame_arcnet_linux(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_ax25(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_ax25_kiss(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_docsis(const uint8_t *buf, struct cursor c, struct frame_info *f);
+int frame_ebhscr(const uint8_t *buf, struct cursor c, struct frame_info *f);
 
 typedef int (*link_parser)(const uint8_t *buf, struct cursor c, struct frame_info *f);
 link_parser frame_link_find(int linktype);

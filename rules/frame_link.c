@@ -431,6 +431,9 @@ static const struct {
 	{ FRAME_IPV4, frame_ip4 }, { FRAME_IPV6, frame_ip6 }, { FRAME_NULL, parse_loopback },
 	{ FRAME_LOOP, parse_loopback }, { FRAME_PPP, frame_ppp }, { 50, frame_ppp_serial },
 	{ 51, frame_pppoe }, /* DLT_PPP_ETHER */
+	{ 3, frame_ax25 }, { 7, frame_arcnet }, { 129, frame_arcnet_linux },
+	{ 130, parse_juniper_ppp }, /* with more than one line */
+	{ 143, frame_docsis }, { 202, frame_ax25_kiss }, { 279, frame_ebhscr },
 	{ 6, frame_token_ring }, { 8, parse_slip }, { 10, frame_fddi },
 	{ 11, frame_llc },	  /* DLT_ATM_RFC1483 */
 	{ 15, parse_slip_bsdos }, /* DLT_SLIP_BSDOS */

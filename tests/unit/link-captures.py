@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One pcapng with an interface for each link type that tshark can read IP from: `nanoseg learn` finds the services that
-tshark finds. Every link has a port of its own. What tshark cannot read (switch tags, MPLS as the link ...) is in
+"""One pcapng with an interface for each link type that tshark can read IP from by itself: `nanoseg learn` finds the services
+that tshark finds. Every link has a port of its own. What tshark cannot read (switch tags, MPLS as the link ...) is in
 test-frame alone."""
 import json
 import os
@@ -18,7 +18,7 @@ SNAP = "aaaa03 000000 0800"
 WLAN = "0801 0000" + MAC + "020000000003 0000"
 PRISM = struct.pack("<II16s120x", 0x44, 144, b"wlan0").hex()
 PKTAP = struct.pack("<III96x", 108, 1, 1).hex()
-ADDRESSES = 28 * "00"
+CALLS = "82828282828260" + "84848484848461"
 
 # What stands before IPv4; LEN, LEN2, LEN8: its length, with 2 and 8 bytes more; LE4: with 4 more, low byte first.
 LINKS = [
@@ -52,6 +52,12 @@ LINKS = [
     ("IPNET", 226, "01 02 0000 0000 LEN 00000001 00000001 00000000 00000000"), ("IPv4", 228, ""),
     ("nflog", 239, "02 00 0001 LE4 0900"), ("netANALYZER", 240, "00040c00" + MAC + "0800"),
     ("InfiniBand", 242, "60000000 0000 00 00" + 32 * "00" + "0800 0000"), ("PKTAP", 258, PKTAP + MAC + "0800"),
+    ("802.1CB", 1, MAC + "f1c1 0000 0001 0800"), ("cooked radiotap", 113,
+     "0000 0323 0006 020000000001 0000 0004 0000 0800 00000000" + WLAN + SNAP),
+    ("ARCNET", 7, "0102 d4 00 0001"), ("ARCNET, an exception", 7, "0102 d4 ff 0000 d4 00 0001"),
+    ("ARCNET, RFC 1051", 7, "0102 f0"), ("ARCNET of Linux", 129, "0102 0000 d4 00 0001"),
+    ("AX.25", 3, CALLS + "03 cc"), ("AX.25 of a modem", 202, "00" + CALLS + "03 cc"),
+    ("Juniper multilink PPP", 130, "4d4743 01 0021"), ("EBHSCR", 279, "50" + 31 * "00" + MAC + "0800"),
 ]
 
 

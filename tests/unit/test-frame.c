@@ -18,6 +18,9 @@
 
 #define ETH "020000000001 020000000002 "
 #define IP4(len, proto) "45 00" len "0001 0000 40" proto "0000 0a000001 0a000002 "
+#define CALL "82828282828260 "
+#define AX25 CALL "84848484848461 "
+#define ZERO31 "00000000000000 0000000000000000 0000000000000000 0000000000000000 "
 #define IP4_FRAG(len, frag, proto) "45 00" len "0001" frag "40" proto "0000 0a000001 0a000002 "
 #define IP6(len, next)                                             \
 	"60000000" len next "40 fd000000000000000000000000000001 " \
@@ -409,6 +412,65 @@ static const struct frame_case {
 	    "0000 0900 02000000 10 8801 0000" ETH
 	    "020000000003 0000 0000 aaaa03 000000 0800" V4_TCP,
 	    0, 6, 0xc000, 80, 2, 0, 0, 0, 83, 0 },
+	{ "cooked, a wireless device", 113,
+	    "0000 0321 0006 020000000001 0000 0004 0801 0000" ETH
+	    "020000000003 0000 aaaa03 000000 0800" V4_TCP,
+	    0, 6, 0xc000, 80, 2, 0, 0, 0, 88, 0 },
+	{ "cooked, with Prism's header", 113,
+	    "0000 0322 0006 020000000001 0000 0004 80211001 00000008 0801 0000" ETH
+	    "020000000003 0000 aaaa03 000000 0800" V4_TCP,
+	    0, 6, 0xc000, 80, 2, 0, 0, 0, 96, 0 },
+	{ "cooked 2, radiotap", 276,
+	    "0004 0000 0000002a 0323 00 06 0200000000010000 0000 0800 00000000 0801 0000" ETH
+	    "020000000003 0000 aaaa03 000000 0800" V4_TCP,
+	    0, 6, 0xc000, 80, 2, 0, 0, 42, 100, 0 },
+	{ "802.1CB", 1, ETH "f1c1 0000 0001 0800" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 60, 0 },
+	{ "ARCNET", 7, "0102 d4 00 0001" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 46, 0 },
+	{ "ARCNET, the first of several", 7, "0102 d4 03 0001" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0,
+	    46, 0 },
+	{ "ARCNET, a later one", 7, "0102 d4 02 0001" V4_TCP, -ENODATA },
+	{ "ARCNET, an exception", 7, "0102 d4 ff 0000 d4 00 0001" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0,
+	    0, 50, 0 },
+	{ "ARCNET, an exception that is cut", 7, "0102 d4 ff 0000", -EBADMSG },
+	{ "ARCNET cut before its sequence", 7, "0102 d4 00 00", -EBADMSG },
+	{ "ARCNET as it was", 7, "0102 f0" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 43, 0 },
+	{ "ARCNET, ARP", 7, "0102 d5 00 0001 0001", -ENODATA },
+	{ "ARCNET without a protocol", 7, "0102", -EBADMSG },
+	{ "ARCNET of Linux", 129, "0102 0000 d4 00 0001" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 48,
+	    0 },
+	{ "ARCNET of Linux, cut", 129, "0102 00", -EBADMSG },
+	{ "AX.25", 3, AX25 "03 cc" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 56, 0 },
+	{ "AX.25, numbered", 3, AX25 "22 cc" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 56, 0 },
+	{ "AX.25, text", 3, AX25 "03 f0 68656c6c6f", -ENODATA },
+	{ "AX.25, ready to receive", 3, AX25 "21 cc" V4_TCP, -ENODATA },
+	{ "AX.25, one end", 3, "84848484848461 03 cc" V4_TCP, -EBADMSG },
+	{ "AX.25, no end of addresses", 3,
+	    CALL CALL CALL CALL CALL CALL CALL CALL CALL AX25 "03 cc" V4_TCP, -EBADMSG },
+	{ "AX.25, by eight repeaters", 3,
+	    CALL CALL CALL CALL CALL CALL CALL CALL AX25 "03 cc" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0,
+	    0, 112, 0 },
+	{ "AX.25 without its kind", 3, AX25 "03", -EBADMSG },
+	{ "AX.25 of a modem", 202, "00" AX25 "03 cc" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 57, 0 },
+	{ "a modem's settings", 202, "01 32", -ENODATA },
+	{ "Juniper, multilink PPP", 130, "4d4743 01 ff03 0021" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0,
+	    48, 0 },
+	{ "DOCSIS", 143, "00 05 0036 0000" ETH "0800" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 60, 0 },
+	{ "DOCSIS, isolated, with more of a header", 143,
+	    "81 04 003a 01000000 0000" ETH "0800" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 64, 0 },
+	{ "DOCSIS, encrypted", 143, "01 05 003b 4410800100 0000" ETH "0800" V4_TCP, -ENODATA },
+	{ "DOCSIS, of which encryption is off", 143, "01 05 003b 4410000100 0000" ETH "0800" V4_TCP,
+	    0, 6, 0xc000, 80, 2, 0, 0, 0, 65, 0 },
+	{ "DOCSIS, a check that is no element", 143, "01 02 0038 4210 8000" ETH "0800" V4_TCP, 0, 6,
+	    0xc000, 80, 2, 0, 0, 0, 62, 0 },
+	{ "DOCSIS, the modem's own", 143, "c2 00 0036 0000" ETH "0800" V4_TCP, -ENODATA },
+	{ "DOCSIS, more header than frame", 143, "01 04 0003 01000000 0000" ETH "0800" V4_TCP,
+	    -EBADMSG },
+	{ "DOCSIS, its header cut", 143, "01 04 003a 0100 0000", -EBADMSG },
+	{ "DOCSIS, shorter than its packet", 143, "00 00 0020 0000" ETH "0800" V4_TCP, -EBADMSG },
+	{ "DOCSIS, cut", 143, "00 00 0036 00", -EBADMSG },
+	{ "EBHSCR", 279, "50" ZERO31 ETH "0800" V4_TCP, 0, 6, 0xc000, 80, 2, 0, 0, 0, 86, 0 },
+	{ "EBHSCR, a position", 279, "51" ZERO31 ETH "0800" V4_TCP, -ENODATA },
+	{ "EBHSCR, cut", 279, "50 00", -EBADMSG },
 	{ "cooked 2, ARP", 276, "0806 0000 0000002a 0001 00 06 0200000000010000 0001", -ENODATA },
 	{ "a link type nobody knows", 147, V4_TCP, -EBADMSG },
 	{ "nothing", 1, "", -EBADMSG },
@@ -518,10 +580,11 @@ a_cut_frame_gives_the_same_tuple_or_an_error(void **state)
 static void
 only_known_link_types_are_supported(void **state)
 {
-	static const int known[] = { 0, 1, 6, 8, 9, 10, 11, 12, 13, 14, 15, 19, 50, 51, 99, 100,
-		101, 102, 104, 105, 106, 107, 108, 109, 112, 113, 117, 119, 122, 123, 127, 128, 135,
-		137, 138, 163, 166, 167, 178, 179, 180, 181, 183, 192, 197, 204, 205, 206, 219, 226,
-		228, 229, 239, 240, 241, 242, 258, 259, 276, 281, 282, 284, 285 };
+	static const int known[] = { 0, 1, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 19, 50, 51, 99,
+		100, 101, 102, 104, 105, 106, 107, 108, 109, 112, 113, 117, 119, 122, 123, 127, 128,
+		129, 130, 135, 137, 138, 143, 163, 166, 167, 178, 179, 180, 181, 183, 192, 197, 202,
+		204, 205, 206, 219, 226, 228, 229, 239, 240, 241, 242, 258, 259, 276, 279, 281, 282,
+		284, 285 };
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
