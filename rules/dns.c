@@ -6,7 +6,8 @@
  *
  * Compression pointers must point backwards, each further than the last, so that every name ends.
  * Records of the answer count only if their owner is the name that the chain has reached: a record
- * of another name in the same answer says nothing that was asked.
+ * of another name in the same answer says nothing that was asked. Their order is nobody's promise:
+ * some programs take an address that stands before the alias that leads to it, so we do.
  */
 #include "rules/dns.h"
 
@@ -22,17 +23,19 @@
 #define TYPE_AAAA 28
 #define MAX_LABEL 63
 #define WIRE_NAME_MAX 255
+#define MAX_ALIASES 32
 
 #define FLAG_RESPONSE 0x8000
 #define FLAG_TRUNCATED 0x0200
 #define OPCODE_MASK 0x7800
 #define RCODE_MASK 0x000f
 
+/* Where it is said, what is said. */
 struct record {
-	char owner[DNS_NAME_MAX];
-	uint16_t type, class;
+	size_t owner, data, len; /* offsets and a length in the message */
+	uint64_t owner_hash;
 	uint32_t ttl_s;
-	size_t data, len; /* offset and length of what it says */
+	uint16_t type, class;
 };
 
 static uint16_t
@@ -110,12 +113,25 @@ read_name(const uint8_t *buf, size_t len, size_t *pos, char ret[static DNS_NAME_
 	return odd ? -ENODATA : 0;
 }
 
+static uint64_t
+hash_name(const char *name)
+{
+	uint64_t h = 0;
+
+	for (; *name != '\0'; name++)
+		h = hash_mix64(h ^ (uint8_t)*name);
+	return h;
+}
+
 /* 0, -EBADMSG, or -ENODATA for a record to step over. */
 static int
 read_record(const uint8_t *buf, size_t len, size_t *pos, struct record *ret)
 {
-	int r = read_name(buf, len, pos, ret->owner);
+	char owner[DNS_NAME_MAX];
+	int r;
 
+	ret->owner = *pos;
+	r = read_name(buf, len, pos, owner);
 	if (r == -EBADMSG)
 		return r;
 	if (len - *pos < 10)
@@ -130,6 +146,8 @@ read_record(const uint8_t *buf, size_t len, size_t *pos, struct record *ret)
 	*pos = ret->data + ret->len;
 	if (ret->ttl_s > INT32_MAX)
 		ret->ttl_s = 0; /* RFC 2181 8 */
+	if (r == 0)
+		ret->owner_hash = hash_name(owner);
 	return ret->class == CLASS_IN ? r : -ENODATA;
 }
 
@@ -144,29 +162,74 @@ add_addr(struct dns_message *m, const struct addr *a, uint32_t ttl_s)
 	m->addrs[m->n_addrs++] = *a;
 }
 
-/* What one record adds at the chain's end. 1: the chain went on to another name. */
-static int
-follow(const uint8_t *buf, size_t len, const struct record *rec, struct dns_message *m,
-    char reached[static DNS_NAME_MAX])
+/* Is this record of that type, and of that name? Hashes only save the comparison. */
+static bool
+is_of(const uint8_t *buf, size_t len, const struct record *rec, uint16_t type, const char *name,
+    uint64_t name_hash)
 {
-	char alias[DNS_NAME_MAX];
-	size_t pos = rec->data;
-	struct addr a;
-	int r;
+	char owner[DNS_NAME_MAX];
+	size_t pos = rec->owner;
 
-	if (strcmp(rec->owner, reached) != 0)
-		return 0;
-	if (rec->type == TYPE_CNAME) {
+	return rec->type == type && rec->owner_hash == name_hash &&
+	       read_name(buf, len, &pos, owner) == 0 && strcmp(owner, name) == 0;
+}
+
+/* Those that may count, of one class and with owners that hosts could be. How many, or -EBADMSG. */
+static int
+read_records(const uint8_t *buf, size_t len, size_t pos, unsigned count, struct dns_message *m,
+    struct record records[static DNS_MAX_RECORDS])
+{
+	struct record rec;
+	int n = 0, r;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (i == DNS_MAX_RECORDS) {
+			m->truncated = true;
+			break;
+		}
+		r = read_record(buf, len, &pos, &rec);
+		/* A server that had no room may have cut anywhere. */
+		if (r == -EBADMSG && m->truncated)
+			break;
+		if (r == -EBADMSG)
+			return r;
+		if (r == 0 && (rec.type == TYPE_CNAME || rec.type == m->qtype))
+			records[n++] = rec;
+	}
+	return n;
+}
+
+/* One step along the chain. 1: *name is the next one; 0: it ends here; -EBADMSG. */
+static int
+follow_alias(const uint8_t *buf, size_t len, const struct record *records, size_t n,
+    char name[static DNS_NAME_MAX], uint32_t *ttl_s)
+{
+	uint64_t hash = hash_name(name);
+	char alias[DNS_NAME_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		size_t pos = records[i].data;
+		int r;
+
+		if (!is_of(buf, len, &records[i], TYPE_CNAME, name, hash))
+			continue;
 		r = read_name(buf, len, &pos, alias);
-		if (r == -EBADMSG || pos != rec->data + rec->len)
+		if (r == -EBADMSG || pos != records[i].data + records[i].len)
 			return -EBADMSG;
-		if (r < 0 || m->n_addrs > 0)
+		if (r < 0)
 			return 0;
-		memcpy(reached, alias, sizeof(alias));
+		memcpy(name, alias, sizeof(alias));
+		*ttl_s = MIN(*ttl_s, records[i].ttl_s);
 		return 1;
 	}
-	if (rec->type != m->qtype)
-		return 0;
+	return 0;
+}
+
+static int
+read_addr(const uint8_t *buf, const struct record *rec, struct dns_message *m)
+{
+	struct addr a;
+
 	if (rec->len != (rec->type == TYPE_A ? 4u : 16u))
 		return -EBADMSG;
 	a = rec->type == TYPE_A ? addr_from_v4(buf + rec->data) : addr_from_v6(buf + rec->data);
@@ -179,31 +242,26 @@ follow(const uint8_t *buf, size_t len, const struct record *rec, struct dns_mess
 static int
 read_answers(const uint8_t *buf, size_t len, size_t pos, unsigned count, struct dns_message *m)
 {
+	struct record records[DNS_MAX_RECORDS];
 	char reached[DNS_NAME_MAX];
 	uint32_t alias_ttl_s = UINT32_MAX;
-	struct record rec;
+	int n = read_records(buf, len, pos, count, m, records), r = 1;
+	uint64_t hash;
 
+	if (n < 0)
+		return n;
 	memcpy(reached, m->name, sizeof(reached));
-	for (unsigned n = 0; n < count; n++) {
-		int r;
-
-		if (n == DNS_MAX_RECORDS) {
-			m->truncated = true;
-			break;
-		}
-		r = read_record(buf, len, &pos, &rec);
-		/* A server that had no room may have cut anywhere. */
-		if (r == -EBADMSG && m->truncated)
-			break;
-		if (r == -EBADMSG)
-			return r;
-		if (r < 0)
+	for (unsigned k = 0; r == 1 && k < MAX_ALIASES; k++)
+		r = follow_alias(buf, len, records, (size_t)n, reached, &alias_ttl_s);
+	if (r < 0)
+		return r;
+	hash = hash_name(reached);
+	for (int i = 0; i < n; i++) {
+		if (!is_of(buf, len, &records[i], m->qtype, reached, hash))
 			continue;
-		r = follow(buf, len, &rec, m, reached);
+		r = read_addr(buf, &records[i], m);
 		if (r < 0)
 			return r;
-		if (r == 1)
-			alias_ttl_s = MIN(alias_ttl_s, rec.ttl_s);
 	}
 	if (m->n_addrs > 0)
 		m->ttl_s = MIN(m->ttl_s, alias_ttl_s);

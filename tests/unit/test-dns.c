@@ -64,6 +64,20 @@ static const struct {
 	{ "an address of the chain's beginning is not its end's",
 	    QUERY("0002") A_IN CNAME A_RR("c00c", TTL60, "cb007105"), 0, "www.example.com", "", 0,
 	    false, true },
+	{ "an address before the alias that leads to it",
+	    QUERY("0002") A_IN "03636474 c010 0001 0001 0000003c 0004 cb007105 "
+			       "c00c 0005 0001 00000014 0002 c021",
+	    0, "www.example.com", "203.0.113.5", 20, false, true },
+	{ "a chain backwards, with addresses on both sides of it",
+	    QUERY("0004") A_IN "0163 c010 0001 0001 0000003c 0004 cb007105 "
+			       "0162 c010 0005 0001 0000003c 0002 c021 "
+			       "c00c 0005 0001 0000003c 0002 c033" A_RR("c021", TTL60, "cb007106"),
+	    0, "www.example.com", "203.0.113.5 203.0.113.6", 60, false, true },
+	{ "a chain that goes round",
+	    QUERY("0003") A_IN
+	    "c00c 0005 0001 0000003c 0004 0162 c010 c02d 0005 0001 0000003c 0002 c00c " A_RR(
+		"0163 c010", TTL60, "cb007105"),
+	    0, "www.example.com", "", 0, false, true },
 	{ "an address of a name that was not asked for",
 	    QUERY("0001") A_IN A_RR("c010", TTL60, "cb007105"), 0, "www.example.com", "", 0, false,
 	    true },
