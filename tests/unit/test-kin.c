@@ -16,33 +16,40 @@ id_of(unsigned n)
 	return id;
 }
 
-/* What discovery would say of a container; networks: JSON. */
+/* What discovery would say of a container; labels, networks: JSON. */
 static const char *
-facts(unsigned n, const char *name, const char *networks)
+facts(unsigned n, const char *name, const char *labels, const char *networks)
 {
 	static char json[4096];
 
 	snprintf(json, sizeof(json),
-	    "{\"id\":\"%s\",\"name\":\"%s\",\"runtime\":\"docker\",\"image\":\"img\",\"labels\":{},"
+	    "{\"id\":\"%s\",\"name\":\"%s\",\"runtime\":\"docker\",\"image\":\"img\",\"labels\":%s,"
 	    "\"imageLabels\":{},\"networkMode\":\"default\",\"networks\":%s,\"grade\":[],"
 	    "\"started\":\"new\",\"ports\":[]}",
-	    id_of(n), name, networks);
+	    id_of(n), name, labels, networks);
 	return json;
+}
+
+static void
+stop_of(
+    struct controller *c, unsigned n, const char *name, const char *labels, const char *networks)
+{
+	const char *json = facts(n, name, labels, networks);
+
+	stopped_on_told(c, json, strlen(json));
 }
 
 static void
 stop(struct controller *c, unsigned n, const char *name, const char *networks)
 {
-	const char *json = facts(n, name, networks);
-
-	stopped_on_told(c, json, strlen(json));
+	stop_of(c, n, name, "{}", networks);
 }
 
 static void
 start(struct controller *c, unsigned n, const char *name, const char *networks)
 {
 	struct w_netns ns = { .cookie = 100 + n, .ino = 4026530100 + n, .flags = NETNS_F_ENGINE };
-	const char *json = facts(n, name, networks);
+	const char *json = facts(n, name, "{}", networks);
 
 	memcpy(ns.container_id, id_of(n), 65);
 	instance_on_netns(c, &ns);
@@ -103,7 +110,9 @@ kin_is_of_the_project_or_the_network_and_told_once(void **state)
 	assert_int_equal(kin_missing(kin, me, SIZE_MAX, got, ARRAY_SIZE(got)), 4);
 	for (size_t i = 0; i < 4; i++)
 		assert_string_equal(got[i], others[i].name);
+	got[1] = NULL;
 	assert_int_equal(kin_missing(kin, me, 2, got, 1), 2);
+	assert_null(got[1]);
 	assert_int_equal(
 	    kin_missing(kin, workload_find(f->c, "alone"), SIZE_MAX, got, ARRAY_SIZE(got)), 0);
 	/* What runs is not missing. */
@@ -189,7 +198,13 @@ what_was_never_started_is_missing_until_it_runs(void **state)
 	memcpy(gone.id, id_of(6), 65);
 	stopped_on_gone(c, &gone);
 	assert_missing(c, "web", "");
-	stop(c, 7, "again", "[\"front\"]");
+	/* One of its project, on no network of its own. */
+	workload_set_text(&workload_find(c, "web")->project, "shop");
+	stop_of(c, 7, "x",
+	    "{\"com.docker.compose.project\":\"shop\",\"com.docker.compose.service\":\"job\","
+	    "\"com.docker.compose.config-hash\":\"1\"}",
+	    "[\"far\"]");
+	assert_missing(c, "web", "shop/job");
 	stopped_clear(c);
 	assert_missing(c, "web", "");
 }
