@@ -342,6 +342,85 @@ of_many_addresses_the_nearest_two_are_asked(void **state)
 	assert_int_equal(broken(&p, &inv, flow(W("one"), W("one"), 6, 7)), 0);
 }
 
+/* Two that have no address are not at the same one, of neither family. */
+static void
+who_does_not_run_is_not_taken_for_another(void **state)
+{
+	struct policy_workload only = workload("web", MODE_ENFORCE, WL_BOTH);
+	struct policy_edge edges[] = {
+		EDGE(W("web"), W("db"), 6, 1, 1, EDGE_APPROVED),
+		EDGE(W("db"), W("web"), 6, 1, 1, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("fd00::/8"), 6, 1, 1, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("fe00::/8"), 6, 2, 2, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("240.0.0.0/8"), 6, 3, 3, EDGE_APPROVED),
+	};
+	const struct policy p = {
+		.workloads = &only, .n_workloads = 1, .edges = edges, .n_edges = ARRAY_SIZE(edges)
+	};
+	const struct addr web[] = { A("10.0.0.1"), A("fd00::1") };
+	const struct simulate_flow flows[] = { flow(W("web"), W("db"), 6, 1),
+		flow(W("web"), W("other"), 6, 1), flow(W("db"), W("web"), 6, 1),
+		flow(W("third"), W("web"), 6, 1) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(web); i++) {
+		const struct inventory_entry entry = { "web", &web[i], 1 };
+		const struct inventory inv = { .entries = &entry, .n_entries = 1 };
+		json_t *answer = run(&p, &inv, SIMULATE_AS_WRITTEN, flows, 4), *list, *b;
+
+		list = json_object_get(answer, "broken");
+		assert_int_equal(json_array_size(list), 2);
+		assert_int_equal(number(answer, "covered"), 2);
+		for (size_t k = 0; k < 2; k++) {
+			b = json_array_get(list, k);
+			assert_string_not_equal(
+			    json_string_value(json_object_get(b, "from")), "db");
+			assert_string_not_equal(json_string_value(json_object_get(b, "to")), "db");
+		}
+		json_decref(answer);
+		/* What it is given is of its family: an address that nobody else can have. */
+		assert_int_equal(broken(&p, &inv, flow(W("web"), W("other"), 6, 2)), i == 0);
+		assert_int_equal(broken(&p, &inv, flow(W("web"), W("other"), 6, 3)), i == 1);
+	}
+}
+
+static void
+is_judged_in_the_family_that_it_was_of(void **state)
+{
+	struct policy_edge edges[] = {
+		EDGE(W("web"), CIDR("10.0.0.2/32"), IPPROTO_ICMP, 8 << 8, 8 << 8, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("fd00::2/128"), IPPROTO_ICMPV6, 128 << 8, 128 << 8,
+		    EDGE_APPROVED),
+		EDGE(W("web"), CIDR("2001:db8::/32"), 6, 1, 1, EDGE_APPROVED),
+		EDGE(CIDR("2001:db8::/32"), W("web"), 6, 2, 2, EDGE_APPROVED),
+		EDGE(W("six"), CIDR("198.51.100.0/24"), 6, 1, 1, EDGE_APPROVED),
+		EDGE(CIDR("198.51.100.0/24"), W("six"), 6, 2, 2, EDGE_APPROVED),
+		EDGE(W("six"), CIDR("fd00::2/128"), 6, 3, 3, EDGE_APPROVED),
+	};
+	struct policy_workload list[] = { workload("six", MODE_ENFORCE, WL_BOTH),
+		workload("web", MODE_ENFORCE, WL_BOTH) };
+	const struct policy p = {
+		.workloads = list, .n_workloads = 2, .edges = edges, .n_edges = ARRAY_SIZE(edges)
+	};
+	const struct addr db[] = { A("10.0.0.2"), A("fd00::2") }, six = A("fd00::6"),
+			  web = A("10.0.0.1"), both[] = { A("10.0.0.1"), A("fd00::1") };
+	const struct inventory_entry entries[] = { { "db", db, 2 }, { "six", &six, 1 },
+		{ "web", &web, 1 } },
+				     dual[] = { { "db", db, 2 }, { "web", both, 2 } };
+	const struct inventory inv = { .entries = entries, .n_entries = 3 },
+			       inv_dual = { .entries = dual, .n_entries = 2 };
+	const struct peer addr6 = ADDRESS("2001:db8::1"), addr4 = ADDRESS("198.51.100.1");
+
+	assert_int_equal(broken(&p, &inv_dual, flow(W("web"), W("db"), IPPROTO_ICMP, 8 << 8)), 0);
+	assert_int_equal(
+	    broken(&p, &inv_dual, flow(W("web"), W("db"), IPPROTO_ICMPV6, 128 << 8)), 0);
+	assert_int_equal(broken(&p, &inv, flow(W("six"), W("db"), 6, 3)), 0);
+	/* It had another address then. */
+	assert_int_equal(broken(&p, &inv, flow(W("web"), addr6, 6, 1)), 0);
+	assert_int_equal(broken(&p, &inv, flow(addr6, W("web"), 6, 2)), 0);
+	assert_int_equal(broken(&p, &inv, flow(W("six"), addr4, 6, 1)), 0);
+	assert_int_equal(broken(&p, &inv, flow(addr4, W("six"), 6, 2)), 0);
+}
+
 static void
 refuses_ends_that_nothing_is_seen_of(void **state)
 {
@@ -468,6 +547,8 @@ main(void)
 		cmocka_unit_test(what_the_other_end_refuses_uses_no_edge),
 		cmocka_unit_test(half_of_the_internet_uses_no_edge),
 		cmocka_unit_test(of_many_addresses_the_nearest_two_are_asked),
+		cmocka_unit_test(who_does_not_run_is_not_taken_for_another),
+		cmocka_unit_test(is_judged_in_the_family_that_it_was_of),
 		cmocka_unit_test(refuses_ends_that_nothing_is_seen_of),
 		cmocka_unit_test(agrees_with_the_evaluator),
 	};
