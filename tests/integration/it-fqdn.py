@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Domain names: external peers are called by them, edges to them are enforced, and nobody but the
 instance's own resolver can open anything. Connections that a rule comes late for succeed all the same."""
+import calendar
 import concurrent.futures
 import json
 import os
@@ -16,6 +17,7 @@ from nslab import Lab, Tap, table_text, wait
 
 RESOLVER, ROGUE, EVIL = "203.0.113.53", "203.0.113.54", "203.0.113.66"
 PORT = 7443
+MIN_TTL = 4  # seconds; the answers are for one
 MANY = ["203.0.113.%d" % k for k in range(100, 160)]
 V6 = "2001:db8:77::1"
 ZONE = {
@@ -68,7 +70,7 @@ lab.host.exec("nft", """table inet lossy {
     }
 }""")
 rogue = dnslib.Server(out, ROGUE, dict(ZONE, **{"forged.wild.example": [EVIL]}))
-d = lab.daemon(config="resolvers: [%s]\nfqdnMinTtl: 3s\nhostGuard: on\n" % RESOLVER, expect=[a.name, b.name])
+d = lab.daemon(config="resolvers: [%s]\nfqdnMinTtl: %ds\nhostGuard: on\n" % (RESOLVER, MIN_TTL), expect=[a.name, b.name])
 api = d.api
 AW = "workload:" + a.name
 
@@ -212,6 +214,15 @@ t.ok(brief is not None and wait(lambda: not opened("203.0.113.17") and "203.0.11
 held.sendall(b"ping")
 t.ok(opened("203.0.113.20") and held.recv(16) and a.tcp("203.0.113.20", PORT, 3) == "open",
      "one in use stays, though it has not been asked for since")
+began = time.monotonic()
+dnslib.ask(a, RESOLVER, "brief.wild.example")
+wait(lambda: opened("203.0.113.17"))
+until = [n["until"] for n in names() if n["name"] == "brief.wild.example"]
+left = calendar.timegm(time.strptime(until[0][:19], "%Y-%m-%dT%H:%M:%S")) - time.time() if until else 0
+gone = wait(lambda: not opened("203.0.113.17"), 20, 0.1)
+t.ok(gone and time.monotonic() - began >= MIN_TTL and left > MIN_TTL - 2, "and holds until then, though the answer was for a second",
+     until, left, time.monotonic() - began)
+t.ok(not wait(lambda: not opened("203.0.113.20"), 2 * MIN_TTL + 2, 0.5), "one that is silent stays as well", names())
 
 # Deaths
 d.kill("capture")
