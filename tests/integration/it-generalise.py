@@ -129,6 +129,13 @@ with Inside(outside.fd):
 t.ok(n == 1000 and wait(lambda: connections(to=WEB, port=8443) == 1000, 20) and
      len(api.edges(to=WEB, port=8443)) <= 8, "so are 1,000 clients from there",
      api.edges(to=WEB, port=8443))
+lan, wide = api.edges(to=WEB, port=8443), cli("edges", "-o", "wide")
+said = ["a /%s, %s address%s seen" % (e["from"].split("/")[1], format(e["covers"]["addressesSeen"] or 0, ","),
+                                      "" if e["covers"]["addressesSeen"] == 1 else "es") for e in lan]
+t.ok(600 < sum(e["covers"]["addressesSeen"] or 0 for e in lan) < 1400 and
+     all(e["covers"]["addresses"] == 2 ** (32 - int(e["from"].split("/")[1])) for e in lan) and
+     all(any(e["id"] in line and words in line for line in wide.splitlines()) for e, words in zip(lan, said)),
+     "and their prefixes say how many they admit and how many were seen", lan, wide)
 
 # What a person decides stays as it is.
 api.approve(r["id"])
