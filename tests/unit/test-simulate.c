@@ -351,7 +351,7 @@ who_does_not_run_is_not_taken_for_another(void **state)
 		EDGE(W("web"), W("db"), 6, 1, 1, EDGE_APPROVED),
 		EDGE(W("db"), W("web"), 6, 1, 1, EDGE_APPROVED),
 		EDGE(W("web"), CIDR("fd00::/8"), 6, 1, 1, EDGE_APPROVED),
-		EDGE(W("web"), CIDR("fe00::/8"), 6, 2, 2, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("fec0::/10"), 6, 2, 2, EDGE_APPROVED),
 		EDGE(W("web"), CIDR("240.0.0.0/8"), 6, 3, 3, EDGE_APPROVED),
 	};
 	const struct policy p = {
