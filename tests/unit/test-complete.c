@@ -296,9 +296,13 @@ the_log_keeps_its_bound_and_forgets_the_oldest(void **state)
 	struct complete_log l = { 0 };
 	struct completeness c;
 
-	assert_true(complete_log_mark(&l, T0, COMPLETE_RAN | COMPLETE_BROKEN));
+	assert_true(complete_log_mark(&l, T0, COMPLETE_RAN | COMPLETE_BROKEN | COMPLETE_BEGAN));
 	assert_false(complete_log_mark(&l, T0, COMPLETE_RAN));
 	assert_true(complete_log_mark(&l, T0 + COMPLETE_HOURS, COMPLETE_RAN));
+	assert_false(complete_log_mark(&l, T0 + COMPLETE_HOURS, COMPLETE_RAN));
+	assert_int_equal(l.begin, T0);
+	for (size_t i = 0; i < sizeof(l.began); i++)
+		assert_int_equal(l.began[i], 0);
 	complete_estimate(&l, T0 + COMPLETE_HOURS + 1, NULL, 0, false, &c);
 	assert_int_equal(c.windows, 1);
 	assert_int_equal(c.incomplete_windows, 0);
@@ -320,10 +324,12 @@ a_clock_that_jumps_begins_anew(void **state)
 		uint32_t to = (uint32_t)(T0 + WEEKS(3) - 1 + jumps[i]);
 
 		watch(&l, WEEKS(3));
+		memset(l.broken, 0xff, sizeof(l.broken));
 		complete_log_mark(&l, to, COMPLETE_RAN);
 		assert_int_equal(l.begin, to);
 		complete_estimate(&l, to + 1, NULL, 0, false, &c);
 		assert_int_equal(c.windows, 1);
+		assert_int_equal(c.incomplete_windows, 0);
 	}
 }
 
@@ -377,6 +383,17 @@ a_folded_log_is_the_same_and_as_short_as_it_was_watched(void **state)
 	}
 }
 
+static void
+a_clock_that_is_a_day_late_is_in_time(void **state)
+{
+	struct complete_log l;
+
+	watch(&l, WEEKS(3));
+	complete_log_mark(&l, T0 + WEEKS(3) - 1 - 24, COMPLETE_RAN);
+	assert_int_equal(l.begin, T0);
+	assert_int_equal(l.head, T0 + WEEKS(3) - 1);
+}
+
 /* Any log that is taken can be estimated, at any hour. */
 static void
 hostile_logs_and_edges_are_survived(void **state)
@@ -427,6 +444,7 @@ main(void)
 		cmocka_unit_test(few_runs_claim_nothing),
 		cmocka_unit_test(the_log_keeps_its_bound_and_forgets_the_oldest),
 		cmocka_unit_test(a_clock_that_jumps_begins_anew),
+		cmocka_unit_test(a_clock_that_is_a_day_late_is_in_time),
 		cmocka_unit_test(a_log_comes_back_from_its_bytes_and_bad_ones_do_not),
 		cmocka_unit_test(a_folded_log_is_the_same_and_as_short_as_it_was_watched),
 		cmocka_unit_test(hostile_logs_and_edges_are_survived),
