@@ -4,8 +4,13 @@
 #include "daemon/alert.h"
 #include "daemon/denial.h"
 #include "daemon/learn.h"
+#include "daemon/log.h"
 #include "daemon/roster.h"
 #include "daemon/store.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define BURST_OVER 0.1
 #define LOOK_NS (ACTIVITY_EVERY_S * NSEC_PER_SEC)
@@ -353,6 +358,122 @@ a_scan_within_a_short_period_is_seen(void **state)
 	}
 }
 
+/* Each half is no scan. What waited for an answer is as new as the moment it was told of. */
+static void
+a_scan_in_two_halves_is_one_within_a_period(void **state)
+{
+	static const struct {
+		uint8_t kind;
+		uint64_t period_ns;
+		bool scan;
+	} cases[] = {
+		{ FLOW_ATTEMPT, LOOK_NS + NSEC_PER_SEC, true },
+		{ FLOW_ATTEMPT, LOOK_NS - NSEC_PER_SEC, false },
+		{ FLOW_DENIED, 2 * LOOK_NS, true },
+		{ FLOW_DENIED, LOOK_NS + NSEC_PER_SEC, false },
+	};
+	struct ctl_fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t before = times(f->c, "web", ANOMALY_SCAN);
+		uint16_t first = (uint16_t)(1000 * (i + 1));
+
+		f->c->config->activity_period_ns = cases[i].period_ns;
+		for (uint16_t k = 0; k < 40; k++) {
+			see(f->c, cases[i].kind, "10.0.0.2", first + k, 1);
+			if (k % 20 == 19) {
+				ctl_wait(LOOK_NS);
+				attempt_tick(f->c);
+				activity_tick(f->c);
+			}
+		}
+		assert_int_equal(times(f->c, "web", ANOMALY_SCAN) - before, cases[i].scan);
+		for (int k = 0; k < 20; k++)
+			look(f->c);
+	}
+}
+
+/* All that was written to stderr meanwhile. */
+static int
+log_begin(int *ret_stderr)
+{
+	int fd = memfd_create("log", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	*ret_stderr = dup(STDERR_FILENO);
+	assert_true(*ret_stderr >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	log_raise(LOG_LVL_WARN);
+	return fd;
+}
+
+static void
+log_end(int fd, int old_stderr)
+{
+	log_raise(LOG_LVL_ERROR);
+	assert_true(dup2(old_stderr, STDERR_FILENO) >= 0);
+	close(old_stderr);
+	close(fd);
+}
+
+/* Lines since the last call; each is one warning. */
+static unsigned
+log_lines(int fd)
+{
+	static char buf[65536];
+	off_t size = lseek(fd, 0, SEEK_END);
+	unsigned n = 0;
+
+	assert_true(size < (off_t)sizeof(buf) && pread(fd, buf, (size_t)size, 0) == size);
+	buf[size] = '\0';
+	for (char *at = buf, *end; (end = strchr(at, '\n')) != NULL; at = end + 1, n++)
+		assert_int_equal(strncmp(at, "warn test: workload ", 20), 0);
+	/* Written from the beginning again: the descriptor has one place for all. */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	lseek(fd, 0, SEEK_SET);
+	return n;
+}
+
+/* Everybody is told of each, the log of ten at a look, and of the same every ten minutes. */
+static void
+the_log_has_few_lines_however_much_is_unusual(void **state)
+{
+	enum { N = 14 };
+	struct ctl_fixture *f = *state;
+	uint16_t port = 0;
+	unsigned lines[4] = { 0 };
+	uint64_t raised_before;
+	int old_stderr, fd;
+
+	for (uint8_t k = 0; k < N; k++) {
+		char name[32], address[32];
+
+		snprintf(name, sizeof(name), "s%u\nerror test: all is lost", k);
+		snprintf(address, sizeof(address), "10.0.1.%u", k + 1);
+		ctl_instance(f->c, 10 + k, name, address)->workload->mode = MODE_AUDIT;
+	}
+	raised_before = raised(f->c, ALERT_NEW_PEER);
+	fd = log_begin(&old_stderr);
+	/* A new peer for each at every look, for ten minutes, and then for as long once more. */
+	for (unsigned at = 0; at < 240; at++) {
+		port++;
+		for (uint8_t k = 0; k < N; k++) {
+			struct flow_event ev =
+			    ctl_event(10 + k, FLOW_ANSWERED, "10.0.1.1", "203.0.113.1", port);
+
+			ev.tuple.src.bytes[3] = k + 1;
+			learn_flow(f->c, &ev);
+		}
+		look(f->c);
+		lines[at < 2 ? at : 2 + at / 120] += log_lines(fd);
+	}
+	log_end(fd, old_stderr);
+	assert_int_equal(lines[0], 10);
+	assert_int_equal(lines[1], N - 10);
+	assert_int_equal(lines[2], 0);
+	assert_int_equal(lines[3], N);
+	assert_int_equal(raised(f->c, ALERT_NEW_PEER) - raised_before, 240 * N);
+}
+
 static void
 what_is_usual_or_beside_more_or_just_begun_is_no_noise(void **state)
 {
@@ -423,6 +544,8 @@ main(void)
 		TEST(a_scan_by_a_stranger_names_whom_he_scans),
 		TEST(unanswered_attempts_are_a_scan_too),
 		TEST(a_scan_within_a_short_period_is_seen),
+		TEST(a_scan_in_two_halves_is_one_within_a_period),
+		TEST(the_log_has_few_lines_however_much_is_unusual),
 		TEST(what_is_usual_or_beside_more_or_just_begun_is_no_noise),
 		TEST(few_are_no_noise_however_unusual),
 		TEST(noise_is_what_is_not_usual_and_most_of_all),
