@@ -63,6 +63,7 @@ struct offline {
 	struct offline_tunnel *tunnels;
 	size_t n_tunnels;
 	struct service_table *services;
+	uint16_t *n_named; /* by who asks: edges to names */
 	peer_id internet, multicast;
 	uint64_t seed;
 	enum offline_form form;
@@ -90,8 +91,9 @@ offline_new(uint64_t hash_seed, enum offline_form form, struct offline **ret)
 	o->heard = calloc(MAX_HEARD, sizeof(*o->heard));
 	o->heard_at = calloc(2 * MAX_HEARD, sizeof(*o->heard_at));
 	o->tunnels = calloc(OFFLINE_MAX_TUNNELS, sizeof(*o->tunnels));
+	o->n_named = calloc(MAX_PEERS + 1, sizeof(*o->n_named));
 	if (o->map == NULL || o->told == NULL || o->questions == NULL || o->heard == NULL ||
-	    o->heard_at == NULL || o->tunnels == NULL)
+	    o->heard_at == NULL || o->tunnels == NULL || o->n_named == NULL)
 		return -ENOMEM;
 	r = peer_table_new_seeded(MAX_PEERS, hash_seed, &o->peers);
 	if (r == 0)
@@ -131,6 +133,7 @@ offline_free(struct offline *o)
 	free(o->heard);
 	free(o->heard_at);
 	free(o->tunnels);
+	free(o->n_named);
 	free(o);
 }
 
@@ -415,6 +418,14 @@ is_one_way(const struct track_connection *c)
 	       c->last_ns - c->first_ns >= OFFLINE_ONE_WAY_NS;
 }
 
+/* A crawler's names, or those of a CDN that has one for each of its servers, are the internet. */
+static bool
+has_too_many_names(const struct offline *o, const struct edge_observation *ob)
+{
+	return o->form == OFFLINE_EDGES && o->n_named[ob->key.from] >= OFFLINE_MAX_NAMED &&
+	       edge_table_serving(o->edges, &ob->key, &ob->tuple) == NULL;
+}
+
 static void
 connection_ended(void *arg, const struct track_connection *c)
 {
@@ -431,6 +442,7 @@ connection_ended(void *arg, const struct track_connection *c)
 		.count = 1,
 	};
 	struct edge *e;
+	bool named;
 	int r;
 
 	note_tunnel(o, &c->tuple, c->frames[0] + c->frames[1]);
@@ -449,12 +461,17 @@ connection_ended(void *arg, const struct track_connection *c)
 	r = resolve(o, &c->tuple.src, PEER_ID_NONE, &ob.key.from);
 	if (r == 0)
 		r = resolve(o, &c->tuple.dst, c->tag, &ob.key.to);
+	named = r == 0 && c->tag != PEER_ID_NONE && ob.key.to == c->tag;
+	if (named && has_too_many_names(o, &ob))
+		ob.key.to = o->internet;
 	if (r == 0)
 		r = edge_table_observe(o->edges, &ob, &e);
 	if (r < 0) {
 		o->stats.lost++;
 		return;
 	}
+	if (named && r == 1 && o->n_named[ob.key.from] < OFFLINE_MAX_NAMED)
+		o->n_named[ob.key.from]++;
 	e->evidence.last_seen_ns = MAX(e->evidence.last_seen_ns, c->last_ns);
 	if (e->evidence.bytes == EDGE_BYTES_UNKNOWN)
 		e->evidence.bytes = 0;

@@ -237,6 +237,42 @@ a_server_has_the_name_its_client_was_told(void **state)
 }
 
 static void
+many_names_are_few_edges(void **state)
+{
+	const struct edge *e, *rest = NULL;
+	size_t pos = 0, n = 0, names = OFFLINE_MAX_NAMED + 488;
+	struct lab l;
+	char label[32], addr[32];
+
+	(void)state;
+	begin(&l);
+	map(&l, "web", "10.0.0.1/32");
+	/* All of them twice: the first ones stay what they are. */
+	for (unsigned k = 0; k < 2 * names; k++) {
+		snprintf(label, sizeof(label), "s%zu", k % names);
+		snprintf(
+		    addr, sizeof(addr), "198.18.%zu.%zu", k % names / 250, 1 + k % names % 250);
+		ask(&l, "10.0.0.1", (uint16_t)k, label);
+		answer(&l, "10.0.0.1", (uint16_t)k, label, addr);
+		connect_tcp(&l, "10.0.0.1", 20000 + k, addr, 443);
+	}
+	offline_finish(l.o);
+	while ((e = edge_table_next(offline_edges(l.o), &pos)) != NULL) {
+		const struct peer *to = peer_get(offline_peers(l.o), e->key.to);
+
+		n++;
+		if (to->kind == PEER_INTERNET)
+			rest = e;
+		else if (to->kind == PEER_FQDN)
+			assert_int_equal(edge_connections(e), 2);
+	}
+	assert_int_equal(n, OFFLINE_MAX_NAMED + 2);
+	assert_non_null(rest);
+	assert_int_equal(edge_connections(rest), 2 * 488);
+	offline_free(l.o);
+}
+
+static void
 an_answer_without_its_question_names_nothing(void **state)
 {
 	struct lab l;
@@ -559,6 +595,7 @@ main(void)
 		cmocka_unit_test(addresses_become_their_peers),
 		cmocka_unit_test(what_was_not_answered_makes_no_edge),
 		cmocka_unit_test(a_server_has_the_name_its_client_was_told),
+		cmocka_unit_test(many_names_are_few_edges),
 		cmocka_unit_test(an_answer_without_its_question_names_nothing),
 		cmocka_unit_test(names_over_tcp_are_read_however_they_are_cut),
 		cmocka_unit_test(a_name_that_no_policy_could_hold_is_not_used),
