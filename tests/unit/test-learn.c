@@ -9,6 +9,7 @@
 #include "daemon/roster.h"
 #include "netlink/ct.h"
 #include "rules/compile.h"
+#include "rules/names.h"
 
 static int
 setup(void **state)
@@ -88,6 +89,29 @@ three_hundred_replicas_are_one_edge(void **state)
 	assert_int_equal(edge_connections(e), 300);
 	assert_int_equal(e->flags, 0);
 	assert_in_range(edge_instances_estimate(&e->evidence), 200, 420);
+}
+
+static void
+a_crawlers_names_are_few_edges(void **state)
+{
+	struct controller *c = *state;
+	struct workload *w = ctl_instance(c, 1, "web", "10.0.0.1")->workload;
+	char name[32], text[32];
+
+	assert_int_equal(name_table_new(1, &w->names), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct addr a;
+
+		snprintf(name, sizeof(name), "s%u.cdn.example", i);
+		snprintf(text, sizeof(text), "198.18.%u.%u", i / 200, 1 + i % 200);
+		a = ctl_addr(text);
+		assert_int_equal(name_table_tell(w->names, name, &a, false, 1, UINT64_MAX), 1);
+		see(c, 1, "10.0.0.1", text, 443, 0);
+		see(c, 1, "10.0.0.1", text, 443, 0);
+	}
+	assert_int_equal(edge_table_count(c->edges), 513);
+	assert_int_equal(edge_connections(ctl_edge(c, "web", "fqdn:s7.cdn.example", 443)), 2);
+	assert_int_equal(edge_connections(ctl_edge(c, "web", "internet", 443)), 2 * 488);
 }
 
 static void
@@ -580,6 +604,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		LEARN_TEST(both_ends_are_one_connection_and_one_line),
 		LEARN_TEST(a_destination_alone_is_listed),
+		LEARN_TEST(a_crawlers_names_are_few_edges),
 		LEARN_TEST(replicas_are_one_workload),
 		LEARN_TEST(three_hundred_replicas_are_one_edge),
 		LEARN_TEST(the_hosts_connections_are_flagged),
