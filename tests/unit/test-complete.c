@@ -275,6 +275,13 @@ runs_are_counted_however_long_they_take(void **state)
 	complete_estimate(&l, T0 + WEEKS(4) + 24, NULL, 0, false, &c);
 	assert_int_equal(c.windows, 83);
 	assert_int_equal(c.why, COMPLETE_UNCOVERED);
+	/* Met in the middle of a run: its beginning may have brought what nobody saw. */
+	memset(&l, 0, sizeof(l));
+	complete_log_mark(&l, T0, COMPLETE_RAN);
+	complete_log_mark(&l, T0 + 24, COMPLETE_RAN | COMPLETE_BEGAN);
+	complete_estimate(&l, T0 + 48, NULL, 0, true, &c);
+	assert_int_equal(c.windows, 1);
+	assert_int_equal(c.incomplete_windows, 1);
 }
 
 static void

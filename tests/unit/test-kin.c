@@ -80,14 +80,11 @@ kin_is_of_the_project_or_the_network_and_told_once(void **state)
 		const char *name, *project, *network;
 		bool recent;
 	} others[] = {
-		{ "shop/never", "", "", false },
-		{ "shop/old", "shop", "", false },
-		{ "shop/both", "shop", "net", false },
-		{ "near", "", "net", false },
-		{ "shop/recent", "shop", "net", true },
-		{ "shopping/never", "", "", false },
-		{ "far", "other", "other", false },
-		{ "alone", "", "", false },
+		{ "shop/never", "", "", false }, { "shop/old", "shop", "", false },
+		{ "shop/both", "shop", "net", false }, { "near", "", "net", false },
+		{ "shop/recent", "shop", "net", true }, { "shopping/never", "", "", false },
+		{ "far", "other", "other", false }, { "alone", "", "", false },
+		{ "shop/elsewhere", "other", "", false }, /* named so by a rule */
 	};
 	struct ctl_fixture *f = *state;
 	_cleanup_(kin_freep) struct kin *kin = NULL;

@@ -176,24 +176,58 @@ puts_public_addresses_together_and_tells_what_is_unused(void **state)
 		EDGE(W("db"), W("web"), 6, 1, 1, EDGE_DENIED),
 	};
 	const struct policy p = { .edges = edges, .n_edges = ARRAY_SIZE(edges) };
-	const struct simulate_flow flows[] = { flow(W("web"), ADDRESS("203.0.113.7"), 6, 443),
+	struct simulate_flow flows[] = { flow(W("web"), ADDRESS("203.0.113.7"), 6, 443),
 		flow(W("web"), ADDRESS("198.51.100.1"), 6, 443),
-		flow(W("web"), ADDRESS("198.51.100.2"), 6, 443), flow(W("web"), W("db"), 6, 5432) };
-	json_t *answer = run(&p, NULL, SIMULATE_ALL, flows, 4), *list, *b;
+		flow(W("web"), ADDRESS("198.51.100.2"), 6, 443),
+		flow(W("web"), ADDRESS("198.51.100.3"), 6, 443), flow(W("web"), W("db"), 6, 5432) };
+	json_t *answer, *list, *b;
 	char id[EDGE_ID_STRLEN];
 
+	flows[2].last_seen_ns = 1700000000 * NSEC_PER_SEC;
+	flows[2].hours = 5;
+	answer = run(&p, NULL, SIMULATE_ALL, flows, ARRAY_SIZE(flows));
 	list = json_object_get(answer, "broken");
 	assert_int_equal(json_array_size(list), 1);
 	b = json_array_get(list, 0);
 	assert_string_equal(json_string_value(json_object_get(b, "to")), "internet");
-	assert_int_equal(number(b, "connections"), 6);
-	assert_int_equal(json_array_size(json_object_get(b, "addresses")), 2);
+	assert_int_equal(number(b, "connections"), 9);
+	assert_int_equal(number(b, "hours"), 5);
+	assert_string_equal(
+	    json_string_value(json_object_get(b, "lastSeen")), "2023-11-14T22:13:20.000Z");
+	assert_int_equal(json_array_size(json_object_get(b, "addresses")), 3);
 	assert_int_equal(number(answer, "covered"), 1);
 	list = json_object_get(answer, "unused");
 	assert_int_equal(json_array_size(list), 1);
 	edge_id_format(edge_key_number(&edges[3].from, &edges[3].to, 6, 6379, 6379), id);
 	assert_string_equal(json_string_value(json_array_get(list, 0)), id);
 	json_decref(answer);
+}
+
+/* More edges and more flows than are prepared at a time: the last ones count as the first. */
+static void
+long_lists_are_worked_off_to_their_end(void **state)
+{
+	enum { PORTS = 5000, SEEN = 3000 };
+	struct policy_edge *edges = calloc(PORTS + 1, sizeof(*edges));
+	struct simulate_flow *flows = calloc(SEEN + 2, sizeof(*flows));
+	const struct policy p = { .edges = edges, .n_edges = PORTS + 1 };
+	json_t *answer;
+
+	(void)state;
+	assert_true(edges != NULL && flows != NULL);
+	for (int i = 0; i < PORTS; i++)
+		edges[i] = EDGE(W("web"), W("db"), 6, i + 1, i + 1, EDGE_APPROVED);
+	edges[PORTS] = EDGE(W("web"), FQDN("*.example.com"), 6, 443, 443, EDGE_APPROVED);
+	for (int i = 0; i < SEEN; i++)
+		flows[i] = flow(W("web"), W("db"), 6, i + 1);
+	flows[SEEN] = flow(W("web"), W("db"), 6, PORTS);
+	flows[SEEN + 1] = flow(W("web"), FQDN("a.example.com"), 6, 443);
+	answer = run(&p, NULL, SIMULATE_ALL, flows, SEEN + 2);
+	assert_int_equal(json_array_size(json_object_get(answer, "broken")), 0);
+	assert_int_equal(json_array_size(json_object_get(answer, "unused")), PORTS - SEEN - 1);
+	json_decref(answer);
+	free(edges);
+	free(flows);
 }
 
 static void
@@ -542,6 +576,7 @@ main(void)
 		cmocka_unit_test(what_denies_a_half_of_the_internet_breaks_it),
 		cmocka_unit_test(counts_only_ends_that_enforce),
 		cmocka_unit_test(puts_public_addresses_together_and_tells_what_is_unused),
+		cmocka_unit_test(long_lists_are_worked_off_to_their_end),
 		cmocka_unit_test(what_is_refused_uses_no_edge),
 		cmocka_unit_test(what_passes_by_an_address_uses_the_edge_of_it),
 		cmocka_unit_test(what_the_other_end_refuses_uses_no_edge),
