@@ -21,12 +21,14 @@ static const struct {
 	{ IPPROTO_IPV6, 0, "ipv6-in-ip" },
 	{ IPPROTO_GRE, 0, "gre" },
 	{ IPPROTO_ESP, 0, "esp" },
+	{ 55, 0, "minimal-ip-in-ip" }, /* RFC 2004 */
 	{ 97, 0, "etherip" },
 	{ 115, 0, "l2tpv3" },
 	{ 137, 0, "mpls-in-ip" },
 	{ IPPROTO_UDP, 1194, "openvpn" },
 	{ IPPROTO_UDP, 1701, "l2tp" },
 	{ IPPROTO_UDP, 2152, "gtp-u" },
+	{ IPPROTO_UDP, 2268, "amt" },
 	{ IPPROTO_UDP, 3544, "teredo" },
 	{ IPPROTO_UDP, 4341, "lisp" },
 	{ IPPROTO_UDP, 4500, "ipsec-nat-t" },
@@ -39,6 +41,7 @@ static const struct {
 	{ IPPROTO_UDP, 6081, "geneve" },
 	{ IPPROTO_UDP, 6635, "mpls-in-udp" },
 	{ IPPROTO_UDP, 8472, "vxlan" }, /* Linux's own, before there was a number */
+	{ IPPROTO_UDP, 37008, "tzsp" },
 	{ IPPROTO_UDP, 51820, "wireguard" },
 };
 

@@ -455,19 +455,31 @@ static void
 tunnels_are_known_by_either_end(void **state)
 {
 	static const struct {
+		uint8_t proto;
 		unsigned sport, dport;
 		const char *kind;
 	} cases[] = {
-		{ 1000, 4789, "vxlan" },
-		{ 1000, 8472, "vxlan" },
-		{ 1000, 4790, "vxlan-gpe" },
-		{ 1000, 6635, "mpls-in-udp" },
-		{ 1000, 5246, "capwap-control" },
-		{ 1000, 5247, "capwap-data" },
-		{ 3544, 40000, "teredo" }, /* the server speaks first */
-		{ 53, 4789, "vxlan" },
-		{ 4789, 53, NULL }, /* a client that has this port by chance */
-		{ 1000, 4788, NULL },
+		{ IPPROTO_UDP, 1000, 4789, "vxlan" },
+		{ IPPROTO_UDP, 1000, 8472, "vxlan" },
+		{ IPPROTO_UDP, 1000, 4790, "vxlan-gpe" },
+		{ IPPROTO_UDP, 1000, 6635, "mpls-in-udp" },
+		{ IPPROTO_UDP, 1000, 5246, "capwap-control" },
+		{ IPPROTO_UDP, 1000, 5247, "capwap-data" },
+		{ IPPROTO_UDP, 1000, 2268, "amt" },
+		{ IPPROTO_UDP, 1000, 37008, "tzsp" },
+		{ IPPROTO_IPIP, 0, 0, "ipip" },
+		{ IPPROTO_IPV6, 0, 0, "ipv6-in-ip" },
+		{ IPPROTO_GRE, 0, 0, "gre" },
+		{ IPPROTO_ESP, 0, 0, "esp" },
+		{ 55, 0, 0, "minimal-ip-in-ip" },
+		{ 97, 0, 0, "etherip" },
+		{ 115, 0, 0, "l2tpv3" },
+		{ 137, 0, 0, "mpls-in-ip" },
+		{ 89, 0, 0, NULL },			/* OSPF */
+		{ IPPROTO_UDP, 3544, 40000, "teredo" }, /* the server speaks first */
+		{ IPPROTO_UDP, 53, 4789, "vxlan" },
+		{ IPPROTO_UDP, 4789, 53, NULL }, /* a client that has this port by chance */
+		{ IPPROTO_UDP, 1000, 4788, NULL },
 	};
 
 	(void)state;
@@ -477,8 +489,8 @@ tunnels_are_known_by_either_end(void **state)
 		size_t n;
 
 		begin(&l);
-		packet(&l, IPPROTO_UDP, "10.0.0.1", cases[i].sport, "10.0.0.2", cases[i].dport, 0,
-		    "x", 1);
+		packet(&l, cases[i].proto, "10.0.0.1", cases[i].sport, "10.0.0.2", cases[i].dport,
+		    0, "x", 1);
 		packet(&l, IPPROTO_TCP, "10.0.0.1", cases[i].sport, "10.0.0.2", cases[i].dport, SYN,
 		    NULL, 0);
 		offline_finish(l.o);
