@@ -51,12 +51,17 @@ mark(struct workload *w, uint64_t real_ns, unsigned what)
 		w->lost_ns = real_ns;
 }
 
-/* Found running: between what is known of it and now there may be a gap. What begins has none. */
+/*
+ * Found running: between what is known of it and now there may be a gap, which began in the last
+ * hour that is known. What begins has none.
+ */
 static void
 mark_found(struct workload *w, uint64_t now)
 {
 	bool known = w->log != NULL && w->log->begin < hour_of(now);
 
+	if (known && w->log->head < hour_of(now))
+		mark(w, w->log->head * COMPLETE_HOUR_NS, COMPLETE_BROKEN);
 	mark(w, now, known ? COMPLETE_BROKEN : COMPLETE_RAN);
 	w->lost_ns = now;
 }
@@ -120,25 +125,28 @@ complete_on_left(struct instance *i)
 static const struct {
 	const char *name;
 	const char *text; /* of its alert; NULL: it is no surprise, or has one of its own */
+	unsigned late_s;  /* it may be noticed so long after it was */
 } losses[LOSS_SOURCES] = {
-	[LOSS_EVENTS] = { "events",
-	    "the kernel dropped connection events: the table is read again" },
-	[LOSS_COUNTERS] = { "counters", "connections that the kernel has counted are lost" },
+	[LOSS_EVENTS] = { "events", "the kernel dropped connection events: the table is read again",
+	    1 },
+	[LOSS_COUNTERS] = { "counters", "connections that the kernel has counted are lost", 12 },
 	[LOSS_TABLE] = { "conntrackTable",
 	    "conntrack's table is full, or nearly: connections may be forgotten before they are "
-	    "counted" },
+	    "counted",
+	    12 },
 	[LOSS_UNIDENTIFIED] = { "unidentified",
-	    "connections whose ends were not identified in time are lost" },
-	[LOSS_EDGES] = { "edgeTable", "its edges find no room (maxEdges)" },
-	[LOSS_END] = { "end", NULL },
+	    "connections whose ends were not identified in time are lost", 15 },
+	[LOSS_EDGES] = { "edgeTable", "its edges find no room (maxEdges)", 0 },
+	[LOSS_END] = { "end", NULL, 1 },
 	[LOSS_REPORTS] = { "reports",
-	    "reports of its rules are lost: refusals, attempts or questions to name servers" },
-	[LOSS_NAMES] = { "names", "answers of its name servers are lost" },
+	    "reports of its rules are lost: refusals, attempts or questions to name servers", 2 },
+	[LOSS_NAMES] = { "names", "answers of its name servers are lost", 2 },
 	[LOSS_DUMP] = { "dump",
 	    "its connection table cannot be read: what began before it was watched, or was dropped "
-	    "since, is not known" },
-	[LOSS_START] = { "lateStart", NULL },
-	[LOSS_ATTACH] = { "notAttached", NULL },
+	    "since, is not known",
+	    0 },
+	[LOSS_START] = { "lateStart", NULL, 0 },
+	[LOSS_ATTACH] = { "notAttached", NULL, 0 },
 };
 
 /* Once a second at most: a flood does this for every connection. */
@@ -156,9 +164,15 @@ tell_of_loss(struct instance *i, enum loss_source source)
 void
 complete_on_loss(struct instance *i, enum loss_source source)
 {
+	uint64_t now = now_real(), late = losses[source].late_s * NSEC_PER_SEC;
+
 	if (i == NULL || i->workload == NULL)
 		return;
-	mark_loss(i->workload, now_real(), source);
+	/* The hour that has just ended, too: it was not there before it was announced. */
+	late = MIN(MIN(late, now), now_mono() - i->announced_ns);
+	if (hour_of(now - late) != hour_of(now))
+		mark_loss(i->workload, now - late, source);
+	mark_loss(i->workload, now, source);
 	/* What it did last is missed whenever it ends: that window is broken, and that is all. */
 	if (source != LOSS_END) {
 		i->workload->missed_ns = now_real();

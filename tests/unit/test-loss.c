@@ -245,6 +245,53 @@ each_source_marks_the_hour_of_whom_it_hit_and_is_named(void **state)
 	}
 }
 
+/* Counters are read every ten seconds: what they say may be of the hour before. */
+static void
+what_is_noticed_late_marks_the_hour_before_too(void **state)
+{
+	static const struct {
+		enum loss_source source;
+		unsigned after_s, hours;
+	} cases[] = {
+		{ LOSS_TABLE, 10, 2 },
+		{ LOSS_TABLE, 20, 1 },
+		{ LOSS_REPORTS, 1, 2 },
+		{ LOSS_REPORTS, 5, 1 },
+		{ LOSS_UNIDENTIFIED, 14, 2 },
+		{ LOSS_COUNTERS, 11, 2 },
+		{ LOSS_EDGES, 0, 1 },
+	};
+
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		struct ctl_fixture *f;
+
+		setup(state);
+		f = *state;
+		ctl_wait(HOUR - fake_now % HOUR + cases[k].after_s * NSEC_PER_SEC);
+		sources[cases[k].source].lose(f->c);
+		ctl_wait(HOUR);
+		assert_int_equal(broken(f, "web"), cases[k].hours);
+		assert_int_equal(broken(f, "api"), cases[k].source == LOSS_EDGES);
+		teardown(state);
+	}
+}
+
+/* Before it was there it has lost nothing. */
+static void
+but_no_hour_before_its_first(void **state)
+{
+	struct ctl_fixture *f = *state;
+	const struct w_ct_stats s = { .cookie = 4, .count = 1, .max = 100, .dropped = 3 };
+
+	ctl_wait(HOUR - fake_now % HOUR + 2 * NSEC_PER_SEC);
+	ctl_instance(f->c, 4, "young", "10.0.0.4");
+	ctl_wait(3 * NSEC_PER_SEC);
+	instance_on_ct_stats(instance_find(f->c, 4), &s);
+	ctl_wait(HOUR);
+	assert_int_equal(broken(f, "young"), 1);
+	assert_int_equal(wl(f, "young")->complete.windows, 0);
+}
+
 static void
 lost_reports_are_counted_for_whom_they_hit(void **state)
 {
@@ -377,6 +424,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_source_marks_the_hour_of_whom_it_hit_and_is_named),
+		cmocka_unit_test(what_is_noticed_late_marks_the_hour_before_too),
+		PROMOTE_TEST(but_no_hour_before_its_first),
 		PROMOTE_TEST(lost_reports_are_counted_for_whom_they_hit),
 		PROMOTE_TEST(
 		    a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known),

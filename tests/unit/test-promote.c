@@ -296,6 +296,7 @@ every_kind_of_loss_breaks_the_hour_of_whom_it_hit(void **state)
 	unsigned n = broken(f, "web"), other = broken(f, "api");
 
 	assert_int_equal(n, 0);
+	ctl_wait(HOUR / 2);
 	/* The connection table near its end. */
 	web->ct_count = (struct w_ct_stats){ .count = 90, .max = 100 };
 	instance_check_headroom(web);
@@ -333,9 +334,20 @@ every_kind_of_loss_breaks_the_hour_of_whom_it_hit(void **state)
 	instance_find(c, 5)->ns.began_ns = fake_mono + 1;
 	instance_on_netns_gone(c, 5);
 	assert_int_equal(broken(f, "web"), n);
-	/* Found running by a daemon that has just started. */
+	/* Found running by a daemon that has just started: the gap began hours ago, in the last one
+	 * that is known, and ends in this one; of those in between nothing is claimed. */
+	ctl_wait(3 * HOUR);
 	c->scanned = false;
 	ctl_instance(c, 6, "web", "10.0.0.6");
+	c->scanned = true;
+	n += 2;
+	assert_int_equal(broken(f, "web"), n);
+	/* By one that was away for less than that hour. */
+	instance_tick(c);
+	assert_int_equal(broken(f, "web"), n);
+	instance_tick(c);
+	c->scanned = false;
+	ctl_instance(c, 7, "web", "10.0.0.7");
 	c->scanned = true;
 	assert_int_equal(broken(f, "web"), ++n);
 	assert_int_equal(broken(f, "api"), other);
