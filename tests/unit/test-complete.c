@@ -147,6 +147,21 @@ too_much_loss_claims_nothing(void **state)
 	assert_int_equal(c.why, COMPLETE_LOSSY);
 }
 
+/* Nor may an hour cover another of the week before it is over. */
+static void
+the_hour_under_way_covers_nothing(void **state)
+{
+	struct complete_log l = { 0 };
+	struct completeness c;
+
+	for (uint32_t h = 0; h <= WEEKS(2); h++)
+		complete_log_mark(
+		    &l, T0 + h, COMPLETE_RAN | (h == 0 || h == WEEKS(1) ? COMPLETE_BROKEN : 0));
+	complete_estimate(&l, T0 + WEEKS(2), NULL, 0, false, &c);
+	assert_int_equal(c.hours_covered, WEEKS(1) - 1);
+	assert_int_equal(c.why, COMPLETE_UNCOVERED);
+}
+
 /* Nor does time in which nobody was there. */
 static void
 an_absence_is_no_observation(void **state)
@@ -197,6 +212,53 @@ new_edges_that_keep_coming_claim_nothing(void **state)
 	complete_estimate(&l, T0 + WEEKS(4), edges, 20, false, &c);
 	assert_int_equal(c.why, COMPLETE_CLAIMED);
 	assert_true(c.unseen_high >= 20 * 10);
+}
+
+/* In two groups lately and in one before; what the first week brought is getting to know it. */
+static void
+the_bounds_are_those_of_the_groups_and_their_size(void **state)
+{
+	const uint32_t late = T0 + WEEKS(4), windows = WEEKS(4), all = WEEKS(7);
+	struct complete_edge edges[40];
+	struct complete_log l;
+	struct completeness c;
+	double size = (20 * 20 + 5 * 5 + 1) / 26.0, chance, unseen;
+	size_t n = 0;
+
+	watch(&l, WEEKS(8));
+	while (n < 5)
+		edges[n++] = (struct complete_edge){ T0 + 3, 9 };
+	while (n < 25)
+		edges[n++] = (struct complete_edge){ T0 + WEEKS(2), 9 };
+	while (n < 27)
+		edges[n++] = (struct complete_edge){ late, 9 };
+	while (n < 30)
+		edges[n++] = (struct complete_edge){ late + 6, 9 };
+	edges[n++] = (struct complete_edge){ late + 13, 9 };
+	complete_estimate(&l, T0 + WEEKS(8), edges, n, false, &c);
+	assert_int_equal(c.why, COMPLETE_CLAIMED);
+	assert_int_equal(c.new_lately, 6);
+	chance = fmax(complete_binomial_high(3, windows), complete_binomial_high(4, all));
+	unseen = fmax(ceil(size * complete_predict_high(2, 2)),
+	    ceil(size * complete_predict_high(3, WEEKS(8) / (double)all)));
+	assert_true(fabs(c.chance_high - 2 * chance) < 1e-9);
+	assert_true(c.unseen_high == unseen);
+}
+
+static void
+new_edges_in_eighteen_windows_are_three_groups_at_most(void **state)
+{
+	struct complete_edge edges[19];
+	struct complete_log l;
+	struct completeness c;
+
+	watch(&l, WEEKS(4));
+	for (unsigned i = 0; i < ARRAY_SIZE(edges); i++)
+		edges[i] = (struct complete_edge){ T0 + WEEKS(3) + i, 9 };
+	complete_estimate(&l, T0 + WEEKS(4), edges, 18, false, &c);
+	assert_int_equal(c.why, COMPLETE_CLAIMED);
+	complete_estimate(&l, T0 + WEEKS(4), edges, 19, false, &c);
+	assert_int_equal(c.why, COMPLETE_GROWING);
 }
 
 /* An edge in the hour that is under way is evidence against, and the hour none for. */
@@ -271,6 +333,10 @@ runs_are_counted_however_long_they_take(void **state)
 	assert_true(c.chance_high > 0.3);
 	complete_estimate(&l, T0 + WEEKS(4) + 24, &late, 1, true, &c);
 	assert_int_equal(c.new_lately, 1);
+	/* What was seen between two runs is the first one's, which was before the latest half. */
+	late.first_hour = T0 + 24 * 14 + 10;
+	complete_estimate(&l, T0 + WEEKS(4) + 24, &late, 1, true, &c);
+	assert_int_equal(c.new_lately, 0);
 	/* By the hour there would be gaps. */
 	complete_estimate(&l, T0 + WEEKS(4) + 24, NULL, 0, false, &c);
 	assert_int_equal(c.windows, 83);
@@ -282,6 +348,29 @@ runs_are_counted_however_long_they_take(void **state)
 	complete_estimate(&l, T0 + 48, NULL, 0, true, &c);
 	assert_int_equal(c.windows, 1);
 	assert_int_equal(c.incomplete_windows, 1);
+}
+
+static void
+broken_runs_claim_nothing(void **state)
+{
+	/* Of 28 in the latest half a tenth may be broken. */
+	static const struct {
+		unsigned broken;
+		enum complete_why why;
+	} cases[] = { { 2, COMPLETE_CLAIMED }, { 3, COMPLETE_LOSSY } };
+	struct completeness c;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct complete_log l = { 0 };
+
+		for (unsigned day = 0; day < 56; day++)
+			complete_log_mark(&l, T0 + 24 * day + 2,
+			    COMPLETE_RAN | COMPLETE_BEGAN |
+				(day >= 40 && day < 40 + cases[i].broken ? COMPLETE_BROKEN : 0));
+		complete_estimate(&l, T0 + WEEKS(8) + 2, NULL, 0, true, &c);
+		assert_int_equal(c.incomplete_windows, cases[i].broken);
+		assert_int_equal(c.why, cases[i].why);
+	}
 }
 
 static void
@@ -443,11 +532,15 @@ main(void)
 		cmocka_unit_test(nothing_watched_claims_nothing),
 		cmocka_unit_test(an_hour_of_the_week_that_was_never_seen_whole_claims_nothing),
 		cmocka_unit_test(too_much_loss_claims_nothing),
+		cmocka_unit_test(the_hour_under_way_covers_nothing),
 		cmocka_unit_test(an_absence_is_no_observation),
 		cmocka_unit_test(new_edges_that_keep_coming_claim_nothing),
+		cmocka_unit_test(the_bounds_are_those_of_the_groups_and_their_size),
+		cmocka_unit_test(new_edges_in_eighteen_windows_are_three_groups_at_most),
 		cmocka_unit_test(what_is_under_way_counts_only_against),
 		cmocka_unit_test(at_least_is_the_lower_end_of_chaos_interval),
 		cmocka_unit_test(runs_are_counted_however_long_they_take),
+		cmocka_unit_test(broken_runs_claim_nothing),
 		cmocka_unit_test(few_runs_claim_nothing),
 		cmocka_unit_test(the_log_keeps_its_bound_and_forgets_the_oldest),
 		cmocka_unit_test(a_clock_that_jumps_begins_anew),
