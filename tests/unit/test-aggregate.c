@@ -6,25 +6,72 @@
 #include "daemon/instance.h"
 #include "daemon/learn.h"
 #include "netlink/ct.h"
+#include "netlink/nft_seen.h"
 
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define COOKIE 7
 
+#define MANY (NFT_SEEN_SIZE / 2 + 1) /* more than half of a set */
+
+int __wrap_nft_seen_recv(int sock, void *buf, size_t size, unsigned max_messages,
+    enum nft_seen_set set, nft_seen_fn fn, void *arg, struct nft_seen_stats *stats, bool *ret_done,
+    int *ret_error);
+
 static uint32_t asked; /* the last verb, 0: none */
+static uint8_t asked_side;
+/* What the kernel has counted: connections of one edge, and bytes of so many others. */
+static struct {
+	uint64_t connections;
+	unsigned others;
+} kernel[NFT_SEEN_SIDES];
+static uint64_t missed;
+static char sides_read[16]; /* one letter for each */
 
 static void
 note_verb(uint16_t type, uint32_t seq, const void *body, size_t len)
 {
-	if (type == MSG_W_AGGREGATE)
-		asked = ((const struct w_aggregate *)body)->verb;
+	const struct w_aggregate *w = body;
+
+	if (type != MSG_W_AGGREGATE)
+		return;
+	asked = w->verb;
+	asked_side = w->side;
+}
+
+int
+__wrap_nft_seen_recv(int sock, void *buf, size_t size, unsigned max_messages, enum nft_seen_set set,
+    nft_seen_fn fn, void *arg, struct nft_seen_stats *stats, bool *ret_done, int *ret_error)
+{
+	const unsigned side = ((struct aggregate *)arg)->read_side;
+	struct nft_seen_entry e = { .tuple = { .proto = IPPROTO_TCP,
+					.src = ctl_addr("10.0.0.7"),
+					.dst = ctl_addr("10.0.0.8"),
+					.dport = 80 } };
+
+	if (set == NFT_SEEN_CONN4 && kernel[side].connections != 0) {
+		e.packets = kernel[side].connections;
+		assert_int_equal(fn(arg, &e), 0);
+	}
+	for (unsigned k = 0; set == NFT_SEEN_BYTE4 && k < kernel[side].others; k++) {
+		e.tuple.dst.bytes[1] = 1;
+		e.tuple.dst.bytes[2] = (uint8_t)(k >> 8);
+		e.tuple.dst.bytes[3] = (uint8_t)k;
+		e.bytes = 100;
+		assert_int_equal(fn(arg, &e), 0);
+	}
+	*ret_done = true;
+	return 0;
 }
 
 static void
 answer(struct controller *c, enum agg_verb verb, int error, uint32_t flags)
 {
-	struct w_aggregated w = { .cookie = COOKIE, .error = error, .verb = verb, .flags = flags };
+	struct w_aggregated w = {
+		.cookie = COOKIE, .error = error, .verb = verb, .flags = flags, .missed = missed
+	};
 	struct msg m = { .h = { .body_len = sizeof(w) }, .body = (const uint8_t *)&w };
 	int fds[2];
 
@@ -75,6 +122,8 @@ set_up(void **state)
 	i = ctl_instance(f->c, COOKIE, "busy", "10.0.0.7");
 	aggregate_start(i);
 	on_sent = note_verb;
+	memset(kernel, 0, sizeof(kernel));
+	missed = 0;
 	return 0;
 }
 
@@ -250,6 +299,137 @@ of_many_namespaces_fewer_connections_are_many(void **state)
 	ctl->n_instances = n;
 }
 
+/* A second later all sets are read; what is asked for then. */
+static uint32_t
+read_all(struct controller *c)
+{
+	struct aggregate *a = instance_find(c, COOKIE)->aggregate;
+	size_t n = 0;
+
+	memset(sides_read, 0, sizeof(sides_read));
+	assert_int_equal(second(c, 0), AGG_READ);
+	while (asked == AGG_READ) {
+		if (a->read_set == 0)
+			sides_read[n++] = (char)('a' + asked_side);
+		assert_int_equal(asked_side, a->read_side);
+		answer(c, AGG_READ, 0, 0);
+		aggregate_readable(-1, 0, a);
+	}
+	return asked;
+}
+
+static uint64_t
+connections(struct controller *c)
+{
+	return edge_connections(ctl_edge(c, "busy", "server", 80));
+}
+
+/* Both ways, and what is counted until the exchange is read once more. */
+static void
+a_set_that_fills_is_exchanged_and_each_connection_counted_once(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct instance *i = instance_find(c, COOKIE);
+	uint64_t total = 0;
+
+	ctl_instance(c, 8, "server", "10.0.0.8");
+	become_busy(c);
+	for (unsigned side = 0; side < NFT_SEEN_SIDES; side++) {
+		kernel[side].connections += 5;
+		kernel[side].others = MANY - 1;
+		assert_int_equal(read_all(c), 0);
+		assert_int_equal(connections(c), total += 5);
+		kernel[side].others = MANY;
+		assert_int_equal(read_all(c), AGG_ROTATE);
+		assert_int_equal(asked_side, 1 - side);
+		assert_string_equal(sides_read, side == 0 ? "a" : "b");
+		kernel[side].connections += 2;
+		kernel[1 - side].connections = 3;
+		answer(c, AGG_ROTATE, 0, 0);
+		assert_int_equal(read_all(c), AGG_DROP);
+		assert_int_equal(asked_side, side);
+		assert_string_equal(sides_read, side == 0 ? "ab" : "ba");
+		assert_int_equal(connections(c), total += 5);
+		answer(c, AGG_DROP, 0, 0);
+		memset(&kernel[side], 0, sizeof(kernel[side]));
+		kernel[1 - side].connections++;
+		assert_int_equal(read_all(c), 0);
+		assert_string_equal(sides_read, side == 0 ? "b" : "a");
+		assert_int_equal(connections(c), total += 1);
+	}
+	assert_int_equal(i->ct_stats.lost, 0);
+}
+
+/* It ended between the exchange and the news of it. */
+static void
+of_two_sides_the_one_that_cannot_be_dropped_is_filled(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct aggregate *a = instance_find(c, COOKIE)->aggregate;
+
+	c->config->aggregation = AGGREGATION_ON;
+	assert_int_equal(second(c, 0), AGG_OPEN);
+	answer(c, AGG_OPEN, 0, AGG_F_PRESENT | AGG_F_HOOKED | AGG_F_SIDE(0) | AGG_F_SIDE(1));
+	assert_int_equal(asked, AGG_ON);
+	answer(c, AGG_ON, 0, 0);
+	assert_int_equal(read_all(c), AGG_DROP);
+	assert_int_equal(asked_side, 1);
+	answer(c, AGG_DROP, -EBUSY, 0);
+	assert_int_equal(a->side, 1);
+	assert_int_equal(read_all(c), AGG_DROP);
+	assert_int_equal(asked_side, 0);
+	assert_string_equal(sides_read, "ab");
+	answer(c, AGG_DROP, 0, 0);
+	assert_int_equal(read_all(c), 0);
+	assert_string_equal(sides_read, "b");
+}
+
+static void
+connections_without_room_are_a_loss_once_and_end_it(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct instance *i = instance_find(c, COOKIE);
+
+	become_busy(c);
+	assert_int_equal(read_all(c), 0);
+	assert_int_equal(i->ct_stats.lost, 0);
+	assert_int_equal(i->workload->loss_sources, 0);
+	missed = 3;
+	read_all(c);
+	assert_int_equal(i->ct_stats.lost, 3);
+	assert_int_equal(i->workload->loss_sources, 1u << LOSS_COUNTERS);
+	/* What fits in no set is told of by events, for an hour at least. */
+	assert_int_equal(second(c, 0), AGG_DRAIN);
+	answer(c, AGG_DRAIN, 0, 0);
+	assert_int_equal(read_all(c), 0);
+	assert_int_equal(i->ct_stats.lost, 3);
+	missed = 4;
+	read_all(c);
+	assert_int_equal(i->ct_stats.lost, 4);
+}
+
+static void
+a_counter_that_goes_back_is_a_loss(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+	struct instance *i = instance_find(c, COOKIE);
+
+	ctl_instance(c, 8, "server", "10.0.0.8");
+	become_busy(c);
+	kernel[0].connections = 50;
+	assert_int_equal(read_all(c), 0);
+	kernel[0].connections = 2;
+	assert_int_equal(read_all(c), 0);
+	assert_int_equal(connections(c), 52);
+	assert_int_equal(i->ct_stats.lost, 1);
+	assert_int_equal(i->workload->loss_sources, 1u << LOSS_COUNTERS);
+	assert_int_equal(instance_find(c, 8)->workload->loss_sources, 0);
+	kernel[0].connections = 3;
+	assert_int_equal(read_all(c), 0);
+	assert_int_equal(connections(c), 53);
+	assert_int_equal(i->ct_stats.lost, 1);
+}
+
 #define AGGREGATE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int
@@ -262,6 +442,10 @@ main(void)
 		AGGREGATE_TEST(a_reading_that_fails_is_made_up_for_by_the_next),
 		AGGREGATE_TEST(bytes_are_the_clients_for_as_long_as_its_counters_stand),
 		AGGREGATE_TEST(a_namespace_without_a_table_is_left_alone),
+		AGGREGATE_TEST(a_set_that_fills_is_exchanged_and_each_connection_counted_once),
+		AGGREGATE_TEST(of_two_sides_the_one_that_cannot_be_dropped_is_filled),
+		AGGREGATE_TEST(connections_without_room_are_a_loss_once_and_end_it),
+		AGGREGATE_TEST(a_counter_that_goes_back_is_a_loss),
 		AGGREGATE_TEST(of_many_namespaces_fewer_connections_are_many),
 	};
 
