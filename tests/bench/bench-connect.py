@@ -5,13 +5,13 @@
     top_builddir=BUILD bench-connect.py [--nginx] [SECONDS [BESIDE]]
 
 A connection is one that ends at once, or, with --nginx, one request of ab (apache2-utils) that an nginx answers with
-1 KB. Needs root. Goes on until the intervals of both ratios are on one side of 0.95, in at least 15 rounds, or 280 s are
-over. Both ends of each connection are observed (with names in packets, serverNames): by an event each, and counted by
-the kernel, which is what comes after five seconds of so many connections (aggregation: auto, the default). Beside
+1 KB. Needs root. Goes on until the intervals of both ratios are on one side of 0.95, in at least 15 rounds, or 280 s
+are over. Both ends of each connection are observed (with names in packets, serverNames): by an event each, and counted
+by the kernel, which is what comes after five seconds of so many connections (aggregation: auto, the default). Beside
 them conntrack with somebody who takes the same one event at each end and does nothing with it (tests/bench/ctread.c):
 what anybody pays who is told of connections; and with somebody who is told by NFLOG, which the product does not do, a
-report for each that has a label of its own from then on, a dozen in a message. BESIDE: with an event socket in so many idle namespaces more, past which
-the kernel goes for each event.
+report for each that has a label of its own from then on, a dozen in a message. BESIDE: with an event socket in so many
+idle namespaces more, past which the kernel goes for each event.
 """
 import argparse
 import ctypes
