@@ -63,7 +63,11 @@ on_gone(void *arg, struct ns *n)
 {
 	struct warden *w = arg;
 	struct w_cookie body = { n->info.cookie };
+	struct w_ct_stats last = { 0 };
 
+	/* What conntrack had no room for since it was asked last is a loss as well. */
+	if (w->settled && netns_ct_stats(n, &last) == 0)
+		role_send(&w->loop, ROLE_CONTROLLER, MSG_W_CT_STATS, 0, &last, sizeof(last));
 	netns_detach(w, n);
 	if (w->settled)
 		role_send(&w->loop, ROLE_CONTROLLER, MSG_W_NETNS_GONE, 0, &body, sizeof(body));

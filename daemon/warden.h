@@ -33,6 +33,7 @@ struct attachment {
 	uint32_t holder; /* netlink port of the foreign owner of its table, 0: none */
 	uint32_t mark;	 /* of a closed one, in the keeper; 0: not closed. See warden_close.c */
 	uint64_t due_ns; /* when it is to be opened, 0: not by us */
+	uint64_t drops;	 /* of conntrack, as read last */
 	struct nft_table *table;
 	struct guards *guards; /* warden_guard.c */
 	struct drift *drift;   /* warden_drift.c */

@@ -259,7 +259,8 @@ attach_sockets(struct warden *w, struct ns *n, const struct w_attach *req, int n
 		}
 	}
 	ct_stats(a->request, &ret->ct_count, &ret->ct_max);
-	ct_dropped(a->request, &ret->ct_dropped);
+	ct_dropped(a->request, &a->drops);
+	ret->ct_dropped = a->drops;
 	ret->owned = a->owned;
 	ret->adopted = adopted && !a->host;
 	a->ruled |= ret->adopted != 0;
@@ -598,6 +599,8 @@ netns_ct_stats(struct ns *n, struct w_ct_stats *ret)
 	if (n->att == NULL)
 		return -ENOENT;
 	ret->cookie = n->info.cookie;
-	ct_dropped(n->att->request, &ret->dropped);
+	/* One that cannot be read now stands where it stood: from 0 it would all be new again. */
+	ct_dropped(n->att->request, &n->att->drops);
+	ret->dropped = n->att->drops;
 	return ct_stats(n->att->request, &ret->count, &ret->max);
 }
