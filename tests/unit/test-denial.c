@@ -141,6 +141,26 @@ an_answered_attempt_is_not_listed_in_either_order(void **state)
 	assert_int_equal(nth(c, 0)->key.port_lo, 81);
 }
 
+/* As of one that the kernel counts, or whose first packet came here late. */
+static void
+an_attempt_at_an_edge_that_was_used_then_is_no_attempt(void **state)
+{
+	struct controller *c = *state;
+	struct edge *e = ctl_add_edge(c, "web", "api", 80);
+
+	feed(c, FLOW_ATTEMPT, 80);
+	e->evidence.last_seen_ns = fake_now - NSEC_PER_SEC;
+	ctl_wait(6 * NSEC_PER_SEC);
+	attempt_tick(c);
+	assert_null(nth(c, 0));
+	/* Its last use was before. */
+	feed(c, FLOW_ATTEMPT, 80);
+	e->evidence.last_seen_ns = fake_now - NSEC_PER_SEC - 1;
+	ctl_wait(6 * NSEC_PER_SEC);
+	attempt_tick(c);
+	assert_int_equal(nth(c, 0)->kind, FLOW_ATTEMPT);
+}
+
 static void
 a_refused_attempt_is_a_refusal_only(void **state)
 {
@@ -205,6 +225,7 @@ main(void)
 		DENIAL_TEST(a_full_table_of_one_moment_still_takes_the_next),
 		DENIAL_TEST(an_attempt_is_listed_when_no_answer_comes),
 		DENIAL_TEST(an_answered_attempt_is_not_listed_in_either_order),
+		DENIAL_TEST(an_attempt_at_an_edge_that_was_used_then_is_no_attempt),
 		DENIAL_TEST(a_refused_attempt_is_a_refusal_only),
 		DENIAL_TEST(a_flood_of_attempts_is_counted),
 		DENIAL_TEST(an_attempt_from_the_future_does_not_stay),

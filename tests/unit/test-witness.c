@@ -201,6 +201,24 @@ a_flood_of_them_is_bounded_and_loud(void **state)
 	assert_int_equal(ctl_edge(w->c, "web", "api", 80)->evidence.connections_destination, 1);
 }
 
+/* Nobody has said so when it came: there was room then. */
+static void
+what_finds_no_room_in_the_end_is_lost_aloud(void **state)
+{
+	struct world *w = *state;
+	struct controller *c = w->c;
+
+	edge_table_free(c->edges);
+	assert_int_equal(edge_table_new(c->peers, 1, c->seed, learn_covers, c, &c->edges), 0);
+	w->web->lost_ns = now_mono();
+	see(c, 2, 80, 40000);
+	assert_int_equal(w->api->workload->loss_sources, 0);
+	ctl_add_edge(c, "web", "addr:192.0.2.1", 443);
+	judge(c);
+	assert_int_equal(edge_table_count(c->edges), 1);
+	assert_int_equal(w->api->workload->loss_sources, 1u << LOSS_EDGES);
+}
+
 static void
 what_a_person_approved_is_no_word_of_the_source(void **state)
 {
@@ -230,6 +248,8 @@ main(void)
 		    translated_by_the_host_it_is_known_by_what_was_dialled, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    a_flood_of_them_is_bounded_and_loud, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    what_finds_no_room_in_the_end_is_lost_aloud, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_a_person_approved_is_no_word_of_the_source, setup, teardown),
 	};
