@@ -5,6 +5,7 @@
 #include "netlink/sockdiag.h"
 
 #include <linux/netfilter/nf_conntrack_sctp.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 
 #define A "10.0.0.1"
 #define B "10.0.0.2"
@@ -86,7 +87,7 @@ teardown(void **state)
 /* As both namespaces are told of it. */
 static void
 see(struct controller *c, uint8_t proto, const char *src, uint16_t sport, const char *dst,
-    uint16_t dport, uint8_t sctp_state)
+    uint16_t dport, uint8_t state)
 {
 	struct ct_entry e = { .msg = CT_MSG_UPDATE,
 		.orig = { .src = ctl_addr(src),
@@ -94,8 +95,9 @@ see(struct controller *c, uint8_t proto, const char *src, uint16_t sport, const 
 		    .sport = sport,
 		    .dport = dport,
 		    .proto = proto },
-		.status = CT_SEEN_REPLY,
-		.sctp_state = sctp_state };
+		.status = CT_SEEN_REPLY | (proto == IPPROTO_TCP ? CT_ASSURED : 0),
+		.tcp_state = proto == IPPROTO_TCP ? state : 0,
+		.sctp_state = proto == IPPROTO_SCTP ? state : 0 };
 
 	e.reply = tuple_reverse(&e.orig);
 	c->drained_ns = fake_now;
@@ -130,6 +132,29 @@ a_server_that_spoke_first_is_still_the_server(void **state)
 	bind_at(1001, IPPROTO_UDP, "0.0.0.0", 53);
 	see(c, IPPROTO_UDP, A, 53, B, CLIENT, 0);
 	assert_int_equal(only_edge(c, WB, WA, 53)->flags, 0);
+}
+
+/* The event of one that was met in its middle has no state: it has not changed. */
+static void
+of_tcp_an_event_without_a_handshake_is_of_its_middle(void **state)
+{
+	struct controller *c = *state;
+
+	bind_at(1001, IPPROTO_TCP, "0.0.0.0", 80);
+	see(c, IPPROTO_TCP, A, 80, B, CLIENT, 0);
+	assert_int_equal(only_edge(c, WB, WA, 80)->flags, 0);
+}
+
+static void
+with_one_it_is_as_it_says(void **state)
+{
+	struct controller *c = *state;
+	size_t before = asked;
+
+	bind_at(1001, IPPROTO_TCP, "0.0.0.0", 80);
+	see(c, IPPROTO_TCP, A, 80, B, CLIENT, TCP_CONNTRACK_ESTABLISHED);
+	assert_int_equal(only_edge(c, WA, WB, CLIENT)->flags, 0);
+	assert_int_equal(asked, before);
 }
 
 static void
@@ -258,6 +283,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(a_server_that_spoke_first_is_still_the_server),
+		T(of_tcp_an_event_without_a_handshake_is_of_its_middle),
+		T(with_one_it_is_as_it_says),
 		T(so_is_one_at_the_other_end),
 		T(a_client_of_somebody_elsewhere_has_named_its_peer),
 		T(where_both_could_be_the_server_it_is_flagged_until_proven),
