@@ -352,6 +352,7 @@ of_many_addresses_the_nearest_two_are_asked(void **state)
 		EDGE(W("web"), CIDR("10.1.0.1/32"), 6, 5, 5, EDGE_APPROVED),
 		EDGE(W("web"), CIDR("10.2.0.1/32"), 6, 6, 6, EDGE_APPROVED),
 		EDGE(W("one"), CIDR("10.3.0.1/32"), 6, 7, 7, EDGE_APPROVED),
+		EDGE(W("web"), CIDR("10.2.0.9/32"), 6, 8, 8, EDGE_APPROVED),
 	};
 	const struct policy p = { .workloads = list,
 		.n_workloads = ARRAY_SIZE(list),
@@ -359,14 +360,16 @@ of_many_addresses_the_nearest_two_are_asked(void **state)
 		.n_edges = ARRAY_SIZE(edges) };
 	const struct addr db[] = { A("10.9.0.2"), A("10.2.0.2") }, one = A("10.3.0.1"),
 			  two[] = { A("10.7.0.5"), A("10.7.0.6") },
+			  same[] = { A("10.2.9.9"), A("10.2.0.9") },
 			  web[] = { A("10.1.0.1"), A("10.2.0.1") };
 	const struct inventory_entry entries[] = { { "db", db, 2 }, { "one", &one, 1 },
-		{ "two", two, 2 }, { "web", web, 2 } };
-	const struct inventory inv = { .entries = entries, .n_entries = 4 };
+		{ "same", same, 2 }, { "two", two, 2 }, { "web", web, 2 } };
+	const struct inventory inv = { .entries = entries, .n_entries = ARRAY_SIZE(entries) };
 
 	/* On the common network, though neither is the first. */
 	assert_int_equal(broken(&p, &inv, flow(W("web"), W("db"), 6, 1)), 0);
 	assert_int_equal(broken(&p, &inv, flow(W("web"), W("db"), 6, 2)), 1);
+	assert_int_equal(broken(&p, &inv, flow(W("web"), W("same"), 6, 8)), 0);
 	/* Of equals the first. */
 	assert_int_equal(broken(&p, &inv, flow(W("web"), W("two"), 6, 3)), 0);
 	assert_int_equal(broken(&p, &inv, flow(W("web"), W("two"), 6, 4)), 1);
