@@ -175,7 +175,7 @@ complete_on_loss(struct instance *i, enum loss_source source)
 	mark_loss(i->workload, now, source);
 	/* What it did last is missed whenever it ends: that window is broken, and that is all. */
 	if (source != LOSS_END) {
-		i->workload->missed_ns = now_real();
+		i->workload->missed_ns = now;
 		i->workload->dirty = true;
 	}
 	i->ctl->completed_ns = 0; /* whoever asks next is told */

@@ -40,8 +40,6 @@
 /* What is only a label is kept for events that wait until everybody on the machine is known. */
 #define LABEL_MIN_NS (300 * NSEC_PER_SEC)
 #define DUMP_EVERY_NS (10 * NSEC_PER_SEC)
-/* Peers that its names have made, so that a crawler's do not fill the table of edges. */
-#define PEERS_PER_WORKLOAD 512
 #define RESOLV_CONF_MAX 4096
 /* Storing them takes no more than a fiftieth of the time. */
 #define SAVE_SHARE 50
@@ -234,7 +232,7 @@ names_peer(struct workload *w, struct controller *c, const struct addr *a)
 	if (p.name == NULL)
 		return PEER_ID_NONE;
 	id = peer_lookup(c->peers, &p);
-	if (id != PEER_ID_NONE || w->n_name_peers >= PEERS_PER_WORKLOAD ||
+	if (id != PEER_ID_NONE || w->n_name_peers >= NAMES_MAX_PEERS ||
 	    peer_intern(c->peers, &p, &id) < 0)
 		return id;
 	w->n_name_peers++;

@@ -11,6 +11,8 @@
 
 #define NAMES_MAX 4096	      /* addresses of a workload, of all names */
 #define NAMES_MAX_OF_NAME 256 /* addresses of one name */
+/* Edges of one workload to names; a crawler's others are the internet's. */
+#define NAMES_MAX_PEERS 512
 
 struct name_entry {
 	struct name_entry *next, *next_of_name; /* of the same bucket */

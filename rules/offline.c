@@ -10,6 +10,7 @@
 
 #include "rules/dns.h"
 #include "rules/dns_stream.h"
+#include "rules/names.h"
 #include "rules/policy.h"
 #include "rules/server_name.h"
 #include "rules/track.h"
@@ -422,7 +423,7 @@ is_one_way(const struct track_connection *c)
 static bool
 has_too_many_names(const struct offline *o, const struct edge_observation *ob)
 {
-	return o->form == OFFLINE_EDGES && o->n_named[ob->key.from] >= OFFLINE_MAX_NAMED &&
+	return o->form == OFFLINE_EDGES && o->n_named[ob->key.from] >= NAMES_MAX_PEERS &&
 	       edge_table_serving(o->edges, &ob->key, &ob->tuple) == NULL;
 }
 
@@ -470,7 +471,7 @@ connection_ended(void *arg, const struct track_connection *c)
 		o->stats.lost++;
 		return;
 	}
-	if (named && r == 1 && o->n_named[ob.key.from] < OFFLINE_MAX_NAMED)
+	if (named && r == 1 && o->n_named[ob.key.from] < NAMES_MAX_PEERS)
 		o->n_named[ob.key.from]++;
 	e->evidence.last_seen_ns = MAX(e->evidence.last_seen_ns, c->last_ns);
 	if (e->evidence.bytes == EDGE_BYTES_UNKNOWN)

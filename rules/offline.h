@@ -15,7 +15,6 @@
 
 #define OFFLINE_MAX_CONNECTIONS (1u << 18) /* followed at once; 112 bytes each */
 #define OFFLINE_MAX_NAMES (1u << 15)
-#define OFFLINE_MAX_NAMED 512 /* edges to names from one end; those to more are the internet's */
 #define OFFLINE_MAX_MAPPED 100000
 #define OFFLINE_MAX_TUNNELS 256
 #define OFFLINE_MAX_SERVICES (1u << 16)

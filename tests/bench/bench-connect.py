@@ -61,7 +61,9 @@ class Listened(Plain):
         self.read(name)
 
     def stop(self):
-        self.told = [int(p.communicate("", timeout=10)[0].split()[1]) for p in self.readers]
+        words = [p.communicate("", timeout=10)[0].split() for p in self.readers]
+        self.told = [int(w[1]) for w in words]
+        self.us = sum(int(w[3]) for w in words) / 1e3 / max(1, sum(self.told))  # of the reader, for each
         super().stop()
 
 
@@ -198,3 +200,4 @@ finally:
     for _, lab in labs:
         lab.stop()
 say("told to the listener, in reports", "%s, %s of %d" % (labs[3][1].told, labs[4][1].told, (turn + 1) * FLOWS))
+say("CPU of who reads them, for each", "%.2f us of an event, %.2f of a report" % (labs[3][1].us, labs[4][1].us))

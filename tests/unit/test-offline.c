@@ -3,6 +3,7 @@
  * Frames are made as bytes of raw IPv4 (link type 12) and go the whole way. Every test ends with
  * the edges as text, sorted: "FROM>TO proto/port xCONNECTIONS flags".
  */
+#include "rules/names.h"
 #include "rules/offline.h"
 
 #include "rules/frame.h"
@@ -240,7 +241,7 @@ static void
 many_names_are_few_edges(void **state)
 {
 	const struct edge *e, *rest = NULL;
-	size_t pos = 0, n = 0, names = OFFLINE_MAX_NAMED + 488;
+	size_t pos = 0, n = 0, names = NAMES_MAX_PEERS + 488;
 	struct lab l;
 	char label[32], addr[32];
 
@@ -266,7 +267,7 @@ many_names_are_few_edges(void **state)
 		else if (to->kind == PEER_FQDN)
 			assert_int_equal(edge_connections(e), 2);
 	}
-	assert_int_equal(n, OFFLINE_MAX_NAMED + 2);
+	assert_int_equal(n, NAMES_MAX_PEERS + 2);
 	assert_non_null(rest);
 	assert_int_equal(edge_connections(rest), 2 * 488);
 	offline_free(l.o);
