@@ -15,7 +15,19 @@
 #define ETHERTYPE_MPLS_UPSTREAM 0x8848
 #define ETHERTYPE_PPPOE 0x8864
 #define ETHERTYPE_BRIDGED 0x6558 /* a whole frame */
+#define ETHERTYPE_MACSEC 0x88e5	 /* IEEE 802.1AE */
+#define ETHERTYPE_NSH 0x894f	 /* RFC 8300 */
 #define ETHERTYPE_MIN 0x0600	 /* below: a length (IEEE 802.3) */
+
+#define MACSEC_ENCRYPTED 0x0c
+#define MACSEC_HAS_SCI 0x20
+
+enum {
+	NSH_IP4 = 1,
+	NSH_IP6 = 2,
+	NSH_ETHERNET = 3,
+	NSH_MPLS = 5,
+};
 
 #define PPP_IP4 0x0021
 #define PPP_IP6 0x0057
@@ -159,13 +171,43 @@ static const struct {
 	{ 0xf1c1, 4 },	/* IEEE 802.1CB */
 };
 
+/* 0: there is none, or what is behind it cannot be read. */
 static size_t
-tag_len(uint16_t type)
+tag_len(uint16_t type, struct cursor c)
 {
+	if (type == ETHERTYPE_MACSEC && c.len >= 1 && (c.p[0] & MACSEC_ENCRYPTED) == 0)
+		return (c.p[0] & MACSEC_HAS_SCI) != 0 ? 14 : 6;
 	for (size_t i = 0; i < ARRAY_SIZE(tags); i++)
 		if (tags[i].type == type)
 			return tags[i].len;
 	return 0;
+}
+
+/* What a chain of services hands on. */
+static int
+parse_nsh(const uint8_t *buf, struct cursor c, struct frame_info *f)
+{
+	size_t header;
+	uint8_t next;
+
+	if (c.len < 8)
+		return -EBADMSG;
+	header = (size_t)(c.p[1] & 0x3f) * 4;
+	next = c.p[3];
+	if (header < 8 || !skip(&c, header))
+		return -EBADMSG;
+	switch (next) {
+	case NSH_IP4:
+		return frame_ip4(buf, c, f);
+	case NSH_IP6:
+		return frame_ip6(buf, c, f);
+	case NSH_ETHERNET:
+		return frame_bridged(buf, c, f);
+	case NSH_MPLS:
+		return frame_mpls(buf, c, f);
+	default:
+		return -ENODATA;
+	}
 }
 
 int
@@ -173,7 +215,7 @@ frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame
 {
 	size_t tag;
 
-	while (type >= ETHERTYPE_MIN && type != ETHERTYPE_IP4 && (tag = tag_len(type)) > 0) {
+	while (type >= ETHERTYPE_MIN && type != ETHERTYPE_IP4 && (tag = tag_len(type, c)) > 0) {
 		if (c.len < tag + 2)
 			return -EBADMSG;
 		type = be16(c.p + tag);
@@ -186,6 +228,8 @@ frame_ethertype(const uint8_t *buf, struct cursor c, uint16_t type, struct frame
 		return frame_ip6(buf, c, f);
 	case ETHERTYPE_PPPOE:
 		return frame_pppoe(buf, c, f);
+	case ETHERTYPE_NSH:
+		return parse_nsh(buf, c, f);
 	case ETHERTYPE_BRIDGED:
 		return frame_bridged(buf, c, f);
 	case ETHERTYPE_MPLS:

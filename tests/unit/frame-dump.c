@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINKS_MAX 16
+#define LINKS_MAX 64
 
 struct sink {
 	int linktype;

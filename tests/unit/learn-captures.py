@@ -24,8 +24,8 @@ FIELDS = ["ip.src", "ip.dst", "ipv6.src", "ipv6.dst", "tcp.srcport", "tcp.dstpor
           "tcp.stream", "tcp.completeness", "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
           "frame.protocols", "frame.time_epoch"]
 
-# Of tcp.completeness: an ACK, data. A SYN and its answer alone are what a flood or a scan leaves behind.
-WENT_ON = 4 | 8
+# Of tcp.completeness: an ACK, data, a FIN. A SYN and its answer alone are what a flood or a scan leaves behind.
+WENT_ON = 4 | 8 | 16
 SYN, RST, ACK = 2, 4, 16
 ONE_WAY_FRAMES, ONE_WAY_S = 10, 60
 
