@@ -29,9 +29,9 @@
  * When it is worth it: connections a second, and for how many of them. For each event the kernel
  * goes through the event sockets of all namespaces: with more of those that is what it costs.
  */
-#define BUSY_RATE 2000u
+#define BUSY_RATE 500u
 #define BUSY_S 5u
-#define QUIET_RATE 500u
+#define QUIET_RATE 125u
 #define QUIET_S 60u
 #define MANY_NAMESPACES 256u
 /* The rules are hooked when what began as they were loaded is settled. */
@@ -309,23 +309,38 @@ on_dropped(struct aggregate *a, int error)
 }
 
 static void
+count_missed(struct aggregate *a, uint64_t missed)
+{
+	if (missed == a->missed)
+		return;
+	aggregate_lose(
+	    a, missed > a->missed ? missed - a->missed : 1, "there was no room for them");
+	a->missed = missed;
+	if (a->inst->ctl->config->aggregation == AGGREGATION_AUTO)
+		bar(a);
+}
+
+static void
 on_read(struct aggregate *a, const struct w_aggregated *w)
 {
-	uint64_t missed = w->missed;
-
 	if (w->error < 0) {
 		aggregate_read_failed(a, w->error);
 		return;
 	}
-	if (a->read_set == NFT_SEEN_CONN4 && missed != a->missed) {
-		aggregate_lose(
-		    a, missed > a->missed ? missed - a->missed : 1, "there was no room for them");
-		a->missed = missed;
-		if (a->inst->ctl->config->aggregation == AGGREGATION_AUTO)
-			bar(a);
-	}
+	if (a->read_set == NFT_SEEN_CONN4)
+		count_missed(a, w->missed);
 	if (a->read_done)
 		aggregate_read_on(a);
+}
+
+static void
+on_last(struct aggregate *a, const struct w_aggregated *w, const struct msg *m)
+{
+	if (m->n_fds != AGG_LAST_FDS || a->state < STATE_ON || a->old_there ||
+	    w->flags != AGG_F_SIDE(a->side))
+		return;
+	count_missed(a, w->missed);
+	a->ended = aggregate_read_last(a, m->fds) == 0;
 }
 
 void
@@ -338,6 +353,8 @@ aggregate_on_answer(struct controller *c, struct msg *m)
 	memcpy(&w, m->body, sizeof(w));
 	i = instance_find(c, w.cookie);
 	a = i != NULL ? i->aggregate : NULL;
+	if (a != NULL && w.verb == AGG_LAST)
+		on_last(a, &w, m);
 	if (a == NULL || a->asked != w.verb)
 		return;
 	a->asked = 0;
@@ -367,6 +384,7 @@ aggregate_on_answer(struct controller *c, struct msg *m)
 	case AGG_READ:
 		on_read(a, &w);
 		break;
+	case AGG_LAST:
 	case AGG_VERBS_:
 		break;
 	}
@@ -478,7 +496,7 @@ aggregate_stop(struct instance *i)
 	if (a == NULL)
 		return;
 	/* Should it be its end, nobody reads what was counted since. */
-	if (a->state >= STATE_ON)
+	if (a->state >= STATE_ON && !a->ended)
 		complete_on_loss(i, LOSS_END);
 	aggregate_close(a);
 	i->aggregate = NULL;

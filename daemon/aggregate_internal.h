@@ -53,6 +53,7 @@ struct aggregate {
 	unsigned busy_s, quiet_s;
 	uint64_t barred_ns; /* until then */
 	uint64_t missed;
+	bool ended; /* what it did last has been read */
 	bool loss_logged;
 };
 
@@ -70,6 +71,8 @@ void aggregate_was_read(struct aggregate *a);
 
 /* aggregate_read.c */
 void aggregate_read(struct aggregate *a);
+/* All sets of the side that is being filled, at once, each on its socket. 0 or a negative errno. */
+int aggregate_read_last(struct aggregate *a, const int fds[static NFT_SEEN_SETS]);
 /* The set that was asked for is at its end, and the warden has said that it asked. */
 void aggregate_read_on(struct aggregate *a);
 void aggregate_readable(evutil_socket_t fd, short what, void *arg);

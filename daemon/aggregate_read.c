@@ -19,6 +19,8 @@
 /* A dump walks its set from the beginning for every part; reading takes no more than a twentieth.
  */
 #define COST_SHARE 20
+/* For what a namespace that is gone did last. Everybody else waits for so long. */
+#define LAST_NS (100 * NSEC_PER_MSEC)
 
 static void
 read_next(struct aggregate *a)
@@ -106,6 +108,33 @@ on_entry(void *arg, const struct nft_seen_entry *e)
 		names_on_use(i, &ev.tuple);
 	}
 	learn_flow(i->ctl, &ev);
+	return 0;
+}
+
+int
+aggregate_read_last(struct aggregate *a, const int fds[static NFT_SEEN_SETS])
+{
+	uint8_t buf[65536] __attribute__((aligned(8)));
+	const uint64_t until = now_mono() + LAST_NS;
+	bool done;
+	int error, r;
+
+	a->inst->ctl->drained_ns = now_real();
+	a->reading = false;
+	a->read_side = a->side;
+	for (unsigned set = 0; set < NFT_SEEN_SETS; set++) {
+		a->read_set = set;
+		do {
+			r = nft_seen_recv(fds[set], buf, sizeof(buf), MAX_MESSAGES, set, on_entry,
+			    a, &a->stats, &done, &error);
+			if (r == 0 && !done && now_mono() > until)
+				r = -ETIMEDOUT;
+		} while (r == 0 && !done);
+		if (r == 0 && error != -EINTR)
+			r = error;
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 

@@ -52,6 +52,7 @@ container_unlink(struct controller *c, struct container **slot)
 	for (struct instance *i = c->instances; i != NULL; i = i->next)
 		if (i->container == k) {
 			i->was_refused = instance_is_refused(i);
+			i->image_before = k->image_number;
 			i->container = NULL;
 		}
 }

@@ -108,6 +108,25 @@ instance_has_addr(const struct instance *i, const struct addr *a)
 	return false;
 }
 
+bool
+instance_had_addr(const struct instance *i, const struct addr *a, uint64_t time_ns)
+{
+	for (size_t k = 0; k < MIN(i->n_lost_addrs, ARRAY_SIZE(i->lost_addrs)); k++)
+		if (addr_eq(&i->lost_addrs[k].addr, a) &&
+		    time_ns < i->lost_addrs[k].gone_ns + LATE_NS)
+			return true;
+	return false;
+}
+
+void
+instance_lost_addr(struct instance *i, const struct addr *a)
+{
+	const size_t k = i->n_lost_addrs++ % ARRAY_SIZE(i->lost_addrs);
+
+	i->lost_addrs[k].addr = *a;
+	i->lost_addrs[k].gone_ns = now_real();
+}
+
 void
 instance_set_settling(struct instance *i, bool settling)
 {
@@ -164,6 +183,7 @@ instance_join_workload(struct instance *i, const char *name, const char *project
 	instance_leave_workload(i);
 	i->workload = w;
 	i->was_refused = false;
+	i->image_before = 0;
 	i->local_since = c->local_generation + 1;
 	i->next_of_workload = w->instances;
 	w->instances = i;
@@ -255,6 +275,7 @@ instance_empty(struct instance *i)
 		addr_map_release(i->ctl->addr_map, &a[k].addr, i);
 	instance_leave_workload(i);
 	i->container = NULL;
+	i->image_before = 0;
 	i->unknown = false;
 	i->announced_ns = now_mono();
 	i->renamed_ns = now_real();

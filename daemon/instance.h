@@ -81,6 +81,7 @@ struct instance {
 	struct w_netns ns;
 	struct container *container; /* borrowed, NULL: none known (yet) */
 	bool was_refused;	     /* as its container was forgotten */
+	uint64_t image_before;	     /* of that one, 0: none */
 	struct workload *workload;   /* NULL until identified */
 	uint64_t announced_ns;	     /* CLOCK_MONOTONIC */
 	uint64_t attached_ns;
@@ -113,6 +114,11 @@ struct instance {
 	int ct_fd;
 	bool is_watched; /* its events are: observe_watch.c */
 	struct rtnl_watch *addrs;
+	struct {
+		struct addr addr;
+		uint64_t gone_ns; /* CLOCK_REALTIME */
+	} lost_addrs[4];	  /* by turns */
+	unsigned n_lost_addrs;
 	struct ct_recv_stats ct_stats;
 	uint64_t overrun_logged_ns; /* CLOCK_MONOTONIC */
 	uint64_t lost_ns;	    /* CLOCK_MONOTONIC: connections of it were lost, 0: never */
@@ -232,6 +238,9 @@ const char *instance_grade(const struct instance *i, const char **ret_why);
 void instance_on_ct_stats(struct instance *i, const struct w_ct_stats *s);
 void instance_check_headroom(struct instance *i);
 bool instance_has_addr(const struct instance *i, const struct addr *a);
+/* Has it lost the address so lately that an event of that time may be about it? */
+bool instance_had_addr(const struct instance *i, const struct addr *a, uint64_t time_ns);
+void instance_lost_addr(struct instance *i, const struct addr *a);
 /* Another workload's instance claims it too, or the host has it: no rule is made with it. */
 bool instance_shares_addr(const struct instance *i, const struct addr *a);
 /* Facts from files go when no namespace of the container is left. */

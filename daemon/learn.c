@@ -13,14 +13,12 @@
  *
  * What only its destination has seen of another namespace here waits for that one's word:
  * daemon/witness.h.
- *
- * What may be about an earlier owner of an address is credited to nobody and counted as unresolved:
- * the new owner's own namespace tells of its connections too.
  */
 #include "daemon/aggregate.h"
 #include "daemon/alert.h"
 #include "daemon/controller.h"
 #include "daemon/denial.h"
+#include "daemon/ends.h"
 #include "daemon/enforce.h"
 #include "daemon/flows.h"
 #include "daemon/history.h"
@@ -28,7 +26,6 @@
 #include "daemon/instance.h"
 #include "daemon/learn.h"
 #include "daemon/log.h"
-#include "daemon/names.h"
 #include "daemon/observe.h"
 #include "daemon/one_way.h"
 #include "daemon/probing.h"
@@ -38,104 +35,12 @@
 #include "daemon/resolve.h"
 #include "daemon/roster.h"
 #include "daemon/witness.h"
-#include "netlink/rtnl.h"
-#include "rules/compile.h"
-#include "rules/names.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define AUDIT_APART_NS (2 * NSEC_PER_SEC)
 #define COUNTED_FRESH_NS (5 * NSEC_PER_SEC)
-
-/* Where an event happened, as far as it is known. */
-struct ends {
-	peer_id from, to;
-	struct instance *src, *dst; /* NULL: not one of ours */
-};
-
-static struct edge_key
-key_of(const struct flow_event *ev, const struct ends *e)
-{
-	return (struct edge_key){ .from = e->from,
-		.to = e->to,
-		.proto = ev->tuple.proto,
-		.port_lo = ev->tuple.dport,
-		.port_hi = ev->tuple.dport };
-}
-
-/* Has the far end's address, or the namespace itself, been another workload's around that time? */
-static bool
-has_changed_hands(struct controller *c, const struct flow_event *ev, const struct ends *e,
-    struct instance *seen_in)
-{
-	const struct addr_map *m = c->addr_map;
-
-	if (seen_in != NULL && ev->time_ns < seen_in->renamed_ns + LATE_NS)
-		return true;
-	return (e->src != NULL && e->src != seen_in &&
-		   addr_map_was_anothers(m, &ev->tuple.src, e->src, ev->time_ns)) ||
-	       (e->dst != NULL && e->dst != seen_in &&
-		   addr_map_was_anothers(m, &ev->tuple.dst, e->dst, ev->time_ns));
-}
-
-/* What nobody here has goes by the name that it was called by, if that is known. */
-static void
-name_server(struct controller *c, const struct tuple *t, struct ends *e)
-{
-	struct workload *w = e->src != NULL ? instance_counts_as(e->src) : NULL;
-	peer_id name;
-
-	if (w == NULL || e->to != c->peer_internet)
-		return;
-	name = names_peer(w, c, &t->dst);
-	if (name != PEER_ID_NONE)
-		e->to = name;
-}
-
-static int
-find_ends(struct controller *c, const struct flow_event *ev, unsigned flags, struct ends *ret)
-{
-	struct instance *seen_in = ev->netns != 0 ? instance_find(c, ev->netns) : NULL;
-	const struct workload *w;
-	struct ends e = { 0 };
-	int r, r2;
-
-	/* Who is on both sides of this: without its own addresses it cannot be told. */
-	if (seen_in != NULL && seen_in->addrs != NULL && !rtnl_watch_ready(seen_in->addrs) &&
-	    (flags & RESOLVE_FINAL) == 0)
-		return -EAGAIN;
-	r = resolve_addr(c, &ev->tuple.src, flags, &e.from, &e.src);
-	r2 = resolve_addr(c, &ev->tuple.dst, flags, &e.to, &e.dst);
-	if (r == -EAGAIN || r2 == -EAGAIN)
-		return -EAGAIN;
-	if (r < 0 || r2 < 0)
-		return r < 0 ? r : r2;
-	if (seen_in == NULL) {
-		if (has_changed_hands(c, ev, &e, NULL))
-			return -ESTALE;
-		name_server(c, &ev->tuple, &e);
-		*ret = e;
-		return 0;
-	}
-	/* What the namespace itself says beats the map: addresses may be claimed twice. */
-	if (seen_in->workload == NULL)
-		return -EAGAIN;
-	w = instance_counts_as(seen_in);
-	if (instance_has_addr(seen_in, &ev->tuple.src)) {
-		e.src = seen_in;
-		e.from = w != NULL ? w->peer : e.from;
-	}
-	if (instance_has_addr(seen_in, &ev->tuple.dst)) {
-		e.dst = seen_in;
-		e.to = w != NULL ? w->peer : e.to;
-	}
-	if (has_changed_hands(c, ev, &e, seen_in))
-		return -ESTALE;
-	name_server(c, &ev->tuple, &e);
-	*ret = e;
-	return 0;
-}
 
 static void
 record_flow(struct controller *c, const struct flow_event *ev, const struct ends *e, uint64_t edge,
@@ -204,6 +109,21 @@ learn_find_nat(struct controller *c, const struct tuple *t)
 	return nat_cache_find(c->nat, t);
 }
 
+/*
+ * What the host lost of its translations its table still has. Until that has been read, one that is
+ * not found may have been lost, and the connection be taken for another's.
+ */
+static const struct tuple *
+find_translation(struct controller *c, const struct flow_event *ev)
+{
+	const struct tuple *other = learn_find_nat(c, &ev->tuple);
+	const struct instance *host = c->host;
+
+	if (other == NULL && host != NULL && host->dumped_whole_ns < host->lost_ns)
+		complete_on_loss(instance_find(c, ev->netns), LOSS_EVENTS);
+	return other;
+}
+
 /* Is the event the second sight of a connection whose first sight is at an attached source? */
 static bool
 is_second_sight(struct controller *c, const struct flow_event *ev, const struct ends *e,
@@ -217,7 +137,7 @@ is_second_sight(struct controller *c, const struct flow_event *ev, const struct 
 		return false;
 	if (e->src != NULL && !e->src->is_host)
 		return e->src->attach == ATTACH_DONE;
-	other = learn_find_nat(c, &ev->tuple);
+	other = find_translation(c, ev);
 	if (other == NULL)
 		return false;
 	client = addr_map_find(c->addr_map, &other->src, &ambiguous);
@@ -238,7 +158,7 @@ workload_behind(struct controller *c, const struct flow_event *ev, const struct 
 
 	if (e->dst != NULL && !e->dst->is_host)
 		return PEER_ID_NONE;
-	other = learn_find_nat(c, &ev->tuple);
+	other = find_translation(c, ev);
 	if (other == NULL || addr_eq(&other->dst, &ev->tuple.dst))
 		return e->dst == NULL
 			   ? PEER_ID_NONE
@@ -276,7 +196,7 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 {
 	struct instance *seen_in = instance_find(c, ev->netns);
 	struct edge_observation o = {
-		.key = key_of(ev, e),
+		.key = ends_key(ev, e),
 		.tuple = ev->tuple,
 		.time_ns = ev->time_ns,
 		.count = ev->count,
@@ -298,7 +218,8 @@ learn_answered(struct controller *c, const struct flow_event *ev, const struct e
 	}
 	o.end = e->src == seen_in ? EDGE_END_SOURCE : EDGE_END_DESTINATION;
 	o.instance = seen_in->hash;
-	o.image = seen_in->container != NULL ? seen_in->container->image_number : 0;
+	o.image =
+	    seen_in->container != NULL ? seen_in->container->image_number : seen_in->image_before;
 	if (e->from == c->peer_host)
 		o.flags |= EDGE_FLAG_VIA_HOST;
 	if (instance_has_other_image(seen_in))
@@ -365,7 +286,7 @@ alert_of_denial(struct controller *c, struct instance *i, const struct edge_key 
 static void
 learn_refused(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
-	struct edge_key key = key_of(ev, e);
+	struct edge_key key = ends_key(ev, e);
 	struct instance *seen_in = instance_find(c, ev->netns);
 	const struct instance *local = ev->dir == DIR_EGRESS ? e->src : e->dst;
 	const struct instance *other = ev->dir == DIR_EGRESS ? e->dst : e->src;
@@ -401,7 +322,7 @@ learn_refused(struct controller *c, const struct flow_event *ev, const struct en
 static bool
 is_counted(struct controller *c, const struct flow_event *ev, const struct ends *e)
 {
-	struct edge_key key = key_of(ev, e);
+	struct edge_key key = ends_key(ev, e);
 	const struct edge *edge;
 
 	if ((e->src == NULL || !aggregate_is_on(e->src)) &&
@@ -425,7 +346,7 @@ learn_midstream(struct controller *c, const struct flow_event *ev, unsigned flag
 
 	if (seen_in != NULL && observe_orient(seen_in, &settled.tuple))
 		settled.flags |= FLOW_F_ORIENTED;
-	r = find_ends(c, &settled, flags, &e);
+	r = ends_find(c, &settled, flags, &e);
 	if (r == 0)
 		learn_answered(c, &settled, &e);
 	return r;
@@ -439,7 +360,7 @@ learn_one(struct controller *c, const struct flow_event *ev, unsigned flags)
 
 	if (ev->kind != FLOW_ANSWERED)
 		flags |= RESOLVE_REFUSED;
-	r = find_ends(c, ev, flags, &e);
+	r = ends_find(c, ev, flags, &e);
 	if (r < 0)
 		return r;
 	switch ((enum flow_kind)ev->kind) {
@@ -516,11 +437,11 @@ learn_one_way(struct controller *c, const struct flow_event *ev)
 	struct edge_key key;
 	struct ends e;
 
-	if (seen_in == NULL || find_ends(c, ev, RESOLVE_FINAL, &e) < 0 ||
+	if (seen_in == NULL || ends_find(c, ev, RESOLVE_FINAL, &e) < 0 ||
 	    (e.src != seen_in && e.dst != seen_in) || quarantine_of(e.src) != NULL ||
 	    quarantine_of(e.dst) != NULL)
 		return false;
-	key = key_of(ev, &e);
+	key = ends_key(ev, &e);
 	edge = edge_table_serving(c->edges, &key, &ev->tuple);
 	/* One that is answered at times is known already, and for better reasons. */
 	if (edge != NULL && edge_connections(edge) > 0 && (edge->flags & EDGE_FLAG_ONE_WAY) == 0)
@@ -542,13 +463,13 @@ learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t bytes)
 	struct edge *edge;
 	struct ends e;
 
-	if (seen_in == NULL || find_ends(c, ev, 0, &e) < 0 ||
+	if (seen_in == NULL || ends_find(c, ev, 0, &e) < 0 ||
 	    (e.src != seen_in && e.dst != seen_in))
 		return;
 	/* Both ends count them: the client's is believed, though it be read later. */
 	if (e.src != NULL && e.src != seen_in && aggregate_stands(e.src))
 		return;
-	key = key_of(ev, &e);
+	key = ends_key(ev, &e);
 	edge = edge_table_serving(c->edges, &key, &ev->tuple);
 	if (edge != NULL)
 		edge_add_bytes(edge, bytes, ev->time_ns);
@@ -561,9 +482,9 @@ learn_edge_of(struct controller *c, const struct flow_event *ev)
 	struct edge_key key;
 	struct ends e;
 
-	if (seen_in == NULL || find_ends(c, ev, 0, &e) < 0 || e.src != seen_in)
+	if (seen_in == NULL || ends_find(c, ev, 0, &e) < 0 || e.src != seen_in)
 		return NULL;
-	key = key_of(ev, &e);
+	key = ends_key(ev, &e);
 	return edge_table_serving(c->edges, &key, &ev->tuple);
 }
 

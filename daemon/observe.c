@@ -322,9 +322,12 @@ observe_addrs_changed(struct instance *i, const struct addr *before, size_t n_be
 	size_t n;
 	const struct rtnl_addr *a = instance_addrs(i, &n);
 
-	for (size_t k = 0; k < n_before; k++)
-		if (!instance_has_addr(i, &before[k]))
-			addr_map_retract(i->ctl->addr_map, &before[k], i);
+	for (size_t k = 0; k < n_before; k++) {
+		if (instance_has_addr(i, &before[k]))
+			continue;
+		instance_lost_addr(i, &before[k]);
+		addr_map_retract(i->ctl->addr_map, &before[k], i);
+	}
 	/* A user gives his namespaces any address: nobody else is called by one of them. */
 	for (size_t k = 0; k < n && (i->ns.flags & NETNS_F_USER) == 0; k++)
 		addr_map_claim(i->ctl->addr_map, &a[k].addr, i);

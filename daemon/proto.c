@@ -62,7 +62,8 @@ static const struct msg_shape shapes[MSG_TYPE_MAX_] = {
 	[MSG_W_PROBED] = { "W_PROBED", sizeof(struct w_probed),
 	    sizeof(struct w_probed) + PROBES_MAX * sizeof(struct p_result), sizeof(struct p_result),
 	    0, 0, R(WARDEN), R(CONTROLLER) },
-	[MSG_W_AGGREGATED] = { "W_AGGREGATED", ONE(w_aggregated), 0, 1, R(WARDEN), R(CONTROLLER) },
+	[MSG_W_AGGREGATED] = { "W_AGGREGATED", ONE(w_aggregated), 0, AGG_LAST_FDS, R(WARDEN),
+	    R(CONTROLLER) },
 	[MSG_W_LOOKED] = { "W_LOOKED", ONE(w_looked), 0, 0, R(WARDEN), R(CONTROLLER) },
 
 	[MSG_W_ATTACH] = { "W_ATTACH", ONE(w_attach), 0, 0, R(CONTROLLER), R(WARDEN) },

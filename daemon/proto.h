@@ -251,6 +251,7 @@ enum agg_verb {
 	AGG_ROTATE,   /* to `side`, whose sets are made anew */
 	AGG_DROP,     /* the sets of `side` go, which are not being filled */
 	AGG_READ,     /* a dump of `set` of `side` */
+	AGG_LAST,     /* an answer that nobody asked for: see w_aggregated */
 	AGG_VERBS_,
 };
 
@@ -271,13 +272,18 @@ struct w_labels {
 #define AGG_F_PRESENT 0x1u
 #define AGG_F_HOOKED 0x2u
 #define AGG_F_SIDE(side) (0x4u << (side)) /* its sets are there */
+/*
+ * AGG_LAST comes before W_NETNS_GONE, with a socket for each set, on which a dump of it is to be
+ * read, and one that keeps the namespace's table as long as it is open.
+ */
+#define AGG_LAST_FDS 5
 struct w_aggregated {
 	uint64_t cookie;
 	int32_t error;
 	uint32_t verb;
-	uint32_t flags; /* AGG_OPEN: AGG_F_* */
+	uint32_t flags; /* AGG_OPEN: AGG_F_*; AGG_LAST: AGG_F_SIDE() of what is read */
 	uint32_t zero;
-	uint64_t missed; /* AGG_READ: connections without room so far */
+	uint64_t missed; /* AGG_READ, AGG_LAST: connections without room so far */
 };
 
 struct w_applied {

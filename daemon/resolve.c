@@ -33,8 +33,9 @@ struct claim {
 
 struct release {
 	struct addr addr;
-	peer_id owner;	  /* PEER_ID_NONE: not known, or more than one */
-	uint64_t gone_ns; /* CLOCK_REALTIME */
+	peer_id owner;		       /* PEER_ID_NONE: not known, or more than one */
+	peer_id owners[FORMER_OWNERS]; /* the last first */
+	uint64_t gone_ns;	       /* CLOCK_REALTIME */
 };
 
 #define RELEASES 1024
@@ -125,10 +126,13 @@ addr_map_release(struct addr_map *m, const struct addr *a, const struct instance
 	uint64_t now = now_real();
 	const struct workload *w = instance_counts_as(i);
 	peer_id owner = w != NULL ? w->peer : PEER_ID_NONE;
+	struct release next = { .addr = *a, .owner = owner, .owners = { owner }, .gone_ns = now };
 
-	if (addr_eq(&r->addr, a) && r->gone_ns + LATE_NS > now && r->owner != owner)
-		owner = PEER_ID_NONE;
-	*r = (struct release){ .addr = *a, .owner = owner, .gone_ns = now };
+	if (addr_eq(&r->addr, a) && r->gone_ns + LATE_NS > now && r->owner != owner) {
+		next.owner = PEER_ID_NONE;
+		next.owners[1] = r->owners[0] != owner ? r->owners[0] : r->owners[1];
+	}
+	*r = next;
 }
 
 bool
@@ -140,6 +144,26 @@ addr_map_was_anothers(
 
 	return addr_eq(&r->addr, a) && time_ns < r->gone_ns + LATE_NS &&
 	       (r->owner == PEER_ID_NONE || w == NULL || r->owner != w->peer);
+}
+
+size_t
+addr_map_former(const struct addr_map *m, const struct addr *a, uint64_t time_ns,
+    peer_id ret[static FORMER_OWNERS], uint64_t *ret_until_ns)
+{
+	const struct release *r = release_of(m, a);
+	size_t n = 0;
+
+	*ret_until_ns = 0;
+	for (const struct claim *c = *bucket_of(m, a); c != NULL; c = c->next)
+		if (addr_eq(&c->addr, a))
+			return 0;
+	if (!addr_eq(&r->addr, a) || time_ns >= r->gone_ns + LATE_NS)
+		return 0;
+	*ret_until_ns = r->gone_ns + LATE_NS;
+	for (size_t k = 0; k < FORMER_OWNERS; k++)
+		if (r->owners[k] != PEER_ID_NONE)
+			ret[n++] = r->owners[k];
+	return n;
 }
 
 void

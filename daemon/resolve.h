@@ -23,6 +23,13 @@ void addr_map_release(struct addr_map *m, const struct addr *a, const struct ins
 /* May an event of that time be about another workload than the one that i is of now? */
 bool addr_map_was_anothers(
     const struct addr_map *m, const struct addr *a, const struct instance *i, uint64_t time_ns);
+/*
+ * The last owners of an address that nobody has now, if an event of that time may be about them;
+ * how many are known. *ret_until_ns: until when an event may be (CLOCK_REALTIME), 0: none.
+ */
+#define FORMER_OWNERS 2
+size_t addr_map_former(const struct addr_map *m, const struct addr *a, uint64_t time_ns,
+    peer_id ret[static FORMER_OWNERS], uint64_t *ret_until_ns);
 /* The one instance with this address; NULL if none, or *ret_ambiguous. */
 struct instance *addr_map_find(const struct addr_map *m, const struct addr *a, bool *ret_ambiguous);
 /*

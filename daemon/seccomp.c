@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -230,6 +231,7 @@ static const struct arg_rule arg_rules[] = {
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_PARENT, 0 }, G_NETNS },
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_NSTYPE, 0 }, G_NETNS },
 	{ "ioctl", { 1, SCMP_CMP_EQ, NS_GET_OWNER_UID, 0 }, G_NETNS },
+	{ "ioctl", { 1, SCMP_CMP_EQ, SIOCGSKNS, 0 }, G_NETNS },
 	/* A namespace to try features in. */
 	{ "unshare", { 0, SCMP_CMP_EQ, CLONE_NEWNET, 0 }, G_NETNS },
 	{ "clone", { 0, SCMP_CMP_MASKED_EQ, THREAD, THREAD }, G_THREAD },

@@ -68,6 +68,8 @@ on_gone(void *arg, struct ns *n)
 	/* What conntrack had no room for since it was asked last is a loss as well. */
 	if (w->settled && netns_ct_stats(n, &last) == 0)
 		role_send(&w->loop, ROLE_CONTROLLER, MSG_W_CT_STATS, 0, &last, sizeof(last));
+	if (w->settled)
+		seen_last(w, n);
 	netns_detach(w, n);
 	if (w->settled)
 		role_send(&w->loop, ROLE_CONTROLLER, MSG_W_NETNS_GONE, 0, &body, sizeof(body));

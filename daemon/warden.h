@@ -134,6 +134,8 @@ int seen_do(struct warden *w, struct ns *n, const struct w_aggregate *req, uint3
     struct w_aggregated *ret, int *ret_fd);
 /* Has it a table for that, of an earlier life? */
 bool seen_is_there(struct warden *w, const struct ns *n);
+/* It is gone: what it did last is handed to the controller to be read. */
+void seen_last(struct warden *w, const struct ns *n);
 /* Before it is released. */
 void seen_end(struct warden *w, struct ns *n);
 

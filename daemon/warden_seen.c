@@ -15,12 +15,15 @@
 #include "netlink/netns.h"
 #include "netlink/nft_seen.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
 #define READ_RCVBUF (1 << 20)
+
+static_assert(AGG_LAST_FDS == NFT_SEEN_SETS + 1, "a socket for each set, and the table's owner");
 
 static int
 switch_acct(struct warden *w, struct ns *n, bool on)
@@ -165,10 +168,50 @@ seen_do(struct warden *w, struct ns *n, const struct w_aggregate *req, uint32_t 
 		return nft_seen_drop(n->att->owner, w->table, req->side);
 	case AGG_READ:
 		return read_set(w, n, req, seq, ret);
+	case AGG_LAST:
 	case AGG_VERBS_:
 		break;
 	}
 	return -EINVAL;
+}
+
+static int
+open_dump(struct warden *w, int nsfd, unsigned side, enum nft_seen_set set)
+{
+	_cleanup_close_ int fd = ct_open_requests(nsfd, READ_RCVBUF);
+	int r = fd < 0 ? fd : nft_seen_request(fd, w->table, side, set, 1);
+
+	return r < 0 ? r : steal_fd(&fd);
+}
+
+void
+seen_last(struct warden *w, const struct ns *n)
+{
+	struct w_aggregated body = { .cookie = n->info.cookie, .verb = AGG_LAST };
+	struct chan *to = w->loop.peers[ROLE_CONTROLLER];
+	_cleanup_close_ int nsfd = -1;
+	struct nft_seen_state st;
+	int fds[AGG_LAST_FDS];
+	unsigned side, set = 0;
+
+	if (to == NULL || n->att == NULL || n->att->seen < 0 || look(w, n, &st) < 0 || !st.hooked)
+		return;
+	/* Of an exchange that is not over both sides would have to be read. */
+	for (side = 0; side < NFT_SEEN_SIDES && st.sides != 1u << side; side++)
+		;
+	nsfd = side < NFT_SEEN_SIDES ? netns_of_socket(n->att->owner) : -ENOENT;
+	if (nsfd < 0)
+		return;
+	body.flags = AGG_F_SIDE(side);
+	body.missed = st.missed;
+	while (set < NFT_SEEN_SETS && (fds[set] = open_dump(w, nsfd, side, set)) >= 0)
+		set++;
+	if (set == NFT_SEEN_SETS) {
+		fds[set] = n->att->owner;
+		chan_send(to, MSG_W_AGGREGATED, 0, &body, sizeof(body), fds, AGG_LAST_FDS);
+	}
+	while (set > 0)
+		close(fds[--set]);
 }
 
 bool

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -156,6 +157,14 @@ netns_socket(int nsfd, int domain, int type, int protocol)
 	struct socket_args a = { domain, type, protocol };
 
 	return netns_call(nsfd, open_socket, &a);
+}
+
+int
+netns_of_socket(int sock)
+{
+	int fd = ioctl(sock, SIOCGSKNS);
+
+	return fd < 0 ? -errno : fd;
 }
 
 int

@@ -28,6 +28,8 @@ int netns_open_self(void);
  */
 int netns_open_at(int dirfd, const char *name);
 int netns_open_pid(pid_t pid);
+/* The namespace of a socket, which may have nobody in it any more. */
+int netns_of_socket(int sock);
 /* Fills id, entering the namespace for the cookie. */
 int netns_identify(int nsfd, struct netns_id *ret);
 /* Runs fn inside; returns fn's value or a negative errno if the namespace cannot be entered. */

@@ -8,6 +8,7 @@
 #include "netlink/ct.h"
 #include "netlink/nft_seen.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,6 +29,8 @@ static struct {
 	unsigned others;
 } kernel[NFT_SEEN_SIDES];
 static uint64_t missed;
+static bool dump_ends;
+static int dump_error;
 static char sides_read[16]; /* one letter for each */
 
 static void
@@ -62,7 +65,9 @@ __wrap_nft_seen_recv(int sock, void *buf, size_t size, unsigned max_messages, en
 		e.bytes = 100;
 		assert_int_equal(fn(arg, &e), 0);
 	}
-	*ret_done = true;
+	fake_mono += dump_ends ? 0 : NSEC_PER_SEC / 1000;
+	*ret_done = dump_ends;
+	*ret_error = dump_error;
 	return 0;
 }
 
@@ -124,6 +129,8 @@ set_up(void **state)
 	on_sent = note_verb;
 	memset(kernel, 0, sizeof(kernel));
 	missed = 0;
+	dump_ends = true;
+	dump_error = 0;
 	return 0;
 }
 
@@ -132,7 +139,8 @@ tear_down(void **state)
 {
 	struct ctl_fixture *f = *state;
 
-	aggregate_stop(instance_find(f->c, COOKIE));
+	if (instance_find(f->c, COOKIE) != NULL)
+		aggregate_stop(instance_find(f->c, COOKIE));
 	aggregate_forget(f->c, COOKIE);
 	return ctl_teardown_loop(state);
 }
@@ -279,7 +287,7 @@ of_many_namespaces_fewer_connections_are_many(void **state)
 	static const struct {
 		size_t namespaces;
 		uint64_t busy;
-	} c[] = { { 1, 2000 }, { 256, 2000 }, { 1024, 500 } };
+	} c[] = { { 1, 500 }, { 256, 500 }, { 1024, 125 } };
 	struct controller *ctl = ((struct ctl_fixture *)*state)->c;
 	size_t n = ctl->n_instances;
 
@@ -385,6 +393,91 @@ of_two_sides_the_one_that_cannot_be_dropped_is_filled(void **state)
 }
 
 static void
+end(struct controller *c, uint32_t flags, size_t n_fds)
+{
+	struct w_aggregated w = {
+		.cookie = COOKIE, .verb = AGG_LAST, .flags = flags, .missed = missed
+	};
+	struct msg m = {
+		.h = { .body_len = sizeof(w) }, .body = (const uint8_t *)&w, .n_fds = n_fds
+	};
+
+	aggregate_on_answer(c, &m);
+	instance_on_netns_gone(c, COOKIE);
+}
+
+static uint32_t
+read_after(struct controller *c, uint64_t events)
+{
+	instance_find(c, COOKIE)->events += events;
+	return read_all(c);
+}
+
+/* Until it is so for a minute. */
+static void
+a_namespace_is_busy_until_it_is_quiet(void **state)
+{
+	struct controller *c = ((struct ctl_fixture *)*state)->c;
+
+	become_busy(c);
+	for (unsigned s = 0; s < 150; s++)
+		assert_int_equal(read_after(c, s % 60 == 59 ? 125 : 124), 0);
+	assert_int_equal(read_after(c, 125), 0);
+	for (unsigned s = 0; s < 59; s++)
+		assert_int_equal(read_after(c, 124), 0);
+	assert_int_equal(second(c, 124), AGG_DRAIN);
+}
+
+/* By its warden it is read until nothing is left; else what it did last is lost. */
+static void
+what_a_namespace_did_last_is_read_or_a_loss(void **state)
+{
+	static const struct {
+		uint32_t flags;
+		size_t n_fds;
+		bool reading, old, silent, cut;
+		uint64_t missed, connections;
+		uint32_t lost;
+	} cases[] = {
+		{ AGG_F_SIDE(0), AGG_LAST_FDS, .connections = 12 },
+		{ AGG_F_SIDE(0), AGG_LAST_FDS, .reading = true, .connections = 12 },
+		{ AGG_F_SIDE(0), AGG_LAST_FDS, .missed = 2, .connections = 12,
+		    .lost = 1u << LOSS_COUNTERS },
+		{ AGG_F_SIDE(1), AGG_LAST_FDS, .connections = 5, .lost = 1u << LOSS_END },
+		{ AGG_F_SIDE(0), AGG_LAST_FDS - 1, .connections = 5, .lost = 1u << LOSS_END },
+		{ AGG_F_SIDE(0), AGG_LAST_FDS, .old = true, .connections = 5,
+		    .lost = 1u << LOSS_END },
+		{ AGG_F_SIDE(0), AGG_LAST_FDS, .silent = true, .connections = 12,
+		    .lost = 1u << LOSS_END },
+		{ AGG_F_SIDE(0), AGG_LAST_FDS, .cut = true, .connections = 12,
+		    .lost = 1u << LOSS_END },
+	};
+
+	for (size_t k = 0; k < ARRAY_SIZE(cases); k++) {
+		struct controller *c = ((struct ctl_fixture *)*state)->c;
+		struct workload *w = instance_find(c, COOKIE)->workload;
+
+		ctl_instance(c, 8, "server", "10.0.0.8");
+		become_busy(c);
+		kernel[0].connections = 5;
+		assert_int_equal(read_all(c), 0);
+		kernel[0].connections = 12;
+		missed = cases[k].missed;
+		if (cases[k].reading)
+			assert_int_equal(second(c, 2000), AGG_READ);
+		instance_find(c, COOKIE)->aggregate->old_there = cases[k].old;
+		dump_ends = !cases[k].silent;
+		dump_error = cases[k].cut ? -ENOENT : 0;
+		end(c, cases[k].flags, cases[k].n_fds);
+		if (connections(c) != cases[k].connections || w->loss_sources != cases[k].lost)
+			fail_msg("%zu: %" PRIu64 " connections, losses %x", k, connections(c),
+			    w->loss_sources);
+		tear_down(state);
+		set_up(state);
+	}
+}
+
+static void
 connections_without_room_are_a_loss_once_and_end_it(void **state)
 {
 	struct controller *c = ((struct ctl_fixture *)*state)->c;
@@ -446,6 +539,8 @@ main(void)
 		AGGREGATE_TEST(of_two_sides_the_one_that_cannot_be_dropped_is_filled),
 		AGGREGATE_TEST(connections_without_room_are_a_loss_once_and_end_it),
 		AGGREGATE_TEST(a_counter_that_goes_back_is_a_loss),
+		AGGREGATE_TEST(a_namespace_is_busy_until_it_is_quiet),
+		AGGREGATE_TEST(what_a_namespace_did_last_is_read_or_a_loss),
 		AGGREGATE_TEST(of_many_namespaces_fewer_connections_are_many),
 	};
 

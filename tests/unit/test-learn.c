@@ -342,6 +342,55 @@ an_event_around_two_changes_of_hands_is_nobodys(void **state)
 	assert_int_equal(ctl_edge(c, "evil", "other", 81)->evidence.connections_destination, 1);
 }
 
+/* By its engine, at its end. Others cannot know whether the next one has it already. */
+static void
+an_address_that_was_taken_away_is_still_of_what_its_own_namespace_tells(void **state)
+{
+	struct controller *c = *state;
+	struct instance *web = ctl_instance(c, 1, "web", "10.0.0.1");
+	struct addr a = ctl_addr("10.0.0.1");
+
+	ctl_instance(c, 2, "web", "10.0.0.2");
+	ctl_instance(c, 3, "other", "10.0.0.3");
+	web->addrs->n = 0;
+	observe_addrs_changed(web, &a, 1);
+	/* Another one has had it since, for a moment. */
+	ctl_instance(c, 4, "next", "10.0.0.1");
+	instance_on_netns_gone(c, 4);
+	see(c, 1, "10.0.0.1", "10.0.0.3", 80, 0);
+	see(c, 1, "10.0.9.9", "10.0.0.1", 81, 0);
+	assert_int_equal(ctl_edge(c, "web", "other", 80)->evidence.connections_source, 1);
+	assert_int_equal(
+	    ctl_edge(c, "addr:10.0.9.9", "web", 81)->evidence.connections_destination, 1);
+	assert_int_equal(c->unresolved, 0);
+	/* Its server tells of it as well, and may do so first. */
+	see(c, 3, "10.0.0.1", "10.0.0.3", 80, 0);
+	assert_int_equal(c->unresolved, 1);
+	see(c, 3, "10.0.0.1", "10.0.0.3", 82, 0);
+	see(c, 2, "10.0.0.1", "10.0.0.2", 83, 0);
+	assert_int_equal(c->n_waiting, 2);
+	see(c, 1, "10.0.0.1", "10.0.0.3", 82, 0);
+	assert_int_equal(edge_table_count(c->edges), 3);
+	learn_retry_waiting(c, true);
+	assert_int_equal(c->unresolved, 2);
+	assert_int_equal(c->n_waiting, 1);
+	/* What it has not told is of somebody else, who is not watched: nor is what both have told.
+	 */
+	ctl_edge(c, "web", "other", 80)->evidence.connections_destination = 1;
+	see(c, 3, "10.0.0.1", "10.0.0.3", 80, 0);
+	assert_int_equal(c->n_waiting, 2);
+	ctl_wait(LATE_NS);
+	learn_retry_waiting(c, true);
+	assert_int_equal(c->n_waiting, 0);
+	assert_non_null(ctl_edge(c, "addr:10.0.0.1", "web", 83));
+	assert_non_null(ctl_edge(c, "addr:10.0.0.1", "other", 80));
+	see(c, 3, "10.0.0.1", "10.0.0.3", 84, 0);
+	assert_non_null(ctl_edge(c, "addr:10.0.0.1", "other", 84));
+	see(c, 1, "10.0.0.1", "10.0.0.3", 85, 0);
+	assert_null(ctl_edge(c, "web", "other", 85));
+	assert_int_equal(edge_table_count(c->edges), 6);
+}
+
 static void
 a_restart_of_the_same_workload_loses_nothing(void **state)
 {
@@ -617,6 +666,7 @@ main(void)
 		LEARN_TEST(an_unknown_address_is_taken_as_it_is_once_nobody_is_expected),
 		LEARN_TEST(an_event_waits_for_its_own_namespaces_addresses),
 		LEARN_TEST(an_address_of_two_workloads_is_nobodys),
+		LEARN_TEST(an_address_that_was_taken_away_is_still_of_what_its_own_namespace_tells),
 		LEARN_TEST(an_event_around_two_changes_of_hands_is_nobodys),
 		LEARN_TEST(a_restart_of_the_same_workload_loses_nothing),
 		LEARN_TEST(a_refused_sender_with_anothers_address_is_not_the_other),

@@ -318,9 +318,8 @@ count_dumps(uint16_t type, uint32_t seq, const void *body, size_t len)
 
 /* The instance with sockets, and one end of that of its dumps. */
 static int
-open_dump(struct controller *c)
+open_dump(struct controller *c, struct instance *i)
 {
-	struct instance *web = web_of(c);
 	struct msg m = { .n_fds = 4 };
 	int ends[3][2];
 
@@ -333,13 +332,25 @@ open_dump(struct controller *c)
 	}
 	m.fds[3] = -1;
 	events_end = ends[0][1];
-	watched = web->addrs;
+	watched = i->addrs;
 	on_sent = count_dumps;
 	dumps = 0;
-	assert_int_equal(observe_start(web, &m), 0);
+	assert_int_equal(observe_start(i, &m), 0);
 	close(ends[2][0]);
 	close(ends[2][1]);
 	return ends[1][1];
+}
+
+/* What is left of that once it is stopped. */
+static void
+close_dump(struct controller *c, int fd)
+{
+	close(events_end);
+	event_free(c->ev_told);
+	event_free(c->ev_drain);
+	close(c->told_fd);
+	event_base_free(c->loop.base);
+	close(fd);
 }
 
 /* The part that ends it. */
@@ -371,8 +382,7 @@ a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known(void 
 	struct controller *c = f->c;
 	struct instance *web = web_of(c);
 	struct epoll_event told;
-	struct event_base *base;
-	int fd = open_dump(c), other;
+	int fd = open_dump(c, web), other;
 
 	/* At the attach. */
 	assert_int_equal(dumps, 1);
@@ -400,7 +410,6 @@ a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known(void 
 	instance_tick(c);
 	assert_int_equal(broken(f, "web"), 3);
 	assert_int_equal(seconds_until_a_dump(c), 200);
-	base = c->loop.base;
 	on_sent = NULL;
 	/* Whoever else has its socket does not keep it in the watch. */
 	other = dup(web->ct_fd);
@@ -410,13 +419,60 @@ a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known(void 
 	assert_int_equal(send(events_end, "x", 1, 0), 1);
 	assert_int_equal(epoll_wait(c->told_fd, &told, 1, 0), 0);
 	close(other);
-	close(events_end);
 	aggregate_forget(c, WEB);
-	event_free(c->ev_told);
-	event_free(c->ev_drain);
-	close(c->told_fd);
-	event_base_free(base);
-	close(fd);
+	close_dump(c, fd);
+}
+
+static void
+learn_from(struct controller *c, const char *src, const char *dst)
+{
+	struct flow_event ev = ctl_event(WEB, FLOW_ANSWERED, src, dst, 80);
+
+	learn_flow(c, &ev);
+}
+
+/* Whose connection it is, is not known then: it may be a translation that was lost. */
+static void
+a_translation_that_the_host_may_have_lost_is_a_loss_of_whom_it_was_for(void **state)
+{
+	struct ctl_fixture *f = *state;
+	struct controller *c = f->c;
+	struct instance *host = ctl_instance(c, 19, "gateway", "10.0.0.253");
+	int fd;
+
+	host->is_host = true;
+	c->host = host;
+	fd = open_dump(c, host);
+	end_dump(c, fd, 0);
+	learn_from(c, "10.0.0.253", "10.0.0.1");
+	learn_from(c, "10.0.0.1", "192.0.2.1");
+	assert_int_equal(wl(f, "web")->loss_sources, 0);
+
+	ctl_wait(10 * NSEC_PER_SEC);
+	overruns = 1;
+	observe_drain(host);
+	/* Two workloads that know each other need none. */
+	learn_from(c, "10.0.0.1", "10.0.0.2");
+	assert_int_equal(wl(f, "web")->loss_sources, 0);
+	learn_from(c, "10.0.0.1", "192.0.2.1");
+	assert_int_equal(wl(f, "web")->loss_sources, 1u << LOSS_EVENTS);
+	assert_int_equal(wl(f, "api")->loss_sources, 0);
+	wl(f, "web")->loss_sources = 0;
+	learn_from(c, "10.0.0.253", "10.0.0.1");
+	assert_int_equal(wl(f, "web")->loss_sources, 1u << LOSS_EVENTS);
+
+	/* With its table read again it is known. */
+	wl(f, "web")->loss_sources = 0;
+	end_dump(c, fd, 0);
+	learn_from(c, "10.0.0.1", "192.0.2.1");
+	assert_int_equal(wl(f, "web")->loss_sources, 0);
+
+	on_sent = NULL;
+	observe_stop(host);
+	host->is_host = false;
+	c->host = NULL;
+	aggregate_forget(c, host->ns.cookie);
+	close_dump(c, fd);
 }
 
 int
@@ -429,6 +485,8 @@ main(void)
 		PROMOTE_TEST(lost_reports_are_counted_for_whom_they_hit),
 		PROMOTE_TEST(
 		    a_dump_that_fails_is_repeated_and_until_one_comes_through_nothing_is_known),
+		PROMOTE_TEST(
+		    a_translation_that_the_host_may_have_lost_is_a_loss_of_whom_it_was_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
