@@ -82,57 +82,61 @@ name_server(struct controller *c, const struct tuple *t, struct ends *e)
 		e->to = name;
 }
 
+/* What the namespace itself says beats the map: addresses may be claimed twice, or be gone. */
+static int
+resolve_end(struct controller *c, const struct addr *a, unsigned flags, struct instance *own,
+    peer_id *ret, struct instance **ret_i)
+{
+	const struct workload *w = own != NULL ? instance_counts_as(own) : NULL;
+	int r = 0;
+
+	if (w != NULL)
+		*ret = w->peer;
+	else
+		r = resolve_addr(c, a, flags, ret, ret_i);
+	if (own != NULL)
+		*ret_i = own;
+	return r;
+}
+
 int
 ends_find(struct controller *c, const struct flow_event *ev, unsigned flags, struct ends *ret)
 {
 	struct instance *seen_in = ev->netns != 0 ? instance_find(c, ev->netns) : NULL;
-	const struct workload *w;
+	const struct tuple *t = &ev->tuple;
+	bool own_src = false, own_dst = false;
 	struct ends e = { 0 };
-	bool has_src, has_dst;
 	int r, r2;
 
-	/* Who is on both sides of this: without its own addresses it cannot be told. */
-	if (seen_in != NULL && seen_in->addrs != NULL && !rtnl_watch_ready(seen_in->addrs) &&
-	    (flags & RESOLVE_FINAL) == 0)
-		return -EAGAIN;
-	r = resolve_addr(c, &ev->tuple.src, flags, &e.from, &e.src);
-	r2 = resolve_addr(c, &ev->tuple.dst, flags, &e.to, &e.dst);
+	if (seen_in != NULL) {
+		/* Who is on both sides of this: without its own addresses it cannot be told. */
+		if (seen_in->addrs != NULL && !rtnl_watch_ready(seen_in->addrs) &&
+		    (flags & RESOLVE_FINAL) == 0)
+			return -EAGAIN;
+		own_src = instance_has_addr(seen_in, &t->src);
+		own_dst = instance_has_addr(seen_in, &t->dst);
+		/* An engine takes a container's addresses away before its namespace. */
+		if (!own_src && !own_dst) {
+			own_src = instance_had_addr(seen_in, &t->src, ev->time_ns);
+			own_dst = instance_had_addr(seen_in, &t->dst, ev->time_ns);
+		}
+	}
+	r = resolve_end(c, &t->src, flags, own_src ? seen_in : NULL, &e.from, &e.src);
+	r2 = resolve_end(c, &t->dst, flags, own_dst ? seen_in : NULL, &e.to, &e.dst);
 	if (r == -EAGAIN || r2 == -EAGAIN)
 		return -EAGAIN;
 	if (r < 0 || r2 < 0)
 		return r < 0 ? r : r2;
-	if (seen_in == NULL) {
-		if (has_changed_hands(c, ev, &e, NULL))
-			return -ESTALE;
-		name_server(c, &ev->tuple, &e);
-		*ret = e;
-		return 0;
-	}
-	/* What the namespace itself says beats the map: addresses may be claimed twice. */
-	if (seen_in->workload == NULL)
+	if (seen_in != NULL && seen_in->workload == NULL)
 		return -EAGAIN;
-	w = instance_counts_as(seen_in);
-	has_src = instance_has_addr(seen_in, &ev->tuple.src);
-	has_dst = instance_has_addr(seen_in, &ev->tuple.dst);
-	/* An engine takes a container's addresses away before its namespace. */
-	if (!has_src && !has_dst) {
-		has_src = instance_had_addr(seen_in, &ev->tuple.src, ev->time_ns);
-		has_dst = instance_had_addr(seen_in, &ev->tuple.dst, ev->time_ns);
-	}
-	if (has_src) {
-		e.src = seen_in;
-		e.from = w != NULL ? w->peer : e.from;
-	}
-	if (has_dst) {
-		e.dst = seen_in;
-		e.to = w != NULL ? w->peer : e.to;
-	}
 	if (has_changed_hands(c, ev, &e, seen_in))
 		return -ESTALE;
-	r = ask_former(c, ev, &e, flags);
-	if (r < 0)
-		return r;
-	name_server(c, &ev->tuple, &e);
+	if (seen_in != NULL) {
+		r = ask_former(c, ev, &e, flags);
+		if (r < 0)
+			return r;
+	}
+	name_server(c, t, &e);
 	*ret = e;
 	return 0;
 }
