@@ -445,6 +445,10 @@ instance_on_netns_gone(struct controller *c, uint64_t cookie)
 	nested_forget(c, cookie);
 	tables_strike(c, cookie);
 	if (i != NULL) {
+		/* Its addresses are known for the last time. */
+		if (!i->is_host && i->is_watched)
+			observe_drain(i);
+		learn_waiting_of(c, cookie);
 		instance_detach(i);
 		instance_free(i);
 	}

@@ -488,6 +488,19 @@ learn_edge_of(struct controller *c, const struct flow_event *ev)
 	return edge_table_serving(c->edges, &key, &ev->tuple);
 }
 
+/* Is it off the list? */
+static bool
+retry(struct controller *c, const struct flow_event *ev, bool last)
+{
+	int r = try_learn(c, ev, last ? RESOLVE_FINAL : 0);
+
+	if (r == -EAGAIN && !last)
+		return false;
+	if (r < 0)
+		lose(c, ev);
+	return true;
+}
+
 void
 learn_retry_waiting(struct controller *c, bool give_up_old)
 {
@@ -497,12 +510,23 @@ learn_retry_waiting(struct controller *c, bool give_up_old)
 	for (size_t k = 0; k < c->n_waiting; k++) {
 		struct flow_event ev = c->waiting[k];
 		bool old = give_up_old && (ev.time_ns < limit || ev.time_ns > now);
-		int r = try_learn(c, &ev, old ? RESOLVE_FINAL : 0);
 
-		if (r == -EAGAIN && !old)
+		if (!retry(c, &ev, old))
 			c->waiting[kept++] = ev;
-		else if (r < 0)
-			lose(c, &ev);
+	}
+	c->n_waiting = kept;
+}
+
+void
+learn_waiting_of(struct controller *c, uint64_t netns)
+{
+	size_t kept = 0;
+
+	for (size_t k = 0; k < c->n_waiting; k++) {
+		struct flow_event ev = c->waiting[k];
+
+		if (ev.netns != netns || !retry(c, &ev, true))
+			c->waiting[kept++] = ev;
 	}
 	c->n_waiting = kept;
 }

@@ -19,6 +19,8 @@ void learn_bytes(struct controller *c, const struct flow_event *ev, uint64_t byt
  */
 struct edge *learn_edge_of(struct controller *c, const struct flow_event *ev);
 void learn_retry_waiting(struct controller *c, bool give_up_old);
+/* What waits of a namespace that is about to go is told now, or lost. */
+void learn_waiting_of(struct controller *c, uint64_t netns);
 /* learn_covers.c: for edge_table_new(), arg is the controller. */
 bool learn_covers(
     void *arg, const struct edge *decided, const struct edge_key *observed, const struct tuple *t);

@@ -391,6 +391,36 @@ an_address_that_was_taken_away_is_still_of_what_its_own_namespace_tells(void **s
 	assert_int_equal(edge_table_count(c->edges), 6);
 }
 
+/* While others are not known yet: it is its own that tells, and nobody else will. */
+static void
+a_namespace_that_goes_has_told_what_it_did(void **state)
+{
+	struct controller *c = *state;
+	struct w_netns n = { .cookie = 7, .flags = NETNS_F_ENGINE };
+	struct instance *job = ctl_instance(c, 1, "job", "10.0.0.1");
+	struct addr a = ctl_addr("10.0.0.1");
+
+	ctl_instance(c, 3, "db", "10.0.0.3");
+	instance_on_netns(c, &n);
+	job->addrs->n = 0;
+	observe_addrs_changed(job, &a, 1);
+	see(c, 1, "10.0.0.1", "10.0.0.3", 80, 0);
+	assert_int_equal(c->n_waiting, 0);
+	assert_int_equal(ctl_edge(c, "job", "db", 80)->evidence.connections_source, 1);
+	see(c, 1, "10.0.0.1", "198.51.100.1", 443, 0);
+	see(c, 3, "10.0.0.3", "198.51.100.1", 443, 0);
+	see(c, 7, "10.0.0.7", "10.0.0.3", 80, 0);
+	assert_int_equal(c->n_waiting, 3);
+	instance_on_netns_gone(c, 1);
+	assert_int_equal(c->n_waiting, 2);
+	assert_non_null(ctl_edge(c, "job", "internet", 443));
+	assert_null(ctl_edge(c, "db", "internet", 443));
+	/* And who has no name by then has lost it. */
+	instance_on_netns_gone(c, 7);
+	assert_int_equal(c->waiting_lost, 1);
+	assert_int_equal(c->unresolved, 0);
+}
+
 static void
 a_restart_of_the_same_workload_loses_nothing(void **state)
 {
@@ -667,6 +697,7 @@ main(void)
 		LEARN_TEST(an_event_waits_for_its_own_namespaces_addresses),
 		LEARN_TEST(an_address_of_two_workloads_is_nobodys),
 		LEARN_TEST(an_address_that_was_taken_away_is_still_of_what_its_own_namespace_tells),
+		LEARN_TEST(a_namespace_that_goes_has_told_what_it_did),
 		LEARN_TEST(an_event_around_two_changes_of_hands_is_nobodys),
 		LEARN_TEST(a_restart_of_the_same_workload_loses_nothing),
 		LEARN_TEST(a_refused_sender_with_anothers_address_is_not_the_other),
