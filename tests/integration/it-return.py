@@ -28,6 +28,8 @@ api.approve(*edges)
 api.mode("enforce", p.name, a.name, live.name)
 t.ok(wait(lambda: p.tcp(X, 80) == p.tcp(live.v4, 80) == "open" and p.tcp(live.v4, 81) != "open", 5),
      "two edges are in force", api.edges())
+# Where others start all the time it takes until nobody is waited for any more.
+t.ok(wait(lambda: os.path.exists(d.state + "/places"), UNKNOWN_S + 5), "who is where is on record", d.text()[-2000:])
 
 
 def end_unknown(child, folder):
