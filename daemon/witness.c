@@ -4,6 +4,7 @@
 #include "daemon/alert.h"
 #include "daemon/instance.h"
 #include "daemon/learn.h"
+#include "daemon/observe.h"
 #include "daemon/promote.h"
 #include "daemon/resolve.h"
 #include "daemon/witness.h"
@@ -13,6 +14,7 @@
 #include "daemon/log.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #define SETS 128
@@ -134,10 +136,34 @@ refuse(struct controller *c, struct held *h)
 	release(c->witness, h);
 }
 
+/*
+ * Is it of a connection the other way, met in its middle after its begin was forgotten? It comes
+ * from the port of a service that the destination is known to use there, to one where nobody
+ * listens.
+ */
+static bool
+is_answer(struct controller *c, const struct edge_observation *o, struct instance *dst)
+{
+	struct tuple back = tuple_reverse(&o->tuple), t = o->tuple;
+	struct edge_key key = { .from = o->key.to,
+		.to = o->key.from,
+		.proto = back.proto,
+		.port_lo = back.dport,
+		.port_hi = back.dport };
+
+	if (back.proto != IPPROTO_TCP || back.dport == 0 ||
+	    edge_table_serving(c->edges, &key, &back) == NULL)
+		return false;
+	return dst == NULL || !observe_orient(dst, &t) || t.dport != o->tuple.dport;
+}
+
 static void
 judge(struct controller *c, struct held *h)
 {
-	if (would_know(c, h))
+	if (is_answer(c, &h->o, instance_find(c, h->dst))) {
+		c->unresolved += h->o.count;
+		release(c->witness, h);
+	} else if (would_know(c, h))
 		refuse(c, h);
 	else
 		credit(c, h, EDGE_FLAG_ONE_END);
@@ -177,6 +203,10 @@ witness_holds(struct controller *c, struct edge_observation *o, const struct ins
 	if (has_said(c, &o->key, &o->tuple))
 		return false;
 	if (src->attach != ATTACH_DONE) {
+		if (is_answer(c, o, dst)) {
+			c->unresolved += o->count;
+			return true;
+		}
 		o->flags |= EDGE_FLAG_ONE_END;
 		return false;
 	}

@@ -8,6 +8,9 @@
  * (attached late, gone, losses, an address that changed hands), it is credited with
  * EDGE_FLAG_ONE_END.
  *
+ * An answer of the destination's own connection, met in its middle after its begin was forgotten,
+ * looks like one from the port of its service: that is neither.
+ *
  * The word is asked for an edge, not for a connection: what the source is known to do needs none.
  * Where the host translates, the source knows the edge by the address that it dialled; not finding
  * that proves nothing, as it may have gone by a name.

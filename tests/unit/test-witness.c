@@ -232,6 +232,50 @@ what_a_person_approved_is_no_word_of_the_source(void **state)
 	assert_int_equal(w->c->spoofed, 1);
 }
 
+/* Told by the client, whose namespace has forgotten how it began. */
+static void
+see_answer(struct controller *c, uint8_t proto, uint16_t port, uint16_t sport)
+{
+	struct flow_event ev = ctl_event(1, FLOW_ANSWERED, DST, SRC, port);
+
+	ev.tuple.sport = sport;
+	ev.tuple.proto = proto;
+	learn_flow(c, &ev);
+}
+
+static void
+an_answer_met_in_its_middle_is_nobodys_service(void **state)
+{
+	struct world *w = *state;
+
+	see(w->c, 1, 80, 40000);
+	see_answer(w->c, IPPROTO_TCP, 40000, 80);
+	judge(w->c);
+	w->api->attach = ATTACH_FAILED;
+	see_answer(w->c, IPPROTO_TCP, 40000, 80);
+	assert_int_equal(edge_table_count(w->c->edges), 1);
+	assert_int_equal(w->c->unresolved, 2);
+	assert_int_equal(w->c->spoofed, 0);
+	/* From another port it is not, nor is what serves both ways by one. */
+	see_answer(w->c, IPPROTO_TCP, 40000, 81);
+	see_answer(w->c, IPPROTO_UDP, 80, 80);
+	assert_int_equal(edge_table_count(w->c->edges), 3);
+	assert_int_equal(ctl_edge(w->c, "api", "web", 40000)->flags, EDGE_FLAG_ONE_END);
+	assert_int_equal(w->c->unresolved, 2);
+}
+
+/* One that its client has told nothing of is not known to be one. */
+static void
+an_answer_is_known_by_its_service_alone(void **state)
+{
+	struct world *w = *state;
+
+	see_answer(w->c, IPPROTO_TCP, 40000, 80);
+	judge(w->c);
+	assert_int_equal(w->c->spoofed, 1);
+	assert_int_equal(w->c->unresolved, 0);
+}
+
 int
 main(void)
 {
@@ -252,6 +296,10 @@ main(void)
 		    what_finds_no_room_in_the_end_is_lost_aloud, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    what_a_person_approved_is_no_word_of_the_source, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    an_answer_met_in_its_middle_is_nobodys_service, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    an_answer_is_known_by_its_service_alone, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
