@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """TCP connections a second that are observed, against conntrack alone: in turns, each against the one beside it.
 
-    top_builddir=BUILD bench-connect.py [--nginx] [SECONDS [BESIDE]]
+    top_builddir=BUILD bench-connect.py [--nginx] [--one] [SECONDS [BESIDE]]
 
 A connection is one that ends at once, or, with --nginx, one request of ab (apache2-utils) that an nginx answers with
 1 KB. Needs root. Goes on until the intervals of both ratios are on one side of 0.95, in at least 15 rounds, or 280 s
-are over. Both ends of each connection are observed (with names in packets, serverNames): by an event each, and counted
-by the kernel, which is what comes after five seconds of so many connections (aggregation: auto, the default). Beside
-them conntrack with somebody who takes the same one event at each end and does nothing with it (tests/bench/ctread.c):
-what anybody pays who is told of connections; and with somebody who is told by NFLOG, which the product does not do, a
-report for each that has a label of its own from then on, a dozen in a message. BESIDE: with an event socket in so many
-idle namespaces more, past which the kernel goes for each event.
+are over. Both ends of each connection are observed (with names in packets, serverNames), or, with --one, the client's
+alone, as of a container that talks to another host: by an event each, and counted by the kernel, which is what comes
+after five seconds of so many connections (aggregation: auto, the default). Beside them conntrack with somebody who
+takes the same one event at each of these ends and does nothing with it (tests/bench/ctread.c): what anybody pays who is
+told of connections; and with somebody who is told by NFLOG, which the product does not do, a report for each that has a
+label of its own from then on, a dozen in a message. BESIDE: with an event socket in so many idle namespaces more, past
+which the kernel goes for each event.
 """
 import argparse
 import ctypes
@@ -50,7 +51,7 @@ class Listened(Plain):
     def start(self):
         super().start()
         self.readers = []
-        for name in self.names:
+        for name in self.observed:
             self.listen(name)
 
     def listen(self, name):
@@ -79,7 +80,7 @@ class Reported(Listened):
 def counts(lab):
     """The kernel counts there in place of telling."""
     return all(i["aggregation"] and i["aggregation"]["state"] == "on" for w in lab.get("/v1/status")["workloads"]
-               if w["name"] in lab.names for i in w["instances"])
+               if w["name"] in lab.observed for i in w["instances"])
 
 
 def idle_listeners(n):
@@ -145,6 +146,7 @@ if os.geteuid() != 0:
     sys.exit("needs root")
 parser = argparse.ArgumentParser(description="TCP connections a second that are observed, against conntrack alone")
 parser.add_argument("--nginx", action="store_true")
+parser.add_argument("--one", action="store_true")
 parser.add_argument("seconds", nargs="?", type=float, default=280)
 parser.add_argument("beside", nargs="?", type=int, default=0)
 args = parser.parse_args()
@@ -164,6 +166,8 @@ def connect(name, lab):
 
 try:
     for name, lab in labs:
+        if args.one:
+            lab.observe_first_alone()
         lab.start()
     if not wait_for(lambda: counts(labs[2][1]), 30):
         sys.exit("the kernel does not count")

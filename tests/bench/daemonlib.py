@@ -156,6 +156,7 @@ class Lab:
     def __init__(self, n, config="", name=""):
         self.prefix = "nsb%d%s" % (os.getpid(), name)
         self.names = ["%s-%d" % (self.prefix, i) for i in range(n)]
+        self.observed = self.names
         self.hub = "hub" + self.prefix  # not selected by --only
         self.dir = tempfile.mkdtemp(prefix="nanoseg-bench-", dir="/var/tmp")
         os.chmod(self.dir, 0o755)
@@ -167,6 +168,18 @@ class Lab:
                      "--state-dir", self.dir + "/state", "--socket", self.dir + "/run/s.sock",
                      "--only", self.prefix + "*"]
         self.log = open(self.dir + "/log", "w")
+
+    def observe_first_alone(self):
+        """Before start(): the others have connection tracking."""
+        self.observed = self.names[:1]
+        self.base[-1] = self.names[0]
+
+    def track(self, name):
+        """Connection tracking and nothing else."""
+        subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], check=True, text=True,
+                       input="table inet t { chain i { type filter hook input priority 0; ct state new; }; "
+                             "chain o { type filter hook output priority 0; ct state new; }; }\n")
+        run("ip", "netns", "exec", name, "sysctl", "-qw", "net.netfilter.nf_conntrack_events=0")
 
     def make_namespaces(self):
         for name in [self.hub] + self.names:
@@ -191,6 +204,8 @@ class Lab:
         """
         if namespaces_first:
             self.make_namespaces()
+            for name in self.names[len(self.observed):]:
+                self.track(name)
         self.proc = subprocess.Popen(self.base + ["--foreground"], stdin=subprocess.DEVNULL,
                                      stdout=self.log, stderr=self.log, start_new_session=True)
         if not namespaces_first:
@@ -214,9 +229,9 @@ class Lab:
             s = self.get("/v1/status")
         except OSError:
             return False
-        done = [w for w in s["workloads"] if w["name"] in self.names and
+        done = [w for w in s["workloads"] if w["name"] in self.observed and
                 any(i["attached"] and i["addresses"] for i in w["instances"])]
-        return len(done) == len(self.names)
+        return len(done) == len(self.observed)
 
     def request(self, method, path, body=None):
         c = Unix(self.dir + "/run/s.sock")
@@ -337,10 +352,7 @@ class Plain(Lab):
     def start(self):
         self.make_namespaces()
         for name in self.names:
-            subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], check=True, text=True,
-                           input="table inet t { chain i { type filter hook input priority 0; ct state new; }; "
-                                 "chain o { type filter hook output priority 0; ct state new; }; }\n")
-            run("ip", "netns", "exec", name, "sysctl", "-qw", "net.netfilter.nf_conntrack_events=0")
+            self.track(name)
             for other in range(len(self.names)):
                 subprocess.run(["ip", "netns", "exec", name, "ping", "-c1", "-W1", "10.98.0.%d" % (other + 1)],
                                stdout=subprocess.DEVNULL)
